@@ -1,0 +1,381 @@
+"""The parameters of every step: one frozen dataclass feeds the SDK, the command line and the form.
+
+Each field carries its help, unit, range and choices, and is checked when the object is made. This
+module imports neither torch nor fiftyone, so that forms and `--help` open at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from unseen.errors import ConfigError
+
+T = TypeVar("T")
+C = TypeVar("C", bound="StepConfig")
+
+STRATEGIES = ("diverse", "plain", "balanced", "random", "sequential", "entropy", "foreground")
+METRICS = ("excess", "alpha", "threshold")
+#: Strategies that rank by what the UNet says; the others need no model.
+SCORED_STRATEGIES = ("diverse", "plain", "balanced", "entropy", "foreground")
+
+
+def setting(
+    default: T,
+    help: str,
+    *,
+    unit: str | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    advanced: bool = False,
+) -> T:
+    """Declare one parameter.
+
+    Args:
+        default: the value when nothing is given.
+        help: one sentence, shown by the form and by `--help`.
+        unit: of a number, for example "px" or "images".
+        minimum: the lowest valid number, inclusive.
+        maximum: the highest valid number, inclusive.
+        choices: the valid strings.
+        advanced: shown in the form's second section only.
+    """
+    metadata = {
+        "help": help,
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "advanced": advanced,
+    }
+    return typing.cast(T, field(default=default, metadata=metadata))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One field of a config as the form and the command line see it."""
+
+    name: str
+    kind: type  # bool, int, float, str or tuple (of kind `item`)
+    item: type | None
+    is_optional: bool
+    default: Any
+    help: str
+    unit: str | None
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...] | None
+    advanced: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepConfig:
+    """What all steps share: where things are stored in the dataset."""
+
+    label_field: str = setting("ground_truth", "Field with the labels (Detections). None on a sample means unlabelled, an empty list means labelled and nothing there.")
+    series: str = setting("", "Name of a second, independent loop on the same dataset; its tags, fields and records carry this name. Empty for the main loop.", advanced=True)
+    prefix: str = setting("unseen", "Prefix of every sample field and record that this package writes.", advanced=True)
+    test_tag: str = setting("test", "Tag of the fixed test split.", advanced=True)
+    initial_tag: str = setting("initial", "Tag of the initial images.", advanced=True)
+    excluded_tag: str = setting("excluded", "Tag of images left out of the pool.", advanced=True)
+    model_dir: str | None = setting(None, "Folder for checkpoints. Default: a folder per dataset below FiftyOne's default dataset directory.", advanced=True)
+
+    def __post_init__(self) -> None:
+        for parameter in parameters(type(self)):
+            value = _checked(type(self).__name__, parameter, getattr(self, parameter.name))
+            object.__setattr__(self, parameter.name, value)
+        for name in ("prefix", "series"):
+            value = getattr(self, name)
+            if value and not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+                raise ConfigError(
+                    f"{name}={value!r}: expected lower-case letters, digits and underscores, "
+                    "starting with a letter (it becomes part of field names)"
+                )
+        if not self.prefix:
+            raise ConfigError("prefix is empty; expected a name such as 'unseen'")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every parameter as plain JSON data."""
+        return {
+            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
+        }
+
+    def replace(self: C, **changes: Any) -> C:
+        """A copy with some parameters changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenConfig(StepConfig):
+    """Parameters of `screen_images`."""
+
+    min_contrast: float = setting(0.01, "An image is blank when the standard deviation of its brightness is below this share of the full range.", minimum=0, maximum=1)
+    max_flat_share: float = setting(0.25, "An image is partial when at least this share of it is a flat region at its border, beyond what is usual in the dataset.", minimum=0, maximum=1)
+    workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig(StepConfig):
+    """Parameters of `split_dataset`."""
+
+    test_share: float = setting(0.2, "Share of the usable images set aside as test split (ignored where the test tag exists already, or with a test count).", minimum=0, maximum=0.9)
+    test_count: int | None = setting(None, "Number of images set aside as test split, instead of a share.", unit="images", minimum=0)
+    initial: int = setting(10, "Number of initial images to label first.", unit="images", minimum=1)
+    initial_order: str = setting("directory", "How the initial images are chosen: the first in directory order, or at random.", choices=("directory", "random"))
+    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainUnetConfig(StepConfig):
+    """Parameters of `train_unet`."""
+
+    mode: str = setting("recommended", "'recommended': softmax over background, classes and unseen, with outlier exposure. 'paper': the U-Net of Ivanov et al. with two maps.", choices=("recommended", "paper"))
+    paper_loss: str = setting("mse", "Paper mode only: two linear maps with squared error, or two sigmoid maps with binary cross-entropy.", choices=("mse", "bce"), advanced=True)
+    steps: int = setting(300, "Optimiser steps. Longer is not better: the unseen score fades with over-training.", unit="steps", minimum=1)
+    batch_size: int = setting(4, "Crops per step.", unit="crops", minimum=1, advanced=True)
+    crop_size: int = setting(128, "Side of a training crop at working scale.", unit="px", minimum=32, maximum=1024, advanced=True)
+    learning_rate: float = setting(3e-3, "Peak learning rate (AdamW, one cycle).", minimum=1e-6, maximum=1, advanced=True)
+    channels: tuple[int, ...] = setting((16, 32, 64, 128), "Feature maps per level of the UNet.", minimum=1, advanced=True)
+    box_margin: float = setting(10.0, "Boxes are enlarged by this much on each side, at native scale.", unit="px", minimum=0, advanced=True)
+    working_scale: float | None = setting(None, "Images are resized by this factor before the UNet. Default: from the size of the labelled boxes.", minimum=0.01, maximum=1, advanced=True)
+    patch_share: float = setting(0.7, "Share of crops with synthetic unseen patches (recommended mode).", minimum=0, maximum=1, advanced=True)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
+    precision: str = setting("auto", "Arithmetic: bf16 where it pays (auto), or fp32.", choices=("auto", "bf16", "fp32"), advanced=True)
+    iteration: int | None = setting(None, "Iteration to train for. Default: the current one.", minimum=0, advanced=True)
+    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(StepConfig):
+    """Parameters of `score_samples`."""
+
+    checkpoint: str | None = setting(None, "UNet checkpoint. Default: the newest of this loop.", advanced=True)
+    alpha: float = setting(2.0, "Exponent of the alpha metric; the higher, the less low-scoring pixels count.", minimum=0.1, maximum=64)
+    threshold: float | None = setting(None, "Unseen score above which a pixel counts. Default: a quantile over the pool.", minimum=0, maximum=1)
+    threshold_quantile: float = setting(0.97, "Quantile of the pool's unseen scores that is used as threshold.", minimum=0.5, maximum=0.99999)
+    region_quantile: float = setting(0.99, "Quantile of the pool's unseen scores above which pixels form regions.", minimum=0.5, maximum=0.99999, advanced=True)
+    max_regions: int = setting(20, "Unseen regions kept per image, strongest first.", unit="regions", minimum=0, maximum=1000)
+    heatmap_size: int = setting(96, "Longest side of the stored heatmap; 0 stores none.", unit="px", minimum=0, maximum=1024, advanced=True)
+    batch_size: int = setting(8, "Images per forward pass.", unit="images", minimum=1, advanced=True)
+    tile_size: int = setting(1536, "Images with a longer side are computed in overlapping tiles of this side (at working scale), so that memory stays bounded.", unit="px", minimum=256, advanced=True)
+    workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
+    rescore: bool = setting(False, "Score again what this model has scored already.", advanced=True)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
+    precision: str = setting("auto", "Arithmetic: bf16 where it pays (auto), or fp32.", choices=("auto", "bf16", "fp32"), advanced=True)
+    seed: int = setting(51, "Seed of the sample of images that the quantiles are taken from.", minimum=0, advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectConfig(StepConfig):
+    """Parameters of `select_batch`."""
+
+    budget: int = setting(10, "Images in the batch.", unit="images", minimum=1)
+    strategy: str = setting("diverse", "How the batch is chosen.", choices=STRATEGIES)
+    metric: str = setting("excess", "Image metric that ranks (strategies diverse and plain).", choices=METRICS)
+    random_share: float = setting(0.0, "Share of the batch drawn at random instead.", minimum=0, maximum=1)
+    replace: bool = setting(False, "Replace the last batch if no one has labelled any of it yet.")
+    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevealConfig(StepConfig):
+    """Parameters of `reveal_labels`."""
+
+    hidden_field: str = setting("hidden_truth", "Field with the complete labels that the simulated annotator copies from.")
+    iteration: int | None = setting(None, "Batch to reveal: 0 is the initial set. Default: the first one that is not labelled.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDetectorConfig(StepConfig):
+    """Parameters of `train_detector`."""
+
+    architecture: str = setting("auto", "Faster R-CNN backbone: ResNet-50 FPN, or a small FPN for CPU and small data. Auto: resnet50 on a GPU, small elsewhere.", choices=("auto", "resnet50", "small"))
+    epochs: int = setting(100, "Passes over the labelled images (the paper's schedule).", unit="epochs", minimum=1)
+    steps: int | None = setting(None, "Optimiser steps, instead of epochs: the same for every iteration.", unit="steps", minimum=1)
+    batch_size: int = setting(4, "Images per step.", unit="images", minimum=1)
+    learning_rate: float | None = setting(None, "Peak learning rate. Default: by architecture.", minimum=1e-7, maximum=1, advanced=True)
+    weights: str | None = setting(None, "File with pretrained weights for resnet50 (torchvision's .pth or .safetensors); 'none' trains from scratch. Default: torchvision's, where they can be had.", advanced=True)
+    classes: tuple[str, ...] = setting((), "Fixed class list. Default: the dataset's classes, or else all labels of the label field.", advanced=True)
+    image_size: int | None = setting(None, "Longest side of the images inside the detector. Default: by architecture and image size.", unit="px", minimum=64, maximum=4096, advanced=True)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
+    precision: str = setting("auto", "Arithmetic: bf16 where it pays (auto), or fp32.", choices=("auto", "bf16", "fp32"), advanced=True)
+    iteration: int | None = setting(None, "Iteration to train for. Default: the current one.", minimum=0, advanced=True)
+    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyDetectorConfig(StepConfig):
+    """Parameters of `apply_detector`."""
+
+    target: str = setting("test", "What to predict on: the test split, the rest of the pool, or the given view as it is.", choices=("test", "pool", "view"))
+    checkpoint: str | None = setting(None, "Detector checkpoint. Default: the newest of this loop.", advanced=True)
+    min_confidence: float = setting(0.05, "Predictions below this confidence are not stored.", minimum=0, maximum=1)
+    batch_size: int = setting(4, "Images per forward pass.", unit="images", minimum=1, advanced=True)
+    workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
+    precision: str = setting("auto", "Arithmetic: bf16 where it pays (auto), or fp32.", choices=("auto", "bf16", "fp32"), advanced=True)
+    iteration: int | None = setting(None, "Iteration whose detector is applied. Default: the newest with one.", minimum=0, advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(StepConfig):
+    """Parameters of `evaluate_detector`."""
+
+    iou: float = setting(0.5, "Overlap from which a prediction counts as found.", minimum=0.05, maximum=0.95)
+    min_confidence: float = setting(0.5, "Precision, recall and F1 count predictions from this confidence on; AP counts all.", minimum=0, maximum=1)
+    gt_field: str | None = setting(None, "Field with the labels of the test split. Default: the label field.", advanced=True)
+    classes: tuple[str, ...] = setting((), "Fixed class list. Default: that of the detector.", advanced=True)
+    iteration: int | None = setting(None, "Iteration to evaluate. Default: the newest with predictions.", minimum=0, advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(StepConfig):
+    """Parameters of `compare_iterations`."""
+
+    output: str | None = setting(None, "Folder for the report and its pictures. Default: a folder beside the checkpoints.")
+    pictures: bool = setting(True, "Draw the ranked batches with heatmaps and regions.")
+    title: str | None = setting(None, "Title of the report. Default: the dataset's name.", advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateConfig(StepConfig):
+    """Parameters of `simulate`."""
+
+    hidden_field: str = setting("hidden_truth", "Field with the complete labels that the simulated annotator copies from.")
+    strategies: tuple[str, ...] = setting(("diverse", "sequential", "random"), "Strategies to run; the first is the main loop and fills the label field.", choices=STRATEGIES)
+    iterations: int = setting(2, "Batches that are selected and labelled after the initial images.", minimum=1, maximum=1000)
+    budget: int = setting(10, "Images in a batch.", unit="images", minimum=1)
+    initial: int = setting(10, "Initial images.", unit="images", minimum=1)
+    initial_order: str = setting("directory", "How the initial images are chosen.", choices=("directory", "random"))
+    metric: str = setting("excess", "Image metric that ranks.", choices=METRICS, advanced=True)
+    mode: str = setting("recommended", "UNet mode.", choices=("recommended", "paper"), advanced=True)
+    unet_steps: int = setting(300, "Optimiser steps of the UNet.", unit="steps", minimum=1, advanced=True)
+    detector: bool = setting(True, "Train and evaluate the detector after each iteration.")
+    full: bool = setting(False, "Train the detector on the fully labelled set too.")
+    architecture: str = setting("auto", "Faster R-CNN backbone.", choices=("auto", "resnet50", "small"), advanced=True)
+    epochs: int = setting(100, "Epochs of the detector.", unit="epochs", minimum=1, advanced=True)
+    detector_steps: int | None = setting(None, "Optimiser steps of the detector, instead of epochs.", unit="steps", minimum=1, advanced=True)
+    image_size: int | None = setting(None, "Longest side of the images inside the detector. Default: by architecture and image size.", unit="px", minimum=64, maximum=4096, advanced=True)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
+    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanConfig(StepConfig):
+    """Parameters of `clean_dataset`."""
+
+    keep_checkpoints: bool = setting(False, "Keep the model files on disk.")
+
+
+def parameters(config: type[StepConfig]) -> list[Parameter]:
+    """The parameters of a config class, in the order of the form: its own first, shared ones last."""
+    hints = typing.get_type_hints(config)
+    shared = {f.name for f in dataclasses.fields(StepConfig)} - {"label_field"}
+    found = []
+    for f in dataclasses.fields(config):
+        kind, is_optional = _unwrap_optional(hints[f.name])
+        item = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
+        found.append(
+            Parameter(
+                name=f.name,
+                kind=typing.get_origin(kind) or kind,
+                item=item,
+                is_optional=is_optional,
+                default=f.default,
+                **f.metadata,
+            )
+        )
+    return sorted(found, key=lambda p: p.name in shared)
+
+
+def from_mapping(config: type[C], values: Mapping[str, Any]) -> C:
+    """A config from form or command-line values; None and missing keys take the default.
+
+    Raises:
+        ConfigError: a key is no parameter of this config, or a value is out of range.
+    """
+    known = {f.name for f in dataclasses.fields(config)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(
+            f"{config.__name__} has no parameter {', '.join(map(repr, unknown))}; "
+            f"it has {', '.join(sorted(known))}"
+        )
+    return config(**{k: v for k, v in values.items() if v is not None})
+
+
+def _unwrap_optional(hint: Any) -> tuple[Any, bool]:
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        inner = [a for a in typing.get_args(hint) if a is not type(None)]
+        return inner[0], True
+    return hint, False
+
+
+def _checked(owner: str, parameter: Parameter, value: Any) -> Any:
+    """The value in its declared type, or a ConfigError that says what was expected."""
+    if value is None:
+        if parameter.is_optional:
+            return None
+        raise ConfigError(f"{owner}.{parameter.name} is None; expected {_expectation(parameter)}")
+    if parameter.kind is tuple:
+        if isinstance(value, str):
+            value = [v.strip() for v in value.split(",") if v.strip()]
+        try:
+            values = tuple(_checked_one(owner, parameter, parameter.item, v) for v in value)
+        except TypeError:
+            raise ConfigError(
+                f"{owner}.{parameter.name}={value!r}; expected a list of {_expectation(parameter)}"
+            ) from None
+        if len(set(values)) != len(values) and parameter.item is str:
+            raise ConfigError(f"{owner}.{parameter.name}={value!r} names something twice")
+        return values
+    return _checked_one(owner, parameter, parameter.kind, value)
+
+
+def _checked_one(owner: str, parameter: Parameter, kind: type | None, value: Any) -> Any:
+    message = f"{owner}.{parameter.name}={value!r}; expected {_expectation(parameter)}"
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ConfigError(message)
+        return value
+    if kind is str:
+        if not isinstance(value, str):
+            raise ConfigError(message)
+    else:
+        if isinstance(value, bool):
+            raise ConfigError(message)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise ConfigError(message) from None
+        if not math.isfinite(number) or (kind is int and number != int(number)):
+            raise ConfigError(message)
+        if parameter.minimum is not None and number < parameter.minimum:
+            raise ConfigError(message)
+        if parameter.maximum is not None and number > parameter.maximum:
+            raise ConfigError(message)
+        value = int(number) if kind is int else number
+    if parameter.choices and value not in parameter.choices:
+        raise ConfigError(message)
+    return value
+
+
+def _expectation(parameter: Parameter) -> str:
+    if parameter.choices:
+        return "one of " + ", ".join(parameter.choices)
+    kind = parameter.item or parameter.kind
+    text = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]
+    if parameter.unit:
+        text += f" ({parameter.unit})"
+    if parameter.minimum is not None:
+        text += f" from {parameter.minimum:g}"
+    if parameter.maximum is not None:
+        text += f" up to {parameter.maximum:g}"
+    return text

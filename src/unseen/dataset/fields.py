@@ -1,0 +1,162 @@
+"""Every name that is stored in a FiftyOne dataset.
+
+Names are API: renaming one needs a migration. `docs/guide.md` lists them for users.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from unseen.configs import StepConfig
+
+#: `method` of the custom runs that hold the record of one iteration.
+ITERATION_METHOD = "unseen/iteration"
+#: Label of an unseen region.
+REGION_LABEL = "unseen"
+#: Class names that the loop gives a meaning of its own.
+RESERVED_CLASSES = ("unseen", "background")
+#: The one group in the App's sidebar.
+SIDEBAR_GROUP = "unseen"
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names one loop uses, from the shared parameters of its steps.
+
+    A second loop on the same dataset (a baseline, another strategy) has a `series`; all its names
+    carry it, so that loops never touch each other.
+    """
+
+    label_field: str = "ground_truth"
+    series: str = ""
+    prefix: str = "unseen"
+    test_tag: str = "test"
+    initial_tag: str = "initial"
+    excluded_tag: str = "excluded"
+
+    @classmethod
+    def of(cls, config: StepConfig) -> Names:
+        """The names that a step's parameters ask for."""
+        return cls(
+            config.label_field,
+            config.series,
+            config.prefix,
+            config.test_tag,
+            config.initial_tag,
+            config.excluded_tag,
+        )
+
+    def _field(self, name: str) -> str:
+        return "_".join(part for part in (self.prefix, self.series, name) if part)
+
+    def _numbered(self, name: str, iteration: int) -> str:
+        series = f"{self.series}_" if self.series else ""
+        return f"{series}{name}_{iteration:02d}"
+
+    # --- sample fields -------------------------------------------------------------------------
+    @property
+    def heatmap(self) -> str:
+        """Heatmap: the unseen score, scaled for display."""
+        return self._field("heatmap")
+
+    @property
+    def regions(self) -> str:
+        """Detections: the unseen regions, strongest first."""
+        return self._field("regions")
+
+    @property
+    def alpha(self) -> str:
+        """Float: M_alpha."""
+        return self._field("alpha")
+
+    @property
+    def threshold(self) -> str:
+        """Float: M_thresh."""
+        return self._field("threshold")
+
+    @property
+    def excess(self) -> str:
+        """Float: the excess metric."""
+        return self._field("excess")
+
+    @property
+    def entropy(self) -> str:
+        """Float: summed entropy of the UNet's output."""
+        return self._field("entropy")
+
+    @property
+    def foreground(self) -> str:
+        """Float: predicted foreground area."""
+        return self._field("foreground")
+
+    @property
+    def expected_counts(self) -> str:
+        """List of floats: expected examples per class, `unseen` last."""
+        return self._field("expected_counts")
+
+    @property
+    def embedding(self) -> str:
+        """Vector: features pooled where the image is unseen."""
+        return self._field("embedding")
+
+    @property
+    def model(self) -> str:
+        """String: digest of the checkpoint that scored the sample."""
+        return self._field("model")
+
+    @property
+    def rank(self) -> str:
+        """Integer: rank in its batch, 1 = most novel."""
+        return self._field("rank")
+
+    @property
+    def excluded_reason(self) -> str:
+        """String: why the sample is excluded. Shared by all series, like the tag."""
+        return f"{self.prefix}_excluded_reason"
+
+    def metric(self, name: str) -> str:
+        """The field of the image metric `name` (alpha, threshold, excess, entropy, foreground)."""
+        return self._field(name)
+
+    def score_fields(self) -> list[str]:
+        """Everything that `score_samples` writes."""
+        return [
+            self.excess,
+            self.alpha,
+            self.threshold,
+            self.entropy,
+            self.foreground,
+            self.heatmap,
+            self.regions,
+            self.expected_counts,
+            self.embedding,
+            self.model,
+        ]
+
+    def sample_fields(self) -> list[str]:
+        """Every field of one loop except predictions and evaluations."""
+        return [*self.score_fields(), self.rank, self.excluded_reason]
+
+    # --- per iteration -------------------------------------------------------------------------
+    def batch(self, iteration: int) -> str:
+        """Tag and saved view of the batch that makes iteration `iteration`."""
+        return self._numbered("batch", iteration)
+
+    def predictions(self, iteration: int) -> str:
+        """Field with the detector's predictions."""
+        return self._numbered("predictions", iteration)
+
+    def eval_key(self, iteration: int) -> str:
+        """Evaluation key."""
+        return self._numbered("iter", iteration)
+
+    def run_key(self, iteration: int) -> str:
+        """Key of the custom run that holds the iteration's record."""
+        return f"{self.prefix}_{self._numbered('iter', iteration)}"
+
+    def batch_number(self, tag: str) -> int | None:
+        """The iteration of a batch tag of this series, or None for any other tag."""
+        series = re.escape(f"{self.series}_") if self.series else ""
+        match = re.fullmatch(rf"{series}batch_(\d{{2,}})", tag)
+        return int(match[1]) if match else None

@@ -1,0 +1,69 @@
+"""Every error this package raises on purpose.
+
+::
+
+    UnseenError
+    ├── ConfigError       a parameter is out of its range, or names something that does not exist
+    ├── DatasetError      the dataset, view or field is not what the step needs
+    │   └── LockedError   another run is working on the same dataset
+    ├── LabelError        the labels cannot be learned from (none, no boxes, reserved class names)
+    ├── BudgetError       there are not as many images as were asked for
+    ├── ImageError        one image file cannot be read
+    ├── CheckpointError   a model file is missing, damaged, or made for something else
+    ├── TrainingError     training diverged, or had nothing to train on
+    └── ShapeError        an array does not have the documented shape
+
+    Cancelled             the user stopped the run (not an error: everything written is consistent)
+
+A message names the value, what was expected, and the way out.
+"""
+
+from __future__ import annotations
+
+
+class UnseenError(Exception):
+    """Base of all errors that a user can do something about."""
+
+
+class ConfigError(UnseenError, ValueError):
+    """A parameter is out of its range or names something that does not exist."""
+
+
+class DatasetError(UnseenError):
+    """The dataset, the view or a field is not what the step needs."""
+
+
+class LockedError(DatasetError):
+    """Another run is working on the same dataset."""
+
+
+class LabelError(UnseenError):
+    """The labels cannot be learned from."""
+
+
+class BudgetError(UnseenError):
+    """There are fewer images than were asked for."""
+
+
+class ImageError(UnseenError):
+    """An image file cannot be read."""
+
+
+class CheckpointError(UnseenError):
+    """A model file is missing, damaged, or was made for something else."""
+
+
+class TrainingError(UnseenError):
+    """Training diverged or had nothing to learn from."""
+
+
+class ShapeError(UnseenError, ValueError):
+    """An array does not have the documented shape."""
+
+
+class Cancelled(BaseException):
+    """The user stopped the run.
+
+    Derives from `BaseException` like `KeyboardInterrupt`, so that no `except Exception` that guards
+    a single image swallows it.
+    """

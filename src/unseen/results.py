@@ -1,0 +1,298 @@
+"""What each step returns: frozen dataclasses of plain JSON data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """Base of all results."""
+
+    dataset: str  #: name of the dataset
+    seconds: float = 0.0  #: wall time of the step
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON data."""
+        return dataclasses.asdict(self)
+
+    def summary(self) -> str:
+        """What happened, in one or two sentences for a person."""
+        return ""
+
+    def __str__(self) -> str:
+        return self.summary()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """One sample that a step left out, and why."""
+
+    sample_id: str
+    filepath: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenResult(StepResult):
+    """Result of `screen_images`."""
+
+    checked: int
+    excluded: dict[str, int]  #: images per reason: unreadable, blank, partial
+    skipped: list[Skipped] = field(default_factory=list)  #: the excluded images, each with why
+
+    def summary(self) -> str:  # noqa: D102 - documented on the base class
+        n = sum(self.excluded.values())
+        if not n:
+            return f"{self.checked} images checked, none excluded."
+        parts = ", ".join(f"{count} {reason}" for reason, count in self.excluded.items() if count)
+        return f"{self.checked} images checked, {n} excluded: {parts}. Nothing was deleted."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitResult(StepResult):
+    """Result of `split_dataset`."""
+
+    test: int
+    initial: int
+    pool: int  #: what is neither test, initial nor excluded
+    excluded: int
+    test_was_fixed: bool  #: the test split existed and was left as it is
+
+    def summary(self) -> str:  # noqa: D102
+        kept = " (as it was)" if self.test_was_fixed else ""
+        return (
+            f"Test split: {self.test} images{kept}. Initial: {self.initial} images. "
+            f"Left for the pool: {self.pool}."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainUnetResult(StepResult):
+    """Result of `train_unet`."""
+
+    iteration: int
+    checkpoint: str
+    digest: str
+    mode: str
+    images: int
+    boxes: int
+    classes: list[str]
+    class_counts: dict[str, int]
+    working_scale: float
+    steps: int
+    final_loss: float
+    device: str
+    box_problems: dict[str, int] = field(default_factory=dict)  #: clipped, empty, not finite
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def summary(self) -> str:  # noqa: D102
+        skipped = f" {len(self.skipped)} unreadable images skipped." if self.skipped else ""
+        problems = "".join(f" {n} boxes {what}." for what, n in self.box_problems.items() if n)
+        return (
+            f"UNet of iteration {self.iteration} trained on {self.images} images with "
+            f"{self.boxes} boxes ({', '.join(self.classes)}) in {self.seconds:.0f} s."
+            f"{skipped}{problems}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreResult(StepResult):
+    """Result of `score_samples`."""
+
+    iteration: int
+    scored: int
+    already_scored: int
+    thresholds: dict[str, float]  #: metric threshold, region threshold, heatmap full scale
+    mean_score: float
+    regions: int
+    checkpoint: str
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def summary(self) -> str:  # noqa: D102
+        done = f" {self.already_scored} had been scored before." if self.already_scored else ""
+        bad = f" {len(self.skipped)} could not be read." if self.skipped else ""
+        return (
+            f"{self.scored} images scored in {self.seconds:.0f} s; "
+            f"{self.regions} unseen regions.{done}{bad}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectResult(StepResult):
+    """Result of `select_batch`."""
+
+    iteration: int  #: the iteration that this batch makes once it is labelled
+    batch: str  #: tag and saved view
+    strategy: str
+    sample_ids: list[str]
+    pool: int
+    unscored: int = 0
+
+    def summary(self) -> str:  # noqa: D102
+        missing = f" {self.unscored} pool images have no score yet." if self.unscored else ""
+        return (
+            f"{len(self.sample_ids)} of {self.pool} pool images selected ({self.strategy}) as "
+            f"{self.batch}.{missing}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevealResult(StepResult):
+    """Result of `reveal_labels`."""
+
+    iteration: int
+    images: int
+    boxes: int
+    class_counts: dict[str, int]
+
+    def summary(self) -> str:  # noqa: D102
+        counts = ", ".join(f"{k} {v}" for k, v in self.class_counts.items())
+        return f"{self.images} images labelled with {self.boxes} boxes ({counts or 'none'})."
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDetectorResult(StepResult):
+    """Result of `train_detector`."""
+
+    iteration: int
+    checkpoint: str
+    digest: str
+    architecture: str
+    pretrained: bool
+    images: int
+    boxes: int
+    classes: list[str]
+    class_counts: dict[str, int]
+    schedule: str  #: "100 epochs (750 steps)" or "600 steps (80 epochs)"
+    steps: int
+    final_loss: float
+    image_size: int
+    device: str
+    box_problems: dict[str, int] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def summary(self) -> str:  # noqa: D102
+        weights = "pretrained" if self.pretrained else "from scratch"
+        return (
+            f"Faster R-CNN ({self.architecture}, {weights}) of iteration {self.iteration} trained "
+            f"on {self.images} images with {self.boxes} boxes, {self.schedule}, in "
+            f"{self.seconds:.0f} s."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyDetectorResult(StepResult):
+    """Result of `apply_detector`."""
+
+    iteration: int
+    field: str
+    images: int
+    boxes: int
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def summary(self) -> str:  # noqa: D102
+        return f"{self.boxes} predictions on {self.images} images in field {self.field}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMetrics:
+    """How one class is detected on the test split."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int  #: boxes of this class in the test split
+    ap: float | None  #: average precision at the evaluation's IoU; None without support
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateResult(StepResult):
+    """Result of `evaluate_detector`."""
+
+    iteration: int
+    eval_key: str
+    images: int
+    iou: float
+    min_confidence: float
+    per_class: dict[str, ClassMetrics]
+    macro_f1: float  #: mean over the classes with support
+    map: float  #: mean of the classes' AP over those with support
+
+    def summary(self) -> str:  # noqa: D102
+        rows = "; ".join(
+            f"{label} P {m.precision:.2f} R {m.recall:.2f} F1 {m.f1:.2f}"
+            for label, m in self.per_class.items()
+        )
+        return f"Mean F1 {self.macro_f1:.3f}, AP {self.map:.3f} on {self.images} images. {rows}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterationSummary:
+    """One point of a learning curve: what was labelled, and how good the detector became."""
+
+    series: str  #: "" for the main loop
+    strategy: str  #: how its batches were chosen, or "full"
+    iteration: int
+    images: int
+    boxes: int
+    class_counts: dict[str, int]  #: labelled boxes per class
+    schedule: str | None = None
+    architecture: str | None = None
+    pretrained: bool | None = None
+    per_class: dict[str, ClassMetrics] | None = None
+    macro_f1: float | None = None
+    map: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)  #: wall time per step
+    eval_key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareResult(StepResult):
+    """Result of `compare_iterations`."""
+
+    classes: list[str]
+    iterations: list[IterationSummary]
+    table: str  #: the tables as text
+    report: str | None  #: path of the HTML report
+    pictures: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:  # noqa: D102
+        return f"{self.table}\n\nReport: {self.report}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateResult(StepResult):
+    """Result of `simulate`."""
+
+    iterations: list[IterationSummary]
+    first_batch_seconds: float | None  #: from the start to the first ranked batch
+
+    def summary(self) -> str:  # noqa: D102
+        rows = [
+            f"{i.strategy} {i.images} images: mean F1 {i.macro_f1:.3f}"
+            for i in self.iterations
+            if i.macro_f1 is not None
+        ]
+        return "; ".join(rows) or f"{len(self.iterations)} iterations simulated."
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanResult(StepResult):
+    """Result of `clean_dataset`."""
+
+    fields: list[str]
+    tags: list[str]
+    views: list[str]
+    runs: list[str]
+    evaluations: list[str]
+    checkpoints: int
+
+    def summary(self) -> str:  # noqa: D102
+        return (
+            f"Removed {len(self.fields)} fields, {len(self.tags)} tags, {len(self.views)} views, "
+            f"{len(self.runs)} records, {len(self.evaluations)} evaluations and "
+            f"{self.checkpoints} checkpoints. Labels and images are untouched."
+        )
