@@ -23,32 +23,34 @@ FORMAT = 1
 
 
 def save_checkpoint(
-    path: str | Path, weights: Mapping[str, Tensor], description: Mapping[str, Any]
-) -> str:
-    """Write weights and sidecar; an interrupted or failed write leaves the old files in place.
+    folder: str | Path, stem: str, weights: Mapping[str, Tensor], description: Mapping[str, Any]
+) -> tuple[Path, str]:
+    """Write weights and sidecar under a new name, so that no earlier checkpoint is ever touched.
+
+    The name carries the digest: whoever reads a record reads exactly the file it was made with,
+    also after a later run was killed half-way.
 
     Args:
-        path: file name ending in `.safetensors`.
+        folder: where to write; made if missing.
+        stem: start of the file name; the digest and `.safetensors` are added.
         weights: the model's `state_dict`.
         description: JSON data; `kind` ("unet" or "detector") is required.
 
     Returns:
-        The SHA-256 of the weights file as hexadecimal text.
+        The path of the weights file, and its SHA-256 as hexadecimal text.
 
     Raises:
         CheckpointError: the disk is full or the folder cannot be written.
     """
     from safetensors.torch import save
 
-    path = Path(path)
     data = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
     digest = hashlib.sha256(data).hexdigest()
+    path = Path(folder) / f"{stem}-{digest[:12]}.safetensors"
     sidecar = {**description, "format": FORMAT, "digest": digest}
     text = json.dumps(sidecar, indent=1, sort_keys=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The sidecar goes last: weights without their sidecar are refused, so that a crash between
-        # the two never leaves a pair that does not belong together unnoticed.
         _write_atomically(path, data)
         _write_atomically(path.with_suffix(".json"), text.encode())
     except OSError as error:
@@ -56,7 +58,7 @@ def save_checkpoint(
             f"{path}: could not write {len(data) / 1e6:.1f} MB ({error.strerror or error}); free "
             "some disk space or pass another model_dir. Earlier checkpoints are untouched"
         ) from error
-    return digest
+    return path, digest
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
