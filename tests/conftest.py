@@ -1,0 +1,202 @@
+"""An own MongoDB, an own plugin folder and tiny real datasets for every test run.
+
+FiftyOne attaches to any database server of the same user it can find. So that no test ever meets
+anybody's data, the session starts its own `mongod` on a free port before fiftyone is imported, in
+a temporary folder that goes with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _mongod() -> str | None:
+    spec = importlib.util.find_spec("fiftyone")
+    if spec is not None and spec.origin is not None:
+        bundled = Path(spec.origin).parent / "db" / "bin" / "mongod"
+        if bundled.is_file():
+            return str(bundled)
+    return shutil.which("mongod")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+            return
+        if process.poll() is not None:
+            raise RuntimeError(f"mongod ended with code {process.returncode}")
+        time.sleep(0.1)
+    raise RuntimeError("mongod did not listen within 30 s")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    mongod = _mongod()
+    folder = Path(tempfile.mkdtemp(prefix="unseen-tests-"))
+    config.unseen_folder = folder
+    config.unseen_mongod = None
+    settings = {
+        "HOME": str(folder / "home"),
+        "FIFTYONE_DO_NOT_TRACK": "true",
+        "FIFTYONE_DATABASE_VALIDATION": "false",
+        "FIFTYONE_DEFAULT_DATASET_DIR": str(folder / "datasets"),
+        "FIFTYONE_DATABASE_NAME": "unseen-tests",
+        "FIFTYONE_PLUGINS_DIR": str(ROOT),
+        "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "true",
+        "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+    }
+    (folder / "home").mkdir()
+    if mongod is not None:
+        port = _free_port()
+        (folder / "db").mkdir()
+        config.unseen_mongod = subprocess.Popen(
+            [mongod, "--dbpath", folder / "db", "--port", str(port), "--bind_ip", "127.0.0.1"]
+            + ["--nounixsocket", "--quiet", "--logpath", folder / "mongod.log"],
+            stdout=subprocess.DEVNULL,
+        )
+        _wait_for(port, config.unseen_mongod)
+        settings["FIFTYONE_DATABASE_URI"] = f"mongodb://127.0.0.1:{port}"
+    os.environ.update(settings)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    process = getattr(config, "unseen_mongod", None)
+    if process is not None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        process.kill()
+    shutil.rmtree(getattr(config, "unseen_folder", ""), ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def fiftyone_database(request: pytest.FixtureRequest) -> str:
+    """The URI of the session's own database; fails (not skips) where there is no mongod."""
+    if request.config.unseen_mongod is None:
+        pytest.fail("no mongod found; `make setup` provides one")
+    return os.environ["FIFTYONE_DATABASE_URI"]
+
+
+@pytest.fixture(autouse=True)
+def _own_database(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("fiftyone"):
+        request.getfixturevalue("fiftyone_database")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+class WaferMaker:
+    """Makes tiny images with known boxes: bright squares ('particle'), dark bars ('scratch')."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def image(self, name: str, boxes: list[tuple[str, tuple[int, int, int, int]]], *, size=64, seed=0):
+        """Write `name`; boxes are (label, (x1, y1, x2, y2)) in px."""
+        noise = np.random.default_rng([seed, len(name), sum(map(ord, name))])
+        pixels = noise.normal(110, 6, (size, size))
+        for label, (x1, y1, x2, y2) in boxes:
+            pixels[y1:y2, x1:x2] += 90 if label == "particle" else -70
+        path = self.folder / name
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        return path
+
+    def random_boxes(self, rng: np.random.Generator, *, size=64, scratch_share=0.4):
+        boxes = []
+        for _ in range(int(rng.integers(1, 4))):
+            x, y = (int(v) for v in rng.integers(4, size - 16, 2))
+            boxes.append(("particle", (x, y, x + 6, y + 6)))
+        if rng.random() < scratch_share:
+            x, y = (int(v) for v in rng.integers(2, size - 30, 2))
+            boxes.append(("scratch", (x, y, x + 26, y + 4)))
+        return boxes
+
+
+def detections(boxes, size: int):
+    """fo.Detections of (label, (x1, y1, x2, y2)) px boxes."""
+    import fiftyone as fo
+
+    return fo.Detections(
+        detections=[
+            fo.Detection(
+                label=label,
+                bounding_box=[x1 / size, y1 / size, (x2 - x1) / size, (y2 - y1) / size],
+            )
+            for label, (x1, y1, x2, y2) in boxes
+        ]
+    )
+
+
+@pytest.fixture
+def make_wafers(tmp_path: Path, fiftyone_database: str):
+    """A factory of real datasets: `make_wafers(n, labelled=k, test=m)`.
+
+    The first `labelled` images (in directory order) have labels in `ground_truth`, the rest only
+    in `hidden_truth`; `test` further images carry the tag `test` and labels.
+    """
+    import fiftyone as fo
+
+    made = []
+
+    def make(count: int = 12, *, labelled: int = 4, test: int = 4, size: int = 64, name=None):
+        rng = np.random.default_rng(3)
+        maker = WaferMaker(tmp_path / f"images-{len(made)}")
+        dataset = fo.Dataset(name or f"wafers-{uuid.uuid4().hex[:8]}")
+        samples = []
+        for i in range(count + test):
+            boxes = maker.random_boxes(rng, size=size)
+            if i == 0:
+                boxes.append(("scratch", (8, 50, 34, 54)))
+            path = maker.image(f"{i:03d}.png", boxes, size=size)
+            is_test = i >= count
+            truth = detections(boxes, size)
+            samples.append(
+                fo.Sample(
+                    filepath=str(path),
+                    tags=["test"] if is_test else [],
+                    hidden_truth=truth,
+                    ground_truth=truth.copy() if is_test or i < labelled else None,
+                )
+            )
+        dataset.add_samples(samples)
+        if "ground_truth" not in dataset.get_field_schema():
+            dataset.add_sample_field(
+                "ground_truth", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
+            )
+        made.append(dataset)
+        return dataset
+
+    yield make
+    for dataset in made:
+        if not dataset.deleted:
+            dataset.delete()
+
+
+@pytest.fixture
+def wafers(make_wafers):
+    """Twelve train images (four labelled) and four test images of 64 px."""
+    return make_wafers()
