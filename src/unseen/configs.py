@@ -274,6 +274,23 @@ class CleanConfig(StepConfig):
     keep_checkpoints: bool = setting(False, "Keep the model files on disk.")
 
 
+#: The config class of each step, so that a form or `--help` need not import the step itself.
+STEP_CONFIGS: dict[str, type[StepConfig]] = {
+    "screen_images": ScreenConfig,
+    "split_dataset": SplitConfig,
+    "train_unet": TrainUnetConfig,
+    "score_samples": ScoreConfig,
+    "select_batch": SelectConfig,
+    "reveal_labels": RevealConfig,
+    "train_detector": TrainDetectorConfig,
+    "apply_detector": ApplyDetectorConfig,
+    "evaluate_detector": EvaluateConfig,
+    "compare_iterations": CompareConfig,
+    "simulate": SimulateConfig,
+    "clean_dataset": CleanConfig,
+}
+
+
 def parameters(config: type[StepConfig]) -> list[Parameter]:
     """The parameters of a config class, in the order of the form: its own first, shared ones last."""
     hints = typing.get_type_hints(config)
