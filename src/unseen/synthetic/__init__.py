@@ -1,1 +1,1 @@
-
+"""Synthetic wafer images with complete labels, for demonstrations, tests and benchmarks."""
