@@ -91,14 +91,14 @@ def ring_particle(scene: Scene, rng: np.random.Generator) -> None:
 
 
 def scratch(
-    scene: Scene, rng: np.random.Generator, *, contrast: tuple[float, float] = (14.0, 42.0)
+    scene: Scene, rng: np.random.Generator, *, contrast: tuple[float, float] = (18.0, 45.0)
 ) -> None:
     """A thin straight or bent line, 40-190 px long, of uneven depth."""
     height, width = scene.shape
     side = min(height, width)
     length = side * float(np.exp(rng.uniform(np.log(0.16), np.log(0.75))))
     angle = rng.uniform(0, 2 * np.pi)
-    bend = rng.normal(0, 0.16) * length if rng.random() < 0.7 else 0.0
+    bend = float(np.clip(rng.normal(0, 0.14), -0.3, 0.3)) * length if rng.random() < 0.7 else 0.0
     centre = np.array([rng.uniform(0.2, 0.8) * width, rng.uniform(0.2, 0.8) * height])
     along = np.array([np.cos(angle), np.sin(angle)])
     normal = np.array([-along[1], along[0]])
