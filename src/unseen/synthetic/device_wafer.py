@@ -93,8 +93,8 @@ def _die(design: int) -> np.ndarray:
     die[:, :4] = -26
     die[1:3, 8::12] = 10  # alignment marks in them
     die[0:3, 0:3] = 34
-    die = gaussian_filter(die, 0.6, mode="wrap")
-    return die - die.mean()
+    smooth: np.ndarray = gaussian_filter(die, 0.6, mode="wrap")
+    return np.asarray(smooth - smooth.mean())
 
 
 def _array(height: int, width: int, period: int) -> np.ndarray:

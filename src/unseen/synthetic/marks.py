@@ -17,7 +17,7 @@ _TRIES = 20
 def _ramp(distance: np.ndarray, softness: float) -> np.ndarray:
     """0 outside (distance <= 0), 1 from `softness` px inside on, smooth between."""
     t = np.clip(distance / softness, 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    return np.asarray(t * t * (3.0 - 2.0 * t))
 
 
 def _outline(rng: np.random.Generator, angle: np.ndarray, roughness: float) -> np.ndarray:
