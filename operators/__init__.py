@@ -1,0 +1,40 @@
+"""One thin form per step; `OPERATORS` is the only list of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .apply_detector import ApplyDetector
+from .clean_dataset import CleanDataset
+from .compare_iterations import CompareIterations
+from .evaluate_detector import EvaluateDetector
+from .reveal_labels import RevealLabels
+from .score_samples import ScoreSamples
+from .screen_images import ScreenImages
+from .select_batch import SelectBatch
+from .simulate import Simulate
+from .split_dataset import SplitDataset
+from .train_detector import TrainDetector
+from .train_unet import TrainUnet
+
+#: In the order of the loop.
+OPERATORS = [
+    ScreenImages,
+    SplitDataset,
+    TrainUnet,
+    ScoreSamples,
+    SelectBatch,
+    RevealLabels,
+    TrainDetector,
+    ApplyDetector,
+    EvaluateDetector,
+    CompareIterations,
+    Simulate,
+    CleanDataset,
+]
+
+
+def register(plugin: Any) -> None:
+    """Hand every operator to FiftyOne."""
+    for operator in OPERATORS:
+        plugin.register(operator)

@@ -1,0 +1,157 @@
+"""The form of a step, made from the parameters of its config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import fiftyone as fo
+from fiftyone.operators import types
+from fiftyone.operators.constants import ViewTarget
+
+from unseen.configs import Parameter, StepConfig, from_mapping, parameters
+from unseen.errors import ConfigError
+
+#: The switch that reveals the second section of a form.
+ADVANCED = "advanced"
+#: Parameters that name a field of the dataset with boxes.
+LABEL_FIELDS = ("label_field", "hidden_field", "gt_field")
+
+
+def form(ctx: Any, config: type[StepConfig], *, view_verb: str | None = None) -> types.Object:
+    """A form with every parameter of `config`; what is wrong is said at its field while typing.
+
+    Args:
+        ctx: the operator's execution context.
+        config: whose parameters are asked for.
+        view_verb: what the step does to a view, for example "Score". Then the form asks for the
+            target; the whole dataset is the default even while a view is open, because the view
+            in front is usually the last batch. None asks for no target.
+    """
+    inputs = types.Object()
+    if view_verb:
+        inputs.view_target(ctx, action_description=view_verb, default_target=ViewTarget.DATASET)
+    found = parameters(config)
+    invalid = problems(config, ctx.params)
+    for parameter in found:
+        if not parameter.advanced:
+            _add(inputs, ctx, parameter, invalid.get(parameter.name))
+    advanced = [p for p in found if p.advanced]
+    if advanced:
+        inputs.bool(
+            ADVANCED,
+            default=False,
+            label="Advanced",
+            description="Show the parameters that seldom need a change.",
+            view=types.SwitchView(),
+        )
+    for parameter in advanced:
+        # A value that applies is always seen, whatever the switch says.
+        if ctx.params.get(ADVANCED) or _is_changed(parameter, ctx.params):
+            _add(inputs, ctx, parameter, invalid.get(parameter.name))
+    if None in invalid:
+        problem = inputs.str("problem", view=types.Error(label=invalid[None]))
+        problem.invalid, problem.error_message = True, invalid[None]
+    return inputs
+
+
+def settings(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The config values among an operator's params; what the form left empty takes the default.
+
+    Raises:
+        ConfigError: a key is neither a parameter nor the form's own switch.
+    """
+    values = {k: v for k, v in params.items() if k not in (ADVANCED, "view_target")}
+    for parameter in parameters(config):
+        value = values.get(parameter.name)
+        if value is None or (value == "" and parameter.default != ""):
+            values.pop(parameter.name, None)
+    from_mapping(config, values)
+    return values
+
+
+def problems(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str | None, str]:
+    """What is wrong with an operator's params: a message per parameter, and None for the whole."""
+    found: dict[str | None, str] = {}
+    for parameter in parameters(config):
+        if params.get(parameter.name) is not None:
+            try:
+                settings(config, {parameter.name: params[parameter.name]})
+            except ConfigError as error:
+                found[parameter.name] = str(error)
+    if not found:
+        try:
+            settings(config, params)
+        except ConfigError as error:
+            found[None] = str(error)
+    return found
+
+
+def to_params(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of an SDK call as JSON params."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}
+
+
+def detection_fields(dataset: fo.Dataset | None) -> list[str]:
+    """The dataset's fields with boxes, by name."""
+    if dataset is None:
+        return []
+    schema = dataset.get_field_schema(embedded_doc_type=fo.Detections)
+    return sorted(schema)
+
+
+def _is_changed(parameter: Parameter, params: Mapping[str, Any]) -> bool:
+    value = params.get(parameter.name)
+    if isinstance(value, list):
+        value = tuple(value)
+    return value not in (None, parameter.default) and not (
+        value == "" and parameter.default is None
+    )
+
+
+def _add(inputs: types.Object, ctx: Any, parameter: Parameter, problem: str | None) -> None:
+    label = parameter.name.replace("_", " ").capitalize()
+    if parameter.unit:
+        label += f" ({parameter.unit})"
+    common: dict[str, Any] = {"label": label, "description": parameter.help, "required": False}
+    if parameter.default is not None:
+        default = parameter.default
+        common["default"] = list(default) if isinstance(default, tuple) else default
+    prop = _property(inputs, ctx, parameter, common)
+    if problem is not None:
+        prop.invalid, prop.error_message = True, problem
+
+
+def _property(
+    inputs: types.Object, ctx: Any, parameter: Parameter, common: dict[str, Any]
+) -> types.Property:
+    name, bounds = parameter.name, {"min": parameter.minimum, "max": parameter.maximum}
+    if parameter.kind is bool:
+        return inputs.bool(name, view=types.CheckboxView(), **common)
+    if parameter.kind is int:
+        return inputs.int(name, **bounds, **common)
+    if parameter.kind is float:
+        return inputs.float(name, **bounds, **common)
+    if parameter.kind is tuple:
+        if parameter.item is int:
+            return inputs.list(name, types.Number(int=True, **bounds), **common)
+        view = _choices(parameter.choices or (), multiple=True, free=not parameter.choices)
+        return inputs.list(name, types.String(), view=view, **common)
+    if parameter.choices:
+        view = _choices(parameter.choices)
+        return inputs.enum(name, view.values(), view=view, **common)
+    if name in LABEL_FIELDS:
+        fields = detection_fields(ctx.dataset)
+        return inputs.str(name, view=_choices(fields, free=True), **common)
+    return inputs.str(name, allow_empty=True, **common)
+
+
+def _choices(values: Any, *, multiple: bool = False, free: bool = False) -> types.Choices:
+    view: types.Choices = (
+        types.AutocompleteView(allow_user_input=True, allow_duplicates=False)
+        if free
+        else types.DropdownView(multiple=multiple)
+    )
+    for value in values:
+        view.add_choice(value, label=value)
+    return view

@@ -1,0 +1,108 @@
+"""What the operators of all steps share: form, run, output and the SDK call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from unseen.configs import STEP_CONFIGS
+
+from . import inputs
+from .run_step import run_step
+
+
+class StepOperator(foo.Operator):
+    """An operator that asks for the parameters of one step and runs it."""
+
+    step: str  #: name of the step and of the operator
+    label: str
+    description: str
+    risk_level = types.RiskLevel.MEDIUM
+    #: What the step does to a view ("Score"); None where it always works on the whole dataset.
+    view_verb: str | None = None
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name=self.step,
+            label=self.label,
+            description=self.description,
+            icon=f"/plugin/assets/{self.step}.svg",
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+            risk_level=self.risk_level,
+            view_target=self.view_verb is not None,
+        )
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        form = inputs.form(ctx, STEP_CONFIGS[self.step], view_verb=self.view_verb)
+        return types.Property(form, view=types.View(label=self.label))
+
+    def resolve_run_name(self, ctx: Any) -> str:
+        return f"{self.label}: {ctx.dataset.name}"
+
+    def execute(self, ctx: Any) -> Any:
+        collection = ctx.target_view() if self.view_verb else ctx.dataset
+        return run_step(ctx, self.step, collection, self.refresh)
+
+    def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
+        """What the App shows once the step is done."""
+        return [ctx.ops.reload_dataset()]
+
+    def resolve_output(self, ctx: Any) -> types.Property:
+        outputs = types.Object()
+        results = ctx.results or {}
+        for name, value in results.items():
+            label = name.replace("_", " ").capitalize()
+            if name in ("summary", "table") and value:
+                outputs.str(name, label=label, view=types.CodeView(language="text", read_only=True))
+            elif isinstance(value, bool):
+                outputs.bool(name, label=label, view=types.LabelValueView(read_only=True))
+            elif isinstance(value, (int, float)):
+                outputs.float(name, label=label, view=types.LabelValueView(read_only=True))
+            elif isinstance(value, str) and value:
+                outputs.str(name, label=label, view=types.LabelValueView(read_only=True))
+            elif isinstance(value, dict) and value:
+                outputs.obj(name, label=label, view=types.JSONView())
+        return types.Property(outputs, view=types.View(label=self.label))
+
+    def __call__(self, collection: Any, *, delegate: bool = False, **settings: Any) -> Any:
+        """Run the step on a dataset or view from Python.
+
+        Args:
+            collection: a Dataset, the name of one, or a DatasetView.
+            delegate: schedule the run instead of waiting for it.
+            **settings: parameters of the step.
+
+        Returns:
+            FiftyOne's ExecutionResult, whose `result` is the step's result as a dict; in a
+            notebook an asyncio task of it.
+        """
+        is_view = isinstance(collection, fo.DatasetView)
+        outcome = foo.execute_operator(
+            self.uri,
+            {"view" if is_view else "dataset": collection},
+            params=inputs.to_params(settings),
+            request_delegation=delegate,
+        )
+        return _result_of_task(outcome) if isinstance(outcome, asyncio.Task) else _result(outcome)
+
+
+def _result(outcome: Any) -> Any:
+    """The outcome with the result that FiftyOne (1.22) drops when it drains a generator."""
+    if outcome.result is None:
+        outcome.result = getattr(outcome.executor, "results", None)
+    return outcome
+
+
+def _result_of_task(task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+    async def wait() -> Any:
+        return _result(await task)
+
+    return asyncio.ensure_future(wait())

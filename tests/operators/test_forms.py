@@ -1,0 +1,131 @@
+"""The forms: the config's parameters, and what is wrong with them while one types."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import unseen
+from unseen.configs import STEP_CONFIGS, parameters
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.fiftyone
+
+
+def form(dataset, step, **params):
+    """The properties of the operator's form, as the App asks for them."""
+    import fiftyone.operators as foo
+    from fiftyone.operators.executor import ExecutionContext, Executor
+
+    operator = foo.get_operator(f"@unseen/curation/{step}")
+    request = {"dataset_name": dataset.name, "view": [], "params": params}
+    ctx = ExecutionContext(request, executor=Executor(), operator_uri=operator.uri)
+    return operator.resolve_type(ctx, "inputs").type.properties
+
+
+@pytest.fixture(scope="module")
+def dataset(request):
+    request.getfixturevalue("fiftyone_database")
+    import fiftyone as fo
+
+    dataset = fo.Dataset()
+    for name in ("ground_truth", "hidden_truth"):
+        dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    yield dataset
+    dataset.delete()
+
+
+@pytest.mark.parametrize("step", unseen.STEPS)
+def test_a_form_asks_for_every_parameter_of_its_config_and_nothing_else(dataset, step):
+    own = {"advanced", "view_target", "warning"}
+    fields = set(form(dataset, step, advanced=True)) - own
+    assert fields == {p.name for p in parameters(STEP_CONFIGS[step])}
+
+
+@pytest.mark.parametrize("step", unseen.STEPS)
+def test_a_form_opens_short_and_valid(dataset, step):
+    fields = form(dataset, step)
+    basic = {p.name for p in parameters(STEP_CONFIGS[step]) if not p.advanced}
+    assert basic <= set(fields) <= basic | {"advanced", "view_target", "warning"}
+    assert not any(prop.invalid or prop.required for prop in fields.values())
+
+
+@pytest.mark.parametrize("step", unseen.STEPS)
+def test_defaults_ranges_and_help_come_from_the_config(dataset, step):
+    fields = form(dataset, step, advanced=True)
+    for parameter in parameters(STEP_CONFIGS[step]):
+        prop = fields[parameter.name]
+        default = parameter.default
+        assert prop.default == (list(default) if isinstance(default, tuple) else default)
+        assert prop.view.description == parameter.help
+        if parameter.kind in (int, float):
+            assert (prop.type.min, prop.type.max) == (parameter.minimum, parameter.maximum)
+        if parameter.unit:
+            assert parameter.unit in prop.view.label
+        if parameter.choices:
+            assert tuple(prop.view.values()) == parameter.choices
+
+
+def test_a_wrong_value_is_flagged_at_its_field_with_what_was_expected(dataset):
+    fields = form(dataset, "select_batch", budget=0)
+    assert fields["budget"].invalid
+    assert "budget=0" in fields["budget"].error_message
+    assert "from 1" in fields["budget"].error_message
+    assert not fields["strategy"].invalid
+
+
+def test_a_wrong_advanced_value_is_seen_although_the_section_is_closed(dataset):
+    fields = form(dataset, "select_batch", prefix="No Good")
+    assert fields["prefix"].invalid
+    assert "lower-case" in fields["prefix"].error_message
+    assert "test_tag" not in fields
+
+
+def test_an_emptied_field_means_the_default(dataset):
+    fields = form(dataset, "score_samples", threshold=None, checkpoint="", advanced=True)
+    assert not any(prop.invalid for prop in fields.values())
+
+
+def test_label_fields_are_offered_but_any_name_can_be_typed(dataset):
+    fields = form(dataset, "simulate", label_field="not_there_yet")
+    assert fields["label_field"].view.values() == ["ground_truth", "hidden_truth"]
+    assert not fields["label_field"].invalid
+
+
+def test_the_sdk_refuses_what_the_form_flags(dataset):
+    import fiftyone.operators as foo
+    from fiftyone.operators.executor import ExecutionError
+
+    operator = foo.get_operator("@unseen/curation/select_batch")
+    with pytest.raises(ExecutionError, match=r"budget=0; expected a whole number"):
+        operator(dataset, budget=0)
+    with pytest.raises(ExecutionError, match="no parameter 'budgett'"):
+        operator(dataset, budgett=3)
+
+
+def test_forms_open_without_loading_torch(fiftyone_database):
+    code = """
+import sys
+import fiftyone as fo, fiftyone.operators as foo
+from fiftyone.operators.executor import ExecutionContext, Executor
+import unseen
+dataset = fo.Dataset()
+for step in unseen.STEPS:
+    operator = foo.get_operator(f"@unseen/curation/{step}")
+    request = {"dataset_name": dataset.name, "view": [], "params": {"advanced": True}}
+    ctx = ExecutionContext(request, executor=Executor(), operator_uri=operator.uri)
+    assert operator.resolve_type(ctx, "inputs").type.properties
+    operator.resolve_placement(ctx)
+dataset.delete()
+print("torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "False"
