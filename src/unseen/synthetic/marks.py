@@ -26,7 +26,7 @@ def _outline(rng: np.random.Generator, angle: np.ndarray, roughness: float) -> n
     for harmonic in range(2, 7):
         amplitude = roughness * rng.standard_normal() / harmonic
         radius += amplitude * np.cos(harmonic * angle + rng.uniform(0, 2 * np.pi))
-    return np.clip(radius, 0.4, 1.8)
+    return np.asarray(np.clip(radius, 0.4, 1.8))
 
 
 def _place(
