@@ -1,0 +1,102 @@
+"""Blank and partial images: artefacts of the imaging system (Ivanov et al. 2021, IV)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+#: Side of the tiles whose texture is measured: the shorter image side / 32, but at least this, px.
+_SMALLEST_TILE = 4
+_TILES_PER_SIDE = 32
+#: A tile is flat when its texture is below this share of the image's textured tiles ...
+_FLAT_TEXTURE = 0.3
+#: ... which are stood for by this quantile of all tiles: up to 75 % of an image may be missing.
+_TEXTURED_QUANTILE = 0.9
+#: Less texture than one 8-bit step is flat in any case.
+_QUANTISATION = 0.5 / 255
+#: A dataset's usual spread of flat shares, in standard deviations (from the median deviation).
+_USUAL_SPREAD = 4.0
+
+
+def brightness(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(H, W, C) -> (H, W) float32: the mean of the channels."""
+    return np.asarray(image.mean(axis=2, dtype=np.float32))
+
+
+def contrast(image: npt.NDArray[np.float32]) -> float:
+    """Standard deviation of the brightness; near 0 means blank.
+
+    Args:
+        image: (H, W, C) float32 in [0, 1].
+
+    Returns:
+        A share of the full range, in [0, 0.5].
+    """
+    return float(brightness(image).std(dtype=np.float64))
+
+
+def flat_border_share(image: npt.NDArray[np.float32]) -> float:
+    """How much of the image is one flat region that touches the border.
+
+    Texture is the standard deviation of the brightness within a tile, less its slope, so that an
+    illumination gradient is not texture. Flat tiles have under 30 % of the texture of the image's
+    own textured tiles. Of the 4-connected regions of flat tiles that touch the border, the largest
+    counts.
+
+    Args:
+        image: (H, W, C) float32 in [0, 1].
+
+    Returns:
+        A share of the image's area in [0, 1]; 0 for images of fewer than 4 x 4 tiles.
+    """
+    grey = brightness(image)
+    side = max(_SMALLEST_TILE, min(grey.shape) // _TILES_PER_SIDE)
+    rows, columns = grey.shape[0] // side, grey.shape[1] // side
+    if rows < 4 or columns < 4:
+        return 0.0
+    texture = _texture(grey[: rows * side, : columns * side], rows, columns, side)
+    limit = max(_FLAT_TEXTURE * float(np.quantile(texture, _TEXTURED_QUANTILE)), _QUANTISATION)
+    labels, _ = ndimage.label(texture < limit)
+    at_border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    sizes = np.bincount(labels.reshape(-1))
+    return float(sizes[at_border[at_border > 0]].max(initial=0) / labels.size)
+
+
+def partial_images(shares: npt.ArrayLike, max_flat_share: float) -> npt.NDArray[np.bool_]:
+    """Which images of a dataset are partial, judged by what is usual in it.
+
+    An image is partial when its flat share is above the dataset's median by at least
+    `max_flat_share`, and by more than 4 standard deviations of the usual spread (1.4826 x the
+    median deviation). So a dataset whose images are flat by nature, such as binary pictures of
+    circuit boards, loses none of them.
+
+    Args:
+        shares: (N,) from `flat_border_share`; NaN (unreadable) is never partial.
+        max_flat_share: smallest excess over the median that counts, in [0, 1].
+
+    Returns:
+        (N,) bool.
+    """
+    values = np.asarray(shares, dtype=np.float64).reshape(-1)
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return np.zeros(len(values), dtype=bool)
+    usual = float(np.median(known))
+    spread = 1.4826 * float(np.median(np.abs(known - usual)))
+    excess = np.nan_to_num(values, nan=-np.inf) - usual
+    return np.asarray((excess >= max_flat_share) & (excess > _USUAL_SPREAD * spread))
+
+
+def _texture(
+    grey: npt.NDArray[np.float32], rows: int, columns: int, side: int
+) -> npt.NDArray[np.float64]:
+    """(rows, columns): standard deviation within each tile around its own plane."""
+    tiles = grey.astype(np.float64).reshape(rows, side, columns, side).transpose(0, 2, 1, 3)
+    tiles = tiles - tiles.mean(axis=(2, 3), keepdims=True)
+    slope = np.arange(side) - (side - 1) / 2
+    slope = slope / np.sqrt((slope**2).sum() * side)
+    along_rows = np.einsum("abij,i->ab", tiles, slope)
+    along_columns = np.einsum("abij,j->ab", tiles, slope)
+    variance = (tiles**2).sum(axis=(2, 3)) - along_rows**2 - along_columns**2
+    return np.asarray(np.sqrt(np.clip(variance, 0, None) / side**2))
