@@ -1,0 +1,217 @@
+"""Training and using a detector: arrays in, a model or boxes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+
+from unseen.configs import TrainDetectorConfig
+from unseen.errors import LabelError, ShapeError, TrainingError
+from unseen.progress import Progress, silent
+from unseen.science.detector_data import TrainingSet, augment
+from unseen.science.devices import resolve_precision, seeded
+from unseen.science.faster_rcnn import DetectorSpec, build_detector
+
+#: Peak learning rates: from scratch, and from pretrained weights.
+SCRATCH_RATE = 2e-3
+PRETRAINED_RATE = 2e-4
+WARM_UP = 0.15
+WEIGHT_DECAY = 1e-4
+GRADIENT_NORM = 5.0
+
+
+@dataclass(frozen=True)
+class TrainedDetector:
+    """A detector and how it came about.
+
+    Attributes:
+        model: in evaluation mode, on the device it was trained on.
+        losses: the total loss of each step.
+        steps: optimiser steps done.
+        schedule: for the report, such as "100 epochs (750 steps)".
+        pretrained: whether it started from pretrained weights.
+        message: where the weights came from, in one sentence.
+    """
+
+    model: FasterRCNN
+    losses: list[float]
+    steps: int
+    schedule: str
+    pretrained: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found in one image, the most confident first.
+
+    Attributes:
+        xyxy: (N, 4) float32, px at native scale.
+        labels: (N,) int64, indices into the classes of the spec.
+        scores: (N,) float32 in [0, 1]; higher = more confident.
+    """
+
+    xyxy: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+def fit_detector(
+    images: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    *,
+    spec: DetectorSpec,
+    config: TrainDetectorConfig,
+    device: torch.device,
+    progress: Progress = silent,
+) -> TrainedDetector:
+    """Train with the same hyper-parameters, however many images there are.
+
+    Steps are `config.steps`, or as many as `config.epochs` passes over the images need: batches
+    run on across the end of a pass, so that all are full.
+
+    Args:
+        images: of (H, W, 3) float32 in [0, 1] at native scale, of any sizes; may read on access.
+        boxes: per image (N, 4) xyxy px at native scale; N may be 0.
+        labels: per image (N,) indices into `spec.classes`.
+        spec: what to build; `detector_spec` chooses it.
+        config: epochs or steps, batch size, learning rate, weights, precision and seed.
+        device: where to compute.
+        progress: told the steps.
+
+    Raises:
+        LabelError: no box in any image, or a label that is no index into the classes.
+        ShapeError: boxes, labels and images do not belong together.
+        TrainingError: no images, or the loss is not finite.
+    """
+    _check(images, boxes, labels, len(spec.classes))
+    dtype = resolve_precision(config.precision, device)
+    total, schedule = _schedule(len(images), config)
+    rng = np.random.default_rng(config.seed)
+    losses: list[float] = []
+    with seeded(config.seed, device):
+        model, pretrained, message = build_detector(spec, weights=config.weights)
+        model.to(device, memory_format=torch.channels_last).train()
+        data = TrainingSet(images, boxes, labels, spec)
+        optimiser, rates = _optimiser(
+            model, config.learning_rate or (PRETRAINED_RATE if pretrained else SCRATCH_RATE), total
+        )
+        order = _endless(len(images), rng)
+        for step in range(total):
+            progress(step, total, "training the detector")
+            batch = [augment(*data[next(order)], rng) for _ in range(config.batch_size)]
+            inputs = [image.to(device) for image, _, _ in batch]
+            targets = [
+                {"boxes": xyxy.to(device), "labels": label.to(device)} for _, xyxy, label in batch
+            ]
+            with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+                loss = torch.stack([part.float() for part in model(inputs, targets).values()]).sum()
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise TrainingError(
+                    f"the detector's loss is {losses[-1]} at step {step + 1} of {total}; lower "
+                    "learning_rate, or use precision='fp32'"
+                )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
+            optimiser.step()
+            rates.step()
+        progress(total, total, "training the detector")
+    return TrainedDetector(model.eval(), losses, total, schedule, pretrained, message)
+
+
+def detect(
+    model: FasterRCNN, images: Sequence[np.ndarray], *, precision: str = "auto"
+) -> list[Detections]:
+    """Find objects in a batch of images of any sizes.
+
+    Args:
+        model: in evaluation mode.
+        images: of (H, W, 3) float32 in [0, 1] at native scale.
+        precision: "auto", "bf16" or "fp32".
+    """
+    if not images:
+        return []
+    device = next(model.parameters()).device
+    dtype = resolve_precision(precision, device)
+    inputs = [_channels_first(image).to(device) for image in images]
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, dtype=dtype, enabled=dtype is not None),
+    ):
+        found = model(inputs)
+    return [
+        Detections(
+            xyxy=one["boxes"].float().cpu().numpy().reshape(-1, 4),
+            labels=one["labels"].cpu().numpy() - 1,
+            scores=one["scores"].float().cpu().numpy(),
+        )
+        for one in found
+    ]
+
+
+def _channels_first(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
+
+
+def _schedule(n_images: int, config: TrainDetectorConfig) -> tuple[int, str]:
+    if config.steps is not None:
+        epochs = config.steps * config.batch_size / n_images
+        return config.steps, f"{config.steps} steps ({epochs:.3g} epochs)"
+    steps = math.ceil(config.epochs * n_images / config.batch_size)
+    return steps, f"{config.epochs} epochs ({steps} steps)"
+
+
+def _optimiser(
+    model: nn.Module, rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trainable, lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
+    rates = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=rate, total_steps=max(steps, 2), pct_start=WARM_UP
+    )
+    return optimiser, rates
+
+
+def _endless(n: int, rng: np.random.Generator) -> Iterator[int]:
+    """Every index once per pass, in an order of its own, for ever."""
+    while True:
+        yield from rng.permutation(n).tolist()
+
+
+def _check(
+    images: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    n_classes: int,
+) -> None:
+    if not len(images):
+        raise TrainingError("no labelled images to train the detector on; label some first")
+    if not len(images) == len(boxes) == len(labels):
+        raise ShapeError(
+            f"{len(images)} images, {len(boxes)} lists of boxes and {len(labels)} of labels; "
+            "expected as many of each"
+        )
+    for index, (xyxy, names) in enumerate(zip(boxes, labels, strict=True)):
+        if np.shape(xyxy) != (len(names), 4) and len(names) + np.size(xyxy) > 0:
+            raise ShapeError(
+                f"image {index}: boxes of shape {np.shape(xyxy)} with {len(names)} labels; "
+                f"expected ({len(names)}, 4)"
+            )
+        if len(names) and not 0 <= np.min(names) <= np.max(names) < n_classes:
+            raise LabelError(
+                f"image {index}: labels from {np.min(names)} to {np.max(names)}; expected indices "
+                f"of the {n_classes} classes"
+            )
+    if not any(len(names) for names in labels):
+        raise LabelError(
+            f"none of the {len(images)} labelled images has a box; label at least one object"
+        )

@@ -1,0 +1,341 @@
+"""Faster R-CNN in two sizes: ResNet-50 FPN, and a small one for CPU and little data.
+
+Ren et al., "Faster R-CNN" (2015), with the feature pyramid of Lin et al. (2017). The larger one is
+torchvision's first version rather than `fasterrcnn_resnet50_fpn_v2`: its frozen normalisation does
+not depend on how many images share a step, which suits steps of four, and its head is lighter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign
+
+from unseen.errors import CheckpointError, ConfigError
+from unseen.science.pretrained import read_weights
+
+ARCHITECTURES = ("small", "resnet50")
+
+#: Longest side in px up to which the small detector sees an image as it is.
+SMALL_IMAGE_SIZE = 320
+#: Shortest and longest side that torchvision's weights were trained with.
+RESNET50_IMAGE_SIZE = (800, 1333)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorSpec:
+    """All that is needed to build a detector again, besides its weights.
+
+    Attributes:
+        architecture: "small" or "resnet50".
+        classes: names; the network's label of `classes[i]` is `i + 1`, its label 0 is background.
+        image_size: longest side of an image inside the network, px.
+        shortest_side: the shortest side is not enlarged beyond this, px; None leaves it free.
+        mean: subtracted per channel from pixels in [0, 1].
+        std: divided by per channel.
+        anchor_sizes: side in px of the square anchors, per pyramid level, finest first; as many on
+            each level.
+        aspect_ratios: height / width of the anchors.
+    """
+
+    architecture: str
+    classes: tuple[str, ...]
+    image_size: int
+    shortest_side: int | None = None
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    anchor_sizes: tuple[tuple[int, ...], ...] = ((10, 18), (28, 42), (64, 100))
+    aspect_ratios: tuple[float, ...] = (0.4, 1.0, 2.5)
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise ConfigError(
+                f"architecture={self.architecture!r}: expected one of {', '.join(ARCHITECTURES)}"
+            )
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise ConfigError(f"classes={self.classes!r}: expected one or more different names")
+        if self.image_size < 32:
+            raise ConfigError(f"image_size={self.image_size}: expected at least 32 px")
+        if len({len(sizes) for sizes in self.anchor_sizes}) != 1:
+            raise ConfigError(
+                f"anchor_sizes={self.anchor_sizes!r}: expected equally many on each level"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DetectorSpec:
+        """The inverse of `to_dict`, also after a trip through JSON.
+
+        Raises:
+            CheckpointError: a field is missing or unknown.
+        """
+        try:
+            return cls(**{name: _as_tuples(value) for name, value in values.items()})
+        except TypeError as error:
+            raise CheckpointError(
+                f"not the description of a detector of this version ({error}); train again"
+            ) from error
+
+
+def detector_spec(
+    architecture: str, classes: tuple[str, ...], longest_side: int, *, image_size: int | None = None
+) -> DetectorSpec:
+    """The spec by architecture and image size alone, so that all iterations and baselines share it.
+
+    Args:
+        architecture: "small" or "resnet50"; see `resolve_architecture` for "auto".
+        classes: names, in a fixed order.
+        longest_side: of the images at native scale, px.
+        image_size: longest side inside the network, px. By default the small detector takes images
+            as they are up to 320 px and reduces larger ones to that; resnet50 takes torchvision's
+            800 px for the shortest side, 1333 px at most for the longest.
+    """
+    if architecture == "resnet50":
+        shortest, longest = RESNET50_IMAGE_SIZE
+        return DetectorSpec(
+            architecture=architecture,
+            classes=classes,
+            image_size=image_size or longest,
+            shortest_side=None if image_size else shortest,
+            anchor_sizes=((32,), (64,), (128,), (256,), (512,)),
+            aspect_ratios=(0.5, 1.0, 2.0),
+        )
+    return DetectorSpec(
+        architecture=architecture,
+        classes=classes,
+        image_size=image_size or max(32, min(longest_side, SMALL_IMAGE_SIZE)),
+    )
+
+
+def resolve_architecture(architecture: str, device: torch.device) -> str:
+    """What "auto" means: resnet50 on a GPU, small elsewhere."""
+    if architecture != "auto":
+        return architecture
+    return "resnet50" if device.type == "cuda" else "small"
+
+
+def build_detector(
+    spec: DetectorSpec, *, weights: str | None = None
+) -> tuple[FasterRCNN, bool, str]:
+    """A detector ready for training.
+
+    Args:
+        spec: what to build.
+        weights: for resnet50 the path of torchvision's weights (`.pth` or `.safetensors`; of the
+            whole detector or of an ImageNet ResNet-50), or None or "default" for those that torch
+            has stored or can download, or "none" to train from scratch. The small detector always
+            trains from scratch.
+
+    Returns:
+        The model, whether it starts from pretrained weights, and one sentence that says so.
+
+    Raises:
+        CheckpointError: `weights` names a file that is missing or holds something else.
+        ConfigError: `weights` names a file, and the architecture is small.
+    """
+    if spec.architecture == "small":
+        if weights not in (None, "none", "default"):
+            raise ConfigError(
+                f"weights={weights!r}: expected none with architecture 'small', which trains from "
+                "scratch; set architecture to 'resnet50' to use them"
+            )
+        return _small(spec), False, "small Faster R-CNN, trained from scratch"
+    state, message = read_weights(weights)
+    if state is None:
+        return _resnet50(spec, frozen=False), False, message
+    model = _resnet50(spec, frozen=True)
+    _load_pretrained(model, state)
+    return model, True, message
+
+
+def load_detector(spec: DetectorSpec, weights: Mapping[str, Tensor]) -> FasterRCNN:
+    """A trained detector in evaluation mode.
+
+    Raises:
+        CheckpointError: the weights do not fit the spec.
+    """
+    if spec.architecture == "small":
+        model = _small(spec)
+    else:
+        # Frozen normalisation counts no batches: so the weights tell which kind they belong to.
+        model = _resnet50(spec, frozen="backbone.body.bn1.num_batches_tracked" not in weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights do not fit a {spec.architecture} detector of {len(spec.classes)} classes "
+            f"({str(error).splitlines()[-1].strip()}); train again"
+        ) from error
+    return model.eval()
+
+
+class SmallBackbone(nn.Module):
+    """A residual network with a feature pyramid on strides 4, 8 and 16."""
+
+    def __init__(
+        self, channels: tuple[int, int, int, int] = (16, 32, 64, 128), out: int = 64
+    ) -> None:
+        super().__init__()
+        stem, *stages = channels
+        self.stem = _norm_relu(nn.Conv2d(3, stem, 3, stride=2, padding=1, bias=False))
+        self.stages = nn.ModuleList(
+            _Stage(before, after) for before, after in zip(channels, stages, strict=False)
+        )
+        self.pyramid = FeaturePyramidNetwork(list(stages), out)
+        self.out_channels = out
+
+    def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:
+        """(B, 3, H, W) -> levels "0", "1", "2" of (B, out, H / s, W / s), s = 4, 8, 16."""
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        features = OrderedDict()
+        for level, stage in enumerate(self.stages):
+            x = stage(x)
+            features[str(level)] = x
+        pyramid: OrderedDict[str, Tensor] = self.pyramid(features)
+        return pyramid
+
+
+class _Stage(nn.Module):
+    """Halves the resolution; two residual 3x3 convolutions each in two steps."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.down = _norm_relu(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False))
+        self.inner = _norm_relu(nn.Conv2d(after, after, 3, padding=1, bias=False))
+        self.outer = nn.Sequential(
+            nn.Conv2d(after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, before, H, W) -> (B, after, H / 2, W / 2)."""
+        x = self.down(x)
+        return functional.relu(x + self.outer(self.inner(x)))
+
+
+def _norm_relu(convolution: nn.Conv2d) -> nn.Sequential:
+    return nn.Sequential(
+        convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)
+    )
+
+
+class Predictor(FastRCNNPredictor):  # type: ignore[misc]
+    """Class scores and boxes, in float32 also under autocast: a bf16 score has two digits."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C) -> (N, K + 1) logits and (N, 4 K + 4) box shifts."""
+        with torch.autocast(x.device.type, enabled=False):
+            scores, shifts = super().forward(x.float())
+        return scores, shifts
+
+
+def _small(spec: DetectorSpec) -> FasterRCNN:
+    backbone = SmallBackbone()
+    anchors = AnchorGenerator(spec.anchor_sizes, (spec.aspect_ratios,) * len(spec.anchor_sizes))
+    pool = MultiScaleRoIAlign(["0", "1", "2"], output_size=5, sampling_ratio=2)
+    width = 128
+    return FasterRCNN(
+        backbone,
+        rpn_anchor_generator=anchors,
+        rpn_head=RPNHead(backbone.out_channels, anchors.num_anchors_per_location()[0]),
+        rpn_pre_nms_top_n_train=300,
+        rpn_pre_nms_top_n_test=200,
+        rpn_post_nms_top_n_train=200,
+        rpn_post_nms_top_n_test=100,
+        rpn_batch_size_per_image=128,
+        box_roi_pool=pool,
+        box_head=TwoMLPHead(backbone.out_channels * 5 * 5, width),
+        box_predictor=Predictor(width, len(spec.classes) + 1),
+        box_batch_size_per_image=64,
+        **_transform(spec),
+    )
+
+
+def _resnet50(spec: DetectorSpec, *, frozen: bool) -> FasterRCNN:
+    model: FasterRCNN = fasterrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, progress=False, **_transform(spec)
+    )
+    head = model.roi_heads.box_predictor
+    model.roi_heads.box_predictor = Predictor(head.cls_score.in_features, len(spec.classes) + 1)
+    model.rpn.anchor_generator = AnchorGenerator(
+        spec.anchor_sizes, (spec.aspect_ratios,) * len(spec.anchor_sizes)
+    )
+    if frozen:
+        _freeze_norms(model.backbone)
+        # As torchvision does from pretrained weights: the stem and the first stage stay.
+        for name in ("conv1", "bn1", "layer1"):
+            model.backbone.body[name].requires_grad_(requires_grad=False)
+    return model
+
+
+def _transform(spec: DetectorSpec) -> dict[str, Any]:
+    return {
+        "min_size": spec.shortest_side or spec.image_size,
+        "max_size": spec.image_size,
+        "image_mean": list(spec.mean),
+        "image_std": list(spec.std),
+        # Training resizes once beforehand (see detector_training).
+        "_skip_resize": True,
+    }
+
+
+def _freeze_norms(module: nn.Module) -> None:
+    """Replace batch norms by frozen ones with eps = 0, which is how the COCO weights were made."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, FrozenBatchNorm2d(child.num_features, eps=0.0))
+        else:
+            _freeze_norms(child)
+
+
+def _load_pretrained(model: FasterRCNN, state: Mapping[str, Tensor]) -> None:
+    """Load all but the predictor, whose classes are others."""
+    if "conv1.weight" in state:  # an ImageNet ResNet-50
+        eps = nn.BatchNorm2d(1).eps
+        state = {
+            f"backbone.body.{name}": value + eps if name.endswith("running_var") else value
+            for name, value in state.items()
+            if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+        }
+        expected = {name for name in model.state_dict() if name.startswith("backbone.body.")}
+    else:
+        state = {
+            name: value
+            for name, value in state.items()
+            if not name.startswith("roi_heads.box_predictor.")
+            and not name.endswith("num_batches_tracked")
+        }
+        expected = {
+            name for name in model.state_dict() if not name.startswith("roi_heads.box_predictor.")
+        }
+    if set(state) != expected:
+        odd = sorted(set(state) ^ expected)
+        raise CheckpointError(
+            f"the pretrained weights are not those of torchvision's fasterrcnn_resnet50_fpn or "
+            f"resnet50: {len(odd)} tensors differ, such as {odd[0]!r}; name another file, or "
+            "weights='none'"
+        )
+    try:
+        model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the pretrained weights do not fit ({str(error).splitlines()[-1].strip()}); name "
+            "another file, or weights='none'"
+        ) from error
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list | tuple) else value

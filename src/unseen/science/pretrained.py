@@ -1,0 +1,132 @@
+"""Where pretrained weights come from: a file, torch's store, or the network if there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+
+from unseen.errors import CheckpointError
+
+#: Longest wait in seconds for the server to answer at all; without a network nothing hangs.
+REACH_TIMEOUT = 5.0
+#: Longest silence in seconds during a download.
+STALL_TIMEOUT = 15.0
+
+
+def weights_url() -> str:
+    """Where torchvision publishes the weights of `fasterrcnn_resnet50_fpn`."""
+    return str(FasterRCNN_ResNet50_FPN_Weights.COCO_V1.url)
+
+
+def stored_weights() -> Path:
+    """Where torch stores them; a file copied there by hand is found as well."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / weights_url().rsplit("/", 1)[-1]
+
+
+def read_weights(weights: str | None) -> tuple[dict[str, Tensor] | None, str]:
+    """Pretrained weights, and one sentence about where they come from.
+
+    Args:
+        weights: a path; None or "default" for what torch has stored or can download; "none".
+
+    Returns:
+        The tensors, or None where training starts from scratch.
+
+    Raises:
+        CheckpointError: a file that was asked for is missing or no weights file.
+    """
+    if weights == "none":
+        return None, "trained from scratch, as asked for (weights='none')"
+    if weights not in (None, "default"):
+        path = Path(str(weights)).expanduser()
+        return _read(path), f"pretrained weights from {path}"
+    stored = stored_weights()
+    if not stored.is_file():
+        problem = _download(weights_url(), stored)
+        if problem:
+            return None, (
+                f"trained from scratch: no pretrained weights ({problem}). Better results need "
+                f"{weights_url()}: copy it to {stored}, or name the file as weights"
+            )
+    return _read(stored), f"weights pretrained on COCO, from {stored}"
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such weights file; get it from {weights_url()}, or use weights='none' to "
+            "train from scratch"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    # safetensors' own error derives from Exception alone; torch raises any of the others.
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise _unreadable(path, error) from error
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise _unreadable(path, error) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise _unreadable(path, TypeError("it holds something other than named tensors"))
+    return dict(state)
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: not a weights file ({str(error).splitlines()[0] if str(error) else error!r}); "
+        f"expected torchvision's .pth or .safetensors, such as {weights_url()}"
+    )
+
+
+def _download(url: str, path: Path) -> str | None:
+    """Fetch a file; what went wrong, or None."""
+    if not _answers(url):
+        return f"{url.split('/')[2]} does not answer"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest = path.stem.rsplit("-", 1)[-1]
+        with _socket_timeout(STALL_TIMEOUT):
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
+    except (OSError, RuntimeError) as error:
+        return f"the download failed: {error}"
+    return None
+
+
+def _answers(url: str) -> bool:
+    """Whether the server answers soon. In a thread, because looking a name up has no time limit."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            request = urllib.request.Request(url, method="HEAD")
+            with urllib.request.urlopen(request, timeout=REACH_TIMEOUT):
+                answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(REACH_TIMEOUT + 1)
+    return answered.is_set()
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
