@@ -82,10 +82,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     process = getattr(config, "unseen_mongod", None)
     if process is not None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        process.kill()
+        process.kill()  # its data goes next: no need for an orderly end, which takes 15 s
+        process.wait(20)
     shutil.rmtree(getattr(config, "unseen_folder", ""), ignore_errors=True)
 
 

@@ -82,3 +82,27 @@ def _message(path: str | Path, error: Exception) -> str:
     if not Path(path).is_file():
         return f"{path}: no such file; restore it or exclude the sample"
     return f"{path}: cannot be read as an image ({error}); replace it or exclude the sample"
+
+
+def resize(pixels: np.ndarray, scale: float) -> np.ndarray:
+    """The image made smaller, each pixel the mean of the area it covers.
+
+    Args:
+        pixels: (H, W, C) float32.
+        scale: factor in (0, 1]; 1 returns the input.
+
+    Returns:
+        (max(1, round(H * scale)), max(1, round(W * scale)), C) float32.
+    """
+    if scale == 1:
+        return pixels
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    planes = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(pixels[:, :, c])).resize(
+                (width, height), Image.Resampling.BOX
+            )
+        )
+        for c in range(pixels.shape[2])
+    ]
+    return np.stack(planes, axis=2)

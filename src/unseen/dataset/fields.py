@@ -119,25 +119,6 @@ class Names:
         """The field of the image metric `name` (alpha, threshold, excess, entropy, foreground)."""
         return self._field(name)
 
-    def score_fields(self) -> list[str]:
-        """Everything that `score_samples` writes."""
-        return [
-            self.excess,
-            self.alpha,
-            self.threshold,
-            self.entropy,
-            self.foreground,
-            self.heatmap,
-            self.regions,
-            self.expected_counts,
-            self.embedding,
-            self.model,
-        ]
-
-    def sample_fields(self) -> list[str]:
-        """Every field of one loop except predictions and evaluations."""
-        return [*self.score_fields(), self.rank, self.excluded_reason]
-
     # --- per iteration -------------------------------------------------------------------------
     def batch(self, iteration: int) -> str:
         """Tag and saved view of the batch that makes iteration `iteration`."""
@@ -154,6 +135,11 @@ class Names:
     def run_key(self, iteration: int) -> str:
         """Key of the custom run that holds the iteration's record."""
         return f"{self.prefix}_{self._numbered('iter', iteration)}"
+
+    @property
+    def setup_key(self) -> str:
+        """Key of the custom run that holds how the dataset was split."""
+        return self._field("setup")
 
     def batch_number(self, tag: str) -> int | None:
         """The iteration of a batch tag of this series, or None for any other tag."""

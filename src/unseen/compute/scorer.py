@@ -1,0 +1,179 @@
+"""Load a UNet once, score images many times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from unseen.checkpoints import load_checkpoint
+from unseen.configs import ScoreConfig
+from unseen.errors import CheckpointError
+from unseen.images import read_image, resize
+from unseen.science.boxes import xyxy_to_rel_xywh
+from unseen.science.devices import resolve_device
+from unseen.science.embedding import pooled_features
+from unseen.science.heatmap import heatmap
+from unseen.science.image_metrics import (
+    alpha_metric,
+    entropy_metric,
+    excess_metric,
+    expected_counts,
+    foreground_area,
+    threshold_metric,
+)
+from unseen.science.inference import infer
+from unseen.science.regions import unseen_regions
+from unseen.science.unet import UNet, UNetSpec
+from unseen.science.unseen_score import entropy
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What is taken from the whole pool before single images can be finished.
+
+    Attributes:
+        metric: t of the threshold and excess metrics.
+        region: pixels above it form regions.
+        heatmap: unseen score that is shown at full strength.
+    """
+
+    metric: float
+    region: float
+    heatmap: float
+
+
+@dataclass(frozen=True)
+class RawScore:
+    """What the network says about one image; everything that needs no threshold is final.
+
+    Areas are in native px: sums over pixels are divided by the square of the working scale.
+    """
+
+    score: np.ndarray  #: (h, w) float16 unseen score at working scale
+    alpha: float
+    entropy: float
+    foreground: float
+    expected_counts: np.ndarray  #: (K + 1,)
+    embedding: np.ndarray  #: (D,)
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """Everything that is stored for one image."""
+
+    alpha: float
+    threshold: float
+    excess: float
+    entropy: float
+    foreground: float
+    expected_counts: np.ndarray  #: (K + 1,) examples per class, unseen last
+    embedding: np.ndarray  #: (D,) float32
+    heatmap: np.ndarray | None  #: (h, w) uint8
+    regions: list[tuple[float, float, float, float, float]]  #: relative x, y, w, h and score
+    mean_score: float
+
+
+class Scorer:
+    """A trained UNet with the parameters of scoring.
+
+    Attributes:
+        path: the checkpoint's file.
+        digest: SHA-256 of the weights.
+        classes: classes the UNet knows.
+        scale: working scale.
+        iteration: iteration it was trained for.
+    """
+
+    def __init__(self, checkpoint: str | Path, config: ScoreConfig, *, digest: str | None = None):
+        """Load the checkpoint.
+
+        Raises:
+            CheckpointError: it is missing, damaged, no UNet, or not the one of the record.
+        """
+        weights, description = load_checkpoint(checkpoint, kind="unet", digest=digest)
+        try:
+            spec = UNetSpec.from_dict(description["spec"])
+            self.scale = float(description["scale"])
+            self._mean_areas = [float(a) for a in description["mean_areas"]]
+            self.iteration = int(description["iteration"])
+            model = UNet(spec)
+            model.load_state_dict(weights)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{checkpoint}: weights and description do not fit each other ({error}); train again"
+            ) from error
+        self.path = str(checkpoint)
+        self.digest: str = description["digest"]
+        self.classes = list(spec.classes)
+        self.device = resolve_device(config.device)
+        self._config = config
+        self._channels = spec.in_channels
+        self._model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def read(self, path: str) -> np.ndarray:
+        """(h, w, C) float32 at working scale.
+
+        Raises:
+            ImageError: the file cannot be read.
+        """
+        return resize(read_image(path, channels=self._channels), self.scale)
+
+    def forward(self, images: Sequence[np.ndarray]) -> list[RawScore]:
+        """Score a batch of equally large images."""
+        batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (B, C, h, w)
+        found = infer(
+            self._model,
+            batch,
+            tile_size=self._config.tile_size,
+            precision=self._config.precision,
+        )
+        maps = found.maps
+        native = 1.0 / self.scale**2
+        alpha = alpha_metric(maps.unseen, self._config.alpha) * native
+        total_entropy = entropy_metric(entropy(maps)) * native
+        foreground = foreground_area(maps.foreground) * native
+        counts = expected_counts(maps.classes, maps.unseen, self._mean_areas)
+        embedding = pooled_features(found.features, maps.unseen)
+        score = maps.unseen.half().cpu().numpy()
+        columns = [t.float().cpu().numpy() for t in (alpha, total_entropy, foreground)]
+        counts_, embedding_ = counts.float().cpu().numpy(), embedding.float().cpu().numpy()
+        return [
+            RawScore(
+                score[i],
+                float(columns[0][i]),
+                float(columns[1][i]),
+                float(columns[2][i]),
+                counts_[i],
+                embedding_[i],
+            )
+            for i in range(len(images))
+        ]
+
+    def finish(self, raw: RawScore, thresholds: Thresholds) -> ImageScore:
+        """Metrics that need a threshold, regions and heatmap."""
+        config = self._config
+        score = raw.score.astype(np.float32)
+        native = 1.0 / self.scale**2
+        tensor = torch.from_numpy(score)[None]
+        height, width = score.shape
+        regions = unseen_regions(score, thresholds.region, max_regions=config.max_regions)
+        boxes = xyxy_to_rel_xywh(regions.xyxy, width, height)
+        size = config.heatmap_size
+        return ImageScore(
+            alpha=raw.alpha,
+            threshold=float(threshold_metric(tensor, thresholds.metric)) * native,
+            excess=float(excess_metric(tensor, thresholds.metric)) * native,
+            entropy=raw.entropy,
+            foreground=raw.foreground,
+            expected_counts=raw.expected_counts,
+            embedding=raw.embedding,
+            heatmap=heatmap(score, thresholds.heatmap, size) if size else None,
+            regions=[
+                (*map(float, box), float(s)) for box, s in zip(boxes, regions.score, strict=True)
+            ],
+            mean_score=float(score.mean()),
+        )

@@ -1,0 +1,191 @@
+"""The record of each iteration: one FiftyOne custom run per iteration and series.
+
+A record holds what was labelled, with which parameters, seeds and versions each step ran, the
+digests of its checkpoints, how long it took and what was measured. Records are written last, so
+that a step that was killed leaves none.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from unseen.dataset import reading
+from unseen.dataset.fields import ITERATION_METHOD, Names
+from unseen.errors import ConfigError
+
+#: Packages whose version can change a result.
+_PACKAGES = ("unseen", "fiftyone", "torch", "torchvision", "numpy", "scipy")
+
+
+def batches(dataset: Any, names: Names) -> dict[int, str]:
+    """Iteration -> batch tag, ascending."""
+    found = {}
+    for tag in dataset.distinct("tags"):
+        number = names.batch_number(tag)
+        if number is not None:
+            found[number] = tag
+    return dict(sorted(found.items()))
+
+
+def current_iteration(dataset: Any, names: Names) -> int:
+    """The newest iteration that has labels: 0, or the highest batch with a labelled sample."""
+    if dataset.get_field(names.label_field) is None:
+        return 0
+    for number, tag in sorted(batches(dataset, names).items(), reverse=True):
+        if len(dataset.match_tags(tag).exists(names.label_field).limit(1)):
+            return number
+    return 0
+
+
+def open_batch(dataset: Any, names: Names) -> int | None:
+    """The newest batch if none of it is labelled yet."""
+    found = batches(dataset, names)
+    if not found:
+        return None
+    newest = max(found)
+    return newest if newest > current_iteration(dataset, names) else None
+
+
+def read_record(dataset: Any, names: Names, iteration: int) -> dict[str, Any] | None:
+    """The record of an iteration, or None."""
+    key = names.run_key(iteration)
+    if not dataset.has_run(key):
+        return None
+    config = dataset.get_run_info(key).config.serialize()
+    return _decode({k: v for k, v in config.items() if k not in ("cls", "type", "method")})
+
+
+def read_records(dataset: Any, names: Names) -> dict[int, dict[str, Any]]:
+    """Iteration -> record, ascending, of one series."""
+    found = {}
+    for key in dataset.list_runs(method=ITERATION_METHOD):
+        config = dataset.get_run_info(key).config.serialize()
+        if config.get("series") == names.series and config.get("prefix") == names.prefix:
+            number = int(config["iteration"])
+            found[number] = _decode(
+                {k: v for k, v in config.items() if k not in ("cls", "type", "method")}
+            )
+    return dict(sorted(found.items()))
+
+
+def list_series(dataset: Any, prefix: str) -> list[str]:
+    """The series that have records; the main loop ("") first, then by name."""
+    found = set()
+    for key in dataset.list_runs(method=ITERATION_METHOD):
+        config = dataset.get_run_info(key).config.serialize()
+        if config.get("prefix") == prefix:
+            found.add(config["series"])
+    return sorted(found)
+
+
+def record_step(
+    dataset: Any, names: Names, iteration: int, step: str, entry: Mapping[str, Any], **top: Any
+) -> None:
+    """Add what a step did to the record of an iteration.
+
+    Args:
+        dataset: where the record is kept.
+        names: the loop.
+        iteration: which record.
+        step: name of the step; an earlier entry of the same step is replaced.
+        entry: JSON data: parameters, seconds, digests, metrics.
+        **top: facts of the whole iteration, such as `class_counts`; None is left out.
+    """
+    dataset.reload()
+    record = read_record(dataset, names, iteration)
+    is_new = record is None
+    record = record or {
+        "series": names.series,
+        "prefix": names.prefix,
+        "iteration": iteration,
+        "label_field": names.label_field,
+        "steps": {},
+    }
+    record.update({k: v for k, v in top.items() if v is not None})
+    record["steps"][step] = {
+        **entry,
+        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": versions(),
+    }
+    config = dataset.init_run(method=ITERATION_METHOD, **_encode(record))
+    key = names.run_key(iteration)
+    if is_new:
+        dataset.register_run(key, config)
+    else:
+        dataset.update_run_config(key, config)
+
+
+def record_labels(dataset: Any, names: Names) -> dict[str, Any]:
+    """What is labelled now: ids, and boxes per class, for the record of the iteration."""
+    view = reading.labelled(dataset, names)
+    ids = view.values("id")
+    counts = view.count_values(f"{names.label_field}.detections.label")
+    counts = {str(k): int(v) for k, v in sorted(counts.items(), key=lambda c: str(c[0]))}
+    return {"labelled_ids": ids, "class_counts": counts}
+
+
+def newest_with(dataset: Any, names: Names, step: str, iteration: int | None) -> int | None:
+    """The newest iteration (or the given one) whose record has an entry of `step`."""
+    records = read_records(dataset, names)
+    for number in sorted(records, reverse=True):
+        if (iteration is None or number == iteration) and step in records[number]["steps"]:
+            return number
+    return None
+
+
+def require_iteration(dataset: Any, names: Names, iteration: int) -> int:
+    """The iteration, if it exists.
+
+    Raises:
+        ConfigError: there is no such batch.
+    """
+    known = batches(dataset, names)
+    if iteration != 0 and iteration not in known:
+        numbers = ", ".join(map(str, [0, *known]))
+        raise ConfigError(
+            f"iteration={iteration} does not exist; expected one of {numbers}. Select a batch "
+            "first, or leave the parameter out"
+        )
+    return iteration
+
+
+def versions() -> dict[str, str]:
+    """Python and package versions."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+# MongoDB gives "." and a leading "$" in keys a meaning, and class names may hold both.
+_ENCODED = {".": "\uff0e", "$": "\uff04"}
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_swap(str(k), _ENCODED): _encode(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(v) for v in value]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        back = {v: k for k, v in _ENCODED.items()}
+        return {_swap(k, back): _decode(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_decode(v) for v in value]
+    return value
+
+
+def _swap(text: str, table: Mapping[str, str]) -> str:
+    for old, new in table.items():
+        text = text.replace(old, new)
+    return text

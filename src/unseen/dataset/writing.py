@@ -1,0 +1,254 @@
+"""Results -> sample fields, in bulk.
+
+Scores are written as raw documents in one update per sample: setting ten fields one by one through
+`set_values` takes ten passes, and building FiftyOne's label objects costs more than the database
+(a test compares what is read back with what FiftyOne itself would have stored).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.utils as fou
+import numpy as np
+from bson import ObjectId
+from pymongo import UpdateOne
+
+from unseen.dataset.fields import REGION_LABEL, SIDEBAR_GROUP, Names
+from unseen.dataset.reading import dataset_of
+from unseen.errors import DatasetError
+
+#: Key in a field's `info` that marks it as made by this package; its value is the prefix.
+MARK = "unseen_prefix"
+
+
+def declare_score_fields(dataset: Any, names: Names) -> None:
+    """Add the fields of `score_samples` with their types, indexes and place in the sidebar."""
+    numbers = {
+        names.excess: "Unseen score above the pool's threshold, summed over the image",
+        names.alpha: "M_alpha: unseen scores at power alpha, summed over the image",
+        names.threshold: "M_thresh: pixels whose unseen score is above the threshold",
+        names.entropy: "Entropy of the UNet's output, summed over the image",
+        names.foreground: "Predicted foreground area in pixels",
+    }
+    for name, text in numbers.items():
+        declare(dataset, name, fo.FloatField, names, text)
+    declare(
+        dataset,
+        names.heatmap,
+        fo.EmbeddedDocumentField,
+        names,
+        "Unseen score per pixel, scaled to the pool",
+        embedded_doc_type=fo.Heatmap,
+    )
+    declare_detections(dataset, names.regions, names, "Unseen regions, strongest first")
+    declare(
+        dataset,
+        names.expected_counts,
+        fo.ListField,
+        names,
+        "Expected examples per class of the UNet, unseen last",
+        subfield=fo.FloatField,
+    )
+    declare(dataset, names.embedding, fo.VectorField, names, "Features where the image is unseen")
+    declare(dataset, names.model, fo.StringField, names, "Checkpoint that scored this sample")
+    indexes = dataset.list_indexes()
+    for name in (names.excess, names.alpha, names.threshold):
+        if name not in indexes:
+            dataset.create_index(name)
+    group_fields(dataset, names)
+
+
+def save_scores(dataset: Any, names: Names, scores: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the scores of many samples in one bulk operation.
+
+    Args:
+        dataset: the dataset (not a view).
+        names: the loop.
+        scores: sample id -> plain values: the five numbers by metric name, `model` (text),
+            `expected_counts` (list), `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and
+            `regions`, a list of (relative x, y, w, h, score).
+    """
+    now = datetime.now(timezone.utc)
+    ops = []
+    for sample_id, s in scores.items():
+        values: dict[str, Any] = {
+            names.metric(m): float(s[m])
+            for m in ("alpha", "threshold", "excess", "entropy", "foreground")
+        }
+        values[names.model] = s["model"]
+        values[names.expected_counts] = [float(v) for v in s["expected_counts"]]
+        values[names.embedding] = fou.serialize_numpy_array(np.asarray(s["embedding"], np.float32))
+        values[names.regions] = {
+            "_cls": "Detections",
+            "detections": [_region(*region) for region in s["regions"]],
+        }
+        values[names.heatmap] = None if s["heatmap"] is None else _heatmap(s["heatmap"])
+        values["last_modified_at"] = now
+        ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": values}))
+    if ops:
+        dataset._bulk_write(ops, ids=list(scores))
+
+
+def save_detections(
+    dataset: Any, field: str, detections: Mapping[str, Sequence[tuple[str, Sequence[float], float]]]
+) -> None:
+    """Write predictions.
+
+    Args:
+        dataset: the dataset.
+        field: a field of detections.
+        detections: sample id -> list of (label, relative [x, y, w, h], confidence).
+    """
+    now = datetime.now(timezone.utc)
+    ops = []
+    for sample_id, found in detections.items():
+        document = {
+            "_cls": "Detections",
+            "detections": [_detection(label, box, score) for label, box, score in found],
+        }
+        values = {field: document, "last_modified_at": now}
+        ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": values}))
+    if ops:
+        dataset._bulk_write(ops, ids=list(detections))
+
+
+def set_tag(dataset: Any, ids: Sequence[str], tag: str) -> None:
+    """Tag exactly these samples; whoever had the tag before loses it."""
+    dataset.match_tags(tag).untag_samples(tag)
+    if ids:
+        dataset.select(list(ids)).tag_samples(tag)
+
+
+def own_fields(dataset: Any, prefix: str) -> list[str]:
+    """The fields that this package made, known by the mark it leaves in the schema."""
+    return [
+        name
+        for name, found in dataset.get_field_schema().items()
+        if (found.info or {}).get(MARK) == prefix
+    ]
+
+
+def own_evaluations(dataset: Any, prefix: str) -> list[str]:
+    """The evaluations of predictions that this package made."""
+    ours = set(own_fields(dataset, prefix))
+    return [
+        key
+        for key in dataset.list_evaluations()
+        if getattr(dataset.get_evaluation_info(key).config, "pred_field", None) in ours
+    ]
+
+
+def own_views(dataset: Any, prefix: str) -> list[str]:
+    """The saved views that this package made."""
+    return [
+        name
+        for name in dataset.list_saved_views()
+        if (dataset.get_saved_view_info(name)["description"] or "").startswith(f"[{prefix}]")
+    ]
+
+
+def save_own_view(dataset: Any, names: Names, name: str, view: Any, description: str) -> None:
+    """Save a view with the mark of this package."""
+    text = f"[{names.prefix}] {description}"
+    dataset.save_view(name, view, description=text, overwrite=True)
+
+
+def group_fields(dataset: Any, names: Names) -> None:
+    """Put everything this package wrote into one sidebar group; other groups stay as they are."""
+    dataset.reload()
+    evaluations = own_evaluations(dataset, names.prefix)
+    marked = set(own_fields(dataset, names.prefix))
+    ours = [
+        path
+        for path in dataset.get_field_schema()
+        if path in marked or any(path.startswith(f"{key}_") for key in evaluations)
+    ]
+    groups = dataset.app_config.sidebar_groups
+    if groups is None:
+        groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
+    kept = []
+    for group in groups:
+        if group.name == SIDEBAR_GROUP or group.name in evaluations:
+            continue
+        group.paths = [p for p in group.paths if p.split(".")[0] not in ours]
+        kept.append(group)
+    position = next((i + 1 for i, g in enumerate(kept) if g.name == "labels"), len(kept))
+    kept.insert(position, fo.SidebarGroupDocument(name=SIDEBAR_GROUP, paths=ours))
+    dataset.app_config.sidebar_groups = kept
+    dataset.save()
+
+
+def ungroup_fields(dataset: Any) -> None:
+    """Remove the sidebar group; where nothing else was arranged, FiftyOne's default returns."""
+    dataset.reload()
+    groups = dataset.app_config.sidebar_groups
+    if not groups:
+        return
+    kept = [g for g in groups if g.name != SIDEBAR_GROUP]
+    default = fo.DatasetAppConfig.default_sidebar_groups(dataset)
+    same = [(g.name, list(g.paths)) for g in kept] == [(g.name, list(g.paths)) for g in default]
+    dataset.app_config.sidebar_groups = None if same else kept
+    dataset.save()
+
+
+def declare(
+    dataset: Any, name: str, ftype: type, names: Names, description: str, **kwargs: Any
+) -> None:
+    """Add a field with the mark of this package; a field that exists is left as it is.
+
+    Raises:
+        DatasetError: a field of that name exists and is not ours.
+    """
+    dataset = dataset_of(dataset)
+    found = dataset.get_field(name)
+    if found is None:
+        dataset.add_sample_field(
+            name, ftype, description=description, info={MARK: names.prefix}, **kwargs
+        )
+    elif (found.info or {}).get(MARK) != names.prefix:
+        raise DatasetError(
+            f"field {name!r} exists in dataset {dataset.name!r} and was not made by this package; "
+            "rename it, or pass another prefix= or series="
+        )
+
+
+def declare_detections(dataset: Any, name: str, names: Names, description: str) -> None:
+    """Add a field of detections."""
+    declare(
+        dataset,
+        name,
+        fo.EmbeddedDocumentField,
+        names,
+        description,
+        embedded_doc_type=fo.Detections,
+    )
+
+
+def _heatmap(pixels: np.ndarray) -> dict[str, Any]:
+    return {
+        "_id": ObjectId(),
+        "_cls": "Heatmap",
+        "tags": [],
+        "map": fou.serialize_numpy_array(np.ascontiguousarray(pixels, dtype=np.uint8)),
+        "range": [0.0, 255.0],
+    }
+
+
+def _region(x: float, y: float, w: float, h: float, score: float) -> dict[str, Any]:
+    return _detection(REGION_LABEL, (x, y, w, h), score)
+
+
+def _detection(label: str, box: Sequence[float], score: float) -> dict[str, Any]:
+    return {
+        "_id": ObjectId(),
+        "_cls": "Detection",
+        "attributes": {},
+        "tags": [],
+        "label": label,
+        "bounding_box": [float(v) for v in box],
+        "confidence": float(score),
+    }

@@ -1,0 +1,108 @@
+"""Remove everything the steps wrote, and only that."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from unseen.configs import CleanConfig
+from unseen.dataset import iterations, reading, setup, writing
+from unseen.dataset.fields import ITERATION_METHOD, Names
+from unseen.progress import Progress
+from unseen.results import CleanResult
+from unseen.steps.step import step
+
+logger = logging.getLogger(__name__)
+
+
+@step(CleanConfig)
+def clean_dataset(
+    collection: Any, config: CleanConfig, names: Names, progress: Progress
+) -> CleanResult:
+    """Remove fields, tags, views, records, evaluations and checkpoints of this package.
+
+    Labels, images and whatever the user made stay: a test tag that existed before is kept, and so
+    is a field that only happens to have a similar name.
+    """
+    dataset = reading.dataset_of(collection)
+    checkpoints = [] if config.keep_checkpoints else _checkpoints(dataset, names)
+    evaluations = writing.own_evaluations(dataset, names.prefix)
+    for key in evaluations:
+        dataset.delete_evaluation(key)
+    views = writing.own_views(dataset, names.prefix)
+    tags = _tags(dataset, names, views)
+    for view in views:
+        dataset.delete_saved_view(view)
+    _untag_excluded(dataset, names)
+    for tag in tags:
+        dataset.match_tags(tag).untag_samples(tag)
+    fields = writing.own_fields(dataset, names.prefix)
+    for index in [i for i in dataset.list_indexes() if i.split(".")[0] in fields]:
+        dataset.drop_index(index)
+    if fields:
+        dataset.delete_sample_fields(fields)
+    runs = [
+        key
+        for method in (ITERATION_METHOD, setup.SETUP_METHOD)
+        for key in dataset.list_runs(method=method)
+        if dataset.get_run_info(key).config.serialize().get("prefix") == names.prefix
+    ]
+    for key in runs:
+        dataset.delete_run(key)
+    writing.ungroup_fields(dataset)
+    removed = sum(_remove(path) for path in checkpoints)
+    progress(1, 1, "clean")
+    return CleanResult(
+        dataset=dataset.name,
+        fields=fields,
+        tags=tags,
+        views=views,
+        runs=runs,
+        evaluations=evaluations,
+        checkpoints=removed,
+    )
+
+
+def _tags(dataset: Any, names: Names, views: list[str]) -> list[str]:
+    """Batch tags have a view of their name; the splits are known from their record."""
+    tags = set(views)
+    for key in dataset.list_runs(method=setup.SETUP_METHOD):
+        record = dataset.get_run_info(key).config.serialize()
+        if record.get("prefix") == names.prefix:
+            tags.add(record["initial_tag"])
+            if record["made_test"]:
+                tags.add(record["test_tag"])
+    return sorted(tags & set(dataset.distinct("tags")))
+
+
+def _untag_excluded(dataset: Any, names: Names) -> None:
+    """Take the excluded tag from the samples that `screen_images` excluded."""
+    if dataset.get_field(names.excluded_reason) is not None:
+        ours = dataset.exists(names.excluded_reason)
+        if len(ours):
+            ours.untag_samples(names.excluded_tag)
+
+
+def _checkpoints(dataset: Any, names: Names) -> list[Path]:
+    found = []
+    for series in iterations.list_series(dataset, names.prefix):
+        loop = Names(prefix=names.prefix, series=series)
+        for record in iterations.read_records(dataset, loop).values():
+            for entry in record["steps"].values():
+                found += [Path(p) for p in entry.get("checkpoints", [])]
+    return sorted(set(found))
+
+
+def _remove(path: Path) -> int:
+    """Delete a checkpoint and its sidecar; 1 if it was there."""
+    existed = path.is_file()
+    for file in (path, path.with_suffix(".json")):
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("could not delete %s: %s", file, error)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()  # only when nothing else is in it
+    return int(existed)

@@ -1,0 +1,229 @@
+"""Score the pool: heatmap, image metrics and unseen regions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import fiftyone as fo
+
+from unseen.compute.local import LocalScoring, Scored
+from unseen.compute.scorer import Scorer, Thresholds
+from unseen.configs import ScoreConfig
+from unseen.dataset import iterations, reading, writing
+from unseen.dataset.fields import Names
+from unseen.errors import DatasetError, LabelError
+from unseen.progress import Progress
+from unseen.results import ScoreResult, Skipped
+from unseen.steps.step import step
+
+logger = logging.getLogger(__name__)
+
+#: Samples written in one bulk operation.
+CHUNK = 256
+#: Parameters that change what is stored; with others, samples count as scored already.
+_DECISIVE = (
+    "alpha",
+    "threshold",
+    "threshold_quantile",
+    "region_quantile",
+    "max_regions",
+    "heatmap_size",
+)
+
+
+@step(ScoreConfig)
+def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progress) -> ScoreResult:
+    """Score the samples of a view; of a whole dataset, its pool.
+
+    The thresholds of the metrics are quantiles over the pool, taken once per model. A run that was
+    interrupted goes on where it stopped, with the same thresholds; unreadable images are skipped
+    singly and listed.
+    """
+    dataset = reading.dataset_of(view)
+    scorer, iteration = load_scorer(dataset, config, names)
+    target = reading.pool(view, names) if isinstance(view, fo.Dataset) else view
+    if not len(target):
+        where = "the pool" if isinstance(view, fo.Dataset) else "the view"
+        raise DatasetError(
+            f"nothing to score: {where} of dataset {dataset.name!r} is empty; expected unlabelled "
+            f"images without the tags {names.test_tag!r} and {names.excluded_tag!r}. Add images, "
+            "or pass a view of what to score"
+        )
+    mark = scorer.digest[:12]
+    thresholds = None if config.rescore else _known_thresholds(
+        dataset, config, names, iteration, scorer.digest
+    )
+    already = 0
+    if thresholds is not None and dataset.get_field(names.model) is not None:
+        todo = target.match(fo.ViewField(names.model) != mark)
+        already = len(target) - len(todo)
+        target = todo
+    ids, paths = reading.ids_and_paths(target)
+    writing.declare_score_fields(dataset, names)
+
+    scoring = LocalScoring(
+        scorer,
+        quantile=config.threshold_quantile,
+        region_quantile=config.region_quantile,
+        threshold=config.threshold,
+        thresholds=thresholds,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        seed=config.seed,
+    )
+    scored = skipped_count = regions = 0
+    total_score = 0.0
+    skipped: list[Skipped] = []
+    entry = {"parameters": config.to_dict(), "digest": scorer.digest, "classes": scorer.classes}
+    with _Writer(dataset, names, mark) as writer:
+        for result in _after_thresholds(scoring, paths, dataset, names, iteration, entry):
+            if result.score is None:
+                skipped_count += 1
+                skipped.append(
+                    Skipped(
+                        sample_id=ids[result.index],
+                        filepath=paths[result.index],
+                        reason=result.error or "",
+                    )
+                )
+                logger.warning("skipped: %s", result.error)
+            else:
+                scored += 1
+                regions += len(result.score.regions)
+                total_score += result.score.mean_score
+                writer.add(ids[result.index], result)
+            progress(scored + skipped_count, len(ids), "score images")
+    used = asdict(scoring.thresholds) if scoring.thresholds else {}
+    mean = total_score / scored if scored else 0.0
+    iterations.record_step(
+        dataset,
+        names,
+        iteration,
+        "score_samples",
+        {
+            **entry,
+            "state": "done",
+            "thresholds": used,
+            "scored": scored,
+            "already_scored": already,
+            "skipped": skipped_count,
+            "mean_score": mean,
+            "regions": regions,
+        },
+    )
+    return ScoreResult(
+        dataset=dataset.name,
+        iteration=iteration,
+        scored=scored,
+        already_scored=already,
+        thresholds=used,
+        mean_score=mean,
+        regions=regions,
+        checkpoint=scorer.path,
+        skipped=skipped,
+    )
+
+
+def load_scorer(dataset: Any, config: ScoreConfig, names: Names) -> tuple[Scorer, int]:
+    """The UNet as asked for, or the newest of the loop, and its iteration.
+
+    Raises:
+        LabelError: no UNet was trained yet.
+        CheckpointError: its file is missing, damaged or another.
+    """
+    if config.checkpoint:
+        scorer = Scorer(config.checkpoint, config)
+        return scorer, iterations.current_iteration(dataset, names)
+    iteration = iterations.newest_with(dataset, names, "train_unet", None)
+    record = None if iteration is None else iterations.read_record(dataset, names, iteration)
+    if iteration is None or record is None:
+        raise LabelError(
+            f"no UNet has been trained on dataset {dataset.name!r} yet; label the initial images "
+            "and run train_unet first"
+        )
+    entry = record["steps"]["train_unet"]
+    return Scorer(entry["checkpoint"], config, digest=entry["digest"]), iteration
+
+
+def _known_thresholds(
+    dataset: Any, config: ScoreConfig, names: Names, iteration: int, digest: str
+) -> Thresholds | None:
+    """The thresholds of an earlier run with the same model and parameters, finished or not."""
+    record = iterations.read_record(dataset, names, iteration)
+    entry = (record or {"steps": {}})["steps"].get("score_samples")
+    if not entry or entry["digest"] != digest or not entry.get("thresholds"):
+        return None
+    now = config.to_dict()
+    if any(entry["parameters"].get(k) != now[k] for k in _DECISIVE):
+        return None
+    return Thresholds(**entry["thresholds"])
+
+
+def _after_thresholds(
+    scoring: LocalScoring,
+    paths: list[str],
+    dataset: Any,
+    names: Names,
+    iteration: int,
+    entry: dict[str, Any],
+) -> Iterable[Scored]:
+    """Put the thresholds on record before the first score is written, for a run that goes on."""
+    is_recorded = scoring.thresholds is not None
+    for result in scoring.score(paths):
+        if not is_recorded and scoring.thresholds is not None:
+            iterations.record_step(
+                dataset,
+                names,
+                iteration,
+                "score_samples",
+                {**entry, "state": "running", "thresholds": asdict(scoring.thresholds)},
+            )
+            is_recorded = True
+        yield result
+
+
+class _Writer:
+    """Writes chunks in a thread of its own, so that computing goes on."""
+
+    def __init__(self, dataset: Any, names: Names, mark: str) -> None:
+        self._dataset = dataset
+        self._names = names
+        self._mark = mark
+        self._chunk: dict[str, dict[str, Any]] = {}
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Also after Ctrl-C or a failure: what is complete is kept, and a new run goes on from there.
+        try:
+            self._flush()
+            self._wait()
+        finally:
+            self._thread.shutdown()
+
+    def add(self, sample_id: str, result: Scored) -> None:
+        values = dict(vars(result.score))
+        values["model"] = self._mark
+        self._chunk[sample_id] = values
+        if len(self._chunk) >= CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._wait()  # one chunk in flight bounds the memory
+        if self._chunk:
+            chunk, self._chunk = self._chunk, {}
+            self._pending = self._thread.submit(
+                writing.save_scores, self._dataset, self._names, chunk
+            )
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()

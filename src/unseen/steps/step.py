@@ -1,0 +1,93 @@
+"""What all steps share: `step(view, config, *, progress=None, **settings) -> Result`.
+
+The wrapper opens the dataset by name, builds the config, makes sure that only one run works on the
+dataset, and measures the time; the function below it reads like its summary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from unseen.configs import StepConfig, from_mapping
+from unseen.dataset import reading
+from unseen.dataset.fields import Names
+from unseen.dataset.locks import exclusive
+from unseen.errors import ConfigError
+from unseen.progress import Progress, silent
+from unseen.results import StepResult
+
+C = TypeVar("C", bound=StepConfig)
+R = TypeVar("R", bound=StepResult, covariant=True)
+
+
+class Step(Protocol[R]):
+    """A step as its users see it."""
+
+    config_class: type[StepConfig]
+
+    def __call__(
+        self,
+        collection: Any,
+        config: StepConfig | None = None,
+        *,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> R:
+        """Run the step.
+
+        Args:
+            collection: a dataset's name, a Dataset or a DatasetView.
+            config: the parameters; default: all defaults.
+            progress: called with (done, total, label) as the step goes.
+            **settings: single parameters, instead of or on top of `config`.
+        """
+
+
+def step(
+    config_class: type[C], *, writes: bool = True
+) -> Callable[[Callable[[Any, C, Names, Progress], R]], Step[R]]:
+    """Turn `function(collection, config, names, progress)` into a step.
+
+    Args:
+        config_class: its parameters.
+        writes: whether the step changes the dataset and so needs it for itself.
+    """
+
+    def wrap(function: Callable[[Any, C, Names, Progress], R]) -> Step[R]:
+        @functools.wraps(function)
+        def run(
+            collection: Any,
+            config: C | None = None,
+            *,
+            progress: Progress | None = None,
+            **settings: Any,
+        ) -> R:
+            if config is not None and not isinstance(config, config_class):
+                raise ConfigError(
+                    f"{function.__name__} got a {type(config).__name__}; expected "
+                    f"{config_class.__name__}"
+                )
+            if config is None:
+                config = from_mapping(config_class, settings)
+            elif settings:
+                config = config.replace(**settings)
+            started = time.perf_counter()
+            collection = reading.open_collection(collection)
+            names = Names.of(config)
+            if writes:
+                with exclusive(collection, function.__name__):
+                    reading.dataset_of(collection).reload()
+                    result = function(collection, config, names, progress or silent)
+            else:
+                result = function(collection, config, names, progress or silent)
+            return dataclasses.replace(result, seconds=round(time.perf_counter() - started, 3))
+
+        run.config_class = config_class  # type: ignore[attr-defined]
+        del run.__wrapped__  # type: ignore[attr-defined]  # help() shows the outer signature
+        return run  # type: ignore[return-value]
+
+    return wrap
