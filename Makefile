@@ -1,0 +1,61 @@
+# What one does with a fresh clone. `make` lists it.
+#
+#   PYTHON=python3.12 make setup     another interpreter for the virtual environment
+#   make VENV=/path/to/venv test     an environment that exists already
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.unseen-setup
+DATA ?=
+FULL ?=
+OUTPUT ?= demo
+OPTIONS ?=
+PORT ?=
+DATASET ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo app test check lint format docs clean-venv
+
+help: ## list these commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
+		| awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## make the virtual environment, install the package, provide MongoDB
+
+# The stamp comes last: what was interrupted is done again. torch and torchvision are asked for in
+# one call, so that pip picks a matching pair.
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@rm -f $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' torch torchvision
+	$(BIN)/python -m unseen.mongodb
+	@touch $(STAMP)
+
+demo: $(STAMP) ## run the whole loop: DATA=<COCO folder> for your images, FULL=1 for the full set
+	$(BIN)/unseen demo --output $(OUTPUT) $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full) $(OPTIONS)
+
+app: $(STAMP) ## open the FiftyOne App on the newest demo: DATASET=<name>, PORT=<number>
+	$(BIN)/unseen app $(DATASET) $(if $(PORT),--port $(PORT)) $(OPTIONS)
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest $(OPTIONS)
+
+check: lint test ## everything a change must pass: lint, format, types, layers, tests
+
+lint: $(STAMP) ## lint, format, types and layers, without the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## bring the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(STAMP) ## write the tables of docs/cli.md and docs/operators.md again
+	$(BIN)/python docs/reference.py
+
+clean-venv: ## remove the virtual environment
+	rm -rf $(VENV)
