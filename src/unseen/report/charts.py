@@ -34,7 +34,8 @@ def learning_curve(iterations: Sequence[IterationSummary], path: Path) -> Path |
         _plain(axes)
     left.set_ylabel("Mean F1 on the test split")
     handles, labels = left.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda i: labels[i] != _judged_label(curves))
+    names = [_escaped(s.label) for s in curves.series]
+    order = sorted(range(len(labels)), key=lambda i: [*names, labels[i]].index(labels[i]))
     left.legend(
         [handles[i] for i in order],
         [labels[i] for i in order],
@@ -107,11 +108,7 @@ def _plain(axes: Axes) -> None:
     axes.grid(visible=True, axis="y", color="0.9")
     axes.set_axisbelow(True)
     if not axes.get_xticklabels() or axes.get_xlabel():
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _judged_label(curves: Curves) -> str:
-    return _escaped(curves.judged.label) if curves.judged else ""
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 def _escaped(text: str) -> str:

@@ -16,7 +16,7 @@ from unseen.results import IterationSummary
 
 #: More classes than this make a figure that nobody reads; the rarest are drawn.
 MAX_CLASSES = 24
-_COLUMNS = 4
+_COLUMNS = 5
 _PANEL = 215  # px
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _GRID = "rgba(128,128,128,0.25)"
@@ -69,7 +69,9 @@ def report_figures(
                 "discovery",
                 "Boxes found per class",
                 "Labelled boxes of each class, rarest first: how early a strategy meets rare "
-                "examples.",
+                "examples."
+                if len(counts) > 1
+                else "Labelled boxes.",
                 _multiples(curves, counts, "images", "Labelled images", None),
             )
         )
@@ -135,8 +137,9 @@ def _multiples(
     y_range: tuple[float, float] | None,
 ) -> go.Figure:
     """One panel per quantity, one line per series."""
-    columns = min(_COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
+    # As few rows as possible, then as few empty places as possible.
+    rows = math.ceil(len(panels) / _COLUMNS)
+    columns = math.ceil(len(panels) / rows)
     figure = make_subplots(
         rows=rows,
         cols=columns,
@@ -146,27 +149,26 @@ def _multiples(
     )
     for i, panel in enumerate(panels):
         place = {"row": i // columns + 1, "col": i % columns + 1}
-        if (full := defined(panel.full)) is not None and curves.full is not None:
-            figure.add_hline(
-                y=full,
-                line={"color": FULL_COLOR, "width": 1, "dash": "dash"},
-                annotation={
-                    "text": f"full set ({curves.full.images} images)",
-                    "font": {"size": 10},
-                    "xanchor": "left",
-                    "x": 0.01,
-                },
-                annotation_position="top left",
-                **place,
-            )
         for series in reversed(curves.series):  # the judged series is drawn last, on top
             points = [(getattr(p, axis), panel.value(p), p) for p in series.points]
             points = [p for p in points if p[1] is not None]
             if points:
-                trace = _line(series, points, series is curves.judged, i == 0)
+                trace = _line(series, points, curves, legend=i == 0)
                 figure.add_trace(trace, **place)
+        if (full := defined(panel.full)) is not None and curves.full is not None:
+            figure.add_hline(
+                y=full,
+                line={"color": FULL_COLOR, "width": 1.5, "dash": "dash"},
+                annotation_text=f"full ({curves.full.images} images)",
+                annotation_font_size=11,
+                annotation_position="top left" if full < 0.88 else "bottom left",
+                **place,
+            )
         last_in_column = i + columns >= len(panels)
         figure.update_xaxes(title_text=axis_title if last_in_column else None, **place)
+    numbers = sorted({getattr(p, axis) for s in curves.series for p in s.points})
+    if axis == "images" and len(numbers) <= 6:
+        figure.update_xaxes(tickvals=numbers)
     figure.update_yaxes(rangemode="tozero")
     if y_range:
         figure.update_yaxes(range=list(y_range), dtick=0.25, tickformat=".2f")
@@ -176,10 +178,11 @@ def _multiples(
 def _line(
     series: Series,
     points: Sequence[tuple[int, float | None, IterationSummary]],
-    bold: bool,
+    curves: Curves,
+    *,
     legend: bool,
 ) -> go.Scatter:
-    style = look(series.strategy)
+    style, bold = look(series.strategy), series is curves.judged
     return go.Scatter(
         x=[p[0] for p in points],
         y=[p[1] for p in points],
@@ -187,7 +190,7 @@ def _line(
         name=html.escape(series.label),
         legendgroup=series.name or "main",
         showlegend=legend,
-        legendrank=1 if bold else 2,
+        legendrank=1 + curves.series.index(series),
         mode="lines+markers",
         line={"color": style.color, "width": 4 if bold else 2, "dash": style.dash},
         marker={"symbol": style.symbol, "size": 10 if bold else 8, "color": style.color},
@@ -207,11 +210,10 @@ def _balance_figure(curves: Curves, classes: Sequence[str], shown: Sequence[str]
     assert curves.judged is not None
     images = curves.judged.last.images
     for series in reversed(curves.series):
-        bold = series is curves.judged
         points = [(p.images, balance(p.class_counts, classes), p) for p in series.points]
         points = [p for p in points if p[1] is not None]
         if points:
-            figure.add_trace(_line(series, points, bold, False), row=1, col=1)
+            figure.add_trace(_line(series, points, curves, legend=False), row=1, col=1)
     for series in curves.series:
         point = series.at(images) or series.last
         at_initial = point.iteration == 0 and series is not curves.judged

@@ -24,9 +24,6 @@ from unseen.report.png import new_figure, save_png
 MAX_TILES = 20
 #: Scores are written on this many regions of an image, strongest first.
 SCORED_REGIONS = 3
-#: Images that use less than this share of the full range are stretched for display (12-bit cameras
-#: in 16-bit files look black otherwise).
-_LOW_CONTRAST = 0.3
 _WIDTH = 1400  # px
 _GAP = 14
 _CAPTION = 46
@@ -93,21 +90,23 @@ def overlay(pixels: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     low = np.asarray([0.80, 0.00, 0.62], dtype=np.float32)
     high = np.asarray([1.00, 0.86, 0.55], dtype=np.float32)
     colour = low + (high - low) * value**1.5
-    opacity = 0.85 * value**0.9
+    opacity = 0.85 * value**1.2
     return np.asarray(pixels * (1 - opacity) + colour * opacity, dtype=np.float32)
 
 
 def for_display(pixels: np.ndarray) -> np.ndarray:
-    """Stretch an image of low contrast between its 0.5 % and 99.5 % quantiles.
+    """Stretch an image between its 0.5 % and 99.5 % quantiles.
+
+    For images of more than 8 bits: cameras of 10 or 12 bits leave a 16-bit file nearly black.
 
     Args:
         pixels: (H, W, C) float32 in [0, 1].
 
     Returns:
-        The same shape in [0, 1]; unchanged where the contrast is sufficient or nil.
+        The same shape in [0, 1]; unchanged where there is no contrast.
     """
     low, high = np.quantile(pixels, (0.005, 0.995))
-    if not 1e-6 < high - low < _LOW_CONTRAST:
+    if high - low < 1e-6:
         return pixels
     return np.asarray(np.clip((pixels - low) / (high - low), 0, 1), dtype=np.float32)
 
@@ -115,7 +114,10 @@ def for_display(pixels: np.ndarray) -> np.ndarray:
 def _tile(picture: BatchPicture) -> np.ndarray | str:
     """(H, W, 3) float32 with the heatmap, at most 512 px wide; or why there is none."""
     try:
-        pixels = as_channels(for_display(read_image(picture.filepath)), 3)
+        pixels = read_image(picture.filepath)
+        if _is_deep(picture.filepath):
+            pixels = for_display(pixels)
+        pixels = as_channels(pixels, 3)
     except ImageError as error:
         return str(error)
     height, width = pixels.shape[:2]
@@ -125,6 +127,12 @@ def _tile(picture: BatchPicture) -> np.ndarray | str:
         small = Image.fromarray((pixels * 255).astype(np.uint8)).resize(size)
         pixels = np.asarray(small, dtype=np.float32) / 255.0
     return pixels if picture.heatmap is None else overlay(pixels, picture.heatmap)
+
+
+def _is_deep(path: str) -> bool:
+    """Whether the file holds more than 8 bits per channel."""
+    with Image.open(path) as image:
+        return str(image.mode).startswith(("I", "F"))
 
 
 def _draw(axes: Axes, picture: BatchPicture, tile: np.ndarray | str) -> None:

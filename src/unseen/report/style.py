@@ -34,10 +34,10 @@ _LOOKS = {
     "diverse": Look("#0072B2", "solid", "circle"),
     "plain": Look("#56B4E9", "solid", "triangle-up"),
     "balanced": Look("#009E73", "solid", "diamond"),
-    "entropy": Look("#CC79A7", "dashdot", "diamond"),
+    "entropy": Look("#E69F00", "dashdot", "diamond"),
     "foreground": Look("#B79F00", "dashdot", "triangle-up"),
     "sequential": Look("#D55E00", "dash", "square"),
-    "random": Look("#E69F00", "dot", "x"),
+    "random": Look("#CC79A7", "dot", "x"),
 }
 _OTHER = Look("#7F7F7F", "dashdot", "triangle-up")
 FULL_COLOR = "#7F7F7F"

@@ -250,10 +250,10 @@ def _against_full(ours: IterationSummary, full: IterationSummary | None) -> tupl
     if full is None or _f1(full) is None or full.images <= 0:
         return ()
     share = 100 * ours.images / full.images
-    schedule = f", {full.schedule}" if full.schedule else ""
+    schedule = f" ({full.schedule})" if full.schedule else ""
     return (
-        f"The detector of all {full.images} images{schedule} reaches {short(_f1(full))}; "
-        f"the loop labelled {share:.0f} % of them.",
+        f"Trained on all {full.images} images{schedule}, the detector reaches "
+        f"{short(_f1(full))}; the loop labelled {share:.0f} % of them.",
     )
 
 
@@ -272,8 +272,8 @@ def _rare_boxes(curves: Curves, classes: Sequence[str]) -> tuple[str, ...]:
     if not any(p.class_counts.get(rarest, 0) for _, p in ends) and not curves.full:
         return (f"No example of {rarest} has been labelled yet.",)
     counts = ", ".join(f"{_lower(s)} {p.class_counts.get(rarest, 0)}" for s, p in ends)
-    of = f" of {curves.full.class_counts.get(rarest, 0)}" if curves.full else ""
-    return (f"Boxes of the rarest class, {rarest}, labelled within {images} images{of}: {counts}.",)
+    pool = f" ({curves.full.class_counts.get(rarest, 0)} in the full set)" if curves.full else ""
+    return (f"Boxes of the rarest class, {rarest}{pool}, within {images} images: {counts}.",)
 
 
 # --- words ---------------------------------------------------------------------------------------
