@@ -33,5 +33,5 @@ def pooled_features(features: Tensor, score: Tensor) -> Tensor:
     height, width = features.shape[2:]
     weights = F.adaptive_avg_pool2d(score[:, None].square(), (height, width))
     total = weights.sum(dim=(2, 3), keepdim=True)
-    weights = torch.where(total > 0, weights / total.clamp_min(1e-30), 1 / weights[0].numel())
+    weights = torch.where(total > 0, weights / total.clamp_min(1e-30), 1 / (height * width))
     return F.normalize((features * weights).sum(dim=(2, 3)), dim=1)

@@ -174,7 +174,7 @@ class UNet(nn.Module):
             x = merge(torch.cat([up(x), skips.pop()], dim=1))
         # Probabilities near 0 and 1 need more digits than bf16 has.
         with torch.autocast(x.device.type, enabled=False):
-            logits = self.head(x.float())
+            logits = self.head(x.to(self.head.weight.dtype))
             if self._shrink > 1:
                 logits = F.interpolate(logits, scale_factor=self._shrink, mode="bilinear")
         return UNetOutput(logits.contiguous(), features.float())
@@ -190,7 +190,6 @@ class UNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.normal_(self.head.weight, std=0.01)
 
 
 def _double_conv(before: int, after: int, *, normalise: bool) -> nn.Sequential:
