@@ -124,7 +124,7 @@ class LocalScoring:
         )
 
     def _finish(self, group: list[tuple[int, RawScore]]) -> list[Scored]:
-        assert self.thresholds is not None  # noqa: S101 - known before anything is finished
+        assert self.thresholds is not None
         thresholds = self.thresholds
         return [Scored(i, self._scorer.finish(raw, thresholds)) for i, raw in group]
 
@@ -173,8 +173,6 @@ class LocalScoring:
                     queue.append((following, readers.submit(read, following)))
 
 
-def _groups(
-    items: list[tuple[int, RawScore]], size: int
-) -> Iterator[list[tuple[int, RawScore]]]:
+def _groups(items: list[tuple[int, RawScore]], size: int) -> Iterator[list[tuple[int, RawScore]]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -190,7 +190,9 @@ def check_class_names(classes: Sequence[str]) -> None:
         )
 
 
-def read_labels(view: Any, label_field: str, classes: Sequence[str] | None = None) -> LabelledImages:
+def read_labels(
+    view: Any, label_field: str, classes: Sequence[str] | None = None
+) -> LabelledImages:
     """Paths and boxes of the labelled samples of a view, in directory order.
 
     Boxes are clipped to the image; boxes that are empty, not finite or outside are dropped, and all

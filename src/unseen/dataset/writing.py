@@ -252,3 +252,19 @@ def _detection(label: str, box: Sequence[float], score: float) -> dict[str, Any]
         "bounding_box": [float(v) for v in box],
         "confidence": float(score),
     }
+
+
+def set_labels(dataset: Any, field: str, labels: Mapping[str, Any]) -> None:
+    """Write labels (fo.Detections by sample id) into the user's own label field."""
+    if dataset.get_field(field) is None:
+        dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    if labels:
+        dataset.set_values(field, dict(labels), key_field="id")
+
+
+def delete_fields(dataset: Any, fields: Sequence[str]) -> None:
+    """Remove fields together with their indexes."""
+    for index in [i for i in dataset.list_indexes() if i.split(".")[0] in fields]:
+        dataset.drop_index(index)
+    if fields:
+        dataset.delete_sample_fields(list(fields))

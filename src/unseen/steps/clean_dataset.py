@@ -39,10 +39,7 @@ def clean_dataset(
     for tag in tags:
         dataset.match_tags(tag).untag_samples(tag)
     fields = writing.own_fields(dataset, names.prefix)
-    for index in [i for i in dataset.list_indexes() if i.split(".")[0] in fields]:
-        dataset.drop_index(index)
-    if fields:
-        dataset.delete_sample_fields(fields)
+    writing.delete_fields(dataset, fields)
     runs = [
         key
         for method in (ITERATION_METHOD, setup.SETUP_METHOD)

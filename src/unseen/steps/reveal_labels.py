@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone as fo
 
 from unseen.configs import RevealConfig
-from unseen.dataset import iterations, reading
+from unseen.dataset import iterations, reading, writing
 from unseen.dataset.fields import Names
 from unseen.errors import DatasetError
 from unseen.progress import Progress
@@ -28,10 +28,7 @@ def reveal_labels(
     dataset = reading.dataset_of(view)
     reading.check_label_field(dataset, config.hidden_field)
     reading.check_label_field(dataset, names.label_field, must_exist=False)
-    if dataset.get_field(names.label_field) is None:
-        dataset.add_sample_field(
-            names.label_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
-        )
+    writing.set_labels(dataset, names.label_field, {})
     iteration = config.iteration
     if iteration is None:
         iteration = _next_to_label(dataset, names)
@@ -51,7 +48,15 @@ def reveal_labels(
         i: truth.copy() if truth is not None else fo.Detections()
         for i, truth in zip(ids, truths, strict=True)
     }
-    dataset.set_values(names.label_field, labels, key_field="id")
+    writing.set_labels(dataset, names.label_field, labels)
+    iterations.record_step(
+        dataset,
+        names,
+        iteration,
+        "reveal_labels",
+        {"parameters": config.to_dict(), "images": len(labels)},
+        **iterations.record_labels(dataset, names),
+    )
     progress(1, 1, "reveal labels")
     counts = Counter(d.label for truth in labels.values() for d in truth.detections)
     return RevealResult(

@@ -18,7 +18,7 @@ from unseen.dataset.fields import Names
 from unseen.errors import DatasetError, LabelError
 from unseen.progress import Progress
 from unseen.results import ScoreResult, Skipped
-from unseen.steps.step import step
+from unseen.steps.step import elapsed, step
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +54,10 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
             "or pass a view of what to score"
         )
     mark = scorer.digest[:12]
-    thresholds = None if config.rescore else _known_thresholds(
-        dataset, config, names, iteration, scorer.digest
+    thresholds = (
+        None
+        if config.rescore
+        else _known_thresholds(dataset, config, names, iteration, scorer.digest)
     )
     already = 0
     if thresholds is not None and dataset.get_field(names.model) is not None:
@@ -107,6 +109,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         {
             **entry,
             "state": "done",
+            "seconds": elapsed(),
             "thresholds": used,
             "scored": scored,
             "already_scored": already,

@@ -16,9 +16,7 @@ from unseen.steps.step import step
 
 
 @step(SplitConfig)
-def split_dataset(
-    view: Any, config: SplitConfig, names: Names, progress: Progress
-) -> SplitResult:
+def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progress) -> SplitResult:
     """Tag the test split and the initial images.
 
     A test split that exists (samples with the test tag) is left as it is: the measure must not

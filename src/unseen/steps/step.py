@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 from unseen.configs import StepConfig, from_mapping
@@ -22,6 +23,13 @@ from unseen.results import StepResult
 
 C = TypeVar("C", bound=StepConfig)
 R = TypeVar("R", bound=StepResult, covariant=True)
+
+_started: ContextVar[float] = ContextVar("started")
+
+
+def elapsed() -> float:
+    """Seconds since the running step began, for its record."""
+    return round(time.perf_counter() - _started.get(), 3)
 
 
 class Step(Protocol[R]):
@@ -75,16 +83,19 @@ def step(
                 config = from_mapping(config_class, settings)
             elif settings:
                 config = config.replace(**settings)
-            started = time.perf_counter()
-            collection = reading.open_collection(collection)
-            names = Names.of(config)
-            if writes:
-                with exclusive(collection, function.__name__):
-                    reading.dataset_of(collection).reload()
+            token = _started.set(time.perf_counter())
+            try:
+                collection = reading.open_collection(collection)
+                names = Names.of(config)
+                if writes:
+                    with exclusive(collection, function.__name__):
+                        reading.dataset_of(collection).reload()
+                        result = function(collection, config, names, progress or silent)
+                else:
                     result = function(collection, config, names, progress or silent)
-            else:
-                result = function(collection, config, names, progress or silent)
-            return dataclasses.replace(result, seconds=round(time.perf_counter() - started, 3))
+                return dataclasses.replace(result, seconds=elapsed())
+            finally:
+                _started.reset(token)
 
         run.config_class = config_class  # type: ignore[attr-defined]
         del run.__wrapped__  # type: ignore[attr-defined]  # help() shows the outer signature

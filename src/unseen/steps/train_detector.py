@@ -17,7 +17,7 @@ from unseen.results import TrainDetectorResult
 from unseen.science.detector_training import fit_detector
 from unseen.science.devices import resolve_device
 from unseen.science.faster_rcnn import detector_spec, resolve_architecture
-from unseen.steps.step import step
+from unseen.steps.step import elapsed, step
 from unseen.steps.train_unet import class_indices, read_training_labels, skipped_images
 
 
@@ -102,6 +102,7 @@ def train_detector(
         "train_detector",
         {
             "parameters": config.to_dict(),
+            "seconds": elapsed(),
             "checkpoints": [str(path)],
             "checkpoint": str(path),
             "digest": digest,

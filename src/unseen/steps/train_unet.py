@@ -19,7 +19,7 @@ from unseen.science.devices import resolve_device
 from unseen.science.scale import working_scale
 from unseen.science.unet import UNetSpec
 from unseen.science.unet_training import fit_unet
-from unseen.steps.step import step
+from unseen.steps.step import elapsed, step
 
 
 @step(TrainUnetConfig)
@@ -104,6 +104,7 @@ def train_unet(
         "train_unet",
         {
             "parameters": config.to_dict(),
+            "seconds": elapsed(),
             "checkpoints": [str(path)],
             "checkpoint": str(path),
             "digest": digest,

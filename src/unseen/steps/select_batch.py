@@ -1,0 +1,183 @@
+"""Rank the pool and freeze the next batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+
+from unseen.configs import SCORED_STRATEGIES, SelectConfig
+from unseen.dataset import iterations, reading, writing
+from unseen.dataset.fields import Names
+from unseen.errors import BudgetError, DatasetError
+from unseen.progress import Progress
+from unseen.results import SelectResult
+from unseen.science import selection
+from unseen.steps.step import elapsed, step
+
+
+@step(SelectConfig)
+def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progress) -> SelectResult:
+    """Choose the images to label next: tag, saved view in rank order, and rank.
+
+    The saved view holds the images themselves, not the query: scoring again does not change a
+    batch that people work on. As long as nobody has labelled any of the newest batch, another one
+    is refused, unless `replace` is set.
+    """
+    dataset = reading.dataset_of(view)
+    reading.check_label_field(dataset, names.label_field, must_exist=False)
+    iteration = iterations.current_iteration(dataset, names)
+    waiting = iterations.open_batch(dataset, names)
+    if waiting is not None and not config.replace:
+        raise DatasetError(
+            f"{names.batch(waiting)} is still out: none of its images is labelled yet. Label it "
+            "first, or pass replace=True to choose it anew"
+        )
+    number = waiting or max(iterations.batches(dataset, names), default=0) + 1
+    progress(0, 3, "read the ranking")
+    pool = reading.pool(view, names)
+    ranked, size, unscored = _rank(dataset, pool, config, names)
+    progress(1, 3, "freeze the batch")
+
+    tag = names.batch(number)
+    if waiting is not None:
+        _take_back(dataset, names, tag)
+    text = f"Batch {number}: {len(ranked)} images in rank order, strategy {config.strategy}"
+    writing.save_own_view(dataset, names, tag, dataset.select(ranked, ordered=True), text)
+    writing.set_tag(dataset, ranked, tag)
+    writing.declare(dataset, names.rank, fo.IntField, names, "Rank in its batch, 1 = most novel")
+    ranks = {sample_id: rank for rank, sample_id in enumerate(ranked, start=1)}
+    dataset.set_values(names.rank, ranks, key_field="id")
+    writing.group_fields(dataset, names)
+    progress(2, 3, "write the record")
+    iterations.record_step(
+        dataset,
+        names,
+        iteration,
+        "select_batch",
+        {
+            "parameters": config.to_dict(),
+            "seconds": elapsed(),
+            "batch": tag,
+            "batch_ids": ranked,
+            "pool": size,
+            "unscored": unscored,
+        },
+        strategy=config.strategy,
+        seed=config.seed,
+        **iterations.record_labels(dataset, names),
+    )
+    progress(3, 3, "write the record")
+    return SelectResult(
+        dataset=dataset.name,
+        iteration=number,
+        batch=tag,
+        strategy=config.strategy,
+        sample_ids=ranked,
+        pool=size,
+        unscored=unscored,
+    )
+
+
+def _rank(
+    dataset: Any, pool: Any, config: SelectConfig, names: Names
+) -> tuple[list[str], int, int]:
+    """Ids in rank order, the size of the pool, and how many of it the model has not scored."""
+    rng = np.random.default_rng(config.seed)
+    budget = config.budget
+    if config.strategy not in SCORED_STRATEGIES:
+        ids, _ = reading.raw_values(reading.in_directory_order(pool), [])
+        _check_pool(dataset, len(ids), budget)
+        if config.strategy == "random":
+            order = selection.random(len(ids), budget, rng)
+        else:
+            order = selection.sequential(len(ids), budget)
+            order = selection.mix_random(order, len(ids), share=config.random_share, rng=rng)
+        return [ids[i] for i in order], len(ids), 0
+
+    mark, classes = _newest_scores(dataset, names)
+    metric = {"entropy": names.entropy, "foreground": names.foreground}.get(
+        config.strategy, names.metric(config.metric)
+    )
+    wanted = [names.model, metric]
+    if config.strategy == "balanced":
+        wanted.append(names.expected_counts)
+    # Pools come in any order; ties must not depend on it.
+    ids, values = reading.raw_values(pool, wanted)
+    _check_pool(dataset, len(ids), budget)
+    is_scored = np.asarray([m == mark for m in values[names.model]])
+    unscored = int((~is_scored).sum())
+    if unscored == len(ids):
+        raise DatasetError(
+            f"none of the {len(ids)} pool images was scored by the newest UNet ({mark}); run "
+            "score_samples first"
+        )
+    numbers = np.asarray([np.nan if v is None else v for v in values[metric]], dtype=np.float64)
+    numbers[~is_scored] = np.nan
+    if config.strategy == "balanced":
+        counts = np.zeros((len(ids), len(classes) + 1))
+        for i in np.flatnonzero(is_scored):
+            counts[i] = values[names.expected_counts][i]
+        order = selection.balanced(counts, _labelled_counts(dataset, names, classes), budget)
+    elif config.strategy == "diverse":
+        best = selection.candidates(numbers, budget)
+        embeddings = _embeddings(dataset, names, [ids[i] for i in best])
+        order = best[selection.diverse(numbers[best], embeddings, budget)]
+    else:
+        order = selection.plain(numbers, budget)
+    order = selection.mix_random(order, len(ids), share=config.random_share, rng=rng)
+    return [ids[i] for i in order], len(ids), unscored
+
+
+def _check_pool(dataset: Any, size: int, budget: int) -> None:
+    if not size:
+        raise BudgetError(
+            f"the pool of dataset {dataset.name!r} is empty: every image is labelled, in the test "
+            "split or excluded. Add images, or widen the view"
+        )
+    if budget > size:
+        raise BudgetError(
+            f"budget {budget} exceeds the {size} unlabelled images of the pool; lower it, or widen "
+            "the view"
+        )
+
+
+def _newest_scores(dataset: Any, names: Names) -> tuple[str, list[str]]:
+    """The mark of the newest UNet that scored, and its classes."""
+    newest = iterations.newest_with(dataset, names, "score_samples", None)
+    trained = iterations.newest_with(dataset, names, "train_unet", None)
+    record = None if newest is None else iterations.read_record(dataset, names, newest)
+    if record is None or dataset.get_field(names.model) is None:
+        raise DatasetError(
+            f"no sample of dataset {dataset.name!r} has been scored yet; run train_unet and "
+            "score_samples first, or choose the strategy random or sequential"
+        )
+    entry = record["steps"]["score_samples"]
+    model = (record["steps"].get("train_unet") or {}).get("digest", entry["digest"])
+    if (trained is not None and trained > (newest or 0)) or model != entry["digest"]:
+        raise DatasetError(
+            "the scores are older than the newest UNet; run score_samples again before selecting"
+        )
+    return entry["digest"][:12], list(entry["classes"])
+
+
+def _labelled_counts(dataset: Any, names: Names, classes: list[str]) -> np.ndarray:
+    counts = iterations.record_labels(dataset, names)["class_counts"]
+    # The paper's UNet knows one foreground for all classes.
+    known = [counts.get(c, 0) for c in classes] if len(classes) else [sum(counts.values())]
+    return np.asarray([*known, 0], dtype=np.float64)
+
+
+def _embeddings(dataset: Any, names: Names, ids: list[str]) -> np.ndarray:
+    found = dict(zip(*dataset.select(ids).values(["id", names.embedding]), strict=True))
+    size = max((len(v) for v in found.values() if v is not None), default=1)
+    missing = np.full(size, np.nan)
+    return np.stack([missing if found.get(i) is None else np.asarray(found[i]) for i in ids])
+
+
+def _take_back(dataset: Any, names: Names, tag: str) -> None:
+    """Undo a batch that is replaced."""
+    before = dataset.match_tags(tag).values("id")
+    if before and dataset.get_field(names.rank) is not None:
+        dataset.set_values(names.rank, dict.fromkeys(before), key_field="id")

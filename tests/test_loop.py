@@ -1,0 +1,97 @@
+"""The whole loop on a dozen images, with the real models, database and files."""
+
+from __future__ import annotations
+
+import pytest
+
+import unseen
+
+pytestmark = pytest.mark.fiftyone
+
+QUICK_UNET = {"steps": 12, "crop_size": 64, "channels": (8, 16)}
+QUICK_DETECTOR = {"steps": 6, "architecture": "small"}
+
+
+def test_the_loop_runs_step_by_step_and_leaves_what_it_promises(wafers):
+    split = unseen.split_dataset(wafers, initial=4)
+    assert (split.test, split.initial, split.pool, split.test_was_fixed) == (4, 4, 8, True)
+
+    unet = unseen.train_unet(wafers.name, **QUICK_UNET)
+    assert unet.iteration == 0
+    assert unet.images == 4
+    scored = unseen.score_samples(wafers)
+    assert scored.scored == 8
+    assert wafers.exists("unseen_heatmap").count() == 8
+
+    batch = unseen.select_batch(wafers, budget=3)
+    assert batch.batch == "batch_01"
+    assert wafers.load_saved_view("batch_01").values("id") == batch.sample_ids
+    assert wafers.select(batch.sample_ids, ordered=True).values("unseen_rank") == [1, 2, 3]
+    assert set(wafers.match_tags("batch_01").values("id")) == set(batch.sample_ids)
+
+    revealed = unseen.reveal_labels(wafers)
+    assert revealed.iteration == 1
+    assert revealed.images == 3
+    detector = unseen.train_detector(wafers, **QUICK_DETECTOR)
+    assert (detector.iteration, detector.images) == (1, 7)
+    applied = unseen.apply_detector(wafers)
+    assert (applied.field, applied.images) == ("predictions_01", 4)
+    evaluated = unseen.evaluate_detector(wafers)
+    assert evaluated.eval_key == "iter_01"
+    assert set(evaluated.per_class) == {"particle", "scratch"}
+    assert wafers.list_evaluations() == ["iter_01"]
+
+    compared = unseen.compare_iterations(wafers)
+    assert [i.iteration for i in compared.iterations] == [0, 1]
+    assert "scratch" in compared.table
+
+    before = set(wafers.get_field_schema()) - {"ground_truth"}
+    unseen.clean_dataset(wafers)
+    wafers.reload()
+    assert set(wafers.get_field_schema()) == {
+        f for f in before if not f.startswith(("unseen_", "predictions_", "iter_"))
+    } | {"ground_truth"}
+    assert wafers.list_runs() == []
+    assert wafers.list_evaluations() == []
+    assert wafers.list_saved_views() == []
+    assert wafers.distinct("tags") == ["test"]
+
+
+def test_simulate_runs_every_strategy_with_the_same_number_of_images(make_wafers):
+    dataset = make_wafers(12, labelled=0)
+    result = unseen.simulate(
+        dataset,
+        strategies=("diverse", "sequential", "random", "entropy"),
+        iterations=2,
+        budget=2,
+        initial=3,
+        unet_steps=5,
+        detector_steps=3,
+        full=True,
+    )
+    rows = {(i.series, i.iteration): i.images for i in result.iterations}
+    assert rows == {
+        ("", 0): 3, ("", 1): 5, ("", 2): 7,
+        ("sequential", 1): 5, ("sequential", 2): 7,
+        ("random", 1): 5, ("random", 2): 7,
+        ("entropy", 1): 5, ("entropy", 2): 7,
+        ("full", 0): 12,
+    }  # fmt: skip
+    assert all(i.macro_f1 is not None for i in result.iterations)
+    assert dataset.exists("ground_truth").match_tags("test", bool=False).count() == 7
+    assert not [f for f in dataset.get_field_schema() if f.endswith("_labels")]
+
+    again = unseen.simulate(
+        dataset,
+        strategies=("diverse", "sequential", "random", "entropy"),
+        iterations=2,
+        budget=2,
+        initial=3,
+        unet_steps=5,
+        detector_steps=3,
+        full=True,
+    )
+    assert [i.to_dict() if hasattr(i, "to_dict") else i for i in again.iterations] == list(
+        result.iterations
+    )
+    assert again.first_batch_seconds is None
