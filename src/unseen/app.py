@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from unseen.errors import DatasetError
+from unseen.plugin_folder import PLUGIN, find_checkout, installed_plugin
 
-PLUGIN = "@unseen/curation"
 #: How the demo names its datasets; a number follows from the second one on.
 DEMO_DATASET = "unseen-demo"
-#: The checkout that holds fiftyone.yml, where the package is run from one.
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def open_app(
@@ -94,19 +91,17 @@ def _newest_demo() -> str:
 def _provide_plugin(say: Callable[[str], None]) -> None:
     """Make FiftyOne find the plugin, for this process only, where it is not installed."""
     import fiftyone as fo
-    import fiftyone.plugins as fop
 
-    if PLUGIN in fop.list_plugins(enabled="all") or any(
-        plugin.name == PLUGIN for plugin in fop.list_plugins(enabled="all")
-    ):
+    if installed_plugin() is not None:
         return
-    if not (CHECKOUT / "fiftyone.yml").is_file():
-        say(f"The plugin {PLUGIN} is not installed; `unseen install-plugin` says how.")
+    checkout = find_checkout()
+    if checkout is None:
+        say(f"FiftyOne finds no plugin {PLUGIN}; `unseen install-plugin` says what to do.")
         return
     # Both: this process reads the config, the App's server inherits the environment.
-    os.environ["FIFTYONE_PLUGINS_DIR"] = str(CHECKOUT)
-    fo.config.plugins_dir = str(CHECKOUT)
+    os.environ["FIFTYONE_PLUGINS_DIR"] = str(checkout)
+    fo.config.plugins_dir = str(checkout)
     say(
-        f"The plugin {PLUGIN} is not installed in FiftyOne; it is taken from {CHECKOUT} for this "
+        f"The plugin {PLUGIN} is not installed in FiftyOne; it is taken from {checkout} for this "
         "session, without other plugins. `unseen install-plugin` installs it."
     )

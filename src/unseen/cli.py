@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = build_parser().parse_args(arguments)
     try:
         # Libraries report on stdout as they like; it belongs to the result alone.
+        given.stdout = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):
             result, code = given.run(given)
     except UnseenError as error:
@@ -200,8 +201,7 @@ def _add_others(verbs: Any) -> None:
     )
     verb.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
-    verb = _verb(verbs, "install-plugin", "make FiftyOne find the plugin", _install_plugin)
-    verb.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
+    _verb(verbs, "install-plugin", "make FiftyOne find the plugin", _install_plugin)
 
     verb = _verb(verbs, "synthesize", "write a set of synthetic wafer images", _synthesize)
     verb.add_argument("folder", metavar="FOLDER", help="new or empty folder")
@@ -252,7 +252,7 @@ def _add_others(verbs: Any) -> None:
 def _doctor(given: argparse.Namespace) -> tuple[Any, int]:
     from unseen.doctor import main as doctor
 
-    with contextlib.redirect_stdout(sys.__stdout__ or sys.stdout):
+    with contextlib.redirect_stdout(given.stdout):
         return None, doctor(["--json"] if given.json else [])
 
 
@@ -270,9 +270,11 @@ def _app(given: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _install_plugin(given: argparse.Namespace) -> tuple[Any, int]:
-    from unseen.plugin_folder import main as install
+    from unseen.plugin_folder import install_plugin
 
-    return None, install([])
+    outcome = install_plugin()
+    print(outcome.message, file=sys.stderr)
+    return {"state": outcome.state, "message": outcome.message}, 0 if outcome.is_usable else 2
 
 
 def _synthesize(given: argparse.Namespace) -> tuple[Any, int]:
