@@ -1,0 +1,140 @@
+"""What keeps the house in order: layers, light imports, one version, one list of requirements."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import unseen
+from unseen.configs import STEP_CONFIGS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = ("src", "operators", "plugin", "tests", "benchmarks", "docs")
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def python_files(*folders):
+    return [p for folder in folders for p in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def imported(path):
+    """The modules that a file imports anywhere in it; relative ones with their dots."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            found |= {module} | {f"{module.rstrip('.')}.{alias.name}" for alias in node.names}
+    return found
+
+
+def starts_with(module, names):
+    return any(module == name or module.startswith(f"{name}.") for name in names)
+
+
+def in_fresh_python(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_calls_go_downward_only():
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_below_the_operators_knows_fiftyones_operators():
+    # import-linter cannot forbid a part of another package.
+    for path in python_files("src/unseen"):
+        if path.name != "doctor.py":  # it asks FiftyOne whether the plugin loads
+            wrong = {m for m in imported(path) if starts_with(m, ("fiftyone.operators",))}
+            assert not wrong, f"{path} imports {wrong}"
+
+
+def test_operators_reach_steps_but_not_the_science_below():
+    below = ("unseen.science", "unseen.compute", "unseen.report", "torch", "ray")
+    for path in python_files("operators"):
+        wrong = {m for m in imported(path) if starts_with(m, below)}
+        assert not wrong, f"{path.name} imports {wrong}"
+
+
+def test_the_plugins_entry_point_imports_operators_and_nothing_of_the_package():
+    entry = imported(ROOT / "plugin/__init__.py")
+    assert entry == {"importlib.util", "os", "sys", ".operators", ".operators.register"}
+
+
+def test_only_the_dataset_layer_and_its_neighbours_touch_fiftyone():
+    allowed = {"dataset", "steps", "app.py", "doctor.py", "mongodb.py", "plugin_folder.py"}
+    for path in python_files("src/unseen"):
+        if path.relative_to(ROOT / "src/unseen").parts[0] not in allowed:
+            wrong = {m for m in imported(path) if starts_with(m, ("fiftyone",))}
+            assert not wrong, f"{path} imports {wrong}"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["unseen", "unseen.configs", "unseen.errors", "unseen.results", "unseen.cli", "unseen.timing"],
+)
+def test_what_forms_and_help_need_loads_neither_torch_nor_fiftyone(module):
+    code = f"import sys, {module}; print([m for m in ('torch', 'fiftyone', 'numpy', 'ray') if m in sys.modules])"
+    assert in_fresh_python(code) == "[]"
+
+
+def test_every_step_has_one_module_one_function_and_one_config():
+    assert tuple(STEP_CONFIGS) == unseen.STEPS
+    for name, config in STEP_CONFIGS.items():
+        step = getattr(unseen, name)
+        assert step.__name__ == name
+        assert step.config_class is config
+        assert (ROOT / "operators" / f"{name}.py").is_file()
+        assert getattr(unseen, config.__name__) is config
+
+
+def test_requirements_txt_equals_the_packages_dependencies():
+    lines = (ROOT / "requirements.txt").read_text().split("\n")
+    assert [line for line in lines if line] == project()["project"]["dependencies"]
+
+
+def test_there_is_one_version():
+    manifest = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+    assert manifest["version"] == unseen.__version__
+    assert f"## [{unseen.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_manifest_asks_for_the_fiftyone_that_the_package_needs():
+    manifest = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+    needed = next(d for d in project()["project"]["dependencies"] if d.startswith("fiftyone"))
+    assert manifest["fiftyone"]["version"] in needed
+
+
+def test_nothing_is_left_for_later():
+    word = re.compile("TO" + r"DO|FIX" + "ME")
+    marked = [p for p in python_files(*CODE) if word.search(p.read_text())]
+    assert marked == []
+
+
+def test_steps_and_science_export_nothing_from_their_packages():
+    # A step's module and function share a name; a re-export would hide one behind the other.
+    for package in ("steps", "science"):
+        tree = ast.parse((ROOT / "src/unseen" / package / "__init__.py").read_text())
+        assert not any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.walk(tree))
