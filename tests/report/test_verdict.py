@@ -78,6 +78,15 @@ def test_beating_one_baseline_only_is_mixed():
     assert verdict.headline == "The ranking beat sequential but is level with random."
 
 
+def test_another_ranking_is_no_baseline():
+    with_random = judge(pair(0.5, entropy=0.7, random=0.3), CLASSES)
+    alone = judge(pair(0.5, entropy=0.7), CLASSES)
+
+    assert with_random.outcome == "win"
+    assert "entropy .70" in with_random.sentence
+    assert alone.headline == "Compared with other rankings only."
+
+
 def test_without_a_baseline_no_claim_is_made():
     verdict = judge(pair(0.9), CLASSES)
 

@@ -15,7 +15,7 @@ from unseen.report.style import FULL_COLOR, STEP_COLORS, look
 from unseen.results import IterationSummary
 
 #: More classes than this make a figure that nobody reads; the rarest are drawn.
-MAX_CLASSES = 24
+MAX_CLASSES = 23
 _COLUMNS = 5
 _PANEL = 215  # px
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
@@ -48,6 +48,8 @@ def report_figures(
         return []
     found = []
     shown = shown_classes(curves, classes)
+    cut = len(shown) < len(classes)
+    limited = f" The {len(shown)} rarest of {len(classes)} classes." if cut else ""
     panels = _quality_panels(curves, shown)
     if panels:
         for axis, title in (("images", "Labelled images"), ("boxes", "Labelled boxes")):
@@ -58,7 +60,7 @@ def report_figures(
             )
             figure = _multiples(curves, panels, axis, title, (-0.03, 1.03))
             name = f"Detection quality against {title.lower()}"
-            found.append(ReportFigure(f"quality-{axis}", name, caption, figure))
+            found.append(ReportFigure(f"quality-{axis}", name, caption + limited, figure))
     counts = [
         _Panel(label, lambda p, c=label: float(p.class_counts.get(c, 0)))  # type: ignore[misc]
         for label in shown
@@ -68,8 +70,10 @@ def report_figures(
             ReportFigure(
                 "discovery",
                 "Boxes found per class",
-                "Labelled boxes of each class, rarest first: how early a strategy meets rare "
-                "examples."
+                (
+                    "Labelled boxes of each class, rarest first: how early a strategy meets rare "
+                    f"examples.{limited}"
+                )
                 if len(counts) > 1
                 else "Labelled boxes.",
                 _multiples(curves, counts, "images", "Labelled images", None),
@@ -81,7 +85,7 @@ def report_figures(
                 "balance",
                 "Class balance",
                 "Left: normalised entropy of the labelled boxes, 1 = as many of each class. "
-                "Right: where that comes from.",
+                f"Right: where that comes from.{limited}",
                 _balance_figure(curves, classes, shown),
             )
         )
@@ -166,13 +170,23 @@ def _multiples(
             )
         last_in_column = i + columns >= len(panels)
         figure.update_xaxes(title_text=axis_title if last_in_column else None, **place)
-    numbers = sorted({getattr(p, axis) for s in curves.series for p in s.points})
-    if axis == "images" and len(numbers) <= 6:
-        figure.update_xaxes(tickvals=numbers)
-    figure.update_yaxes(rangemode="tozero")
+    if axis == "images":
+        figure.update_xaxes(tickvals=_image_ticks(curves))
     if y_range:
         figure.update_yaxes(range=list(y_range), dtick=0.25, tickformat=".2f")
+    else:  # room below zero, so that marks there do not cover the numbers of the other axis
+        for i, panel in enumerate(panels):
+            values = [panel.value(p) or 0.0 for s in curves.series for p in s.points]
+            top = max([*values, 1.0])
+            place = {"row": i // columns + 1, "col": i % columns + 1}
+            figure.update_yaxes(range=[-0.05 * top, 1.08 * top], **place)
     return _styled(figure, height=70 + _PANEL * rows + 40)
+
+
+def _image_ticks(curves: Curves) -> list[int] | None:
+    """The numbers of images that were labelled, where they are few; None leaves it to plotly."""
+    numbers = sorted({p.images for s in curves.series for p in s.points})
+    return numbers if len(numbers) <= 6 else None
 
 
 def _line(
@@ -235,7 +249,8 @@ def _balance_figure(curves: Curves, classes: Sequence[str], shown: Sequence[str]
             col=2,
         )
     figure.update_xaxes(title_text="Labelled images", row=1, col=1)
-    figure.update_yaxes(range=[0, 1.03], dtick=0.25, tickformat=".2f", row=1, col=1)
+    figure.update_xaxes(tickvals=_image_ticks(curves), row=1, col=1)
+    figure.update_yaxes(range=[-0.03, 1.03], dtick=0.25, tickformat=".2f", row=1, col=1)
     figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0.05)
     return _styled(figure, height=360)
 
@@ -257,7 +272,7 @@ def _time_figure(series: Series) -> go.Figure:
                 hovertemplate="%{x:.1f} s",
             )
         )
-    figure.update_layout(barmode="stack", bargap=0.35)
+    figure.update_layout(barmode="stack", bargap=0.35, legend_traceorder="normal")
     figure.update_xaxes(title_text="Seconds")
     figure.update_yaxes(autorange="reversed")
     return _styled(figure, height=150 + 34 * len(points))

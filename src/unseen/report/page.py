@@ -156,5 +156,6 @@ def _section(key: str, title: str, body: str) -> str:
 
 
 def _words(key: str) -> str:
+    """A key as people write it: "min_confidence" -> "Min confidence"."""
     text = key.replace("_", " ")
-    return text[:1].upper() + text[1:]
+    return "IoU" if text.lower() == "iou" else text[:1].upper() + text[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,8 +75,8 @@ def ranked_batch(pictures: Sequence[BatchPicture], path: Path) -> Path:
 def overlay(pixels: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     """Blend a heatmap over an image: the stronger, the more opaque; zero leaves the image alone.
 
-    Magenta to pale yellow: a hue that neither grey wafers nor usual colour images hold, and a
-    brightness that rises with the score.
+    Magenta to orange: saturated colours that show on grey, white and black alike, with a brightness
+    that rises with the score.
 
     Args:
         pixels: (H, W, 3) float32 in [0, 1].
@@ -88,7 +89,7 @@ def overlay(pixels: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     large = Image.fromarray(heatmap).resize((width, height), Image.Resampling.BILINEAR)
     value = np.asarray(large, dtype=np.float32)[:, :, None] / 255.0
     low = np.asarray([0.80, 0.00, 0.62], dtype=np.float32)
-    high = np.asarray([1.00, 0.86, 0.55], dtype=np.float32)
+    high = np.asarray([1.00, 0.50, 0.05], dtype=np.float32)
     colour = low + (high - low) * value**1.5
     opacity = 0.85 * value**1.2
     return np.asarray(pixels * (1 - opacity) + colour * opacity, dtype=np.float32)
@@ -239,7 +240,7 @@ def _caption(picture: BatchPicture) -> str:
     return "\n".join(lines)
 
 
-def _wrapped(text: str, width: int = 34) -> str:
-    """Lines of equal length: paths have no spaces to break at."""
-    lines = [text[i : i + width] for i in range(0, len(text), width)]
+def _wrapped(text: str, width: int = 36) -> str:
+    """At most eight lines; long paths are broken anywhere."""
+    lines = textwrap.wrap(text, width)
     return "\n".join([*lines[:7], "…"] if len(lines) > 7 else lines)

@@ -52,5 +52,5 @@ def _coarser(picture: Image.Image) -> Image.Image:
 
 def _encoded(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
+    picture.save(buffer, format="PNG", compress_level=6)  # 9 saves 8 % more at 10 x the time
     return buffer.getvalue()

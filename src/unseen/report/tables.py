@@ -302,7 +302,8 @@ def _gaps(
 
 
 def _distinct(values: Sequence[str | None]) -> str:
-    return "; ".join(dict.fromkeys(v for v in values if v))
+    found = list(dict.fromkeys(v for v in values if v))
+    return "; ".join(found if len(found) <= 3 else [found[0], "...", found[-1]])
 
 
 def _markdown_cell(text: str) -> str:

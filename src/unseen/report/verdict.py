@@ -49,7 +49,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Rival:
-    """A baseline at the compared number of images."""
+    """Another series at the compared number of images."""
 
     series: Series
     point: IterationSummary
@@ -73,10 +73,9 @@ def judge(
     rare = _rare_boxes(curves, classes)
     measured = [p for p in curves.judged.points if _f1(p) is not None]
     if not measured:
-        sentence = (
-            f"No detector was evaluated, so {len(curves.judged.points)} recorded iterations can "
-            "be compared only by what was labelled."
-        )
+        n = len(curves.judged.points)
+        what = f"The {n} recorded iterations" if n > 1 else "The recorded iteration"
+        sentence = f"{what} can be compared by what was labelled only."
         return Verdict("unknown", "No detector was evaluated.", sentence, rare)
 
     images, rivals = _compared(curves)
@@ -84,7 +83,9 @@ def judge(
         return _alone(curves, measured, facts, rare)
     ours = curves.judged.at(images)
     assert ours is not None
-    gaps = {r.series.label: _f1_of(ours) - r.f1 for r in rivals}
+    # Another ranking is a rival in the numbers, but says nothing about ranking as such.
+    baselines = [r for r in rivals if not r.series.is_ranked]
+    gaps = {r.series.label: _f1_of(ours) - r.f1 for r in baselines}
     outcome, headline = _outcome(gaps, curves.judged)
     name = "the ranked loop" if curves.judged.is_ranked else f"the {_lower(curves.judged)} loop"
     scores = ", ".join(f"{_lower(r.series)} {short(r.f1)}" for r in rivals)
@@ -92,13 +93,13 @@ def judge(
         f"With {images} labelled images {name} reaches mean F1 {short(_f1_of(ours))}, {scores} "
         f"({_split(facts)}one run: differences of a few hundredths are noise)."
     )
-    absent = [s for s in curves.others if s.label not in gaps]
+    absent = [s for s in curves.others if all(r.series is not s for r in rivals)]
     if absent:
         names = " and ".join(_lower(s) for s in absent)
         sentence += f" {names[:1].upper()}{names[1:]} was not measured with {images} images."
     details = (
-        *_per_class(ours, rivals, classes),
-        *_effort(curves.judged, ours, rivals),
+        *_per_class(ours, baselines or rivals, classes),
+        *_effort(curves.judged, ours, baselines or rivals),
         *_against_full(ours, curves.full),
         *rare,
     )
@@ -120,9 +121,9 @@ def short(value: float | None) -> str:
 
 # --- which points are compared -------------------------------------------------------------------
 def _compared(curves: Curves) -> tuple[int, list[_Rival]]:
-    """The largest number of images at which the judged series and a baseline were both measured.
+    """The largest number of images at which the judged series and a rival were both measured.
 
-    The initial images are the same for all series, so they do not count as a comparison.
+    A number with an unranked rival goes before a larger one with rankings only. The initial images are the same for all series, so they do not count as a comparison.
     """
     assert curves.judged is not None
     best: tuple[int, list[_Rival]] = (0, [])
@@ -134,9 +135,13 @@ def _compared(curves: Curves) -> tuple[int, list[_Rival]]:
             other = series.at(point.images)
             if other is not None and other.iteration > 0 and _f1(other) is not None:
                 rivals.append(_Rival(series, other))
-        if rivals:
+        if rivals and (_has_baseline(rivals) or not _has_baseline(best[1])):
             best = (point.images, rivals)
     return best
+
+
+def _has_baseline(rivals: Sequence[_Rival]) -> bool:
+    return any(not r.series.is_ranked for r in rivals)
 
 
 def _alone(
@@ -166,6 +171,8 @@ def _alone(
 
 
 def _outcome(gaps: Mapping[str, float], judged: Series) -> tuple[str, str]:
+    if not gaps:
+        return "unknown", "Compared with other rankings only."
     won = [label for label, gap in gaps.items() if gap >= LEVEL]
     lost = [label for label, gap in gaps.items() if gap <= -LEVEL]
     level = [label for label in gaps if label not in won and label not in lost]
@@ -187,7 +194,7 @@ def _outcome(gaps: Mapping[str, float], judged: Series) -> tuple[str, str]:
 def _per_class(
     ours: IterationSummary, rivals: Sequence[_Rival], classes: Sequence[str]
 ) -> tuple[str, ...]:
-    """The class with the biggest gain and the one with the biggest loss against the best rival."""
+    """The classes with the biggest gain and the biggest loss against the best rival of each."""
     gaps: list[tuple[float, str, str]] = []
     for label in classes:
         mine = metrics_of(ours, label)
@@ -206,11 +213,11 @@ def _per_class(
     top, bottom = max(gaps), min(gaps)
     sentences = []
     if top[0] >= LEVEL:
-        sentences.append(f"Biggest gain over the better baseline: {top[2]}.")
+        sentences.append(f"Biggest gain over the best baseline: {top[2]}.")
     if bottom[0] <= -LEVEL:
         sentences.append(f"Biggest loss: {bottom[2]}.")
     if not sentences:
-        return (f"No class differs from the better baseline by {LEVEL:.2f} or more.",)
+        return (f"No class differs from the best baseline by {LEVEL:.2f} or more.",)
     if top[0] < LEVEL:
         sentences.append("No class gained.")
     if bottom[0] > -LEVEL:
