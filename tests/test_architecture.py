@@ -96,7 +96,8 @@ def test_only_the_dataset_layer_and_its_neighbours_touch_fiftyone():
     ["unseen", "unseen.configs", "unseen.errors", "unseen.results", "unseen.cli", "unseen.timing"],
 )
 def test_what_forms_and_help_need_loads_neither_torch_nor_fiftyone(module):
-    code = f"import sys, {module}; print([m for m in ('torch', 'fiftyone', 'numpy', 'ray') if m in sys.modules])"
+    heavy = ("torch", "fiftyone", "numpy", "ray")
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     assert in_fresh_python(code) == "[]"
 
 
