@@ -105,6 +105,8 @@ def test_names_are_numbered_and_nothing_is_written_over(wafers, names_of_new_dat
     fo.Dataset(base)
     assert numbered_name(base) == f"{base}-2"
     assert numbered_name(base.upper()) == f"{base.upper()}-2"
+    with pytest.raises(DatasetError, match="letters or digits"):
+        numbered_name("???")
     fo.Dataset(f"{base}-2")
     assert numbered_name(base) == f"{base}-3"
     with pytest.raises(DatasetError, match=f"{base}-3"):
@@ -158,6 +160,10 @@ def _unknown_image(document):
     document["annotations"][0]["image_id"] = 99
 
 
+def _odd_image_id(document):
+    document["annotations"][0]["image_id"] = [1]
+
+
 def _short_box(document):
     document["annotations"][0]["bbox"] = [1, 2, 3]
 
@@ -185,6 +191,7 @@ def _other_names(document):
         (_nothing_listed, "lists no images"),
         (_unknown_category, "unknown category id 99"),
         (_unknown_image, "unknown image id 99"),
+        (_odd_image_id, r"unknown image id \[1\]"),
         (_short_box, "no bbox"),
         (_no_categories, "'categories' is NoneType"),
         (_repeated_image, "repeats id 1"),
