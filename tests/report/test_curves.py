@@ -43,6 +43,12 @@ def test_the_ranked_series_is_judged_even_where_the_main_loop_is_a_baseline():
     assert read_curves([*main, *ranked]).judged.name == "diverse"
 
 
+def test_an_iteration_without_labelled_images_is_left_out(loop):
+    prepared = point("", "diverse", 3, None, counted(0, 0, 0), images=0)
+
+    assert read_curves([*loop, prepared]) == read_curves(loop)
+
+
 def test_the_order_of_the_input_does_not_matter(loop):
     assert read_curves(loop[::-1]) == read_curves(loop)
 

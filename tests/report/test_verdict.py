@@ -144,6 +144,13 @@ def test_more_boxes_for_the_same_images_are_admitted(loop):
     assert "With 184 boxes it stands at about .60" in details
 
 
+def test_fewer_boxes_for_the_same_images_are_named_too():
+    loop = pair(0.3, random=0.5)
+    loop[2] = dataclasses.replace(loop[2], boxes=90)
+
+    assert "its images hold 57 boxes, random's 90" in " ".join(judge(loop, CLASSES).details)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.684, ".68"), (1.0, "1.00"), (0.0, ".00"), (None, "-"), (float("nan"), "-")],

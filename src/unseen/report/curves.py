@@ -64,8 +64,10 @@ def read_curves(iterations: Sequence[IterationSummary]) -> Curves:
 
     The judged series is the main loop (series ""), or the first ranked series where the main loop
     is none. Every series starts at iteration 0: the initial images are shared, so a series without
-    its own is given those of the main loop.
+    its own is given those of the main loop. An iteration without labelled images has only been
+    prepared (its batch is selected) and is left out.
     """
+    iterations = [i for i in iterations if i.images > 0]
     full = [i for i in iterations if i.strategy == FULL]
     groups: dict[str, dict[int, IterationSummary]] = {}
     for point in iterations:

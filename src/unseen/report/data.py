@@ -29,7 +29,7 @@ class BatchPicture:
     metric_value: float | None
     heatmap: np.ndarray | None = None  #: (h, w) uint8: unseen score, 255 = `full_scale`
     full_scale: float | None = None  #: the unseen score that is drawn at full strength
-    regions: Sequence[tuple[Box, float]] = field(default=())  #: unseen regions: box, score
+    regions: Sequence[tuple[Box, float | None]] = field(default=())  #: unseen regions: box, score
     boxes: Sequence[tuple[Box, str]] = field(default=())  #: what was then labelled: box, class
     excluded: str = ""  #: why the image is left out of training, if it is
 

@@ -21,7 +21,7 @@ from unseen.images import as_channels, read_image
 from unseen.report.data import BatchPicture
 from unseen.report.png import new_figure, save_png
 
-#: Images on one sheet; a longer batch is cut, and the sheet says so.
+#: Images on one sheet; a longer batch is cut; the heading says up to which rank.
 MAX_TILES = 20
 #: Scores are written on this many regions of an image, strongest first.
 SCORED_REGIONS = 3
@@ -160,10 +160,14 @@ def _draw(axes: Axes, picture: BatchPicture, tile: np.ndarray | str) -> None:
     axes.set_anchor("N")
     halo = [patheffects.withStroke(linewidth=2.6, foreground="black", alpha=0.6)]
     for box, _ in picture.boxes:
+        if not np.all(np.isfinite(box)):
+            continue
         axes.add_patch(_rectangle(box, BOX_COLOR, 1.1, (0, (4, 2)), halo))
     for i, (box, score) in enumerate(picture.regions):
+        if not np.all(np.isfinite(box)):
+            continue
         axes.add_patch(_rectangle(box, REGION_COLOR, 1.5, "-", halo))
-        if i < SCORED_REGIONS:
+        if i < SCORED_REGIONS and score is not None:
             axes.text(
                 min(box[0], 0.88),
                 max(box[1] - 0.012, 0.05),
@@ -200,9 +204,8 @@ def _rectangle(
 
 def _heading(figure: Figure, pictures: Sequence[BatchPicture], total: int) -> None:
     first = pictures[0]
-    text = f"{first.batch}: {len(pictures)} images in rank order"
-    if len(pictures) > MAX_TILES:
-        text += f", the first {MAX_TILES} shown"
+    last = pictures[min(len(pictures), MAX_TILES) - 1]
+    text = f"{first.batch}: rank {first.rank} to {last.rank}"
     left = _GAP / _WIDTH
     figure.text(left, 1 - 10 / total, text, fontsize=14, weight="bold", va="top", parse_math=False)
     scale = f" (full colour = {first.full_scale:.3g})" if first.full_scale else ""

@@ -195,16 +195,16 @@ def _labelled(curves: Curves, classes: Sequence[str]) -> Table:
         return (name, *("-" if c.point is None else value(c.point) for c in columns))
 
     rows = [row(label, lambda p, c=label: str(p.class_counts.get(c, 0))) for label in classes]  # type: ignore[misc]
-    totals = [
-        row("All boxes", lambda p: str(p.boxes)),
-        row("Images", lambda p: str(p.images)),
-        row("Balance", lambda p: number(balance(p.class_counts, classes))),
-    ]
+    totals = [row("All boxes", lambda p: str(p.boxes)), row("Images", lambda p: str(p.images))]
+    notes: tuple[str, ...] = ()
+    if len(classes) > 1:
+        totals.append(row("Balance", lambda p: number(balance(p.class_counts, classes))))
+        notes = ("Balance: normalised entropy of the classes; 1 = equally many boxes of each.",)
     return Table(
         title="Labelled boxes per class",
         header=("Class", *(c.name for c in columns)),
         rows=(*rows, *totals),
-        notes=("Balance: normalised entropy of the classes; 1 = equally many boxes of each.",),
+        notes=notes,
         groups=frozenset({len(rows)}),
     )
 

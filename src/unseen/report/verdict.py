@@ -227,6 +227,12 @@ def _per_class(
 
 def _effort(judged: Series, ours: IterationSummary, rivals: Sequence[_Rival]) -> tuple[str, ...]:
     """Equal images are not equal work: say so where the number of boxes differs much."""
+    most = max(rivals, key=lambda r: r.point.boxes)
+    if ours.boxes > 0 and most.point.boxes >= 1.15 * ours.boxes:
+        return (
+            f"Equal images are not equal work: its images hold {ours.boxes} boxes, "
+            f"{_lower(most.series)}'s {most.point.boxes}. See the figure against labelled boxes.",
+        )
     fewest = min(rivals, key=lambda r: r.point.boxes)
     if fewest.point.boxes <= 0 or ours.boxes < 1.15 * fewest.point.boxes:
         return ()
