@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 from unseen.errors import ConfigError
 
@@ -36,4 +37,12 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     if precision not in ("auto", "bf16", "fp32"):
         raise ConfigError(f"precision={precision!r}; expected auto, bf16 or fp32")
     wanted = precision == "bf16" or (precision == "auto" and pays_bf16(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+    # Not `enabled=False`: torch before 2.5 knows no autocast on MPS at all.
+    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
+
+
+def full_precision(values: Tensor) -> AbstractContextManager[object]:
+    """The context that undoes `autocast` for what follows, if `values` came out of it."""
+    if values.dtype in (torch.bfloat16, torch.float16):
+        return torch.autocast(values.device.type, enabled=False)
+    return nullcontext()

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unseen.errors import ConfigError, ShapeError
+from unseen.science.precision import full_precision
 
 BACKGROUND_MAP = "background"
 UNSEEN_MAP = "unseen"
@@ -173,7 +174,7 @@ class UNet(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat([up(x), skips.pop()], dim=1))
         # Probabilities near 0 and 1 need more digits than bf16 has.
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             logits = self.head(x.to(self.head.weight.dtype))
             if self._shrink > 1:
                 logits = F.interpolate(logits, scale_factor=self._shrink, mode="bilinear")
