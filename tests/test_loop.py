@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import unseen
+from unseen.errors import Cancelled
 
 pytestmark = pytest.mark.fiftyone
 
@@ -58,40 +59,53 @@ def test_the_loop_runs_step_by_step_and_leaves_what_it_promises(wafers):
 
 
 def test_simulate_runs_every_strategy_with_the_same_number_of_images(make_wafers):
-    dataset = make_wafers(12, labelled=0)
-    result = unseen.simulate(
-        dataset,
-        strategies=("diverse", "sequential", "random", "entropy"),
-        iterations=2,
-        budget=2,
-        initial=3,
-        unet_steps=5,
-        detector_steps=3,
-        full=True,
-    )
+    dataset = make_wafers(9, labelled=0, test=3)
+    settings = {
+        "strategies": ("diverse", "random", "entropy"),
+        "iterations": 1,
+        "budget": 2,
+        "initial": 3,
+        "unet_steps": 3,
+        "detector_steps": 2,
+        "full": True,
+    }
+    result = unseen.simulate(dataset, **settings)
     rows = {(i.series, i.iteration): i.images for i in result.iterations}
-    assert rows == {
-        ("", 0): 3, ("", 1): 5, ("", 2): 7,
-        ("sequential", 1): 5, ("sequential", 2): 7,
-        ("random", 1): 5, ("random", 2): 7,
-        ("entropy", 1): 5, ("entropy", 2): 7,
-        ("full", 0): 12,
-    }  # fmt: skip
+    assert rows == {("", 0): 3, ("", 1): 5, ("random", 1): 5, ("entropy", 1): 5, ("full", 0): 9}
     assert all(i.macro_f1 is not None for i in result.iterations)
-    assert dataset.exists("ground_truth").match_tags("test", bool=False).count() == 7
+    assert dataset.exists("ground_truth").match_tags("test", bool=False).count() == 5
     assert not [f for f in dataset.get_field_schema() if f.endswith("_labels")]
 
-    again = unseen.simulate(
-        dataset,
-        strategies=("diverse", "sequential", "random", "entropy"),
-        iterations=2,
-        budget=2,
-        initial=3,
-        unet_steps=5,
-        detector_steps=3,
-        full=True,
-    )
-    assert [i.to_dict() if hasattr(i, "to_dict") else i for i in again.iterations] == list(
-        result.iterations
-    )
+    again = unseen.simulate(dataset, **settings)
+    assert again.iterations == result.iterations
     assert again.first_batch_seconds is None
+
+
+def test_a_simulation_that_was_stopped_goes_on_where_it_was(make_wafers):
+    settings = {
+        "strategies": ("plain", "sequential"),
+        "iterations": 2,
+        "budget": 2,
+        "initial": 3,
+        "unet_steps": 3,
+        "detector": False,
+    }
+    whole = unseen.simulate(make_wafers(9, labelled=0, test=3), **settings)
+
+    stopped = make_wafers(9, labelled=0, test=3)
+    calls = []
+
+    def stop_in_the_second_training(done, total, label=""):
+        if label == "plain 1/2: train UNet" and done >= 2:
+            calls.append(label)
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        unseen.simulate(stopped, progress=stop_in_the_second_training, **settings)
+    assert calls
+    resumed = unseen.simulate(stopped, **settings)
+
+    def facts(result):
+        return [(i.series, i.iteration, i.images, i.class_counts) for i in result.iterations]
+
+    assert facts(resumed) == facts(whole)

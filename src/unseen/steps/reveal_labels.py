@@ -49,14 +49,15 @@ def reveal_labels(
         for i, truth in zip(ids, truths, strict=True)
     }
     writing.set_labels(dataset, names.label_field, labels)
-    iterations.record_step(
-        dataset,
-        names,
-        iteration,
-        "reveal_labels",
-        {"parameters": config.to_dict(), "images": len(labels)},
-        **iterations.record_labels(dataset, names),
-    )
+    if labels:  # nothing new must not change what the record says was labelled then
+        iterations.record_step(
+            dataset,
+            names,
+            iteration,
+            "reveal_labels",
+            {"parameters": config.to_dict(), "images": len(labels)},
+            **iterations.record_labels(dataset, names),
+        )
     progress(1, 1, "reveal labels")
     counts = Counter(d.label for truth in labels.values() for d in truth.detections)
     return RevealResult(
