@@ -20,7 +20,7 @@ from unseen.results import ClassMetrics, CompareResult, IterationSummary
 from unseen.steps.step import step
 
 #: Images of a batch that are drawn; the rest of a large batch is in the App.
-PICTURES_PER_BATCH = 24
+PICTURES_PER_BATCH = 20
 
 
 @step(CompareConfig, writes=False)
@@ -181,10 +181,15 @@ def _batch_pictures(dataset: Any, names: Names) -> list[BatchPicture]:
         for r in records.values()
         if "select_batch" in r["steps"]
     }
+    scales = {
+        number: r["steps"].get("score_samples", {}).get("thresholds", {}).get("heatmap")
+        for number, r in records.items()
+    }
     for number, tag in iterations.batches(dataset, names).items():
         if tag not in views or tag not in selections:
             continue
         metric = selections[tag]["parameters"]["metric"]
+        full_scale = scales.get(number - 1)
         view = dataset.load_saved_view(tag).limit(PICTURES_PER_BATCH)
         labels = view.values(names.label_field)
         ids, paths = reading.ids_and_paths(view)
@@ -202,6 +207,7 @@ def _batch_pictures(dataset: Any, names: Names) -> list[BatchPicture]:
                     sample_id=ids[i],
                     metric_name=metric,
                     metric_value=values[i],
+                    full_scale=full_scale,
                     heatmap=None if heatmaps[i] is None else np.asarray(heatmaps[i], np.uint8),
                     regions=[(_xyxy(d), d.confidence) for d in _detections(regions[i])],
                     boxes=[(_xyxy(d), d.label) for d in _detections(labels[i])],
