@@ -27,8 +27,8 @@ setup: $(STAMP) ## make the virtual environment, install the package, provide Mo
 # The stamp comes last: what was interrupted is done again. torch and torchvision are asked for in
 # one call, so that pip picks a matching pair.
 $(STAMP): pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@rm -f $(STAMP)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' torch torchvision
 	$(BIN)/python -m unseen.mongodb
 	@touch $(STAMP)

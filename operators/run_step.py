@@ -137,10 +137,17 @@ def _stream(
         return
     if ctx.executor is not None:
         ctx.executor.results = message  # for `__call__`: FiftyOne drops a generator's result
-    took = duration(time.monotonic() - started)
-    yield ctx.ops.set_progress(label=f"done in {took}", progress=1.0)
+    yield ctx.ops.set_progress(label=_closing_line(message, started), progress=1.0)
     yield from refresh(message)
     yield StepMessage(result=message)
+
+
+def _closing_line(result: dict[str, Any], started: float) -> str:
+    """What stays in the App's progress dialog until it is closed: a sentence, not a table."""
+    summary = str(result["summary"])
+    if "\n" not in summary:
+        return summary
+    return f"done in {duration(time.monotonic() - started)}"
 
 
 def _failed(ctx: Any, error: BaseException) -> Iterator[Any]:
@@ -153,6 +160,6 @@ def _failed(ctx: Any, error: BaseException) -> Iterator[Any]:
     else:
         logger.error("the step failed", exc_info=error)
         text = f"{type(error).__name__}: {error} (the server's log has the details)"
-    yield ctx.ops.set_progress(label=text, progress=1.0)
+    yield ctx.ops.set_progress(label=f"Error: {text}", progress=1.0)
     yield ctx.ops.notify(text, variant="error")
     yield StepMessage(error=text)

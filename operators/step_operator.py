@@ -57,19 +57,8 @@ class StepOperator(foo.Operator):
 
     def resolve_output(self, ctx: Any) -> types.Property:
         outputs = types.Object()
-        results = ctx.results or {}
-        for name, value in results.items():
-            label = name.replace("_", " ").capitalize()
-            if name in ("summary", "table") and value:
-                outputs.str(name, label=label, view=types.CodeView(language="text", read_only=True))
-            elif isinstance(value, bool):
-                outputs.bool(name, label=label, view=types.LabelValueView(read_only=True))
-            elif isinstance(value, (int, float)):
-                outputs.float(name, label=label, view=types.LabelValueView(read_only=True))
-            elif isinstance(value, str) and value:
-                outputs.str(name, label=label, view=types.LabelValueView(read_only=True))
-            elif isinstance(value, dict) and value:
-                outputs.obj(name, label=label, view=types.JSONView())
+        # Markdown: the App (1.22) loads its code view from the internet, which a fab has not.
+        outputs.md(as_markdown(ctx.results or {}), name="shown")
         return types.Property(outputs, view=types.View(label=self.label))
 
     def __call__(self, collection: Any, *, delegate: bool = False, **settings: Any) -> Any:
@@ -92,6 +81,26 @@ class StepOperator(foo.Operator):
             request_delegation=delegate,
         )
         return _result_of_task(outcome) if isinstance(outcome, asyncio.Task) else _result(outcome)
+
+
+def as_markdown(result: dict[str, Any]) -> str:
+    """A step's result for a person: its summary, then its numbers and counts as a table."""
+    summary = str(result.get("summary", ""))
+    parts = [f"```\n{summary}\n```" if "\n" in summary else summary]
+    rows = []
+    for name, value in result.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{k}: {_number(v)}" for k, v in value.items())
+        if name in ("summary", "table") or isinstance(value, list) or value in (None, ""):
+            continue
+        rows.append(f"| {name.replace('_', ' ')} | {_number(value)} |")
+    if rows:
+        parts.append("\n".join(["| Result | |", "|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _result(outcome: Any) -> Any:

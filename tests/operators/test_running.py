@@ -133,11 +133,16 @@ def test_the_app_gets_progress_then_the_batch_in_front_then_the_result(wafers):
     assert "2 of 8 pool images selected" in last["body"]["summary"]
 
 
-def test_the_output_shows_summary_and_counts(wafers):
+def test_the_output_shows_summary_and_counts_without_asking_the_internet(wafers):
     ctx = context(wafers, "select_batch")
-    ctx.request_params["results"] = {"summary": "done", "pool": 8, "batch": "batch_01", "x": {}}
-    shown = operator("select_batch").resolve_type(ctx, "outputs").type.properties
-    assert list(shown) == ["summary", "pool", "batch"]
+    result = {"summary": "2 selected", "pool": 8, "share": 0.12345678, "counts": {"a": 3}, "x": []}
+    ctx.request_params["results"] = result
+    shown = operator("select_batch").resolve_type(ctx, "outputs").to_json()
+    text = shown["type"]["properties"]["shown"]["default"]
+    assert text.splitlines()[0] == "2 selected"
+    assert text.splitlines()[-3:] == ["| pool | 8 |", "| share | 0.1235 |", "| counts | a: 3 |"]
+    # 1.22: the App loads this view's editor from the internet and shows "Loading" without it.
+    assert "CodeView" not in str(shown)
 
 
 def test_the_app_gets_an_error_as_a_message_and_python_as_an_exception(wafers, stand_in):
