@@ -1,20 +1,13 @@
 """An own MongoDB, an own plugin folder and tiny real datasets for every test run.
 
-FiftyOne attaches to any database server of the same user it can find. So that no test ever meets
-anybody's data, the session starts its own `mongod` on a free port before fiftyone is imported, in
-a temporary folder that goes with it.
+The session starts its own `mongod` before fiftyone is imported, so that no test ever meets
+anybody's data.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import os
 import shutil
-import socket
-import subprocess
-import tempfile
-import time
 import uuid
 from pathlib import Path
 
@@ -22,75 +15,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unseen.mongodb import bundled_mongod
+from unseen.throwaway import ThrowawayDatabase
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def _mongod() -> str | None:
-    spec = importlib.util.find_spec("fiftyone")
-    if spec is not None and spec.origin is not None:
-        bundled = Path(spec.origin).parent / "db" / "bin" / "mongod"
-        if bundled.is_file():
-            return str(bundled)
-    return shutil.which("mongod")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
-            return
-        if process.poll() is not None:
-            raise RuntimeError(f"mongod ended with code {process.returncode}")
-        time.sleep(0.1)
-    raise RuntimeError("mongod did not listen within 30 s")
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    mongod = _mongod()
-    folder = Path(tempfile.mkdtemp(prefix="unseen-tests-"))
-    config.unseen_folder = folder
-    config.unseen_mongod = None
-    settings = {
-        "HOME": str(folder / "home"),
-        "FIFTYONE_DO_NOT_TRACK": "true",
-        "FIFTYONE_DATABASE_VALIDATION": "false",
-        "FIFTYONE_DEFAULT_DATASET_DIR": str(folder / "datasets"),
-        "FIFTYONE_DATABASE_NAME": "unseen-tests",
-        "FIFTYONE_PLUGINS_DIR": str(ROOT),
-        "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "true",
-        "FIFTYONE_SHOW_PROGRESS_BARS": "false",
-    }
-    (folder / "home").mkdir()
-    if mongod is not None:
-        port = _free_port()
-        (folder / "db").mkdir()
-        config.unseen_mongod = subprocess.Popen(
-            [mongod, "--dbpath", folder / "db", "--port", str(port), "--bind_ip", "127.0.0.1"]
-            + ["--nounixsocket", "--quiet", "--logpath", folder / "mongod.log"],
-            stdout=subprocess.DEVNULL,
-        )
-        _wait_for(port, config.unseen_mongod)
-        settings["FIFTYONE_DATABASE_URI"] = f"mongodb://127.0.0.1:{port}"
-    os.environ.update(settings)
+    config.unseen_database = None
+    if bundled_mongod() or shutil.which("mongod"):
+        config.unseen_database = ThrowawayDatabase(plugins=ROOT)
+        os.environ.update(config.unseen_database.environment())
+    os.environ["FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS"] = "true"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    process = getattr(config, "unseen_mongod", None)
-    if process is not None:
-        process.kill()  # its data goes next: no need for an orderly end, which takes 15 s
-        process.wait(20)
-    shutil.rmtree(getattr(config, "unseen_folder", ""), ignore_errors=True)
+    if getattr(config, "unseen_database", None) is not None:
+        config.unseen_database.stop()
 
 
 @pytest.fixture(scope="session")
 def fiftyone_database(request: pytest.FixtureRequest) -> str:
     """The URI of the session's own database; fails (not skips) where there is no mongod."""
-    if request.config.unseen_mongod is None:
+    if request.config.unseen_database is None:
         pytest.fail("no mongod found; `make setup` provides one")
     return os.environ["FIFTYONE_DATABASE_URI"]
 
@@ -113,7 +60,9 @@ class WaferMaker:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def image(self, name: str, boxes: list[tuple[str, tuple[int, int, int, int]]], *, size=64, seed=0):
+    def image(
+        self, name: str, boxes: list[tuple[str, tuple[int, int, int, int]]], *, size=64, seed=0
+    ):
         """Write `name`; boxes are (label, (x1, y1, x2, y2)) in px."""
         noise = np.random.default_rng([seed, len(name), sum(map(ord, name))])
         pixels = noise.normal(110, 6, (size, size))

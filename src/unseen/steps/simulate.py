@@ -105,10 +105,12 @@ class _Loop:
             writing.declare_detections(self.dataset, names.label_field, names, text)
         self._reveal(0)
         for number in range(config.iterations + 1):
+            # The batch comes first: it is what a person waits for.
+            if number < config.iterations:
+                self._select(names, number)
             if config.detector and (number or self.is_main):
                 self._detect(names, number)
             if number < config.iterations:
-                self._select(names, number)
                 self._reveal(number + 1)
         if not self.is_main:
             self._tidy(names)
