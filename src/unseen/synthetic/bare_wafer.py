@@ -46,17 +46,17 @@ def bare_wafer(
 
 def _surface(rng: np.random.Generator, size: int, drift: float) -> np.ndarray:
     slow = 0.5 - 0.5 * np.cos(np.pi * drift)
-    level = 122 + 16 * np.sin(2.2 * np.pi * drift) + rng.normal(0, 4)
-    streaks = 0.6 + 1.1 * drift + rng.normal(0, 0.05)
+    level = 122 + 6 * np.sin(2.2 * np.pi * drift) + rng.normal(0, 4)
+    streaks = 0.6 + 0.5 * drift + rng.normal(0, 0.05)
     field = random_field(
         rng,
         size,
         [
-            (5.0 + 1.2 * slow + rng.normal(0, 0.3), 0.55 + 0.35 * slow, 0.55 + 0.35 * slow, 0.0),
-            (2.4, 2.2, 2.2, 0.0),  # grain
+            (5.3 + rng.normal(0, 0.2), 0.58 + 0.16 * slow, 0.58 + 0.16 * slow, 0.0),
+            (2.0, 2.2, 2.2, 0.0),  # grain
             (2.2 + rng.uniform(-0.5, 0.9), 16.0, 0.7, streaks),  # polishing marks
-            (1.2 + rng.uniform(0, 1.4), 24.0, 24.0, 0.0),  # mottling as wide as a stain
+            (0.8 + rng.uniform(0, 1.0), 24.0, 24.0, 0.0),  # mottling as wide as a stain
         ],
     )
-    wafer: np.ndarray = level * illumination(rng, size, 0.26) + field
+    wafer: np.ndarray = level * illumination(rng, size, 0.24) + field
     return wafer

@@ -19,7 +19,7 @@ RARE_CLASSES = ("scratch", "stain")
 #: Side of the repeating die, px.
 DIE = 64
 #: Share of ring-shaped particles among those of a late image.
-RING_SHARE = 0.3
+RING_SHARE = 0.06
 
 
 def device_wafer(
@@ -36,7 +36,7 @@ def device_wafer(
     Args:
         rng: source of randomness.
         size: side, px.
-        drift: where the process stands, in [0, 1] along the pool: it shifts level and contrast.
+        drift: where the process stands, in [0, 1] along the pool: it shifts the level.
         rare: rare classes this image shows.
         is_late: whether some particles are ring-shaped, which early images never show.
         design: number of the die's layout; all images of a dataset share it.
@@ -47,7 +47,7 @@ def device_wafer(
     scene = Scene(_surface(rng, size, drift, design))
     if "stain" in rare:
         for _ in range(1 + int(rng.random() < 0.3)):
-            stain(scene, rng, contrast=(16.0, 26.0))
+            stain(scene, rng, contrast=(20.0, 32.0))
     if "scratch" in rare:
         for _ in range(1 + int(rng.random() < 0.3)):
             scratch(scene, rng, contrast=(28.0, 60.0))
@@ -66,10 +66,10 @@ def _surface(rng: np.random.Generator, size: int, drift: float, design: int) -> 
     die = shift(_die(design), phase - whole, order=1, mode="grid-wrap")
     tiles = -(-size // DIE) + 1
     pattern = np.tile(np.roll(die, tuple(whole), axis=(0, 1)), (tiles, tiles))[:size, :size]
-    contrast = 1.0 + 0.12 * np.sin(2 * np.pi * drift) + rng.normal(0, 0.03)
-    level = 112 + 8 * drift + rng.normal(0, 3)
+    contrast = 1.0 + rng.normal(0, 0.03)
+    level = 112 + 4 * drift + rng.normal(0, 3)
     field = random_field(rng, size, [(3.2, 0.6, 0.6, 0.0), (1.8, 24.0, 24.0, 0.0)])
-    wafer: np.ndarray = (level + contrast * pattern) * illumination(rng, size, 0.18) + field
+    wafer: np.ndarray = (level + contrast * pattern) * illumination(rng, size, 0.14) + field
     return wafer
 
 

@@ -131,7 +131,7 @@ def scratch(
 
 
 def stain(
-    scene: Scene, rng: np.random.Generator, *, contrast: tuple[float, float] = (12.0, 20.0)
+    scene: Scene, rng: np.random.Generator, *, contrast: tuple[float, float] = (15.0, 26.0)
 ) -> None:
     """A faint blob of 24-70 px with an irregular outline; some have the rim of a dried drop."""
     size = float(rng.uniform(24, 70))
