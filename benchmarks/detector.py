@@ -30,6 +30,7 @@ from unseen.science import faster_rcnn
 from unseen.science.boxes import iou
 from unseen.science.detector_training import Detections, detect, fit_detector
 from unseen.science.devices import resolve_device
+from unseen.science.small_faster_rcnn import SmallBackbone
 from unseen.synthetic.dataset import CLASSES, KINDS, generate
 
 Split = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]
@@ -104,7 +105,7 @@ def _measure(options, settings, seed, classes, train, test, device) -> dict:
 
 
 def _naive(spec: faster_rcnn.DetectorSpec) -> FasterRCNN:
-    backbone = faster_rcnn.SmallBackbone()
+    backbone = SmallBackbone()
     return FasterRCNN(
         backbone,
         len(spec.classes) + 1,
@@ -112,7 +113,9 @@ def _naive(spec: faster_rcnn.DetectorSpec) -> FasterRCNN:
             spec.anchor_sizes, (spec.aspect_ratios,) * len(spec.anchor_sizes)
         ),
         box_roi_pool=MultiScaleRoIAlign(["0", "1", "2"], output_size=7, sampling_ratio=2),
-        **faster_rcnn._transform(spec),
+        min_size=spec.shortest_side or spec.image_size,
+        max_size=spec.image_size,
+        _skip_resize=True,
     )
 
 

@@ -34,8 +34,9 @@ def fit(images, boxes, labels, *, classes=CLASSES, image_size=None, **settings):
     )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
+    # Small steps on a busy machine: threads would mostly wait for each other.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -43,14 +44,14 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def learned():
+def learned(one_thread):
     image, boxes, labels = scene()
     empty = np.zeros((0, 4), dtype=np.float32)
     return fit(
         [image, image[:, :80] * 0 + 0.5],
         [boxes, empty],
         [labels, np.zeros(0, dtype=int)],
-        steps=70,
+        steps=110,
         batch_size=2,
         image_size=96,
     )
@@ -78,10 +79,10 @@ def test_no_images_no_boxes_and_mismatches_are_errors():
 def test_what_was_learned_is_found_at_native_scale_with_its_class(learned):
     image, boxes, labels = scene(seed=1)
     (found,) = detect(learned.model, [image])
-    overlap = iou(boxes, found.xyxy)
-    best = overlap.argmax(1)
+    is_sure = found.scores > 0.5
+    overlap = iou(boxes, found.xyxy[is_sure])
     assert (overlap.max(1) > 0.5).all()
-    assert found.labels[best].tolist() == labels.tolist()
+    assert found.labels[is_sure][overlap.argmax(1)].tolist() == labels.tolist()
     assert found.xyxy.dtype == np.float32
     assert (np.diff(found.scores) <= 0).all()
 

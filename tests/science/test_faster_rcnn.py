@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from unseen.checkpoints import load_checkpoint, save_checkpoint
 from unseen.errors import CheckpointError, ConfigError
@@ -13,6 +14,7 @@ from unseen.science.faster_rcnn import (
     load_detector,
     resolve_architecture,
 )
+from unseen.science.small_faster_rcnn import pairwise_iou
 
 CLASSES = ("particle", "scratch", "stain")
 
@@ -25,6 +27,14 @@ def targets(*boxes_and_labels):
         }
         for boxes, labels in boxes_and_labels
     ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +132,24 @@ def test_a_saved_detector_finds_exactly_the_same(tmp_path):
         assert len(one["boxes"])
         for name in ("boxes", "labels", "scores"):
             assert torch.equal(one[name], other[name])
+
+
+def test_overlaps_are_those_of_torchvision():
+    corners = torch.rand(40, 2) * 100
+    boxes = torch.cat([corners, corners + torch.rand(40, 2) * 60], 1)
+    torch.testing.assert_close(pairwise_iou(boxes[:5], boxes), box_iou(boxes[:5], boxes))
+    assert pairwise_iou(boxes[:0], boxes).shape == (0, 40)
+
+
+def test_small_sees_no_difference_in_brightness_and_contrast():
+    model, *_ = build_detector(detector_spec("small", CLASSES, 64))
+    image = torch.rand(3, 64, 48)
+    first, _ = model.transform([image])
+    second, _ = model.transform([0.2 + 0.3 * image])
+    torch.testing.assert_close(first.tensors, second.tensors, atol=1e-4, rtol=0)
+    seen = first.tensors[0][:, :, :48]
+    assert abs(seen.mean()) < 1e-4
+    assert abs(seen.std() - 1) < 1e-3
 
 
 def test_weights_of_another_class_list_are_refused():

@@ -8,22 +8,19 @@ not depend on how many images share a step, which suits steps of four, and its h
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign
+from torchvision.ops import FrozenBatchNorm2d
 
 from unseen.errors import CheckpointError, ConfigError
 from unseen.science.pretrained import read_weights
+from unseen.science.small_faster_rcnn import Predictor, small_faster_rcnn
 
 ARCHITECTURES = ("small", "resnet50")
 
@@ -42,8 +39,6 @@ class DetectorSpec:
         classes: names; the network's label of `classes[i]` is `i + 1`, its label 0 is background.
         image_size: longest side of an image inside the network, px.
         shortest_side: the shortest side is not enlarged beyond this, px; None leaves it free.
-        mean: subtracted per channel from pixels in [0, 1].
-        std: divided by per channel.
         anchor_sizes: side in px of the square anchors, per pyramid level, finest first; as many on
             each level.
         aspect_ratios: height / width of the anchors.
@@ -53,9 +48,7 @@ class DetectorSpec:
     classes: tuple[str, ...]
     image_size: int
     shortest_side: int | None = None
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    anchor_sizes: tuple[tuple[int, ...], ...] = ((10, 18), (28, 42), (64, 100))
+    anchor_sizes: tuple[tuple[int, ...], ...] = ((7, 12), (21, 36), (60, 100))
     aspect_ratios: tuple[float, ...] = (0.4, 1.0, 2.5)
 
     def __post_init__(self) -> None:
@@ -183,90 +176,25 @@ def load_detector(spec: DetectorSpec, weights: Mapping[str, Tensor]) -> FasterRC
     return model.eval()
 
 
-class SmallBackbone(nn.Module):
-    """A residual network with a feature pyramid on strides 4, 8 and 16."""
-
-    def __init__(
-        self, channels: tuple[int, int, int, int] = (16, 32, 64, 128), out: int = 64
-    ) -> None:
-        super().__init__()
-        stem, *stages = channels
-        self.stem = _norm_relu(nn.Conv2d(3, stem, 3, stride=2, padding=1, bias=False))
-        self.stages = nn.ModuleList(
-            _Stage(before, after) for before, after in zip(channels, stages, strict=False)
-        )
-        self.pyramid = FeaturePyramidNetwork(list(stages), out)
-        self.out_channels = out
-
-    def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:
-        """(B, 3, H, W) -> levels "0", "1", "2" of (B, out, H / s, W / s), s = 4, 8, 16."""
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
-        features = OrderedDict()
-        for level, stage in enumerate(self.stages):
-            x = stage(x)
-            features[str(level)] = x
-        pyramid: OrderedDict[str, Tensor] = self.pyramid(features)
-        return pyramid
-
-
-class _Stage(nn.Module):
-    """Halves the resolution; two residual 3x3 convolutions each in two steps."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.down = _norm_relu(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False))
-        self.inner = _norm_relu(nn.Conv2d(after, after, 3, padding=1, bias=False))
-        self.outer = nn.Sequential(
-            nn.Conv2d(after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, before, H, W) -> (B, after, H / 2, W / 2)."""
-        x = self.down(x)
-        return functional.relu(x + self.outer(self.inner(x)))
-
-
-def _norm_relu(convolution: nn.Conv2d) -> nn.Sequential:
-    return nn.Sequential(
-        convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)
-    )
-
-
-class Predictor(FastRCNNPredictor):  # type: ignore[misc]
-    """Class scores and boxes, in float32 also under autocast: a bf16 score has two digits."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C) -> (N, K + 1) logits and (N, 4 K + 4) box shifts."""
-        with torch.autocast(x.device.type, enabled=False):
-            scores, shifts = super().forward(x.float())
-        return scores, shifts
-
-
 def _small(spec: DetectorSpec) -> FasterRCNN:
-    backbone = SmallBackbone()
-    anchors = AnchorGenerator(spec.anchor_sizes, (spec.aspect_ratios,) * len(spec.anchor_sizes))
-    pool = MultiScaleRoIAlign(["0", "1", "2"], output_size=5, sampling_ratio=2)
-    width = 128
-    return FasterRCNN(
-        backbone,
-        rpn_anchor_generator=anchors,
-        rpn_head=RPNHead(backbone.out_channels, anchors.num_anchors_per_location()[0]),
-        rpn_pre_nms_top_n_train=300,
-        rpn_pre_nms_top_n_test=200,
-        rpn_post_nms_top_n_train=200,
-        rpn_post_nms_top_n_test=100,
-        rpn_batch_size_per_image=128,
-        box_roi_pool=pool,
-        box_head=TwoMLPHead(backbone.out_channels * 5 * 5, width),
-        box_predictor=Predictor(width, len(spec.classes) + 1),
-        box_batch_size_per_image=64,
-        **_transform(spec),
+    return small_faster_rcnn(
+        len(spec.classes),
+        image_size=spec.image_size,
+        shortest_side=spec.shortest_side or spec.image_size,
+        anchor_sizes=spec.anchor_sizes,
+        aspect_ratios=spec.aspect_ratios,
     )
 
 
 def _resnet50(spec: DetectorSpec, *, frozen: bool) -> FasterRCNN:
     model: FasterRCNN = fasterrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, progress=False, **_transform(spec)
+        weights=None,
+        weights_backbone=None,
+        progress=False,
+        min_size=spec.shortest_side or spec.image_size,
+        max_size=spec.image_size,
+        # Training resizes once beforehand (see detector_data).
+        _skip_resize=True,
     )
     head = model.roi_heads.box_predictor
     model.roi_heads.box_predictor = Predictor(head.cls_score.in_features, len(spec.classes) + 1)
@@ -279,17 +207,6 @@ def _resnet50(spec: DetectorSpec, *, frozen: bool) -> FasterRCNN:
         for name in ("conv1", "bn1", "layer1"):
             model.backbone.body[name].requires_grad_(requires_grad=False)
     return model
-
-
-def _transform(spec: DetectorSpec) -> dict[str, Any]:
-    return {
-        "min_size": spec.shortest_side or spec.image_size,
-        "max_size": spec.image_size,
-        "image_mean": list(spec.mean),
-        "image_std": list(spec.std),
-        # Training resizes once beforehand (see detector_training).
-        "_skip_resize": True,
-    }
 
 
 def _freeze_norms(module: nn.Module) -> None:
