@@ -29,7 +29,7 @@ setup: $(STAMP) ## make the virtual environment, install the package, provide Mo
 $(STAMP): pyproject.toml
 	@rm -f $(STAMP)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' torch torchvision
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]' torch torchvision
 	$(BIN)/python -m unseen.mongodb
 	@touch $(STAMP)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -124,14 +126,13 @@ def _stream(
     worker.start()
     try:
         yield ctx.ops.set_progress(label="starting", progress=0.0)
-        while isinstance(message := messages.get(), tuple):
+        while isinstance(message := _next(messages), tuple):
             yield ctx.ops.set_progress(label=message[1], progress=message[0])
-    except KeyboardInterrupt:
-        progress.stop()
-        worker.join()
-        raise
     finally:
         progress.stop()
+    if isinstance(message, KeyboardInterrupt):
+        worker.join()
+        return  # raised by `__call__`, once FiftyOne's event loop is closed
     if isinstance(message, BaseException):
         yield from _failed(ctx, message)
         return
@@ -140,6 +141,24 @@ def _stream(
     yield ctx.ops.set_progress(label=_closing_line(message, started), progress=1.0)
     yield from refresh(message)
     yield StepMessage(result=message)
+
+
+def _next(messages: queue.SimpleQueue[Any]) -> Any:
+    """The next message, or a KeyboardInterrupt once Ctrl-C was pressed in an SDK call."""
+    while True:
+        if _is_interrupted():
+            return KeyboardInterrupt()
+        with contextlib.suppress(queue.Empty):
+            return messages.get(timeout=IMMEDIATE_INTERVAL)
+
+
+def _is_interrupted() -> bool:
+    # FiftyOne (1.22) drains the generator of an SDK call inside asyncio.run, whose SIGINT handler
+    # (Python 3.11 and later) turns the first Ctrl-C into a request to cancel the main task, which
+    # nothing here would ever see.
+    handler: Any = signal.getsignal(signal.SIGINT)
+    task = getattr(handler, "keywords", {}).get("main_task")
+    return task is not None and task.cancelling() > 0
 
 
 def _closing_line(result: dict[str, Any], started: float) -> str:

@@ -107,6 +107,8 @@ def _result(outcome: Any) -> Any:
     """The outcome with the result that FiftyOne (1.22) drops when it drains a generator."""
     if outcome.result is None:
         outcome.result = getattr(outcome.executor, "results", None)
+        if outcome.result is None:  # an error raises; only a stopped run ends without a result
+            raise KeyboardInterrupt
     return outcome
 
 

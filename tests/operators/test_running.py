@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 import pytest
@@ -193,6 +195,25 @@ def test_closing_the_stream_stops_the_step(wafers, stand_in):
     next(stream)
     stream.close()
     assert stopped.wait(10)
+
+
+def test_ctrl_c_in_python_stops_the_step(wafers, stand_in):
+    stopped = threading.Event()
+
+    def endless(collection, config, *, progress):
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            while True:
+                progress(1, 10, "training")
+                stopped.wait(0.01)
+        except Cancelled:
+            stopped.set()
+            raise
+
+    stand_in("train_unet", endless)
+    with pytest.raises(KeyboardInterrupt):
+        operator("train_unet")(wafers)
+    assert stopped.is_set()
 
 
 def test_a_step_works_on_the_dataset_unless_a_view_is_asked_for(wafers, stand_in):
