@@ -121,6 +121,8 @@ def record_step(
 
 def record_labels(dataset: Any, names: Names) -> dict[str, Any]:
     """What is labelled now: ids, and boxes per class, for the record of the iteration."""
+    if dataset.get_field(names.label_field) is None:
+        return {"labelled_ids": [], "class_counts": {}}
     view = reading.labelled(dataset, names)
     ids = view.values("id")
     counts = view.count_values(f"{names.label_field}.detections.label")

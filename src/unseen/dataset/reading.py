@@ -14,7 +14,6 @@ from typing import Any
 
 import fiftyone as fo
 import numpy as np
-from bson import ObjectId
 from fiftyone import ViewField as F
 
 from unseen.dataset.fields import RESERVED_CLASSES, Names
@@ -276,9 +275,29 @@ def raw_values(view: Any, names: Sequence[str]) -> tuple[list[str], dict[str, li
     return ids, values
 
 
-def object_ids(ids: Sequence[str]) -> list[ObjectId]:
-    """Ids as MongoDB keeps them."""
-    return [ObjectId(i) for i in ids]
+def count_equal(view: Any, field: str, value: Any) -> tuple[int, int]:
+    """How many samples there are, and how many of them have this value; counted in the database."""
+    is_equal = {"$eq": [f"${field}", value]}
+    pipeline = [*view._pipeline(), {"$group": {"_id": is_equal, "count": {"$sum": 1}}}]
+    counts = {
+        bool(row["_id"]): row["count"] for row in dataset_of(view)._sample_collection.aggregate(pipeline)
+    }
+    return sum(counts.values()), counts.get(True, 0)
+
+
+def highest(view: Any, field: str, limit: int) -> tuple[list[str], list[float]]:
+    """Ids and values of the samples with the highest values; ties in the order of the ids.
+
+    The order of an index serves it, where there is one, so that few samples are read.
+    """
+    pipeline = [
+        *view._pipeline(),
+        {"$sort": {field: -1, "_id": 1}},
+        {"$limit": limit},
+        {"$project": {"_id": 1, field: 1}},
+    ]
+    rows = list(dataset_of(view)._sample_collection.aggregate(pipeline, allowDiskUse=True))
+    return [str(row["_id"]) for row in rows], [float(row[field]) for row in rows]
 
 
 def _some(names: list[str]) -> str:

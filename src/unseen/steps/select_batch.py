@@ -97,37 +97,46 @@ def _rank(
         return [ids[i] for i in order], len(ids), 0
 
     mark, classes = _newest_scores(dataset, names)
-    metric = {"entropy": names.entropy, "foreground": names.foreground}.get(
-        config.strategy, names.metric(config.metric)
-    )
-    wanted = [names.model, metric]
-    if config.strategy == "balanced":
-        wanted.append(names.expected_counts)
-    # Pools come in any order; ties must not depend on it.
-    ids, values = reading.raw_values(pool, wanted)
-    _check_pool(dataset, len(ids), budget)
-    is_scored = np.asarray([m == mark for m in values[names.model]])
-    unscored = int((~is_scored).sum())
-    if unscored == len(ids):
+    size, scored = reading.count_equal(pool, names.model, mark)
+    _check_pool(dataset, size, budget)
+    if not scored:
         raise DatasetError(
-            f"none of the {len(ids)} pool images was scored by the newest UNet ({mark}); run "
+            f"none of the {size} pool images was scored by the newest UNet ({mark}); run "
             "score_samples first"
         )
-    numbers = np.asarray([np.nan if v is None else v for v in values[metric]], dtype=np.float64)
-    numbers[~is_scored] = np.nan
+    ranked_pool = pool.match(fo.ViewField(names.model) == mark)
+    fixed = min(budget - round(config.random_share * budget), scored)
     if config.strategy == "balanced":
-        counts = np.zeros((len(ids), len(classes) + 1))
-        for i in np.flatnonzero(is_scored):
-            counts[i] = values[names.expected_counts][i]
-        order = selection.balanced(counts, _labelled_counts(dataset, names, classes), budget)
-    elif config.strategy == "diverse":
-        best = selection.candidates(numbers, budget)
-        embeddings = _embeddings(dataset, names, [ids[i] for i in best])
-        order = best[selection.diverse(numbers[best], embeddings, budget)]
+        ids, values = reading.raw_values(ranked_pool, [names.expected_counts])
+        counts = np.asarray(values[names.expected_counts], dtype=np.float64)
+        labelled = _labelled_counts(dataset, names, classes)
+        chosen = [ids[i] for i in selection.balanced(counts, labelled, fixed)]
     else:
-        order = selection.plain(numbers, budget)
-    order = selection.mix_random(order, len(ids), share=config.random_share, rng=rng)
-    return [ids[i] for i in order], len(ids), unscored
+        metric = {"entropy": names.entropy, "foreground": names.foreground}.get(
+            config.strategy, names.metric(config.metric)
+        )
+        wanted = fixed
+        if config.strategy == "diverse":
+            wanted = min(scored, selection.CANDIDATES_PER_IMAGE * fixed)
+        ids, numbers = reading.highest(ranked_pool, metric, wanted) if wanted else ([], [])
+        chosen = ids
+        if config.strategy == "diverse" and ids:
+            embeddings = _embeddings(dataset, names, ids)
+            chosen = [ids[i] for i in selection.diverse(numbers, embeddings, fixed)]
+    return _fill_at_random(pool, chosen, budget, rng), size, size - scored
+
+
+def _fill_at_random(
+    pool: Any, chosen: list[str], budget: int, rng: np.random.Generator
+) -> list[str]:
+    """Complete a batch with random images of the pool: the asked-for share, or what is missing."""
+    missing = budget - len(chosen)
+    if not missing:
+        return chosen
+    ids, _ = reading.raw_values(reading.in_directory_order(pool), [])
+    taken = set(chosen)
+    rest = [i for i in ids if i not in taken]
+    return chosen + [rest[i] for i in selection.random(len(rest), missing, rng)]
 
 
 def _check_pool(dataset: Any, size: int, budget: int) -> None:

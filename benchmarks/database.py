@@ -1,0 +1,100 @@
+"""How long the database takes: writing scores, selecting a batch.
+
+    python benchmarks/database.py --write 10000 --pool 100000
+
+Every scored sample holds what real scoring leaves: numbers, a vector, a heatmap of blobs on zero
+and its regions. The database is a throw-away one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import numpy as np
+
+from unseen.throwaway import ThrowawayDatabase
+
+
+def fake_score(rng: np.random.Generator, size: int, mark: str) -> dict[str, object]:
+    """One score as `score_samples` stores it."""
+    heat = np.zeros((size, size), dtype=np.uint8)
+    regions = []
+    for _ in range(int(rng.integers(3, 20))):
+        x, y = rng.integers(0, size - 8, 2)
+        w, h = rng.integers(3, 8, 2)
+        heat[y : y + h, x : x + w] = rng.integers(13, 255, (h, w))
+        regions.append((x / size, y / size, w / size, h / size, float(rng.random())))
+    metrics = {m: float(rng.gamma(2)) for m in ("alpha", "threshold", "excess", "entropy", "foreground")}
+    return {
+        **metrics,
+        "model": mark,
+        "expected_counts": rng.gamma(1, size=4).tolist(),
+        "embedding": rng.normal(size=128).astype(np.float32),
+        "heatmap": heat,
+        "regions": regions,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=int, default=10_000, help="samples to write scores for")
+    parser.add_argument("--pool", type=int, default=100_000, help="scored samples to select from")
+    parser.add_argument("--heatmap-size", type=int, default=96, help="px")
+    args = parser.parse_args()
+    with ThrowawayDatabase():
+        result = measure(args)
+    print(json.dumps(result))
+
+
+def measure(args: argparse.Namespace) -> dict[str, float]:
+    import fiftyone as fo
+
+    import unseen
+    from unseen.dataset import iterations, writing
+    from unseen.dataset.fields import Names
+
+    rng = np.random.default_rng(0)
+    dataset = fo.Dataset("benchmark")
+    dataset.add_samples(
+        [fo.Sample(filepath=f"/images/{i:07d}.png") for i in range(args.pool)], progress=False
+    )
+    names = Names()
+    mark = "0" * 12
+    writing.declare_score_fields(dataset, names)
+    # Scores repeat after some hundred: making them must not take longer than writing them.
+    scores = [fake_score(rng, args.heatmap_size, mark) for _ in range(512)]
+    excess = rng.gamma(2, size=args.pool)
+    ids = dataset.values("id")
+
+    def write(start: int, stop: int) -> None:
+        for begin in range(start, stop, 256):
+            chunk = {
+                ids[i]: {**scores[i % 512], "excess": float(excess[i])}
+                for i in range(begin, min(begin + 256, stop))
+            }
+            writing.save_scores(dataset, names, chunk)
+
+    result: dict[str, float] = {}
+    began = time.perf_counter()
+    write(0, args.write)
+    result["write_seconds"] = round(time.perf_counter() - began, 2)
+    result["write_samples"] = args.write
+    print(f"writing {args.write} samples with heatmaps: {result['write_seconds']:.1f} s (goal 15)")
+    write(args.write, args.pool)
+    entry = {"digest": mark, "classes": ["a", "b", "c"], "parameters": {}}
+    iterations.record_step(dataset, names, 0, "score_samples", entry)
+    iterations.record_step(dataset, names, 0, "train_unet", {"digest": mark})
+
+    for strategy in ("diverse", "plain", "balanced", "entropy", "random", "sequential"):
+        began = time.perf_counter()
+        unseen.select_batch(dataset, budget=100, strategy=strategy, replace=True)
+        seconds = round(time.perf_counter() - began, 2)
+        result[f"select_{strategy}_seconds"] = seconds
+        print(f"select_batch ({strategy}) over {args.pool} samples: {seconds:.2f} s (goal 3)")
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The frozen batch: who is in it, in which order, and what a second call does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import unseen
+from unseen.errors import DatasetError
+
+pytestmark = pytest.mark.fiftyone
+
+
+@pytest.fixture
+def scored(wafers):
+    unseen.train_unet(wafers, steps=2, crop_size=32, channels=(4, 8))
+    unseen.score_samples(wafers)
+    return wafers
+
+
+def test_a_pool_without_any_label_field_can_be_chosen_at_random(make_wafers):
+    dataset = make_wafers(5, labelled=0, test=0)
+    dataset.delete_sample_field("ground_truth")
+    chosen = unseen.select_batch(dataset, budget=2, strategy="random")
+    assert len(chosen.sample_ids) == 2
+
+
+def test_plain_order_is_that_of_the_metric(scored):
+    pool = scored.exists("unseen_excess")
+    ids, values = pool.values(["id", "unseen_excess"])
+    best = [ids[i] for i in np.argsort(-np.asarray(values), kind="stable")[:5]]
+    assert unseen.select_batch(scored, budget=5, strategy="plain").sample_ids == best
+
+
+def test_sequential_is_the_directory_order_whatever_the_order_of_the_samples(make_wafers):
+    dataset = make_wafers(6, labelled=0, test=0)
+    backwards = dataset.sort_by("filepath", reverse=True)
+    chosen = unseen.select_batch(backwards, budget=3, strategy="sequential").sample_ids
+    assert chosen == dataset.sort_by("filepath").limit(3).values("id")
+
+
+def test_the_same_seed_gives_the_same_batch(scored):
+    settings = {"budget": 4, "strategy": "diverse", "random_share": 0.5}
+    first = unseen.select_batch(scored, seed=3, **settings).sample_ids
+    again = unseen.select_batch(scored, seed=3, replace=True, **settings).sample_ids
+    other = unseen.select_batch(scored, seed=4, replace=True, **settings).sample_ids
+    assert first == again
+    assert first[:2] == other[:2]
+    assert first != other
+
+
+def test_a_batch_that_is_out_is_replaced_only_when_asked(scored):
+    unseen.select_batch(scored, budget=3, strategy="plain")
+    with pytest.raises(DatasetError, match="batch_01 is still out"):
+        unseen.select_batch(scored, budget=2)
+    chosen = unseen.select_batch(scored, budget=2, strategy="random", replace=True).sample_ids
+    assert set(scored.match_tags("batch_01").values("id")) == set(chosen)
+    ranks = dict(zip(*scored.exists("unseen_rank").values(["id", "unseen_rank"]), strict=True))
+    assert ranks == {chosen[0]: 1, chosen[1]: 2}
+    assert scored.list_saved_views() == ["batch_01"]
+
+
+def test_scoring_again_does_not_change_a_frozen_batch(scored):
+    chosen = unseen.select_batch(scored, budget=3).sample_ids
+    unseen.train_unet(scored, steps=3, seed=9, crop_size=32, channels=(4, 8))
+    unseen.score_samples(scored)
+    assert scored.load_saved_view("batch_01").values("id") == chosen
+
+
+def test_a_partly_labelled_batch_counts_and_its_rest_returns_to_the_pool(scored):
+    import fiftyone as fo
+
+    first = unseen.select_batch(scored, budget=3, strategy="plain").sample_ids
+    scored.set_values("ground_truth", {first[0]: fo.Detections()}, key_field="id")
+    second = unseen.select_batch(scored, budget=7, strategy="plain")
+    assert second.batch == "batch_02"
+    assert set(first[1:]) <= set(second.sample_ids)
+    assert first[0] not in second.sample_ids
+
+
+def test_test_and_excluded_samples_are_never_chosen(scored):
+    excluded = scored.exists("unseen_excess").limit(2)
+    excluded.tag_samples("excluded")
+    chosen = unseen.select_batch(scored, budget=6, strategy="plain").sample_ids
+    assert not set(chosen) & set(scored.match_tags(["test", "excluded"]).values("id"))
