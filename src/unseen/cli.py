@@ -239,12 +239,11 @@ def _add_others(verbs: Any) -> None:
         verb.add_argument(
             f"--{name}", type=int, default=value, metavar="N", help=f"{text} [default: {value}]"
         )
-    verb.add_argument(
-        "--detector-steps",
-        type=int,
-        metavar="N",
-        help="optimiser steps of the detector [default: 100 epochs]",
-    )
+    for name, text in (
+        ("unet-steps", "optimiser steps of the UNet [default: 300]"),
+        ("detector-steps", "optimiser steps of the detector [default: 100 epochs]"),
+    ):
+        verb.add_argument(f"--{name}", type=int, metavar="N", help=text)
 
     _verb(verbs, "version", "print the version", lambda given: (unseen.__version__, 0))
 
@@ -305,6 +304,7 @@ def _demo(given: argparse.Namespace) -> tuple[Any, int]:
         strategies=tuple(given.strategies.split(",")),
         iterations=given.iterations,
         budget=given.budget,
+        unet_steps=given.unet_steps,
         detector_steps=given.detector_steps,
         full=given.full,
         seed=given.seed,

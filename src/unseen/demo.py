@@ -23,6 +23,7 @@ def run_demo(
     strategies: Sequence[str] = ("diverse", "sequential", "random"),
     iterations: int = 2,
     budget: int = 10,
+    unet_steps: int | None = None,
     detector_steps: int | None = None,
     full: bool = False,
     seed: int = 51,
@@ -38,6 +39,7 @@ def run_demo(
         strategies: the first one is the main loop, the others are its baselines.
         iterations: batches after the initial images.
         budget: images in a batch, and initial images.
+        unet_steps: optimiser steps of the UNet; None: as many as `train_unet` takes.
         detector_steps: optimiser steps of the detector; None: 100 epochs.
         full: train the detector on the fully labelled set too.
         seed: of all random choices, and of the synthetic set.
@@ -86,6 +88,7 @@ def run_demo(
             full=full,
             seed=seed,
             progress=bars,
+            **({} if unet_steps is None else {"unet_steps": unet_steps}),
         )
         bars.close()
 
