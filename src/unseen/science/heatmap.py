@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 #: Values below this share of full scale become 0. The App draws 0 fully transparent; without the
 #: floor the faint score that every pixel has would veil the whole image.
-NOISE_FLOOR = 0.05
+NOISE_FLOOR = 0.1
 
 
 def heatmap(
