@@ -49,7 +49,7 @@ class DetectorSpec:
     image_size: int
     shortest_side: int | None = None
     anchor_sizes: tuple[tuple[int, ...], ...] = ((7, 12), (21, 36), (60, 100))
-    aspect_ratios: tuple[float, ...] = (0.4, 1.0, 2.5)
+    aspect_ratios: tuple[float, ...] = (0.33, 1.0, 3.0)
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:

@@ -23,6 +23,8 @@ MIN_CONTRAST = 0.01
 #: Side in px from which a box is looked at on the coarsest level, stride 16; each halving goes one
 #: level finer. (torchvision's 224 belongs to strides up to 32 and images of 800 px.)
 COARSEST_FROM = 64
+#: Units of the two layers between pooled features and predictions.
+HEAD_WIDTH = 128
 
 
 def small_faster_rcnn(
@@ -76,10 +78,6 @@ def small_faster_rcnn(
     )
     model.rpn.box_similarity = pairwise_iou
     return model
-
-
-#: Units of the two layers between pooled features and predictions.
-HEAD_WIDTH = 128
 
 
 class SmallBackbone(nn.Module):
