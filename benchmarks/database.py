@@ -26,7 +26,9 @@ def fake_score(rng: np.random.Generator, size: int, mark: str) -> dict[str, obje
         w, h = rng.integers(3, 8, 2)
         heat[y : y + h, x : x + w] = rng.integers(13, 255, (h, w))
         regions.append((x / size, y / size, w / size, h / size, float(rng.random())))
-    metrics = {m: float(rng.gamma(2)) for m in ("alpha", "threshold", "excess", "entropy", "foreground")}
+    metrics = {
+        m: float(rng.gamma(2)) for m in ("alpha", "threshold", "excess", "entropy", "foreground")
+    }
     return {
         **metrics,
         "model": mark,
@@ -38,6 +40,7 @@ def fake_score(rng: np.random.Generator, size: int, mark: str) -> dict[str, obje
 
 
 def main() -> None:
+    """Read the arguments and print the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=int, default=10_000, help="samples to write scores for")
     parser.add_argument("--pool", type=int, default=100_000, help="scored samples to select from")
@@ -49,6 +52,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
+    """Seconds per operation."""
     import fiftyone as fo
 
     import unseen

@@ -78,6 +78,7 @@ def bare_forward(scorer, images: int, batch_size: int, precision: str) -> float:
 
 
 def speed(args: argparse.Namespace) -> dict[str, float]:
+    """Images per second, end to end and of the network alone."""
     import torch
 
     torch.set_num_threads(args.threads)
@@ -134,6 +135,7 @@ def memory(counts: list[int]) -> dict[str, float]:
 
 
 def peak(count: int) -> None:
+    """Score a pool and print this process's peak memory in MB."""
     import unseen
 
     with tempfile.TemporaryDirectory() as folder:
@@ -144,6 +146,7 @@ def peak(count: int) -> None:
 
 
 def main() -> None:
+    """Read the arguments and print the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--kind", choices=["bare", "device"], default="bare")

@@ -48,7 +48,7 @@ _CONFIGS = (
     "CleanConfig",
 )
 
-__all__ = [*STEPS, *_CONFIGS, "UnseenError", "__version__"]  # noqa: PLE0604
+__all__ = [*STEPS, *_CONFIGS, "UnseenError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -55,7 +55,7 @@ def setting(
         "choices": choices,
         "advanced": advanced,
     }
-    return typing.cast(T, field(default=default, metadata=metadata))
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,26 @@ class Parameter:
 class StepConfig:
     """What all steps share: where things are stored in the dataset."""
 
-    label_field: str = setting("ground_truth", "Field with the labels (Detections). None on a sample means unlabelled, an empty list means labelled and nothing there.")
-    series: str = setting("", "Name of a second, independent loop on the same dataset; its tags, fields and records carry this name. Empty for the main loop.", advanced=True)
-    prefix: str = setting("unseen", "Prefix of every sample field and record that this package writes.", advanced=True)
+    label_field: str = setting(
+        "ground_truth",
+        "Field with the labels (Detections). None on a sample means unlabelled, an empty list means labelled and nothing there.",
+    )
+    series: str = setting(
+        "",
+        "Name of a second, independent loop on the same dataset; its tags, fields and records carry this name. Empty for the main loop.",
+        advanced=True,
+    )
+    prefix: str = setting(
+        "unseen", "Prefix of every sample field and record that this package writes.", advanced=True
+    )
     test_tag: str = setting("test", "Tag of the fixed test split.", advanced=True)
     initial_tag: str = setting("initial", "Tag of the initial images.", advanced=True)
     excluded_tag: str = setting("excluded", "Tag of images left out of the pool.", advanced=True)
-    model_dir: str | None = setting(None, "Folder for checkpoints. Default: a folder per dataset below FiftyOne's default dataset directory.", advanced=True)
+    model_dir: str | None = setting(
+        None,
+        "Folder for checkpoints. Default: a folder per dataset below FiftyOne's default dataset directory.",
+        advanced=True,
+    )
 
     def __post_init__(self) -> None:
         for parameter in parameters(type(self)):
@@ -107,17 +120,23 @@ class StepConfig:
             k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
         }
 
-    def replace(self: C, **changes: Any) -> C:
-        """A copy with some parameters changed."""
-        return dataclasses.replace(self, **changes)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenConfig(StepConfig):
     """Parameters of `screen_images`."""
 
-    min_contrast: float = setting(0.01, "An image is blank when the standard deviation of its brightness is below this share of the full range.", minimum=0, maximum=1)
-    max_flat_share: float = setting(0.25, "An image is partial when at least this share of it is a flat region at its border, beyond what is usual in the dataset.", minimum=0, maximum=1)
+    min_contrast: float = setting(
+        0.01,
+        "An image is blank when the standard deviation of its brightness is below this share of the full range.",
+        minimum=0,
+        maximum=1,
+    )
+    max_flat_share: float = setting(
+        0.25,
+        "An image is partial when at least this share of it is a flat region at its border, beyond what is usual in the dataset.",
+        minimum=0,
+        maximum=1,
+    )
     workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
 
 
@@ -125,10 +144,24 @@ class ScreenConfig(StepConfig):
 class SplitConfig(StepConfig):
     """Parameters of `split_dataset`."""
 
-    test_share: float = setting(0.2, "Share of the usable images set aside as test split (ignored where the test tag exists already, or with a test count).", minimum=0, maximum=0.9)
-    test_count: int | None = setting(None, "Number of images set aside as test split, instead of a share.", unit="images", minimum=0)
+    test_share: float = setting(
+        0.2,
+        "Share of the usable images set aside as test split (ignored where the test tag exists already, or with a test count).",
+        minimum=0,
+        maximum=0.9,
+    )
+    test_count: int | None = setting(
+        None,
+        "Number of images set aside as test split, instead of a share.",
+        unit="images",
+        minimum=0,
+    )
     initial: int = setting(10, "Number of initial images to label first.", unit="images", minimum=1)
-    initial_order: str = setting("directory", "How the initial images are chosen: the first in directory order, or at random.", choices=("directory", "random"))
+    initial_order: str = setting(
+        "directory",
+        "How the initial images are chosen: the first in directory order, or at random.",
+        choices=("directory", "random"),
+    )
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
 
 
@@ -136,19 +169,69 @@ class SplitConfig(StepConfig):
 class TrainUnetConfig(StepConfig):
     """Parameters of `train_unet`."""
 
-    mode: str = setting("recommended", "'recommended': softmax over background, classes and unseen, with outlier exposure. 'paper': the U-Net of Ivanov et al. with two maps.", choices=("recommended", "paper"))
-    paper_loss: str = setting("mse", "Paper mode only: two linear maps with squared error, or two sigmoid maps with binary cross-entropy.", choices=("mse", "bce"), advanced=True)
-    steps: int = setting(300, "Optimiser steps. Longer is not better: the unseen score fades with over-training.", unit="steps", minimum=1)
+    mode: str = setting(
+        "recommended",
+        "'recommended': softmax over background, classes and unseen, with outlier exposure. 'paper': the U-Net of Ivanov et al. with two maps.",
+        choices=("recommended", "paper"),
+    )
+    paper_loss: str = setting(
+        "mse",
+        "Paper mode only: two linear maps with squared error, or two sigmoid maps with binary cross-entropy.",
+        choices=("mse", "bce"),
+        advanced=True,
+    )
+    steps: int = setting(
+        300,
+        "Optimiser steps. Longer is not better: the unseen score fades with over-training.",
+        unit="steps",
+        minimum=1,
+    )
     batch_size: int = setting(4, "Crops per step.", unit="crops", minimum=1, advanced=True)
-    crop_size: int = setting(128, "Side of a training crop at working scale.", unit="px", minimum=32, maximum=1024, advanced=True)
-    learning_rate: float = setting(3e-3, "Peak learning rate (AdamW, one cycle).", minimum=1e-6, maximum=1, advanced=True)
-    channels: tuple[int, ...] = setting((16, 32, 64, 128), "Feature maps per level of the UNet.", minimum=1, advanced=True)
-    box_margin: float = setting(10.0, "Boxes are enlarged by this much on each side, at native scale.", unit="px", minimum=0, advanced=True)
-    working_scale: float | None = setting(None, "Images are resized by this factor before the UNet. Default: from the size of the labelled boxes.", minimum=0.01, maximum=1, advanced=True)
-    patch_share: float = setting(0.7, "Share of crops with synthetic unseen patches (recommended mode).", minimum=0, maximum=1, advanced=True)
+    crop_size: int = setting(
+        128,
+        "Side of a training crop at working scale.",
+        unit="px",
+        minimum=32,
+        maximum=1024,
+        advanced=True,
+    )
+    learning_rate: float = setting(
+        3e-3, "Peak learning rate (AdamW, one cycle).", minimum=1e-6, maximum=1, advanced=True
+    )
+    channels: tuple[int, ...] = setting(
+        (16, 32, 64, 128), "Feature maps per level of the UNet.", minimum=1, advanced=True
+    )
+    box_margin: float = setting(
+        10.0,
+        "Boxes are enlarged by this much on each side, at native scale.",
+        unit="px",
+        minimum=0,
+        advanced=True,
+    )
+    working_scale: float | None = setting(
+        None,
+        "Images are resized by this factor before the UNet. Default: from the size of the labelled boxes.",
+        minimum=0.01,
+        maximum=1,
+        advanced=True,
+    )
+    patch_share: float = setting(
+        0.7,
+        "Share of crops with synthetic unseen patches (recommended mode).",
+        minimum=0,
+        maximum=1,
+        advanced=True,
+    )
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
-    precision: str = setting("auto", "Arithmetic: bf16 where it pays (auto), or fp32.", choices=("auto", "bf16", "fp32"), advanced=True)
-    iteration: int | None = setting(None, "Iteration to train for. Default: the current one.", minimum=0, advanced=True)
+    precision: str = setting(
+        "auto",
+        "Arithmetic: bf16 where it pays (auto), or fp32.",
+        choices=("auto", "bf16", "fp32"),
+        advanced=True,
+    )
+    iteration: int | None = setting(
+        None, "Iteration to train for. Default: the current one.", minimum=0, advanced=True
+    )
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
 
 
@@ -156,20 +239,74 @@ class TrainUnetConfig(StepConfig):
 class ScoreConfig(StepConfig):
     """Parameters of `score_samples`."""
 
-    checkpoint: str | None = setting(None, "UNet checkpoint. Default: the newest of this loop.", advanced=True)
-    alpha: float = setting(2.0, "Exponent of the alpha metric; the higher, the less low-scoring pixels count.", minimum=0.1, maximum=64)
-    threshold: float | None = setting(None, "Unseen score above which a pixel counts. Default: a quantile over the pool.", minimum=0, maximum=1)
-    threshold_quantile: float = setting(0.97, "Quantile of the pool's unseen scores that is used as threshold.", minimum=0.5, maximum=0.99999)
-    region_quantile: float = setting(0.99, "Quantile of the pool's unseen scores above which pixels form regions.", minimum=0.5, maximum=0.99999, advanced=True)
-    max_regions: int = setting(20, "Unseen regions kept per image, strongest first.", unit="regions", minimum=0, maximum=1000)
-    heatmap_size: int = setting(96, "Longest side of the stored heatmap; 0 stores none.", unit="px", minimum=0, maximum=1024, advanced=True)
-    batch_size: int = setting(8, "Images per forward pass.", unit="images", minimum=1, advanced=True)
-    tile_size: int = setting(1536, "Images with a longer side are computed in overlapping tiles of this side (at working scale), so that memory stays bounded.", unit="px", minimum=256, advanced=True)
+    checkpoint: str | None = setting(
+        None, "UNet checkpoint. Default: the newest of this loop.", advanced=True
+    )
+    alpha: float = setting(
+        2.0,
+        "Exponent of the alpha metric; the higher, the less low-scoring pixels count.",
+        minimum=0.1,
+        maximum=64,
+    )
+    threshold: float | None = setting(
+        None,
+        "Unseen score above which a pixel counts. Default: a quantile over the pool.",
+        minimum=0,
+        maximum=1,
+    )
+    threshold_quantile: float = setting(
+        0.97,
+        "Quantile of the pool's unseen scores that is used as threshold.",
+        minimum=0.5,
+        maximum=0.99999,
+    )
+    region_quantile: float = setting(
+        0.99,
+        "Quantile of the pool's unseen scores above which pixels form regions.",
+        minimum=0.5,
+        maximum=0.99999,
+        advanced=True,
+    )
+    max_regions: int = setting(
+        20,
+        "Unseen regions kept per image, strongest first.",
+        unit="regions",
+        minimum=0,
+        maximum=1000,
+    )
+    heatmap_size: int = setting(
+        96,
+        "Longest side of the stored heatmap; 0 stores none.",
+        unit="px",
+        minimum=0,
+        maximum=1024,
+        advanced=True,
+    )
+    batch_size: int = setting(
+        8, "Images per forward pass.", unit="images", minimum=1, advanced=True
+    )
+    tile_size: int = setting(
+        1536,
+        "Images with a longer side are computed in overlapping tiles of this side (at working scale), so that memory stays bounded.",
+        unit="px",
+        minimum=256,
+        advanced=True,
+    )
     workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
     rescore: bool = setting(False, "Score again what this model has scored already.", advanced=True)
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
-    precision: str = setting("auto", "Arithmetic: bf16 where it pays (auto), or fp32.", choices=("auto", "bf16", "fp32"), advanced=True)
-    seed: int = setting(51, "Seed of the sample of images that the quantiles are taken from.", minimum=0, advanced=True)
+    precision: str = setting(
+        "auto",
+        "Arithmetic: bf16 where it pays (auto), or fp32.",
+        choices=("auto", "bf16", "fp32"),
+        advanced=True,
+    )
+    seed: int = setting(
+        51,
+        "Seed of the sample of images that the quantiles are taken from.",
+        minimum=0,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +315,12 @@ class SelectConfig(StepConfig):
 
     budget: int = setting(10, "Images in the batch.", unit="images", minimum=1)
     strategy: str = setting("diverse", "How the batch is chosen.", choices=STRATEGIES)
-    metric: str = setting("excess", "Image metric that ranks (strategies diverse and plain).", choices=METRICS)
-    random_share: float = setting(0.0, "Share of the batch drawn at random instead.", minimum=0, maximum=1)
+    metric: str = setting(
+        "excess", "Image metric that ranks (strategies diverse and plain).", choices=METRICS
+    )
+    random_share: float = setting(
+        0.0, "Share of the batch drawn at random instead.", minimum=0, maximum=1
+    )
     replace: bool = setting(False, "Replace the last batch if no one has labelled any of it yet.")
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
 
@@ -188,25 +329,70 @@ class SelectConfig(StepConfig):
 class RevealConfig(StepConfig):
     """Parameters of `reveal_labels`."""
 
-    hidden_field: str = setting("hidden_truth", "Field with the complete labels that the simulated annotator copies from.")
-    iteration: int | None = setting(None, "Batch to reveal: 0 is the initial set. Default: the first one that is not labelled.", minimum=0)
+    hidden_field: str = setting(
+        "hidden_truth", "Field with the complete labels that the simulated annotator copies from."
+    )
+    iteration: int | None = setting(
+        None,
+        "Batch to reveal: 0 is the initial set. Default: the first one that is not labelled.",
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainDetectorConfig(StepConfig):
     """Parameters of `train_detector`."""
 
-    architecture: str = setting("auto", "Faster R-CNN backbone: ResNet-50 FPN, or a small FPN for CPU and small data. Auto: resnet50 on a GPU, small elsewhere.", choices=("auto", "resnet50", "small"))
-    epochs: int = setting(100, "Passes over the labelled images (the paper's schedule).", unit="epochs", minimum=1)
-    steps: int | None = setting(None, "Optimiser steps, instead of epochs: the same for every iteration.", unit="steps", minimum=1)
+    architecture: str = setting(
+        "auto",
+        "Faster R-CNN backbone: ResNet-50 FPN, or a small FPN for CPU and small data. Auto: resnet50 on a GPU, small elsewhere.",
+        choices=("auto", "resnet50", "small"),
+    )
+    epochs: int = setting(
+        100, "Passes over the labelled images (the paper's schedule).", unit="epochs", minimum=1
+    )
+    steps: int | None = setting(
+        None,
+        "Optimiser steps, instead of epochs: the same for every iteration.",
+        unit="steps",
+        minimum=1,
+    )
     batch_size: int = setting(4, "Images per step.", unit="images", minimum=1)
-    learning_rate: float | None = setting(None, "Peak learning rate. Default: by architecture.", minimum=1e-7, maximum=1, advanced=True)
-    weights: str | None = setting(None, "File with pretrained weights for resnet50 (torchvision's .pth or .safetensors); 'none' trains from scratch. Default: torchvision's, where they can be had.", advanced=True)
-    classes: tuple[str, ...] = setting((), "Fixed class list. Default: the dataset's classes, or else all labels of the label field.", advanced=True)
-    image_size: int | None = setting(None, "Longest side of the images inside the detector. Default: by architecture and image size.", unit="px", minimum=64, maximum=4096, advanced=True)
+    learning_rate: float | None = setting(
+        None,
+        "Peak learning rate. Default: by architecture.",
+        minimum=1e-7,
+        maximum=1,
+        advanced=True,
+    )
+    weights: str | None = setting(
+        None,
+        "File with pretrained weights for resnet50 (torchvision's .pth or .safetensors); 'none' trains from scratch. Default: torchvision's, where they can be had.",
+        advanced=True,
+    )
+    classes: tuple[str, ...] = setting(
+        (),
+        "Fixed class list. Default: the dataset's classes, or else all labels of the label field.",
+        advanced=True,
+    )
+    image_size: int | None = setting(
+        None,
+        "Longest side of the images inside the detector. Default: by architecture and image size.",
+        unit="px",
+        minimum=64,
+        maximum=4096,
+        advanced=True,
+    )
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
-    precision: str = setting("auto", "Arithmetic: bf16 where it pays (auto), or fp32.", choices=("auto", "bf16", "fp32"), advanced=True)
-    iteration: int | None = setting(None, "Iteration to train for. Default: the current one.", minimum=0, advanced=True)
+    precision: str = setting(
+        "auto",
+        "Arithmetic: bf16 where it pays (auto), or fp32.",
+        choices=("auto", "bf16", "fp32"),
+        advanced=True,
+    )
+    iteration: int | None = setting(
+        None, "Iteration to train for. Default: the current one.", minimum=0, advanced=True
+    )
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
 
 
@@ -214,55 +400,127 @@ class TrainDetectorConfig(StepConfig):
 class ApplyDetectorConfig(StepConfig):
     """Parameters of `apply_detector`."""
 
-    target: str = setting("test", "What to predict on: the test split, the rest of the pool, or the given view as it is.", choices=("test", "pool", "view"))
-    checkpoint: str | None = setting(None, "Detector checkpoint. Default: the newest of this loop.", advanced=True)
-    min_confidence: float = setting(0.05, "Predictions below this confidence are not stored.", minimum=0, maximum=1)
-    batch_size: int = setting(4, "Images per forward pass.", unit="images", minimum=1, advanced=True)
+    target: str = setting(
+        "test",
+        "What to predict on: the test split, the rest of the pool, or the given view as it is.",
+        choices=("test", "pool", "view"),
+    )
+    checkpoint: str | None = setting(
+        None, "Detector checkpoint. Default: the newest of this loop.", advanced=True
+    )
+    min_confidence: float = setting(
+        0.05, "Predictions below this confidence are not stored.", minimum=0, maximum=1
+    )
+    batch_size: int = setting(
+        4, "Images per forward pass.", unit="images", minimum=1, advanced=True
+    )
     workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
-    precision: str = setting("auto", "Arithmetic: bf16 where it pays (auto), or fp32.", choices=("auto", "bf16", "fp32"), advanced=True)
-    iteration: int | None = setting(None, "Iteration whose detector is applied. Default: the newest with one.", minimum=0, advanced=True)
+    precision: str = setting(
+        "auto",
+        "Arithmetic: bf16 where it pays (auto), or fp32.",
+        choices=("auto", "bf16", "fp32"),
+        advanced=True,
+    )
+    iteration: int | None = setting(
+        None,
+        "Iteration whose detector is applied. Default: the newest with one.",
+        minimum=0,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(StepConfig):
     """Parameters of `evaluate_detector`."""
 
-    iou: float = setting(0.5, "Overlap from which a prediction counts as found.", minimum=0.05, maximum=0.95)
-    min_confidence: float = setting(0.5, "Precision, recall and F1 count predictions from this confidence on; AP counts all.", minimum=0, maximum=1)
-    gt_field: str | None = setting(None, "Field with the labels of the test split. Default: the label field.", advanced=True)
-    classes: tuple[str, ...] = setting((), "Fixed class list. Default: that of the detector.", advanced=True)
-    iteration: int | None = setting(None, "Iteration to evaluate. Default: the newest with predictions.", minimum=0, advanced=True)
+    iou: float = setting(
+        0.5, "Overlap from which a prediction counts as found.", minimum=0.05, maximum=0.95
+    )
+    min_confidence: float = setting(
+        0.5,
+        "Precision, recall and F1 count predictions from this confidence on; AP counts all.",
+        minimum=0,
+        maximum=1,
+    )
+    gt_field: str | None = setting(
+        None, "Field with the labels of the test split. Default: the label field.", advanced=True
+    )
+    classes: tuple[str, ...] = setting(
+        (), "Fixed class list. Default: that of the detector.", advanced=True
+    )
+    iteration: int | None = setting(
+        None,
+        "Iteration to evaluate. Default: the newest with predictions.",
+        minimum=0,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig(StepConfig):
     """Parameters of `compare_iterations`."""
 
-    output: str | None = setting(None, "Folder for the report and its pictures. Default: a folder beside the checkpoints.")
+    output: str | None = setting(
+        None, "Folder for the report and its pictures. Default: a folder beside the checkpoints."
+    )
     pictures: bool = setting(True, "Draw the ranked batches with heatmaps and regions.")
-    title: str | None = setting(None, "Title of the report. Default: the dataset's name.", advanced=True)
+    title: str | None = setting(
+        None, "Title of the report. Default: the dataset's name.", advanced=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateConfig(StepConfig):
     """Parameters of `simulate`."""
 
-    hidden_field: str = setting("hidden_truth", "Field with the complete labels that the simulated annotator copies from.")
-    strategies: tuple[str, ...] = setting(("diverse", "sequential", "random"), "Strategies to run; the first is the main loop and fills the label field.", choices=STRATEGIES)
-    iterations: int = setting(2, "Batches that are selected and labelled after the initial images.", minimum=1, maximum=1000)
+    hidden_field: str = setting(
+        "hidden_truth", "Field with the complete labels that the simulated annotator copies from."
+    )
+    strategies: tuple[str, ...] = setting(
+        ("diverse", "sequential", "random"),
+        "Strategies to run; the first is the main loop and fills the label field.",
+        choices=STRATEGIES,
+    )
+    iterations: int = setting(
+        2,
+        "Batches that are selected and labelled after the initial images.",
+        minimum=1,
+        maximum=1000,
+    )
     budget: int = setting(10, "Images in a batch.", unit="images", minimum=1)
     initial: int = setting(10, "Initial images.", unit="images", minimum=1)
-    initial_order: str = setting("directory", "How the initial images are chosen.", choices=("directory", "random"))
+    initial_order: str = setting(
+        "directory", "How the initial images are chosen.", choices=("directory", "random")
+    )
     metric: str = setting("excess", "Image metric that ranks.", choices=METRICS, advanced=True)
-    mode: str = setting("recommended", "UNet mode.", choices=("recommended", "paper"), advanced=True)
-    unet_steps: int = setting(300, "Optimiser steps of the UNet.", unit="steps", minimum=1, advanced=True)
+    mode: str = setting(
+        "recommended", "UNet mode.", choices=("recommended", "paper"), advanced=True
+    )
+    unet_steps: int = setting(
+        300, "Optimiser steps of the UNet.", unit="steps", minimum=1, advanced=True
+    )
     detector: bool = setting(True, "Train and evaluate the detector after each iteration.")
     full: bool = setting(False, "Train the detector on the fully labelled set too.")
-    architecture: str = setting("auto", "Faster R-CNN backbone.", choices=("auto", "resnet50", "small"), advanced=True)
+    architecture: str = setting(
+        "auto", "Faster R-CNN backbone.", choices=("auto", "resnet50", "small"), advanced=True
+    )
     epochs: int = setting(100, "Epochs of the detector.", unit="epochs", minimum=1, advanced=True)
-    detector_steps: int | None = setting(None, "Optimiser steps of the detector, instead of epochs.", unit="steps", minimum=1, advanced=True)
-    image_size: int | None = setting(None, "Longest side of the images inside the detector. Default: by architecture and image size.", unit="px", minimum=64, maximum=4096, advanced=True)
+    detector_steps: int | None = setting(
+        None,
+        "Optimiser steps of the detector, instead of epochs.",
+        unit="steps",
+        minimum=1,
+        advanced=True,
+    )
+    image_size: int | None = setting(
+        None,
+        "Longest side of the images inside the detector. Default: by architecture and image size.",
+        unit="px",
+        minimum=64,
+        maximum=4096,
+        advanced=True,
+    )
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
 

@@ -21,7 +21,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            return image.size
+            width, height = image.size
+            return int(width), int(height)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(_message(path, error)) from error
 
@@ -60,18 +61,18 @@ def as_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     if channels == 3:
         return np.repeat(pixels, 3, axis=2)
     weights = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
-    return (pixels @ weights)[:, :, None]
+    return np.asarray(pixels @ weights)[:, :, None]
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
     if image.mode in _DEEP:
         grey = np.asarray(image, dtype=np.float32) / _DEEP[image.mode]
-        return np.clip(grey, 0, 1)[:, :, None]
+        return np.asarray(np.clip(grey, 0, 1)[:, :, None])
     if image.mode == "F":
         grey = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
         peak = float(grey.max(initial=0.0))
         scale = 1.0 if peak <= 1 else 255.0 if peak <= 255 else 65535.0
-        return np.clip(grey / scale, 0, 1)[:, :, None]
+        return np.asarray(np.clip(grey / scale, 0, 1)[:, :, None])
     if image.mode in ("L", "LA", "La", "1"):
         grey = np.asarray(image.convert("L"), dtype=np.float32) / 255.0
         return grey[:, :, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -41,7 +41,9 @@ class ScreenResult(StepResult):
 
     checked: int
     excluded: dict[str, int]  #: images per reason: unreadable, blank, partial
-    skipped: list[Skipped] = field(default_factory=list)  #: the excluded images, each with why
+    skipped: list[Skipped] = dataclasses.field(
+        default_factory=list
+    )  #: the excluded images, each with why
 
     def summary(self) -> str:  # noqa: D102 - documented on the base class
         n = sum(self.excluded.values())
@@ -85,8 +87,10 @@ class TrainUnetResult(StepResult):
     steps: int
     final_loss: float
     device: str
-    box_problems: dict[str, int] = field(default_factory=dict)  #: clipped, empty, not finite
-    skipped: list[Skipped] = field(default_factory=list)
+    box_problems: dict[str, int] = dataclasses.field(
+        default_factory=dict
+    )  #: clipped, empty, not finite
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
 
     def summary(self) -> str:  # noqa: D102
         skipped = f" {len(self.skipped)} unreadable images skipped." if self.skipped else ""
@@ -109,7 +113,7 @@ class ScoreResult(StepResult):
     mean_score: float
     regions: int
     checkpoint: str
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
 
     def summary(self) -> str:  # noqa: D102
         done = f" {self.already_scored} had been scored before." if self.already_scored else ""
@@ -171,8 +175,8 @@ class TrainDetectorResult(StepResult):
     final_loss: float
     image_size: int
     device: str
-    box_problems: dict[str, int] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
+    box_problems: dict[str, int] = dataclasses.field(default_factory=dict)
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
 
     def summary(self) -> str:  # noqa: D102
         weights = "pretrained" if self.pretrained else "from scratch"
@@ -191,7 +195,7 @@ class ApplyDetectorResult(StepResult):
     field: str
     images: int
     boxes: int
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
 
     def summary(self) -> str:  # noqa: D102
         return f"{self.boxes} predictions on {self.images} images in field {self.field}."
@@ -219,14 +223,16 @@ class EvaluateResult(StepResult):
     min_confidence: float
     per_class: dict[str, ClassMetrics]
     macro_f1: float  #: mean over the classes with support
-    map: float  #: mean of the classes' AP over those with support
+    mean_ap: float  #: mean of the classes' AP over those with support
 
     def summary(self) -> str:  # noqa: D102
         rows = "; ".join(
             f"{label} P {m.precision:.2f} R {m.recall:.2f} F1 {m.f1:.2f}"
             for label, m in self.per_class.items()
         )
-        return f"Mean F1 {self.macro_f1:.3f}, AP {self.map:.3f} on {self.images} images. {rows}."
+        return (
+            f"Mean F1 {self.macro_f1:.3f}, AP {self.mean_ap:.3f} on {self.images} images. {rows}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,8 +250,8 @@ class IterationSummary:
     pretrained: bool | None = None
     per_class: dict[str, ClassMetrics] | None = None
     macro_f1: float | None = None
-    map: float | None = None
-    seconds: dict[str, float] = field(default_factory=dict)  #: wall time per step
+    mean_ap: float | None = None
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)  #: wall time per step
     eval_key: str | None = None
 
 
@@ -257,7 +263,7 @@ class CompareResult(StepResult):
     iterations: list[IterationSummary]
     table: str  #: the tables as text
     report: str | None  #: path of the HTML report
-    pictures: list[str] = field(default_factory=list)
+    pictures: list[str] = dataclasses.field(default_factory=list)
 
     def summary(self) -> str:  # noqa: D102
         return f"{self.table}\n\nReport: {self.report}"

@@ -49,9 +49,11 @@ class ThrowawayDatabase:
         port = _free_port()
         self.uri = f"mongodb://127.0.0.1:{port}"
         self._process = subprocess.Popen(
-            [str(mongod), "--dbpath", str(self.folder / "db"), "--port", str(port)]
-            + ["--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet"]
-            + ["--logpath", str(self.folder / "mongod.log")],
+            [
+                *(str(mongod), "--quiet", "--nounixsocket", "--bind_ip", "127.0.0.1"),
+                *("--port", str(port), "--dbpath", str(self.folder / "db")),
+                *("--logpath", str(self.folder / "mongod.log")),
+            ],
             stdout=subprocess.DEVNULL,
         )
         try:

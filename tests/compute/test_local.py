@@ -25,7 +25,13 @@ def checkpoint(tmp_path):
         tmp_path,
         "unet",
         UNet(spec).state_dict(),
-        {"kind": "unet", "spec": spec.to_dict(), "scale": 0.5, "mean_areas": [30.0, 50.0], "iteration": 0},
+        {
+            "kind": "unet",
+            "spec": spec.to_dict(),
+            "scale": 0.5,
+            "mean_areas": [30.0, 50.0],
+            "iteration": 0,
+        },
     )
     return path
 

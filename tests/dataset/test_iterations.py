@@ -14,7 +14,9 @@ NAMES = Names()
 
 def test_class_names_with_dots_and_dollars_come_back(wafers):
     counts = {"v1.2": 3, "$rare": 1}
-    iterations.record_step(wafers, NAMES, 0, "train_unet", {"x": {"a.b": [1, {"c.d": 2}]}}, class_counts=counts)
+    iterations.record_step(
+        wafers, NAMES, 0, "train_unet", {"x": {"a.b": [1, {"c.d": 2}]}}, class_counts=counts
+    )
     record = iterations.read_record(wafers, NAMES, 0)
     assert record["class_counts"] == counts
     assert record["steps"]["train_unet"]["x"] == {"a.b": [1, {"c.d": 2}]}

@@ -52,7 +52,7 @@ def point(
         pretrained=False,
         per_class=per_class or None,
         macro_f1=mean,
-        map=None if mean is None else 0.9 * mean,
+        mean_ap=None if mean is None else 0.9 * mean,
         seconds={"train_unet": 9.1, "score_samples": 8.2, "train_detector": 160.0 + iteration},
     )
 

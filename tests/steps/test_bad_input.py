@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import resource
 import signal
 import subprocess
@@ -48,7 +47,7 @@ def state():
 
 
 def test_a_dataset_that_does_not_exist_is_named_with_what_there_is(wafers):
-    with pytest.raises(DatasetError, match=f"'{wafers.name}x' does not exist.*{wafers.name}"):
+    with pytest.raises(DatasetError, match=rf"'{wafers.name}x' does not exist.*{wafers.name}"):
         unseen.train_unet(wafers.name + "x")
 
 
@@ -60,7 +59,7 @@ def test_a_dataset_of_other_media_is_refused(tmp_path, fiftyone_database, kind):
     name = "a.mp4" if kind == "video" else "a.pcd"
     dataset.add_sample(fo.Sample(filepath=str(tmp_path / name)))
     for step in ("screen_images", "split_dataset", "train_unet", "score_samples", "select_batch"):
-        with pytest.raises(DatasetError, match=f"holds '{kind}' media; expected images"):
+        with pytest.raises(DatasetError, match=rf"holds '{kind}' media; expected images"):
             getattr(unseen, step)(dataset)
     dataset.delete()
 
@@ -68,9 +67,9 @@ def test_a_dataset_of_other_media_is_refused(tmp_path, fiftyone_database, kind):
 def test_training_without_labels_says_what_to_do(make_wafers, state):
     dataset = make_wafers(4, labelled=0, test=2)
     before = state(dataset)
-    with pytest.raises(LabelError, match="no labelled images in field 'ground_truth'.*initial"):
+    with pytest.raises(LabelError, match=r"no labelled images in field 'ground_truth'.*initial"):
         unseen.train_unet(dataset, **UNET)
-    with pytest.raises(LabelError, match="no labelled images"):
+    with pytest.raises(LabelError, match=r"no labelled images"):
         unseen.train_detector(dataset, steps=1, architecture="small")
     assert state(dataset) == before
 
@@ -81,9 +80,9 @@ def test_training_without_boxes_says_what_to_do(make_wafers, state):
     dataset = make_wafers(4, labelled=0, test=0)
     dataset.set_values("ground_truth", [fo.Detections() for _ in range(4)])
     before = state(dataset)
-    with pytest.raises(LabelError, match="4 labelled images hold no usable box"):
+    with pytest.raises(LabelError, match=r"4 labelled images hold no usable box"):
         unseen.train_unet(dataset, **UNET)
-    with pytest.raises(LabelError, match="no usable box"):
+    with pytest.raises(LabelError, match=r"no usable box"):
         unseen.train_detector(dataset, steps=1, architecture="small", classes=("particle",))
     assert state(dataset) == before
 
@@ -92,20 +91,20 @@ def test_a_label_field_of_the_wrong_type_is_refused(wafers):
     import fiftyone as fo
 
     wafers.set_values("kind", [fo.Classification(label="a")] * len(wafers))
-    with pytest.raises(DatasetError, match="'kind' holds Classification; expected Detections"):
+    with pytest.raises(DatasetError, match=r"'kind' holds Classification; expected Detections"):
         unseen.train_unet(wafers, label_field="kind")
-    with pytest.raises(DatasetError, match="no label field 'nothing'.*ground_truth"):
+    with pytest.raises(DatasetError, match=r"no label field 'nothing'.*ground_truth"):
         unseen.train_unet(wafers, label_field="nothing")
-    with pytest.raises(DatasetError, match="'filepath' holds StringField"):
+    with pytest.raises(DatasetError, match=r"'filepath' holds StringField"):
         unseen.train_unet(wafers, label_field="filepath")
 
 
 @pytest.mark.parametrize("name", ["unseen", "background", "Background"])
 def test_a_reserved_class_name_is_refused(wafers, name):
     wafers.map_labels("ground_truth", {"particle": name}).save()
-    with pytest.raises(LabelError, match=f"class '{name}' has a name that the ranking uses"):
+    with pytest.raises(LabelError, match=rf"class '{name}' has a name that the ranking uses"):
         unseen.train_unet(wafers, **UNET)
-    with pytest.raises(LabelError, match=f"class '{name}'"):
+    with pytest.raises(LabelError, match=rf"class '{name}'"):
         unseen.train_detector(wafers, steps=1, architecture="small")
 
 
@@ -164,10 +163,10 @@ def test_an_empty_pool_is_said(make_wafers, state):
     dataset = make_wafers(4, labelled=4, test=2)
     unseen.train_unet(dataset, **UNET)
     before = state(dataset)
-    with pytest.raises(DatasetError, match="nothing to score: the pool"):
+    with pytest.raises(DatasetError, match=r"nothing to score: the pool"):
         unseen.score_samples(dataset)
     for strategy in ("random", "sequential"):
-        with pytest.raises(BudgetError, match="pool of dataset .* is empty"):
+        with pytest.raises(BudgetError, match=r"pool of dataset .* is empty"):
             unseen.select_batch(dataset, strategy=strategy)
     assert state(dataset) == before
 
@@ -177,22 +176,22 @@ def test_a_budget_beyond_the_pool_is_said(wafers, state):
     unseen.score_samples(wafers)
     before = state(wafers)
     for strategy in ("diverse", "balanced", "random", "sequential", "entropy"):
-        with pytest.raises(BudgetError, match="budget 9 exceeds the 8 unlabelled images"):
+        with pytest.raises(BudgetError, match=r"budget 9 exceeds the 8 unlabelled images"):
             unseen.select_batch(wafers, budget=9, strategy=strategy)
-    with pytest.raises(BudgetError, match="initial=13 exceeds the 12 images"):
+    with pytest.raises(BudgetError, match=r"initial=13 exceeds the 12 images"):
         unseen.split_dataset(wafers, initial=13)
     assert state(wafers) == before
 
 
 def test_ranking_without_scores_or_with_old_ones_says_what_to_do(wafers):
-    with pytest.raises(LabelError, match="no UNet has been trained"):
+    with pytest.raises(LabelError, match=r"no UNet has been trained"):
         unseen.score_samples(wafers)
-    with pytest.raises(DatasetError, match="has been scored yet"):
+    with pytest.raises(DatasetError, match=r"has been scored yet"):
         unseen.select_batch(wafers, budget=2)
     unseen.train_unet(wafers, **UNET)
     unseen.score_samples(wafers)
     unseen.train_unet(wafers, seed=1, **UNET)
-    with pytest.raises(DatasetError, match="older than the newest UNet"):
+    with pytest.raises(DatasetError, match=r"older than the newest UNet"):
         unseen.select_batch(wafers, budget=2)
 
 
@@ -202,30 +201,30 @@ def test_a_damaged_checkpoint_is_refused(wafers, tmp_path):
     data = path.read_bytes()
 
     path.write_bytes(data[:-100])
-    with pytest.raises(CheckpointError, match="truncated or changed"):
+    with pytest.raises(CheckpointError, match=r"truncated or changed"):
         unseen.score_samples(wafers)
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(CheckpointError, match="SHA-256"):
+    with pytest.raises(CheckpointError, match=r"SHA-256"):
         unseen.score_samples(wafers)
     path.write_bytes(data)
     sidecar = path.with_suffix(".json")
     text = sidecar.read_text()
     sidecar.write_text("{")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match=r"cannot be read"):
         unseen.score_samples(wafers)
     sidecar.unlink()
-    with pytest.raises(CheckpointError, match="needs its JSON sidecar"):
+    with pytest.raises(CheckpointError, match=r"needs its JSON sidecar"):
         unseen.score_samples(wafers)
     changed = json.loads(text)
     changed["spec"]["classes"] = ["other"]
     sidecar.write_text(json.dumps(changed))
-    with pytest.raises(CheckpointError, match="do not fit"):
+    with pytest.raises(CheckpointError, match=r"do not fit"):
         unseen.score_samples(wafers)
     sidecar.write_text(text)
     path.unlink()
-    with pytest.raises(CheckpointError, match="No such file"):
+    with pytest.raises(CheckpointError, match=r"No such file"):
         unseen.score_samples(wafers)
-    with pytest.raises(CheckpointError, match="nothing.safetensors"):
+    with pytest.raises(CheckpointError, match=r"nothing.safetensors"):
         unseen.score_samples(wafers, checkpoint=str(tmp_path / "nothing.safetensors"))
     path.write_bytes(data)
     assert unseen.score_samples(wafers).scored == 8
@@ -236,10 +235,10 @@ def test_a_detector_of_another_class_list_or_kind_is_refused(make_wafers):
     other.map_labels("ground_truth", {"particle": "void"}).save()
     detector = unseen.train_detector(other, steps=1, architecture="small")
     dataset = make_wafers(3, labelled=3, test=1)
-    with pytest.raises(CheckpointError, match="was trained for classes scratch, void"):
+    with pytest.raises(CheckpointError, match=r"was trained for classes scratch, void"):
         unseen.apply_detector(dataset, checkpoint=detector.checkpoint)
     unet = unseen.train_unet(dataset, **UNET)
-    with pytest.raises(CheckpointError, match="kind 'unet', expected 'detector'"):
+    with pytest.raises(CheckpointError, match=r"kind 'unet', expected 'detector'"):
         unseen.apply_detector(dataset, checkpoint=unet.checkpoint)
 
 
@@ -250,7 +249,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_record(wafers, state):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
     try:
-        with pytest.raises(CheckpointError, match="free some disk space"):
+        with pytest.raises(CheckpointError, match=r"free some disk space"):
             unseen.train_unet(wafers, seed=3, **UNET)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -344,7 +343,7 @@ def test_a_field_of_the_user_is_never_taken_over_nor_cleaned(wafers):
     wafers.add_sample_field("unseen_excess", fo.FloatField)
     wafers.add_sample_field("predictions_01", fo.StringField)
     unseen.train_unet(wafers, **UNET)
-    with pytest.raises(DatasetError, match="'unseen_excess' exists.*not made by this package"):
+    with pytest.raises(DatasetError, match=r"'unseen_excess' exists.*not made by this package"):
         unseen.score_samples(wafers)
     unseen.clean_dataset(wafers)
     assert {"unseen_excess", "predictions_01"} <= set(wafers.get_field_schema())
@@ -361,6 +360,6 @@ def test_blank_images_are_excluded_and_nothing_is_deleted(wafers):
     wafers.reload()
     assert wafers.match_tags("excluded").values("id") == [blank.id]
     assert wafers[blank.id]["unseen_excluded_reason"] == "blank"
-    assert os.path.exists(blank.filepath)
+    assert Path(blank.filepath).is_file()
     unseen.clean_dataset(wafers)
     assert "excluded" not in wafers.distinct("tags")

@@ -88,7 +88,9 @@ class Scorer:
         iteration: iteration it was trained for.
     """
 
-    def __init__(self, checkpoint: str | Path, config: ScoreConfig, *, digest: str | None = None):
+    def __init__(
+        self, checkpoint: str | Path, config: ScoreConfig, *, digest: str | None = None
+    ) -> None:
         """Load the checkpoint.
 
         Raises:
@@ -173,7 +175,8 @@ class Scorer:
             embedding=raw.embedding,
             heatmap=heatmap(score, thresholds.heatmap, size) if size else None,
             regions=[
-                (*map(float, box), float(s)) for box, s in zip(boxes, regions.score, strict=True)
+                (float(x), float(y), float(w), float(h), float(s))
+                for (x, y, w, h), s in zip(boxes, regions.score, strict=True)
             ],
             mean_score=float(score.mean()),
         )

@@ -56,7 +56,10 @@ def read_record(dataset: Any, names: Names, iteration: int) -> dict[str, Any] | 
     if not dataset.has_run(key):
         return None
     config = dataset.get_run_info(key).config.serialize()
-    return _decode({k: v for k, v in config.items() if k not in ("cls", "type", "method")})
+    record: dict[str, Any] = _decode(
+        {k: v for k, v in config.items() if k not in ("cls", "type", "method")}
+    )
+    return record
 
 
 def read_records(dataset: Any, names: Names) -> dict[int, dict[str, Any]]:

@@ -84,7 +84,7 @@ def _acquire(locks: Any, key: str, token: str, step: str, name: str) -> None:
     try:
         locks.update_one(free, {"$set": document}, upsert=True)
     except DuplicateKeyError:
-        holder = locks.find_one({"_id": key}) or document
+        holder = dict(locks.find_one({"_id": key}) or document)
         since = holder["since"].replace(tzinfo=timezone.utc).astimezone()
         raise LockedError(
             f"dataset {name!r} is in use: {holder['step']} has been running since "

@@ -280,7 +280,8 @@ def count_equal(view: Any, field: str, value: Any) -> tuple[int, int]:
     is_equal = {"$eq": [f"${field}", value]}
     pipeline = [*view._pipeline(), {"$group": {"_id": is_equal, "count": {"$sum": 1}}}]
     counts = {
-        bool(row["_id"]): row["count"] for row in dataset_of(view)._sample_collection.aggregate(pipeline)
+        bool(row["_id"]): row["count"]
+        for row in dataset_of(view)._sample_collection.aggregate(pipeline)
     }
     return sum(counts.values()), counts.get(True, 0)
 

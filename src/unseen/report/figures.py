@@ -116,7 +116,7 @@ def _quality_panels(curves: Curves, shown: Sequence[str]) -> list[_Panel]:
     full = curves.full
     panels = [
         _Panel("Mean F1", lambda p: defined(p.macro_f1), full.macro_f1 if full else None),
-        _Panel("AP", lambda p: defined(p.map), full.map if full else None),
+        _Panel("AP", lambda p: defined(p.mean_ap), full.mean_ap if full else None),
     ]
     for label in shown:
         if len(shown) == 1:

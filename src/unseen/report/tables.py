@@ -242,7 +242,7 @@ def _total_rows(columns: Sequence[_Column]) -> list[tuple[str, ...]]:
     points = [c.point for c in columns]
     return [
         ("Mean F1", *(number(p.macro_f1 if p else None) for p in points)),
-        ("AP", *(number(p.map if p else None) for p in points)),
+        ("AP", *(number(p.mean_ap if p else None) for p in points)),
         ("Images", *(str(p.images) if p else "-" for p in points)),
         ("Boxes", *(str(p.boxes) if p else "-" for p in points)),
     ]

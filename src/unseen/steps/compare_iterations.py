@@ -107,7 +107,7 @@ def _summary(series: str, strategy: str, number: int, record: dict[str, Any]) ->
         if evaluation
         else None,
         macro_f1=evaluation["macro_f1"] if evaluation else None,
-        map=evaluation["map"] if evaluation else None,
+        mean_ap=evaluation["mean_ap"] if evaluation else None,
         seconds={name: s["seconds"] for name, s in steps.items() if "seconds" in s},
         eval_key=evaluation["eval_key"] if evaluation else None,
     )

@@ -87,7 +87,7 @@ def evaluate_detector(
         min_confidence=config.min_confidence,
         per_class=per_class,
         macro_f1=float(np.mean([m.f1 for m in present])) if present else 0.0,
-        map=float(np.mean([m.ap or 0.0 for m in present])) if present else 0.0,
+        mean_ap=float(np.mean([m.ap or 0.0 for m in present])) if present else 0.0,
     )
     writing.group_fields(dataset, names)
     metrics = result.to_dict()
@@ -103,7 +103,7 @@ def evaluate_detector(
             "images": result.images,
             "per_class": metrics["per_class"],
             "macro_f1": result.macro_f1,
-            "map": result.map,
+            "mean_ap": result.mean_ap,
         },
     )
     progress(2, 2, "evaluate detector")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class _Loop:
             self._tidy(names)
 
     def _names(self) -> Names:
-        return Names.of(self.config.replace(**self._place()))
+        return Names.of(dataclasses.replace(self.config, **self._place()))
 
     def _place(self) -> dict[str, Any]:
         """Where this loop keeps its things."""
@@ -220,7 +221,7 @@ def _train_full(
     place = _shared(config)
     place["series"] = _series(config, FULL_SERIES)
     place["label_field"] = config.hidden_field
-    record = iterations.read_record(dataset, Names.of(config.replace(**place)), 0)
+    record = iterations.read_record(dataset, Names.of(dataclasses.replace(config, **place)), 0)
     if record and "evaluate_detector" in record["steps"]:
         return
 
@@ -230,7 +231,7 @@ def _train_full(
     _measure(dataset, config, classes, said, place)
     iterations.record_step(
         dataset,
-        Names.of(config.replace(**place)),
+        Names.of(dataclasses.replace(config, **place)),
         0,
         "simulate",
         {"parameters": config.to_dict(), "seconds": elapsed()},
@@ -248,7 +249,7 @@ def _shared(config: SimulateConfig) -> dict[str, Any]:
 
 
 def _hidden_classes(dataset: Any, config: SimulateConfig) -> list[str]:
-    names = Names.of(config.replace(label_field=config.hidden_field))
+    names = Names.of(dataclasses.replace(config, label_field=config.hidden_field))
     return reading.resolve_classes(dataset, names)
 
 

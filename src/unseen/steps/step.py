@@ -82,7 +82,7 @@ def step(
             if config is None:
                 config = from_mapping(config_class, settings)
             elif settings:
-                config = config.replace(**settings)
+                config = dataclasses.replace(config, **settings)
             token = _started.set(time.perf_counter())
             try:
                 collection = reading.open_collection(collection)
