@@ -91,12 +91,12 @@ def ring_particle(scene: Scene, rng: np.random.Generator) -> None:
 
 
 def scratch(
-    scene: Scene, rng: np.random.Generator, *, contrast: tuple[float, float] = (18.0, 45.0)
+    scene: Scene, rng: np.random.Generator, *, contrast: tuple[float, float] = (32.0, 70.0)
 ) -> None:
-    """A thin straight or bent line, 40-190 px long, of uneven depth."""
+    """A thin straight or bent line, 30-110 px long, of uneven depth."""
     height, width = scene.shape
     side = min(height, width)
-    length = side * float(np.exp(rng.uniform(np.log(0.16), np.log(0.75))))
+    length = side * float(np.exp(rng.uniform(np.log(0.12), np.log(0.42))))
     angle = rng.uniform(0, 2 * np.pi)
     bend = float(np.clip(rng.normal(0, 0.14), -0.3, 0.3)) * length if rng.random() < 0.7 else 0.0
     centre = np.array([rng.uniform(0.2, 0.8) * width, rng.uniform(0.2, 0.8) * height])
@@ -109,7 +109,7 @@ def scratch(
     depth = _uneven(rng, t.size, knots=max(4, int(length / 14)))
     depth *= np.clip(np.minimum(t, 1 - t) * length / 9.0, 0.25, 1.0)  # shallow ends
 
-    half_width = rng.uniform(0.55, 1.25)
+    half_width = rng.uniform(0.7, 1.5)
     left, top = np.floor(curve.min(axis=1)).astype(int) - 4
     right, bottom = np.ceil(curve.max(axis=1)).astype(int) + 4
     near = np.zeros((bottom - top, right - left), dtype=bool)
