@@ -195,6 +195,16 @@ def ungroup_fields(dataset: Any) -> None:
     dataset.save()
 
 
+def show_ranking(name: str) -> None:
+    """Switch on labels, heatmap and regions in the App, and nothing else; FiftyOne hides heatmaps."""
+    dataset = fo.load_dataset(name)
+    names = Names()
+    shown = [names.label_field, names.heatmap, names.regions]
+    paths = [p for p in shown if dataset.get_field(p) is not None]
+    dataset.app_config.active_fields = fo.ActiveFields(paths=paths)
+    dataset.save()
+
+
 def declare(
     dataset: Any, name: str, ftype: type, names: Names, description: str, **kwargs: Any
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -63,16 +66,17 @@ def evaluate_detector(
                 "make; rename it with dataset.rename_evaluation, or pass another series="
             )
         dataset.delete_evaluation(key)
-    results = confident.evaluate_detections(field, eval_key=key, iou=config.iou, **arguments)
-    progress(1, 2, "evaluate detector")
-    precision_curves = test.evaluate_detections(
-        field,
-        eval_key=None,
-        iou=config.iou,
-        compute_mAP=True,
-        iou_threshs=[config.iou],
-        **arguments,
-    )
+    with _quiet():
+        results = confident.evaluate_detections(field, eval_key=key, iou=config.iou, **arguments)
+        progress(1, 2, "evaluate detector")
+        precision_curves = test.evaluate_detections(
+            field,
+            eval_key=None,
+            iou=config.iou,
+            compute_mAP=True,
+            iou_threshs=[config.iou],
+            **arguments,
+        )
     report = results.report(classes=classes)
     per_class = {
         label: _class_metrics(report.get(label), _ap(precision_curves, label)) for label in classes
@@ -108,6 +112,18 @@ def evaluate_detector(
     )
     progress(2, 2, "evaluate detector")
     return result
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """FiftyOne announces each evaluation in the log; the step's progress says it better."""
+    log = logging.getLogger("fiftyone.utils.eval")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _test_split(view: Any, names: Names, gt_field: str, field: str) -> Any:

@@ -184,9 +184,7 @@ class _Loop:
     def _tidy(self, names: Names) -> None:
         """A baseline leaves its records, batches and evaluations, but no fields for every sample."""
         fields = set(writing.own_fields(self.dataset, names.prefix))
-        own = [
-            f for f in fields if f.startswith(f"{names.prefix}_{self.series}_") and f != names.rank
-        ]
+        own = [f for f in fields if f.startswith(f"{names.prefix}_{self.series}_")]
         writing.delete_fields(self.dataset, own)
         writing.group_fields(self.dataset, names)
 
