@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Tiny tensors gain nothing from threads, and lose much where other work keeps a core busy.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.unseen_database = None
     if bundled_mongod() or shutil.which("mongod"):
         config.unseen_database = ThrowawayDatabase(plugins=ROOT)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from unseen.errors import ShapeError
+from unseen.science.illumination import evened
 from unseen.science.inference import infer
 from unseen.science.unet import UNet, UNetSpec
 
@@ -66,10 +67,18 @@ def test_an_image_does_not_depend_on_its_batch():
 def test_padding_is_cut_off_and_divisible_sizes_need_none():
     model = _model()
     images = torch.rand(1, 1, 16, 24)
-    direct = model(images).logits.softmax(dim=1)[:, -1]
+    direct = model(evened(images, model.mean)).logits.softmax(dim=1)[:, -1]
     torch.testing.assert_close(
         infer(model, images, precision="fp32").maps.unseen, direct, atol=1e-5, rtol=0
     )
+
+
+def test_level_and_gradient_of_an_image_do_not_matter():
+    model = _model()
+    images = torch.rand(1, 1, 48, 40)
+    lit = images + 0.3 + torch.linspace(-0.2, 0.1, 48)[:, None]
+    plain, other = (infer(model, i, precision="fp32").maps.unseen for i in (images, lit))
+    torch.testing.assert_close(plain, other, atol=1e-4, rtol=0)
 
 
 def test_half_precision_is_close():

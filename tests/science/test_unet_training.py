@@ -7,6 +7,7 @@ import torch
 from unseen.configs import TrainUnetConfig
 from unseen.errors import ShapeError, TrainingError
 from unseen.science.crops import CropSampler, LabelledImages
+from unseen.science.illumination import fitted_plane
 from unseen.science.inference import infer
 from unseen.science.outlier_exposure import IGNORE
 from unseen.science.unet import UNetSpec
@@ -90,13 +91,20 @@ def test_no_boxes_at_all_still_train(rng):
     assert trained.mean_areas == [1.0, 1.0]
 
 
-def test_mean_and_standard_deviation_are_those_of_the_images(rng):
+def test_mean_is_the_images_and_standard_deviation_that_of_the_evenly_lit_images(rng):
     images, boxes, labels = _wafers(rng, channels=3)
     config = QUICK.replace(steps=1)
     model = fit_unet(images, boxes, labels, spec=_spec(in_channels=3), config=config).model
-    pixels = np.concatenate([i.reshape(-1, 3) for i in images])
-    np.testing.assert_allclose(model.mean, pixels.mean(axis=0), rtol=1e-4)
-    np.testing.assert_allclose(model.std, pixels.std(axis=0), rtol=1e-4)
+    pixels = np.stack(images)
+    np.testing.assert_allclose(model.mean, pixels.mean(axis=(0, 1, 2)), rtol=1e-4)
+    residual = torch.from_numpy(pixels.transpose(0, 3, 1, 2))
+    residual = residual - fitted_plane(residual)
+    expected = (residual**2).mean(dim=(0, 2, 3)).sqrt()
+    np.testing.assert_allclose(model.std, expected, rtol=1e-4)
+    ramp = np.linspace(0, 0.2, 64, dtype=np.float32)[:, None]
+    lit = [image + shift + ramp for image, shift in zip(images, (0, 0.1, 0.2, 0.3), strict=True)]
+    again = fit_unet(lit, boxes, labels, spec=_spec(in_channels=3), config=config).model
+    np.testing.assert_allclose(again.std, expected, rtol=1e-3)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(rng):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unseen.errors import ShapeError, TrainingError
 from unseen.science.boxes import as_boxes
+from unseen.science.illumination import evened
 from unseen.science.masks import covered_pixels, target_mask
 from unseen.science.outlier_exposure import IGNORE, PatchSource
 from unseen.science.reflection import reflected_indices
@@ -34,12 +35,12 @@ class LabelledImages:
     """The images to learn from, with their masks.
 
     Attributes:
-        images: each (h, w, C) float32 in [0, 1].
+        images: each (h, w, C) float32, evenly lit at the level `mean`, about in [0, 1].
         targets: each (h, w) int64, 0 = background, 1 + k = class k.
         pixels: each (N, 4) int64, what every box covers: left, top, right, bottom.
         labels: each (N,) int64 class indices.
-        mean: (C,) of all pixels.
-        std: (C,) of all pixels, at least one 8-bit step.
+        mean: (C,) of all pixels as they came.
+        std: (C,) around `mean` of all pixels of the evenly lit images, at least one 8-bit step.
     """
 
     images: list[Array]
@@ -60,7 +61,10 @@ class LabelledImages:
         scale: float,
         margin: float,
     ) -> LabelledImages:
-        """Check the arguments and compute the masks; see `fit_unet` for their meaning."""
+        """Check the arguments, even out the light and compute the masks.
+
+        See `fit_unet` for what the arguments mean.
+        """
         if not images:
             raise TrainingError("there are no labelled images; label some before training")
         if not len(images) == len(boxes) == len(labels):
@@ -83,7 +87,7 @@ class LabelledImages:
                     f"{class_count - 1}"
                 )
             height, width = image.shape[:2]
-            found.images.append(np.ascontiguousarray(image, dtype=np.float32))
+            found.images.append(np.asarray(image, dtype=np.float32))
             found.targets.append(
                 target_mask(xyxy, classes, height=height, width=width, scale=scale, margin=margin)
             )
@@ -91,8 +95,10 @@ class LabelledImages:
                 covered_pixels(xyxy, height=height, width=width, scale=scale, margin=margin)
             )
             found.labels.append(classes)
-        mean, std = _moments(found.images)
-        return cls(found.images, found.targets, found.pixels, found.labels, mean, std)
+        mean = _mean(found.images)
+        even = [_evened(image, mean) for image in found.images]
+        std = _deviation(even, mean)
+        return cls(even, found.targets, found.pixels, found.labels, mean, std)
 
     def mean_areas(self, class_count: int) -> list[float]:
         """Mean area of each class's enlarged boxes, px at working scale.
@@ -189,10 +195,20 @@ class CropSampler:
         return np.arange(start, start + size)
 
 
-def _moments(images: Sequence[Array]) -> tuple[Array, Array]:
+def _mean(images: Sequence[Array]) -> Array:
     pixels = sum(image.shape[0] * image.shape[1] for image in images)
     total = sum(image.sum(axis=(0, 1), dtype=np.float64) for image in images)
-    square = sum((image.astype(np.float64) ** 2).sum(axis=(0, 1)) for image in images)
-    mean = np.asarray(total / pixels)
-    variance = np.clip(square / pixels - mean**2, (1 / 255) ** 2, None)
-    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+    return np.asarray(total / pixels, dtype=np.float32)
+
+
+def _evened(image: Array, mean: Array) -> Array:
+    planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+    even = evened(planes, torch.from_numpy(mean))[0].numpy()
+    return np.ascontiguousarray(even.transpose(1, 2, 0))
+
+
+def _deviation(images: Sequence[Array], mean: Array) -> Array:
+    pixels = sum(image.shape[0] * image.shape[1] for image in images)
+    square = sum(((image - mean) ** 2).sum(axis=(0, 1), dtype=np.float64) for image in images)
+    variance = np.asarray(np.maximum(square / pixels, (1 / 255) ** 2))
+    return np.sqrt(variance).astype(np.float32)

@@ -48,7 +48,11 @@ def fitted_plane(images: Tensor) -> Tensor:
     cells = F.adaptive_avg_pool2d(images.float(), (rows, columns)).flatten(2).cpu().double()
     down, across = _positions(rows, cells), _positions(columns, cells)
     basis = torch.stack(
-        [torch.ones(rows * columns).to(cells), down.repeat_interleave(columns), across.repeat(rows)],
+        [
+            torch.ones(rows * columns).to(cells),
+            down.repeat_interleave(columns),
+            across.repeat(rows),
+        ],
         dim=1,
     )
     weight = torch.ones_like(cells)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unseen.errors import ShapeError
+from unseen.science.illumination import evened
 from unseen.science.precision import autocast
 from unseen.science.reflection import reflected_indices
 from unseen.science.unet import UNet
@@ -44,6 +45,7 @@ def infer(
 ) -> Inference:
     """Compute the maps of a batch of equally large images.
 
+    Each image is first given the training images' level, without gradient (`evened`), as they were.
     Sizes are padded by reflection to multiples of the network's stride, and cut off again. Beyond
     `tile_size` the image is computed in tiles that overlap by the receptive field on each side;
     only their centres are kept, so the result is the same as in one piece. At most tile_size^2 px
@@ -66,7 +68,7 @@ def infer(
         )
     height, width = images.shape[2:]
     stride = model.stride
-    padded = _pad(images, stride)
+    padded = _pad(evened(images, model.mean.to(images.device)), stride)
     limit = max(tile_size, 4 * model.halo)
     rows = list(_tiles(padded.shape[2], limit, model.halo, stride))
     columns = list(_tiles(padded.shape[3], limit, model.halo, stride))

@@ -40,7 +40,7 @@ class PatchSource:
     """What patches are made of.
 
     Attributes:
-        images: (h, w, C) float32 in [0, 1], the labelled images; cut-outs come from them.
+        images: (h, w, C) float32, about in [0, 1], the labelled images; cut-outs come from them.
         std: (C,) standard deviation of their pixels.
         unseen: the target value of unseen pixels.
         ring: width of the ignored ring around a patch, px.
@@ -57,7 +57,7 @@ class PatchSource:
         """Paste one to three patches into a crop, in place.
 
         Args:
-            image: (h, w, C) float32 in [0, 1].
+            image: (h, w, C) float32, about in [0, 1].
             target: (h, w) int64.
             max_radius: of a patch, px.
             rng: source of randomness.
@@ -92,7 +92,8 @@ class PatchSource:
         reach = ndimage.maximum_filter(patch, 2 * self.ring + 1) if self.ring else patch
         before = image[rows, columns]
         opacity = (rng.uniform(0.5, 1.0) * soft * reach)[:, :, None]
-        after = np.clip(before + opacity * (self._fill(before, rng) - before), 0, 1)
+        # Not the result is clipped but the fill: evened images may leave [0, 1] elsewhere.
+        after = before + opacity * (self._fill(before, rng).clip(0, 1) - before)
         change = np.abs(after - before)[patch] / self.std
         if change.mean() < SMALLEST_CHANGE:
             return False
