@@ -21,7 +21,7 @@ from unseen.steps.reveal_labels import reveal_labels
 from unseen.steps.score_samples import score_samples
 from unseen.steps.select_batch import select_batch
 from unseen.steps.split_dataset import split_dataset
-from unseen.steps.step import elapsed, step
+from unseen.steps.step import step
 from unseen.steps.train_detector import train_detector
 from unseen.steps.train_unet import train_unet
 
@@ -57,7 +57,7 @@ def simulate(view: Any, config: SimulateConfig, names: Names, progress: Progress
         _label_test_split(dataset, config, names)
     _check_budget(dataset, config, names)
     iterations.record_step(
-        dataset, names, 0, "simulate", {"parameters": config.to_dict(), "seconds": 0.0}
+        dataset, names, 0, "simulate", {"parameters": config.to_dict()}
     )
 
     clock = time.perf_counter()
@@ -232,7 +232,7 @@ def _train_full(
         Names.of(dataclasses.replace(config, **place)),
         0,
         "simulate",
-        {"parameters": config.to_dict(), "seconds": elapsed()},
+        {"parameters": config.to_dict()},
         strategy="full",
     )
 
