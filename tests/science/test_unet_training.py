@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_without_images_there_is_nothing_to_train_on():
 
 @pytest.mark.parametrize(("mode", "loss"), MODES)
 def test_a_few_steps_lower_the_loss(rng, mode, loss):
-    config = QUICK.replace(steps=30)
+    config = replace(QUICK, steps=30)
     trained = fit_unet(*_wafers(rng), spec=_spec(mode, loss), config=config)
     assert len(trained.losses) == 30
     assert np.mean(trained.losses[-5:]) < 0.75 * np.mean(trained.losses[:3])
@@ -65,9 +66,9 @@ def test_training_is_reproducible_and_leaves_the_global_random_state_alone(rng):
     ):
         assert torch.equal(a, b)
     torch.set_rng_state(state)
-    fit_unet(*wafers, spec=_spec(), config=QUICK.replace(steps=1))
+    fit_unet(*wafers, spec=_spec(), config=replace(QUICK, steps=1))
     assert torch.equal(torch.get_rng_state(), state)
-    other = fit_unet(*wafers, spec=_spec(), config=QUICK.replace(seed=1))
+    other = fit_unet(*wafers, spec=_spec(), config=replace(QUICK, seed=1))
     assert other.losses != first.losses
 
 
@@ -93,7 +94,7 @@ def test_no_boxes_at_all_still_train(rng):
 
 def test_mean_is_the_images_and_standard_deviation_that_of_the_evenly_lit_images(rng):
     images, boxes, labels = _wafers(rng, channels=3)
-    config = QUICK.replace(steps=1)
+    config = replace(QUICK, steps=1)
     model = fit_unet(images, boxes, labels, spec=_spec(in_channels=3), config=config).model
     pixels = np.stack(images)
     np.testing.assert_allclose(model.mean, pixels.mean(axis=(0, 1, 2)), rtol=1e-4)
@@ -129,7 +130,7 @@ def test_progress_is_reported_after_every_step_and_may_stop_the_training(rng):
     fit_unet(
         *_wafers(rng),
         spec=_spec(),
-        config=QUICK.replace(steps=3),
+        config=replace(QUICK, steps=3),
         progress=lambda *report: seen.append(report),
     )
     assert seen == [(1, 3, "train UNet"), (2, 3, "train UNet"), (3, 3, "train UNet")]

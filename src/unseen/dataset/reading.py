@@ -87,8 +87,10 @@ def dataset_of(collection: Any) -> Any:
     return collection._dataset
 
 
-def check_label_field(collection: Any, name: str, *, must_exist: bool = True) -> None:
-    """Make sure that `name` is a field of detections.
+def check_label_field(
+    collection: Any, name: str, *, must_exist: bool = True, parameter: str = "label_field"
+) -> None:
+    """Make sure that `name`, given by `parameter`, is a field of detections.
 
     Raises:
         DatasetError: it is missing or holds something else.
@@ -99,7 +101,7 @@ def check_label_field(collection: Any, name: str, *, must_exist: bool = True) ->
             known = detection_fields(collection)
             raise DatasetError(
                 f"dataset {dataset_of(collection).name!r} has no label field {name!r}; "
-                f"its fields of detections: {', '.join(known) or 'none'}. Pass label_field="
+                f"its fields of detections: {', '.join(known) or 'none'}. Pass {parameter}="
             )
         return
     kind = getattr(found, "document_type", None)

@@ -211,4 +211,4 @@ def _deviation(images: Sequence[Array], mean: Array) -> Array:
     pixels = sum(image.shape[0] * image.shape[1] for image in images)
     square = sum(((image - mean) ** 2).sum(axis=(0, 1), dtype=np.float64) for image in images)
     variance = np.asarray(np.maximum(square / pixels, (1 / 255) ** 2))
-    return np.sqrt(variance).astype(np.float32)
+    return np.asarray(np.sqrt(variance), dtype=np.float32)

@@ -46,15 +46,11 @@ def fitted_plane(images: Tensor) -> Tensor:
     height, width = images.shape[2:]
     rows, columns = min(_CELLS, height), min(_CELLS, width)
     cells = F.adaptive_avg_pool2d(images.float(), (rows, columns)).flatten(2).cpu().double()
-    down, across = _positions(rows, cells), _positions(columns, cells)
-    basis = torch.stack(
-        [
-            torch.ones(rows * columns).to(cells),
-            down.repeat_interleave(columns),
-            across.repeat(rows),
-        ],
-        dim=1,
-    )
+    # The cells' mean positions: exact also where cells overlap, because they do not divide the side.
+    down = F.adaptive_avg_pool1d(_positions(height, cells)[None], rows)[0]
+    across = F.adaptive_avg_pool1d(_positions(width, cells)[None], columns)[0]
+    down, across = down.repeat_interleave(columns), across.repeat(rows)
+    basis = torch.stack([torch.ones_like(down), down, across], dim=1)
     weight = torch.ones_like(cells)
     plane = torch.zeros_like(cells[..., :3])
     # A gradient cannot be told from a single row or column: the ridge takes it as none.
@@ -73,5 +69,5 @@ def fitted_plane(images: Tensor) -> Tensor:
 
 
 def _positions(count: int, like: Tensor) -> Tensor:
-    """Middles of `count` cells that divide [-1, 1]."""
+    """Middles of `count` pixels that divide [-1, 1]."""
     return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) * (2 / count) - 1

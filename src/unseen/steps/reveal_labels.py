@@ -26,7 +26,7 @@ def reveal_labels(
     empty: the annotator looked and found nothing.
     """
     dataset = reading.dataset_of(view)
-    reading.check_label_field(dataset, config.hidden_field)
+    reading.check_label_field(dataset, config.hidden_field, parameter="hidden_field")
     reading.check_label_field(dataset, names.label_field, must_exist=False)
     writing.set_labels(dataset, names.label_field, {})
     iteration = config.iteration

@@ -41,7 +41,7 @@ def simulate(view: Any, config: SimulateConfig, names: Names, progress: Progress
     same parameters.
     """
     dataset = reading.dataset_of(view)
-    reading.check_label_field(dataset, config.hidden_field)
+    reading.check_label_field(dataset, config.hidden_field, parameter="hidden_field")
     _check(dataset, config, names)
     classes = _hidden_classes(dataset, config)
     if not iterations.batches(dataset, names):
