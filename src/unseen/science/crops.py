@@ -22,12 +22,12 @@ Array = npt.NDArray[np.float32]
 #: Largest radius of an unseen patch as a share of the image's shorter side, and of the crop.
 _RADIUS_OF_IMAGE = 0.11
 _RADIUS_OF_CROP = 0.3
-#: Jitter of contrast; of brightness; and of brightness between a crop's middle and its edge (uneven
-#: illumination), the last two in standard deviations. Wide, because processes drift and lamps age:
-#: with 10 % and no unevenness, darker images and corners were taken for unseen.
+#: Jitter of contrast; of brightness; and of brightness between a crop's middle and its edge, the
+#: last two in standard deviations. Little, because the images are evenly lit already: it stands for
+#: what the fitted planes leave.
 _GAIN = (0.8, 1.25)
-_OFFSET = 0.5
-_SLOPE = 0.5
+_OFFSET = 0.25
+_SLOPE = 0.25
 
 
 @dataclass(frozen=True)
