@@ -142,20 +142,22 @@ def newest_with(dataset: Any, names: Names, step: str, iteration: int | None) ->
     return None
 
 
-def require_iteration(dataset: Any, names: Names, iteration: int) -> int:
-    """The iteration, if it exists.
+def resolve_iteration(dataset: Any, names: Names, given: int | None) -> int:
+    """The iteration as given, or the current one.
 
     Raises:
         ConfigError: there is no such batch.
     """
+    if given is None:
+        return current_iteration(dataset, names)
     known = batches(dataset, names)
-    if iteration != 0 and iteration not in known:
+    if given != 0 and given not in known:
         numbers = ", ".join(map(str, [0, *known]))
         raise ConfigError(
-            f"iteration={iteration} does not exist; expected one of {numbers}. Select a batch "
-            "first, or leave the parameter out"
+            f"iteration={given} does not exist; expected one of {numbers}. Select a batch first, "
+            "or leave the parameter out"
         )
-    return iteration
+    return given
 
 
 def versions() -> dict[str, str]:

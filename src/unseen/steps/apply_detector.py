@@ -104,9 +104,7 @@ def _load(
 ) -> tuple[torch.nn.Module, DetectorSpec, int]:
     if config.checkpoint:
         path, digest = config.checkpoint, None
-        iteration = config.iteration
-        if iteration is None:
-            iteration = iterations.current_iteration(dataset, names)
+        iteration = iterations.resolve_iteration(dataset, names, config.iteration)
     else:
         found = iterations.newest_with(dataset, names, "train_detector", config.iteration)
         record = None if found is None else iterations.read_record(dataset, names, found)

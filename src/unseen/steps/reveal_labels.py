@@ -33,7 +33,7 @@ def reveal_labels(
     if iteration is None:
         iteration = _next_to_label(dataset, names)
     else:
-        iterations.require_iteration(dataset, names, iteration)
+        iterations.resolve_iteration(dataset, names, iteration)
     tag = names.batch(iteration) if iteration else names.initial_tag
     batch = reading.split(view, tag)
     if not len(batch):

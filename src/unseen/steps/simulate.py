@@ -56,9 +56,7 @@ def simulate(view: Any, config: SimulateConfig, names: Names, progress: Progress
         )
         _label_test_split(dataset, config, names)
     _check_budget(dataset, config, names)
-    iterations.record_step(
-        dataset, names, 0, "simulate", {"parameters": config.to_dict()}
-    )
+    iterations.record_step(dataset, names, 0, "simulate", {"parameters": config.to_dict()})
 
     clock = time.perf_counter()
     first_batch: list[float] = []

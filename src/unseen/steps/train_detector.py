@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from unseen.checkpoints import save_checkpoint
-from unseen.compute.image_store import ImageStore
 from unseen.configs import TrainDetectorConfig
 from unseen.dataset import iterations, reading
 from unseen.dataset.fields import Names
@@ -18,7 +17,7 @@ from unseen.science.detector_training import fit_detector
 from unseen.science.devices import resolve_device
 from unseen.science.faster_rcnn import detector_spec, resolve_architecture
 from unseen.steps.step import elapsed, step
-from unseen.steps.train_unet import class_indices, read_training_labels, skipped_images
+from unseen.steps.training_data import read_training_data
 
 
 @step(TrainDetectorConfig)
@@ -33,30 +32,19 @@ def train_detector(
     """
     dataset = reading.dataset_of(view)
     device = resolve_device(config.device)
-    iteration = config.iteration
-    if iteration is None:
-        iteration = iterations.current_iteration(dataset, names)
-    else:
-        iterations.require_iteration(dataset, names, iteration)
-    reading.check_label_field(dataset, names.label_field)
+    iteration = iterations.resolve_iteration(dataset, names, config.iteration)
     classes = reading.resolve_classes(dataset, names, config.classes)
-    found = read_training_labels(view, names, classes)
-    store = ImageStore(
-        [image.filepath for image in found.images],
-        channels=3,
-        on_read=lambda n: progress(n, len(found.images), "read labelled images"),
-    )
-    images = [found.images[i] for i in store.kept]
+    data = read_training_data(view, names, progress, classes=classes, channels=3)
     spec = detector_spec(
         resolve_architecture(config.architecture, device),
         tuple(classes),
-        int(np.median([max(image.width, image.height) for image in found.images])),
+        int(np.median(data.longest_sides)),
         image_size=config.image_size,
     )
     trained = fit_detector(
-        store,
-        [image.xyxy for image in images],
-        [class_indices(image, classes) for image in images],
+        data.images,
+        data.xyxy,
+        data.labels,
         spec=spec,
         config=config,
         device=device,
@@ -83,17 +71,17 @@ def train_detector(
         digest=digest,
         architecture=spec.architecture,
         pretrained=trained.pretrained,
-        images=len(images),
-        boxes=sum(len(image.labels) for image in images),
+        images=len(data.images),
+        boxes=data.boxes,
         classes=classes,
-        class_counts=found.class_counts,
+        class_counts=data.class_counts,
         schedule=trained.schedule,
         steps=trained.steps,
         final_loss=float(np.mean(trained.losses[-20:])),
         image_size=spec.image_size,
         device=str(device),
-        box_problems=found.box_problems,
-        skipped=found.skipped + skipped_images(found, store),
+        box_problems=data.box_problems,
+        skipped=data.skipped,
     )
     iterations.record_step(
         dataset,

@@ -1,0 +1,106 @@
+"""What both networks train on: the labelled images outside the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unseen.compute.image_store import ImageStore
+from unseen.dataset import reading
+from unseen.dataset.fields import Names
+from unseen.errors import LabelError
+from unseen.progress import Progress
+from unseen.results import Skipped
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images with their boxes, in directory order; unreadable ones are left out and listed."""
+
+    images: ImageStore
+    xyxy: list[np.ndarray]  #: per image (N, 4) float32, native px
+    labels: list[np.ndarray]  #: per image (N,) int64 positions in `classes`
+    classes: list[str]
+    class_counts: dict[str, int]
+    box_problems: dict[str, int]
+    longest_sides: list[int]  #: native px
+    scale: float
+    skipped: list[Skipped]
+
+    @property
+    def boxes(self) -> int:
+        """Number of boxes of the images that could be read."""
+        return sum(len(labels) for labels in self.labels)
+
+
+def read_training_data(
+    view: Any,
+    names: Names,
+    progress: Progress,
+    *,
+    classes: Sequence[str] | None = None,
+    scale: Callable[[list[reading.LabelledImage]], float] | None = None,
+    channels: int | None = None,
+) -> TrainingData:
+    """Read labels, then images.
+
+    Args:
+        view: dataset or view.
+        names: the loop.
+        progress: told the images.
+        classes: fixed class list, others are dropped and counted; None takes those with boxes.
+        scale: working scale from the labelled images; None keeps native size.
+        channels: 1 or 3; None takes 1 where all images are grey.
+
+    Raises:
+        LabelError: nothing is labelled, no box can be used, or a class name is reserved.
+        DatasetError: the label field is missing or holds no boxes.
+    """
+    reading.check_label_field(reading.dataset_of(view), names.label_field)
+    found = reading.read_labels(reading.labelled(view, names), names.label_field, classes)
+    _check(found, names)
+    known = list(found.class_counts if classes is None else classes)
+    reading.check_class_names(known)
+    factor = scale(found.images) if scale else 1.0
+    store = ImageStore(
+        [image.filepath for image in found.images],
+        scale=factor,
+        channels=channels,
+        on_read=lambda n: progress(n, len(found.images), "read labelled images"),
+    )
+    unreadable = [
+        Skipped(
+            sample_id=found.images[i].sample_id, filepath=found.images[i].filepath, reason=reason
+        )
+        for i, reason in store.failures.items()
+    ]
+    images = [found.images[i] for i in store.kept]
+    return TrainingData(
+        images=store,
+        xyxy=[image.xyxy for image in images],
+        labels=[np.asarray([known.index(c) for c in i.labels], dtype=np.int64) for i in images],
+        classes=known,
+        class_counts=found.class_counts,
+        box_problems=found.box_problems,
+        longest_sides=[max(image.width, image.height) for image in images],
+        scale=factor,
+        skipped=found.skipped + unreadable,
+    )
+
+
+def _check(found: reading.LabelledImages, names: Names) -> None:
+    if not found.images and not found.skipped:
+        raise LabelError(
+            f"no labelled images in field {names.label_field!r} outside the test split; label the "
+            f"initial images (tag {names.initial_tag!r}) first. A sample counts as labelled when "
+            "its field is set, also to an empty list"
+        )
+    if not found.boxes:
+        raise LabelError(
+            f"the {len(found.images)} labelled images hold no usable box"
+            + "".join(f", {n} boxes {what}" for what, n in found.box_problems.items())
+            + "; label at least one object, so that the model learns what is known"
+        )
