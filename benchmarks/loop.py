@@ -3,8 +3,8 @@
     python benchmarks/loop.py --kind bare --seeds 0 1 2 --strategies diverse sequential random
     python benchmarks/loop.py --data FOLDER --seeds 51
 
-Runs `simulate` on a throw-away database: every image is a file, every label goes through FiftyOne,
-every detector is trained and evaluated on the test split. With --data the seed changes the
+Runs `simulate` on a throw-away database, then trains and evaluates one detector on the 30 images of
+each strategy: every image is a file, every label goes through FiftyOne. With --data the seed changes the
 training only; synthetic wafers are generated anew for each seed.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unseen.results import EvaluateResult
 from unseen.throwaway import ThrowawayDatabase
 
 
@@ -55,30 +56,56 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
                 data = Path(folder) / "wafers"
                 write_coco_folder(data, args.kind, seed=seed)
             name = import_coco_folder(data, f"loop-{seed}").dataset
+            models = f"{folder}/models"
             result = unseen.simulate(
                 name,
                 strategies=tuple(args.strategies),
-                epochs=args.epochs,
-                detector_steps=args.detector_steps,
+                detector=False,
                 seed=seed,
-                model_dir=f"{folder}/models",
+                model_dir=models,
             )
-        for row in result.iterations:
-            if row.iteration == 2 and row.macro_f1 is not None:
-                f1[row.strategy].append(row.macro_f1)
-                per_class[row.strategy].append({k: m.f1 for k, m in row.per_class.items()})
+            for row in result.iterations:
+                if row.iteration < 2:
+                    continue
+                found = detector_on(name, row.series, row.strategy, args, seed, models)
+                f1[row.strategy].append(found.macro_f1)
+                per_class[row.strategy].append({k: m.f1 for k, m in found.per_class.items()})
                 boxes[row.strategy].append(row.class_counts)
-                classes = ", ".join(f"{k} {m.f1:.2f}" for k, m in row.per_class.items())
+                classes = ", ".join(f"{k} {m.f1:.2f}" for k, m in found.per_class.items())
                 counts = ", ".join(f"{k} {n}" for k, n in row.class_counts.items())
                 print(
-                    f"seed {seed} {row.strategy:<11} mean F1 {row.macro_f1:.3f} ({classes}); "
-                    f"labelled: {counts}; {row.schedule}",
+                    f"seed {seed} {row.strategy:<11} mean F1 {found.macro_f1:.3f} ({classes}); "
+                    f"labelled: {counts}",
                     flush=True,
                 )
     print(f"{'strategy':<12} mean F1 with 30 images, mean +- sd over {len(args.seeds)} seeds")
     for strategy, values in f1.items():
         print(f"{strategy:<12} {np.mean(values):.3f} +- {np.std(values):.3f}")
     return {"f1": dict(f1), "per_class": dict(per_class), "boxes": dict(boxes)}
+
+
+def detector_on(
+    name: str, series: str, strategy: str, args: argparse.Namespace, seed: int, models: str
+) -> EvaluateResult:
+    """Train and evaluate a detector on what one strategy had labelled at the end."""
+    import fiftyone as fo
+
+    import unseen
+    from unseen.dataset import iterations
+    from unseen.dataset.fields import Names
+
+    dataset = fo.load_dataset(name)
+    record = iterations.read_records(dataset, Names(series=series))[2]
+    place = {"series": f"final_{strategy}", "label_field": "hidden_truth", "model_dir": models}
+    unseen.train_detector(
+        dataset.select(record["labelled_ids"]),
+        epochs=args.epochs,
+        steps=args.detector_steps,
+        seed=seed,
+        **place,
+    )
+    unseen.apply_detector(dataset, **place)
+    return unseen.evaluate_detector(dataset, **place)
 
 
 if __name__ == "__main__":
