@@ -5,7 +5,7 @@ import torch
 from unseen.configs import TrainDetectorConfig
 from unseen.errors import LabelError, ShapeError, TrainingError
 from unseen.science.boxes import iou
-from unseen.science.detector_data import TrainingSet, augment, resize
+from unseen.science.detector_data import TrainingSet, augment, resize, zoom
 from unseen.science.detector_training import detect, fit_detector
 from unseen.science.faster_rcnn import DetectorSpec, detector_spec
 
@@ -222,3 +222,38 @@ def test_boxes_follow_the_augmented_pixels():
         assert labels.tolist() == [2]
         shapes.add(tuple(pixels.shape[-2:]))
     assert shapes == {(40, 60), (60, 40)}
+
+
+def test_boxes_follow_the_zoomed_pixels_and_leave_with_them():
+    image = torch.zeros(1, 60, 90).expand(3, -1, -1).clone()
+    image[:, 20:32, 30:70] = 1
+    image[:, :4, :4] = 0.5  # in a corner: often cut off
+    boxes = torch.tensor([[30.0, 20.0, 70.0, 32.0], [0.0, 0.0, 4.0, 4.0]])
+    rng = np.random.default_rng(0)
+    counts, sides = set(), set()
+    for _ in range(60):
+        pixels, xyxy, labels = zoom(image, boxes, torch.tensor([1, 2]), rng)
+        assert pixels.shape[0] == 3
+        assert pixels.shape[1] <= 60
+        assert pixels.shape[2] <= 90
+        counts.add(len(xyxy))
+        for (x1, y1, x2, y2), label in zip(xyxy.tolist(), labels.tolist(), strict=True):
+            assert 0 <= x1 < x2 <= pixels.shape[2]
+            assert 0 <= y1 < y2 <= pixels.shape[1]
+            if label == 1:
+                seen = pixels[0] > 0.75
+                rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
+                edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+                assert np.abs(np.subtract([x1, y1, x2, y2], edges)).max() <= 1
+                sides.add((round(x2 - x1), round(y2 - y1)))
+    assert counts == {1, 2}
+    assert len(sides) > 20
+
+
+def test_zooming_an_image_without_boxes_leaves_it_without():
+    rng = np.random.default_rng(0)
+    _, xyxy, labels = zoom(
+        torch.rand(3, 40, 40), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), rng
+    )
+    assert xyxy.shape == (0, 4)
+    assert labels.shape == (0,)

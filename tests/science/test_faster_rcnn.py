@@ -14,7 +14,7 @@ from unseen.science.faster_rcnn import (
     load_detector,
     resolve_architecture,
 )
-from unseen.science.small_faster_rcnn import pairwise_iou
+from unseen.science.small_faster_rcnn import SHIFTED_COPIES, pairwise_iou, with_shifted_truth
 
 CLASSES = ("particle", "scratch", "stain")
 
@@ -139,6 +139,18 @@ def test_overlaps_are_those_of_torchvision():
     boxes = torch.cat([corners, corners + torch.rand(40, 2) * 60], 1)
     torch.testing.assert_close(pairwise_iou(boxes[:5], boxes), box_iou(boxes[:5], boxes))
     assert pairwise_iou(boxes[:0], boxes).shape == (0, 40)
+
+
+def test_shifted_truth_overlaps_the_truth_and_is_not_empty():
+    truth = torch.tensor([[10.0, 10.0, 90.0, 14.0], [0.0, 0.0, 5.0, 5.0]])
+    proposed = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    first, second = with_shifted_truth([proposed, proposed], [truth, truth[:0]])
+    assert torch.equal(second, proposed)
+    assert len(first) == 1 + 2 + 2 * SHIFTED_COPIES
+    assert torch.equal(first[:3], torch.cat([proposed, truth]))
+    overlap = box_iou(first[3:], truth).amax(1)
+    assert (overlap > 0.15).all()
+    assert (overlap < 1).all()
 
 
 def test_small_sees_no_difference_in_brightness_and_contrast():

@@ -16,6 +16,13 @@ CACHE_BYTES = 1_000_000_000
 #: Boxes thinner than this inside the detector, in px, have nothing to learn from.
 MIN_SIDE = 1.0
 
+#: Factors by which width and height of a training image are drawn out or pressed together.
+ZOOM = (0.75, 1.35)
+#: Places tried for the crop of an enlarged image, to cut as few objects as possible.
+CROP_TRIES = 3
+#: Objects of which less than this share of the box is left by a crop are left out.
+VISIBLE = 0.5
+
 Labelled = tuple[Tensor, Tensor, Tensor]  # (3, H, W) float32, (N, 4) float32 xyxy, (N,) int64
 
 
@@ -88,6 +95,47 @@ def resize(pixels: Tensor, spec: DetectorSpec) -> tuple[Tensor, tuple[float, flo
         align_corners=False,
     )[0]
     return resized, (resized.shape[-2] / height, resized.shape[-1] / width)
+
+
+def zoom(pixels: Tensor, xyxy: Tensor, labels: Tensor, rng: np.random.Generator) -> Labelled:
+    """Stretch both axes by factors of their own, and crop what became larger than the image.
+
+    From a few examples of a class, that makes others of other sizes and, of lines, other angles.
+
+    Args:
+        pixels: (3, H, W).
+        xyxy: (N, 4) px.
+        labels: (N,).
+        rng: draws factors and places.
+
+    Returns:
+        At most (3, H, W); boxes clipped to it, without those that are mostly cut off.
+    """
+    before = pixels.shape[-2:]
+    low, high = ZOOM
+    factors = np.exp(rng.uniform(np.log(low), np.log(high), 2))
+    after = [max(1, round(side * float(f))) for side, f in zip(before, factors, strict=True)]
+    is_grey = pixels.stride(0) == 0
+    source = pixels[:1] if is_grey else pixels
+    stretched = functional.interpolate(source[None], after, mode="bilinear", align_corners=False)[0]
+    xyxy = xyxy * torch.tensor([after[1] / before[1], after[0] / before[0]] * 2)
+    height, width = min(after[0], before[0]), min(after[1], before[1])
+    area = (xyxy[:, 2:] - xyxy[:, :2]).prod(1)
+    best, fewest = (0, 0, xyxy, torch.ones_like(area)), len(xyxy) + 1
+    for _ in range(CROP_TRIES):
+        top = int(rng.integers(after[0] - height + 1))
+        left = int(rng.integers(after[1] - width + 1))
+        clipped = xyxy - torch.tensor([left, top] * 2)
+        clipped[:, 0::2].clamp_(0, width)
+        clipped[:, 1::2].clamp_(0, height)
+        share = (clipped[:, 2:] - clipped[:, :2]).prod(1) / area
+        cut = int(((share > 0.01) & (share < 0.99)).sum())
+        if cut < fewest:
+            best, fewest = (top, left, clipped, share), cut
+    top, left, clipped, share = best
+    crop = stretched[:, top : top + height, left : left + width].expand(3, -1, -1)
+    is_visible = share >= VISIBLE
+    return crop, clipped[is_visible], labels[is_visible]
 
 
 def augment(pixels: Tensor, xyxy: Tensor, labels: Tensor, rng: np.random.Generator) -> Labelled:

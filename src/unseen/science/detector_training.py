@@ -14,7 +14,7 @@ from torchvision.models.detection import FasterRCNN
 from unseen.configs import TrainDetectorConfig
 from unseen.errors import LabelError, ShapeError, TrainingError
 from unseen.progress import Progress, silent
-from unseen.science.detector_data import TrainingSet, augment
+from unseen.science.detector_data import TrainingSet, augment, zoom
 from unseen.science.devices import resolve_precision, seeded
 from unseen.science.faster_rcnn import DetectorSpec, build_detector
 
@@ -106,7 +106,7 @@ def fit_detector(
         order = _endless(len(images), rng)
         for step in range(total):
             progress(step, total, "training the detector")
-            batch = [augment(*data[next(order)], rng) for _ in range(config.batch_size)]
+            batch = [augment(*zoom(*data[next(order)], rng), rng) for _ in range(config.batch_size)]
             inputs = [image.to(device) for image, _, _ in batch]
             targets = [
                 {"boxes": xyxy.to(device), "labels": label.to(device)} for _, xyxy, label in batch

@@ -14,15 +14,30 @@ from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops import FeaturePyramidNetwork, clip_boxes_to_image
+
+from unseen.science.roi_pooling import RoIPooling
 
 #: Standard deviation of an image, in [0, 1], below which its noise is not amplified further.
 MIN_CONTRAST = 0.01
-#: Side in px from which a box is looked at on the coarsest level, stride 16; each halving goes one
-#: level finer. (torchvision's 224 belongs to strides up to 32 and images of 800 px.)
+#: Longer side in px from which a box is looked at on the coarsest level, stride 16.
+#: (torchvision's 224 belongs to strides up to 32 and images of 800 px.)
 COARSEST_FROM = 64
+#: Strides of the feature pyramid.
+STRIDES = (4, 8, 16)
+#: Bins per side in which the head sees a box.
+POOLED = 5
+#: How far these bins reach, in sides of the box.
+REACH = 1.2
+#: Shifted copies of each labelled box that the head trains on, and how far each of their sides may
+#: be off, as a share of width or height.
+SHIFTED_COPIES = 4
+SHIFT = 0.3
+#: Overlap above which two boxes of a class are one object found twice.
+NMS_IOU = 0.3
 #: Units of the two layers between pooled features and predictions.
 HEAD_WIDTH = 128
 
@@ -46,38 +61,96 @@ def small_faster_rcnn(
     """
     backbone = SmallBackbone()
     anchors = AnchorGenerator(anchor_sizes, (aspect_ratios,) * len(anchor_sizes))
-    # One sample per bin: at these levels a bin is about one pixel of the map, and the gradient of
-    # four samples costs as much as all convolutions together.
-    pool = MultiScaleRoIAlign(
-        ["0", "1", "2"],
-        output_size=5,
-        sampling_ratio=1,
-        canonical_scale=COARSEST_FROM,
-        canonical_level=4,
-    )
     model = FasterRCNN(
         backbone,
         rpn_anchor_generator=anchors,
-        rpn_head=RPNHead(backbone.out_channels, anchors.num_anchors_per_location()[0]),
-        rpn_pre_nms_top_n_train=300,
-        rpn_pre_nms_top_n_test=300,
+        rpn_head=_rpn_head(backbone.out_channels, anchors.num_anchors_per_location()[0]),
+        rpn_pre_nms_top_n_train=200,
+        rpn_pre_nms_top_n_test=200,
         rpn_post_nms_top_n_train=200,
         rpn_post_nms_top_n_test=200,
         rpn_batch_size_per_image=128,
         # Half an overlap is enough: the anchors of a rare, large object are few.
         rpn_fg_iou_thresh=0.5,
-        box_roi_pool=pool,
-        box_head=TwoMLPHead(backbone.out_channels * 5 * 5, HEAD_WIDTH),
+        box_head=TwoMLPHead(backbone.out_channels * POOLED**2, HEAD_WIDTH),
         box_predictor=Predictor(HEAD_WIDTH, n_classes + 1),
         # Large enough that the boxes of a common class do not crowd out those of a rare one.
         box_batch_size_per_image=128,
         box_positive_fraction=0.5,
+        box_nms_thresh=NMS_IOU,
     )
     model.transform = StandardisingTransform(
         shortest_side, image_size, [0.0] * 3, [1.0] * 3, _skip_resize=True
     )
     model.rpn.box_similarity = pairwise_iou
+    model.roi_heads.box_roi_pool = RoIPooling(
+        STRIDES, size=POOLED, coarsest_from=COARSEST_FROM, reach=REACH
+    )
+    model.roi_heads.__class__ = TwicePassingHeads
     return model
+
+
+class TwicePassingHeads(RoIHeads):  # type: ignore[misc]
+    """torchvision's heads, that learn to put boxes right and, at inference, do so twice."""
+
+    def add_gt_proposals(self, proposals: list[Tensor], gt_boxes: list[Tensor]) -> list[Tensor]:
+        """See `with_shifted_truth`."""
+        return with_shifted_truth(proposals, gt_boxes)
+
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+        targets: list[dict[str, Tensor]] | None = None,
+    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Detections from the corrected proposals; losses, in training, from the given ones."""
+        if not self.training:
+            proposals = self._corrected(features, proposals, image_shapes)
+        found: tuple[list[dict[str, Tensor]], dict[str, Tensor]] = super().forward(
+            features, proposals, image_shapes, targets
+        )
+        return found
+
+    def _corrected(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+    ) -> list[Tensor]:
+        """Each proposal moved as its most likely class, other than background, says."""
+        seen = self.box_head(self.box_roi_pool(features, proposals, image_shapes))
+        logits, shifts = self.box_predictor(seen)
+        likely = logits[:, 1:].argmax(1) + 1
+        moved = self.box_coder.decode(shifts, proposals)
+        moved = moved[torch.arange(len(likely), device=likely.device), likely]
+        counts = [len(boxes) for boxes in proposals]
+        return [
+            clip_boxes_to_image(boxes, shape)
+            for boxes, shape in zip(moved.split(counts), image_shapes, strict=True)
+        ]
+
+
+def with_shifted_truth(proposals: list[Tensor], truth: list[Tensor]) -> list[Tensor]:
+    """Proposals, the labelled boxes, and copies of these that are somewhat off.
+
+    On a few images the proposals soon fit the training objects closely. In a new image those of
+    a long, thin object do not, and only from such ones does the head learn to put them right.
+
+    Args:
+        proposals: per image (N, 4) xyxy px.
+        truth: per image (M, 4) xyxy px.
+
+    Returns:
+        Per image (N + M + SHIFTED_COPIES * M, 4).
+    """
+    together = []
+    for proposed, boxes in zip(proposals, truth, strict=True):
+        copies = boxes.repeat(SHIFTED_COPIES, 1)
+        sides = (copies[:, 2:] - copies[:, :2]).repeat(1, 2)
+        shifted = copies + SHIFT * sides * (2 * torch.rand_like(copies) - 1)
+        together.append(torch.cat([proposed, boxes, shifted]))
+    return together
 
 
 class SmallBackbone(nn.Module):
@@ -126,6 +199,13 @@ class _Stage(nn.Module):
         average = functional.avg_pool2d(x, 2, ceil_mode=True)
         x = functional.relu(self.down(x) + self.shortcut(average))
         return functional.relu(x + self.outer(self.inner(x)))
+
+
+def _rpn_head(channels: int, anchors: int) -> RPNHead:
+    """torchvision's, with a 1x1 convolution: the pyramid's 3x3 one comes right before it."""
+    head = RPNHead(channels, anchors)
+    head.conv = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(inplace=True))
+    return head
 
 
 def _norm_relu(convolution: nn.Conv2d) -> nn.Sequential:
