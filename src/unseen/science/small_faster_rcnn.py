@@ -14,10 +14,9 @@ from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FeaturePyramidNetwork, clip_boxes_to_image
+from torchvision.ops import FeaturePyramidNetwork
 
 from unseen.science.roi_pooling import RoIPooling
 
@@ -86,49 +85,8 @@ def small_faster_rcnn(
     model.roi_heads.box_roi_pool = RoIPooling(
         STRIDES, size=POOLED, coarsest_from=COARSEST_FROM, reach=REACH
     )
-    model.roi_heads.__class__ = TwicePassingHeads
+    model.roi_heads.add_gt_proposals = with_shifted_truth
     return model
-
-
-class TwicePassingHeads(RoIHeads):  # type: ignore[misc]
-    """torchvision's heads, that learn to put boxes right and, at inference, do so twice."""
-
-    def add_gt_proposals(self, proposals: list[Tensor], gt_boxes: list[Tensor]) -> list[Tensor]:
-        """See `with_shifted_truth`."""
-        return with_shifted_truth(proposals, gt_boxes)
-
-    def forward(
-        self,
-        features: dict[str, Tensor],
-        proposals: list[Tensor],
-        image_shapes: list[tuple[int, int]],
-        targets: list[dict[str, Tensor]] | None = None,
-    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Detections from the corrected proposals; losses, in training, from the given ones."""
-        if not self.training:
-            proposals = self._corrected(features, proposals, image_shapes)
-        found: tuple[list[dict[str, Tensor]], dict[str, Tensor]] = super().forward(
-            features, proposals, image_shapes, targets
-        )
-        return found
-
-    def _corrected(
-        self,
-        features: dict[str, Tensor],
-        proposals: list[Tensor],
-        image_shapes: list[tuple[int, int]],
-    ) -> list[Tensor]:
-        """Each proposal moved as its most likely class, other than background, says."""
-        seen = self.box_head(self.box_roi_pool(features, proposals, image_shapes))
-        logits, shifts = self.box_predictor(seen)
-        likely = logits[:, 1:].argmax(1) + 1
-        moved = self.box_coder.decode(shifts, proposals)
-        moved = moved[torch.arange(len(likely), device=likely.device), likely]
-        counts = [len(boxes) for boxes in proposals]
-        return [
-            clip_boxes_to_image(boxes, shape)
-            for boxes, shape in zip(moved.split(counts), image_shapes, strict=True)
-        ]
 
 
 def with_shifted_truth(proposals: list[Tensor], truth: list[Tensor]) -> list[Tensor]:
