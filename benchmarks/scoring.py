@@ -56,17 +56,13 @@ def bare_forward(scorer, images: int, batch_size: int, precision: str) -> float:
     """Images per second of the network alone, on a batch that is in memory already."""
     import torch
 
-    from unseen.science.devices import resolve_precision
+    from unseen.science.devices import autocast
 
     model, device = scorer._model, scorer.device
     side = 256
     batch = torch.rand(batch_size, model.spec.in_channels, side, side, device=device)
     batch = batch.contiguous(memory_format=torch.channels_last)
-    dtype = resolve_precision(precision, device)
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.type, dtype=dtype, enabled=dtype is not None),
-    ):
+    with torch.inference_mode(), autocast(precision, device):
         for _ in range(2):
             model(batch)
         began = time.perf_counter()

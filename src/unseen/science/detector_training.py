@@ -15,7 +15,7 @@ from unseen.configs import TrainDetectorConfig
 from unseen.errors import LabelError, ShapeError, TrainingError
 from unseen.progress import Progress, silent
 from unseen.science.detector_data import TrainingSet, augment, zoom
-from unseen.science.devices import resolve_precision, seeded
+from unseen.science.devices import autocast, seeded
 from unseen.science.faster_rcnn import DetectorSpec, build_detector
 
 #: Peak learning rates: from scratch, and from pretrained weights.
@@ -92,7 +92,6 @@ def fit_detector(
         TrainingError: no images, or the loss is not finite.
     """
     _check(images, boxes, labels, len(spec.classes))
-    dtype = resolve_precision(config.precision, device)
     total, schedule = _schedule(len(images), config)
     rng = np.random.default_rng(config.seed)
     losses: list[float] = []
@@ -111,7 +110,7 @@ def fit_detector(
             targets = [
                 {"boxes": xyxy.to(device), "labels": label.to(device)} for _, xyxy, label in batch
             ]
-            with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            with autocast(config.precision, device):
                 loss = torch.stack([part.float() for part in model(inputs, targets).values()]).sum()
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
@@ -141,12 +140,8 @@ def detect(
     if not images:
         return []
     device = next(model.parameters()).device
-    dtype = resolve_precision(precision, device)
     inputs = [_channels_first(image).to(device) for image in images]
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.type, dtype=dtype, enabled=dtype is not None),
-    ):
+    with torch.inference_mode(), autocast(precision, device):
         found = model(inputs)
     return [
         Detections(

@@ -77,6 +77,20 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype | Non
     return torch.bfloat16 if device.type == "cpu" and _cpu_multiplies_bf16() else None
 
 
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """The context in which to run a network at the given precision; see `resolve_precision`."""
+    dtype = resolve_precision(precision, device)
+    # Not `enabled=False`: torch before 2.5 knows no autocast on MPS at all.
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def full_precision(values: torch.Tensor) -> contextlib.AbstractContextManager[object]:
+    """The context that undoes `autocast` for what follows, if `values` came out of it."""
+    if values.dtype in (torch.bfloat16, torch.float16):
+        return torch.autocast(values.device.type, enabled=False)
+    return contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Run a block with its own torch random numbers; afterwards the global state is as before.

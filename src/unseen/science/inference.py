@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from unseen.errors import ShapeError
+from unseen.science.devices import autocast
 from unseen.science.illumination import evened
-from unseen.science.precision import autocast
 from unseen.science.reflection import reflected_indices
 from unseen.science.unet import UNet
 from unseen.science.unseen_score import ProbabilityMaps, probability_maps

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unseen.errors import ConfigError, ShapeError
-from unseen.science.precision import full_precision
+from unseen.science.devices import full_precision
 
 BACKGROUND_MAP = "background"
 UNSEEN_MAP = "unseen"

@@ -15,9 +15,9 @@ from torch import Tensor
 from unseen.configs import TrainUnetConfig
 from unseen.errors import TrainingError
 from unseen.science.crops import CropSampler, LabelledImages
+from unseen.science.devices import autocast
 from unseen.science.masks import BACKGROUND
 from unseen.science.outlier_exposure import IGNORE, PatchSource
-from unseen.science.precision import autocast
 from unseen.science.unet import UNet, UNetSpec
 
 #: `progress(done, total, label)`.
