@@ -261,7 +261,7 @@ class ScoreConfig(StepConfig):
         maximum=0.99999,
     )
     region_quantile: float = setting(
-        0.99,
+        0.995,
         "Quantile of the pool's unseen scores above which pixels form regions.",
         minimum=0.5,
         maximum=0.99999,
