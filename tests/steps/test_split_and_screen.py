@@ -1,0 +1,80 @@
+"""The test split is fixed once, the initial images are who they should be, cut-off images go."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import unseen
+from unseen.errors import DatasetError
+
+pytestmark = pytest.mark.fiftyone
+
+
+def test_the_initial_images_are_the_first_in_directory_order(make_wafers):
+    dataset = make_wafers(8, labelled=0, test=3)
+    unseen.split_dataset(dataset.sort_by("filepath", reverse=True), initial=3)
+    expected = dataset.match_tags("test", bool=False).sort_by("filepath").limit(3).values("id")
+    assert dataset.match_tags("initial").sort_by("filepath").values("id") == expected
+
+
+def test_a_test_split_that_exists_is_never_changed(make_wafers):
+    dataset = make_wafers(8, labelled=0, test=3)
+    before = dataset.match_tags("test").values("id")
+    result = unseen.split_dataset(dataset, initial=2, test_share=0.5)
+    assert result.test_was_fixed
+    assert dataset.match_tags("test").values("id") == before
+    unseen.clean_dataset(dataset)
+    assert dataset.match_tags("test").values("id") == before
+    assert "initial" not in dataset.distinct("tags")
+
+
+def test_a_new_test_split_is_random_disjoint_reproducible_and_cleaned(make_wafers):
+    dataset = make_wafers(10, labelled=0, test=0)
+
+    def split(seed):
+        unseen.split_dataset(dataset, initial=2, initial_order="random", test_share=0.3, seed=seed)
+        found = [set(dataset.match_tags(t).values("filepath")) for t in ("test", "initial")]
+        assert not found[0] & found[1]
+        assert [len(s) for s in found] == [3, 2]
+        unseen.clean_dataset(dataset)
+        assert dataset.distinct("tags") == []
+        return found
+
+    assert split(1) == split(1)
+    assert split(1) != split(2)
+
+
+def test_splitting_again_changes_nothing_and_is_refused_once_there_are_batches(make_wafers):
+    dataset = make_wafers(10, labelled=0, test=0)
+    first = unseen.split_dataset(dataset, initial=2, test_count=2)
+    tags = dataset.count_sample_tags()
+    again = unseen.split_dataset(dataset, initial=2, test_count=2)
+    assert (first.test, first.initial, first.pool) == (again.test, again.initial, again.pool)
+    assert dataset.count_sample_tags() == tags
+    unseen.select_batch(dataset, budget=2, strategy="random")
+    with pytest.raises(DatasetError, match="its split is fixed"):
+        unseen.split_dataset(dataset, initial=2)
+
+
+def test_excluded_images_are_neither_test_nor_initial(make_wafers):
+    dataset = make_wafers(6, labelled=0, test=0)
+    dataset.sort_by("filepath").limit(2).tag_samples("excluded")
+    result = unseen.split_dataset(dataset, initial=2, test_count=1)
+    assert (result.excluded, result.pool) == (2, 1)
+    chosen = dataset.match_tags(["test", "initial"]).match_tags("excluded")
+    assert len(chosen) == 0
+
+
+def test_an_image_that_is_cut_off_is_excluded_and_a_labelled_one_is_not(make_wafers):
+    dataset = make_wafers(10, labelled=1, test=0, size=128)
+    paths = dataset.sort_by("filepath").values("filepath")
+    for path in (paths[0], paths[5]):
+        pixels = np.asarray(Image.open(path)).copy()
+        pixels[:, 64:] = 20
+        Image.fromarray(pixels).save(path)
+    result = unseen.screen_images(dataset)
+    assert result.excluded == {"unreadable": 0, "blank": 0, "partial": 1}
+    assert dataset.match_tags("excluded").values("filepath") == [paths[5]]
+    assert unseen.screen_images(dataset).excluded == result.excluded
