@@ -45,7 +45,7 @@ class ScreenResult(StepResult):
         default_factory=list
     )  #: the excluded images, each with why
 
-    def summary(self) -> str:  # noqa: D102 - documented on the base class
+    def summary(self) -> str:
         n = sum(self.excluded.values())
         if not n:
             return f"{self.checked} images checked, none excluded."
@@ -63,7 +63,7 @@ class SplitResult(StepResult):
     excluded: int
     test_was_fixed: bool  #: the test split existed and was left as it is
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         kept = " (as it was)" if self.test_was_fixed else ""
         return (
             f"Test split: {self.test} images{kept}. Initial: {self.initial} images. "
@@ -92,7 +92,7 @@ class TrainUnetResult(StepResult):
     )  #: clipped, empty, not finite
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         skipped = f" {len(self.skipped)} unreadable images skipped." if self.skipped else ""
         problems = "".join(f" {n} boxes {what}." for what, n in self.box_problems.items() if n)
         return (
@@ -115,7 +115,7 @@ class ScoreResult(StepResult):
     checkpoint: str
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         done = f" {self.already_scored} had been scored before." if self.already_scored else ""
         bad = f" {len(self.skipped)} could not be read." if self.skipped else ""
         return (
@@ -135,7 +135,7 @@ class SelectResult(StepResult):
     pool: int
     unscored: int = 0
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         missing = f" {self.unscored} pool images have no score yet." if self.unscored else ""
         return (
             f"{len(self.sample_ids)} of {self.pool} pool images selected ({self.strategy}) as "
@@ -152,7 +152,7 @@ class RevealResult(StepResult):
     boxes: int
     class_counts: dict[str, int]
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         counts = ", ".join(f"{k} {v}" for k, v in self.class_counts.items())
         return f"{self.images} images labelled with {self.boxes} boxes ({counts or 'none'})."
 
@@ -178,7 +178,7 @@ class TrainDetectorResult(StepResult):
     box_problems: dict[str, int] = dataclasses.field(default_factory=dict)
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         weights = "pretrained" if self.pretrained else "from scratch"
         return (
             f"Faster R-CNN ({self.architecture}, {weights}) of iteration {self.iteration} trained "
@@ -197,7 +197,7 @@ class ApplyDetectorResult(StepResult):
     boxes: int
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         return f"{self.boxes} predictions on {self.images} images in field {self.field}."
 
 
@@ -225,7 +225,7 @@ class EvaluateResult(StepResult):
     macro_f1: float  #: mean over the classes with support
     mean_ap: float  #: mean of the classes' AP over those with support
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         rows = "; ".join(
             f"{label} P {m.precision:.2f} R {m.recall:.2f} F1 {m.f1:.2f}"
             for label, m in self.per_class.items()
@@ -265,7 +265,7 @@ class CompareResult(StepResult):
     report: str | None  #: path of the HTML report
     pictures: list[str] = dataclasses.field(default_factory=list)
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         return f"{self.table}\n\nReport: {self.report}"
 
 
@@ -276,7 +276,7 @@ class SimulateResult(StepResult):
     iterations: list[IterationSummary]
     first_batch_seconds: float | None  #: from the start to the first ranked batch
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         rows = [
             f"{i.strategy} {i.images} images: mean F1 {i.macro_f1:.3f}"
             for i in self.iterations
@@ -296,7 +296,7 @@ class CleanResult(StepResult):
     evaluations: list[str]
     checkpoints: int
 
-    def summary(self) -> str:  # noqa: D102
+    def summary(self) -> str:
         return (
             f"Removed {len(self.fields)} fields, {len(self.tags)} tags, {len(self.views)} views, "
             f"{len(self.runs)} records, {len(self.evaluations)} evaluations and "
