@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--mode", choices=("recommended", "paper"), default="recommended")
     parser.add_argument("--paper-loss", choices=("mse", "bce"), default="mse")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, help="default: 300, in the paper mode 600")
     parser.add_argument(
         "--strategies",
         nargs="+",

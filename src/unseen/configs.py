@@ -180,9 +180,9 @@ class TrainUnetConfig(StepConfig):
         choices=("mse", "bce"),
         advanced=True,
     )
-    steps: int = setting(
-        300,
-        "Optimiser steps. Longer is not better: the unseen score fades with over-training.",
+    steps: int | None = setting(
+        None,
+        "Optimiser steps. Default: 300, in the paper mode 600. Longer is not better: the unseen score fades with over-training.",
         unit="steps",
         minimum=1,
     )
@@ -233,6 +233,15 @@ class TrainUnetConfig(StepConfig):
         None, "Iteration to train for. Default: the current one.", minimum=0, advanced=True
     )
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+    @property
+    def optimiser_steps(self) -> int:
+        """`steps`, or the mode's default.
+
+        The paper's two maps become complementary only with time: on the synthetic bare wafer
+        300 steps leave a mean unseen score of .023 (noise), 600 one of .013.
+        """
+        return self.steps or (600 if self.mode == "paper" else 300)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -497,8 +506,12 @@ class SimulateConfig(StepConfig):
     mode: str = setting(
         "recommended", "UNet mode.", choices=("recommended", "paper"), advanced=True
     )
-    unet_steps: int = setting(
-        300, "Optimiser steps of the UNet.", unit="steps", minimum=1, advanced=True
+    unet_steps: int | None = setting(
+        None,
+        "Optimiser steps of the UNet. Default: 300, in the paper mode 600.",
+        unit="steps",
+        minimum=1,
+        advanced=True,
     )
     detector: bool = setting(True, "Train and evaluate the detector after each iteration.")
     full: bool = setting(False, "Train the detector on the fully labelled set too.")

@@ -89,7 +89,7 @@ def run_demo(
             full=full,
             seed=seed,
             progress=bars,
-            **({} if unet_steps is None else {"unet_steps": unet_steps}),
+            unet_steps=unet_steps,
         )
         bars.close()
 

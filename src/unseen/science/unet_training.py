@@ -157,17 +157,17 @@ def _optimise(
         model.parameters(), lr=config.learning_rate, weight_decay=_WEIGHT_DECAY
     )
     losses: list[float] = []
-    for step in range(config.steps):
+    for step in range(config.optimiser_steps):
         images, target = (part.to(device) for part in sampler.batch(config.batch_size))
         for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * one_cycle(step, config.steps)
+            group["lr"] = config.learning_rate * one_cycle(step, config.optimiser_steps)
         with autocast(config.precision, device):
             logits = model(images.contiguous(memory_format=torch.channels_last)).logits
         loss = unet_loss(logits, target, model.spec)
         losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]):
             raise TrainingError(
-                f"the loss is {losses[-1]} at step {step + 1} of {config.steps}; lower "
+                f"the loss is {losses[-1]} at step {step + 1} of {config.optimiser_steps}; lower "
                 f"learning_rate (now {config.learning_rate:g}), or use precision fp32"
             )
         optimiser.zero_grad(set_to_none=True)
@@ -175,7 +175,7 @@ def _optimise(
         torch.nn.utils.clip_grad_norm_(model.parameters(), _GRADIENT_NORM)
         optimiser.step()
         if progress is not None:
-            progress(step + 1, config.steps, "train UNet")
+            progress(step + 1, config.optimiser_steps, "train UNet")
     return losses
 
 

@@ -139,7 +139,7 @@ def _facts(dataset: Any, names: Names, found: list[IterationSummary]) -> dict[st
             unet = steps.get("train_unet")
             if unet and "unet_mode" not in facts:
                 facts["unet_mode"] = unet["parameters"]["mode"]
-                facts["unet_steps"] = unet["parameters"]["steps"]
+                facts["unet_steps"] = unet["steps"]
                 facts["working_scale"] = unet["working_scale"]
             score = steps.get("score_samples", {})
             if not series and "mean_score" in score:
