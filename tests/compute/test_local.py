@@ -74,7 +74,10 @@ def test_batches_and_threads_do_not_change_the_numbers(checkpoint, files):
 def test_thresholds_are_quantiles_of_the_pool(checkpoint, files):
     scorer = Scorer(checkpoint, ScoreConfig(device="cpu", precision="fp32"))
     every = np.concatenate(
-        [scorer.forward([scorer.read(p)])[0].score.astype(np.float32).ravel() for p in files]
+        [
+            scorer.reduce(scorer.infer([scorer.read(p)]))[0].score.astype(np.float32).ravel()
+            for p in files
+        ]
     )
     _, scoring = scores(checkpoint, files)
     assert scoring.thresholds.metric == pytest.approx(np.quantile(every, 0.9), rel=2e-3)
@@ -114,5 +117,5 @@ def test_a_pool_beyond_the_sample_is_still_scored_completely(checkpoint, files, 
 def test_areas_are_those_of_the_native_image(checkpoint, files):
     """At half scale every working pixel stands for four."""
     scorer = Scorer(checkpoint, ScoreConfig(device="cpu", precision="fp32", alpha=1))
-    raw = scorer.forward([scorer.read(files[0])])[0]
+    raw = scorer.reduce(scorer.infer([scorer.read(files[0])]))[0]
     assert raw.alpha == pytest.approx(4 * raw.score.astype(np.float32).sum(), rel=1e-3)

@@ -88,9 +88,9 @@ class LocalScoring:
             order = np.concatenate([head, np.setdiff1d(order, head, assume_unique=True)])
         held: list[tuple[int, RawScore]] = []
         held_bytes = 0
-        with ThreadPoolExecutor(self._workers) as finishers:
-            pending: deque[Future[list[Scored]]] = deque()
-            for batch in self._forward(paths, order):
+        with ThreadPoolExecutor(self._workers) as threads:
+            finishing: deque[Future[list[Scored]]] = deque()
+            for batch in self._raw_scores(paths, order, threads):
                 if isinstance(batch, Scored):
                     yield batch
                     continue
@@ -102,15 +102,15 @@ class LocalScoring:
                     self.thresholds = self._decide(held)
                     batch, held = held, []
                 for group in _groups(batch, self._batch_size):
-                    pending.append(finishers.submit(self._finish, group))
-                while len(pending) > 2 * self._workers or (pending and pending[0].done()):
-                    yield from pending.popleft().result()
+                    finishing.append(threads.submit(self._finish, group))
+                while len(finishing) > 2 * self._workers or (finishing and finishing[0].done()):
+                    yield from finishing.popleft().result()
             if held:
                 self.thresholds = self._decide(held)
                 for group in _groups(held, self._batch_size):
-                    pending.append(finishers.submit(self._finish, group))
-            while pending:
-                yield from pending.popleft().result()
+                    finishing.append(threads.submit(self._finish, group))
+            while finishing:
+                yield from finishing.popleft().result()
 
     def _decide(self, held: list[tuple[int, RawScore]]) -> Thresholds:
         quantiles = StreamingQuantiles()
@@ -128,10 +128,26 @@ class LocalScoring:
         thresholds = self.thresholds
         return [Scored(i, self._scorer.finish(raw, thresholds)) for i, raw in group]
 
-    def _forward(
-        self, paths: Sequence[str], order: np.ndarray
+    def _raw_scores(
+        self, paths: Sequence[str], order: np.ndarray, threads: ThreadPoolExecutor
     ) -> Iterator[list[tuple[int, RawScore]] | Scored]:
-        """Batches of equally large images through the network; single failures in between."""
+        """The network runs here; what it says is reduced in a thread while the next batch runs."""
+        reducing: deque[tuple[list[int], Future[list[RawScore]]]] = deque()
+        for group in self._image_groups(paths, order):
+            if isinstance(group, Scored):
+                yield group
+                continue
+            found = self._scorer.infer([image for _, image in group])
+            reducing.append(([i for i, _ in group], threads.submit(self._scorer.reduce, found)))
+            if len(reducing) > 2:
+                yield _together(*reducing.popleft())
+        while reducing:
+            yield _together(*reducing.popleft())
+
+    def _image_groups(
+        self, paths: Sequence[str], order: np.ndarray
+    ) -> Iterator[list[tuple[int, np.ndarray]] | Scored]:
+        """Groups of equally large images; single failures in between."""
         waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
         for index, image in self._read_ahead(paths, order):
             if isinstance(image, ImageError):
@@ -140,17 +156,12 @@ class LocalScoring:
             group = waiting.setdefault(image.shape, [])
             group.append((index, image))
             if len(group) == self._batch_size:
-                yield self._compute(waiting.pop(image.shape))
+                yield waiting.pop(image.shape)
             elif sum(map(len, waiting.values())) >= 4 * self._batch_size:
                 # Many different sizes: do not let images pile up, compute the largest group.
                 shape = max(waiting, key=lambda s: len(waiting[s]))
-                yield self._compute(waiting.pop(shape))
-        for group in waiting.values():
-            yield self._compute(group)
-
-    def _compute(self, group: list[tuple[int, np.ndarray]]) -> list[tuple[int, RawScore]]:
-        scores = self._scorer.forward([image for _, image in group])
-        return [(index, raw) for (index, _), raw in zip(group, scores, strict=True)]
+                yield waiting.pop(shape)
+        yield from waiting.values()
 
     def _read_ahead(
         self, paths: Sequence[str], order: np.ndarray
@@ -171,6 +182,10 @@ class LocalScoring:
                 following = next(todo, None)
                 if following is not None:
                     queue.append((following, readers.submit(read, following)))
+
+
+def _together(indices: list[int], scores: Future[list[RawScore]]) -> list[tuple[int, RawScore]]:
+    return list(zip(indices, scores.result(), strict=True))
 
 
 def _groups(items: list[tuple[int, RawScore]], size: int) -> Iterator[list[tuple[int, RawScore]]]:

@@ -25,7 +25,7 @@ from unseen.science.image_metrics import (
     foreground_area,
     threshold_metric,
 )
-from unseen.science.inference import infer
+from unseen.science.inference import Inference, infer
 from unseen.science.regions import unseen_regions
 from unseen.science.unet import UNet, UNetSpec
 from unseen.science.unseen_score import entropy
@@ -124,15 +124,19 @@ class Scorer:
         """
         return resize(read_image(path, channels=self._channels), self.scale)
 
-    def forward(self, images: Sequence[np.ndarray]) -> list[RawScore]:
-        """Score a batch of equally large images."""
+    def infer(self, images: Sequence[np.ndarray]) -> Inference:
+        """The network's maps of a batch of equally large images."""
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (B, C, h, w)
-        found = infer(
+        return infer(
             self._model,
             batch,
             tile_size=self._config.tile_size,
             precision=self._config.precision,
         )
+
+    @torch.inference_mode()
+    def reduce(self, found: Inference) -> list[RawScore]:
+        """The numbers of each image of a batch; apart from `infer`, so that it can run beside it."""
         maps = found.maps
         native = 1.0 / self.scale**2
         alpha = alpha_metric(maps.unseen, self._config.alpha) * native
@@ -152,7 +156,7 @@ class Scorer:
                 counts_[i],
                 embedding_[i],
             )
-            for i in range(len(images))
+            for i in range(len(score))
         ]
 
     def finish(self, raw: RawScore, thresholds: Thresholds) -> ImageScore:
