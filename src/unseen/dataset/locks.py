@@ -61,11 +61,6 @@ def exclusive(collection: Any, step: str) -> Iterator[None]:
         locks.delete_one({"_id": key, "token": token})
 
 
-def release_all(collection: Any) -> None:
-    """Forget the lock of a dataset, whoever holds it."""
-    foo.get_db_conn()[COLLECTION].delete_one({"_id": str(dataset_of(collection)._doc.id)})
-
-
 def _acquire(locks: Any, key: str, token: str, step: str, name: str) -> None:
     now = datetime.now(timezone.utc)
     document = {

@@ -14,7 +14,6 @@ from typing import Any
 
 import fiftyone as fo
 import numpy as np
-from fiftyone import ViewField as F
 
 from unseen.dataset.fields import RESERVED_CLASSES, Names
 from unseen.errors import DatasetError, ImageError, LabelError
@@ -120,11 +119,6 @@ def detection_fields(collection: Any) -> list[str]:
     return list(schema)
 
 
-def is_unlabelled(names: Names) -> Any:
-    """Expression: the label field is None."""
-    return ~F(names.label_field).exists()
-
-
 def labelled(collection: Any, names: Names) -> Any:
     """Labelled samples outside the test split and not excluded."""
     return collection.match_tags([names.test_tag, names.excluded_tag], bool=False).exists(
@@ -148,11 +142,6 @@ def split(collection: Any, tag: str) -> Any:
 def in_directory_order(collection: Any) -> Any:
     """Sorted by path, the order in which a person meets the files."""
     return collection.sort_by("filepath")
-
-
-def tag_counts(collection: Any) -> dict[str, int]:
-    """Samples per tag."""
-    return dict(collection.count_sample_tags())
 
 
 def ids_and_paths(collection: Any) -> tuple[list[str], list[str]]:

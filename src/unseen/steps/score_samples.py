@@ -45,20 +45,18 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
     """
     dataset = reading.dataset_of(view)
     scorer, iteration = load_scorer(dataset, config, names)
-    target = reading.pool(view, names) if isinstance(view, fo.Dataset) else view
+    is_pool = isinstance(view, fo.Dataset)
+    target = reading.pool(view, names) if is_pool else view
     if not len(target):
-        where = "the pool" if isinstance(view, fo.Dataset) else "the view"
+        where = "the pool" if is_pool else "the view"
         raise DatasetError(
             f"nothing to score: {where} of dataset {dataset.name!r} is empty; expected unlabelled "
             f"images without the tags {names.test_tag!r} and {names.excluded_tag!r}. Add images, "
             "or pass a view of what to score"
         )
     mark = scorer.digest[:12]
-    thresholds = (
-        None
-        if config.rescore
-        else _known_thresholds(dataset, config, names, iteration, scorer.digest)
-    )
+    known = _known_entry(dataset, config, names, iteration, scorer.digest, is_pool=is_pool)
+    thresholds = Thresholds(**known["thresholds"]) if known else None
     already = 0
     if thresholds is not None and dataset.get_field(names.model) is not None:
         todo = target.match(fo.ViewField(names.model) != mark)
@@ -80,7 +78,12 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
     scored = skipped_count = regions = 0
     total_score = 0.0
     skipped: list[Skipped] = []
-    entry = {"parameters": config.to_dict(), "digest": scorer.digest, "classes": scorer.classes}
+    entry = {
+        "parameters": config.to_dict(),
+        "digest": scorer.digest,
+        "classes": scorer.classes,
+        "from_pool": known["from_pool"] if known else is_pool,
+    }
     with _Writer(dataset, names, mark) as writer:
         for result in _after_thresholds(scoring, paths, dataset, names, iteration, entry):
             if result.score is None:
@@ -101,23 +104,27 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
             progress(scored + skipped_count, len(ids), "score images")
     used = asdict(scoring.thresholds) if scoring.thresholds else {}
     mean = total_score / scored if scored else 0.0
-    iterations.record_step(
-        dataset,
-        names,
-        iteration,
-        "score_samples",
-        {
-            **entry,
-            "state": "done",
-            "seconds": elapsed(),
-            "thresholds": used,
-            "scored": scored,
-            "already_scored": already,
-            "skipped": skipped_count,
-            "mean_score": mean,
-            "regions": regions,
-        },
-    )
+    if scored or skipped:  # a run with nothing to do must not overwrite what was measured
+        iterations.record_step(
+            dataset,
+            names,
+            iteration,
+            "score_samples",
+            {
+                **entry,
+                "state": "done",
+                "seconds": elapsed(),
+                "thresholds": used,
+                "scored": scored,
+                "already_scored": already,
+                "skipped": skipped_count,
+                "mean_score": mean,
+                "regions": regions,
+            },
+        )
+    elif known and config.checkpoint:  # on record that this UNet was named on purpose
+        named = {**known, "parameters": config.to_dict()}
+        iterations.record_step(dataset, names, iteration, "score_samples", named)
     return ScoreResult(
         dataset=dataset.name,
         iteration=iteration,
@@ -152,18 +159,22 @@ def load_scorer(dataset: Any, config: ScoreConfig, names: Names) -> tuple[Scorer
     return Scorer(entry["checkpoint"], config, digest=entry["digest"]), iteration
 
 
-def _known_thresholds(
-    dataset: Any, config: ScoreConfig, names: Names, iteration: int, digest: str
-) -> Thresholds | None:
-    """The thresholds of an earlier run with the same model and parameters, finished or not."""
+def _known_entry(
+    dataset: Any, config: ScoreConfig, names: Names, iteration: int, digest: str, *, is_pool: bool
+) -> dict[str, Any] | None:
+    """The record of an earlier run, finished or not, whose thresholds hold for this one too.
+
+    Same model, same parameters; and the thresholds of a view that somebody scored first must not
+    become those of the whole pool.
+    """
     record = iterations.read_record(dataset, names, iteration)
-    entry = (record or {"steps": {}})["steps"].get("score_samples")
-    if not entry or entry["digest"] != digest or not entry.get("thresholds"):
+    entry: dict[str, Any] | None = (record or {"steps": {}})["steps"].get("score_samples")
+    if config.rescore or not entry or entry["digest"] != digest or not entry.get("thresholds"):
         return None
     now = config.to_dict()
     if any(entry["parameters"].get(k) != now[k] for k in _DECISIVE):
         return None
-    return Thresholds(**entry["thresholds"])
+    return entry if entry["from_pool"] or not is_pool else None
 
 
 def _after_thresholds(

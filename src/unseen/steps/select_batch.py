@@ -164,6 +164,8 @@ def _newest_scores(dataset: Any, names: Names) -> tuple[str, list[str]]:
         )
     entry = record["steps"]["score_samples"]
     model = (record["steps"].get("train_unet") or {}).get("digest", entry["digest"])
+    if entry["parameters"].get("checkpoint"):  # a UNet that the user named, on purpose
+        model, trained = entry["digest"], None
     if (trained is not None and trained > (newest or 0)) or model != entry["digest"]:
         raise DatasetError(
             "the scores are older than the newest UNet; run score_samples again before selecting"
