@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import uuid
 from pathlib import Path
 
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts the tests in the background makes them ignore Ctrl-C, which some send.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Tiny tensors gain nothing from threads, and lose much where other work keeps a core busy.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.unseen_database = None
