@@ -1,0 +1,1 @@
+"""CVAT through FiftyOne's annotation API, with checks before, care during and merging after."""

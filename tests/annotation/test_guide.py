@@ -1,0 +1,82 @@
+"""The task guide says what is marked in this very task, and cannot be broken by names."""
+
+import re
+
+import pytest
+
+from unseen.annotation.guide import MARKER, task_guide
+
+
+def guide(**changes):
+    settings = {
+        "dataset": "wafers",
+        "batch": "batch_3",
+        "images": 20,
+        "first_rank": 21,
+        "classes": {"scratch": 40, "crack": 9, "residue": 0},
+        "suggestions": True,
+        "overlay": True,
+        "predictions": True,
+    }
+    return task_guide(**{**settings, **changes})
+
+
+def test_first_line_is_the_marker_alone():
+    assert guide().splitlines()[0] == MARKER == "<!-- unseen guide -->"
+    assert guide().count(MARKER) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("suggestions", "suggestions: the model"),
+        ("overlay", "not part of the image"),
+        ("predictions", "drawn by a detector"),
+    ],
+)
+def test_only_what_is_marked_is_explained(setting, words):
+    assert words in guide()
+    assert words not in guide(**{setting: False})
+
+
+def test_a_task_without_any_marks_says_so():
+    nothing = "Nothing is marked"
+    assert nothing in guide(suggestions=False, overlay=False, predictions=False)
+    assert nothing not in guide(suggestions=False, overlay=False)
+
+
+def test_ranks_count_both_ends():
+    assert "20 images, numbers 21 to 40" in guide()
+    assert "1 image, number 7" in guide(images=1, first_rank=7)
+
+
+def test_rare_classes_come_first_and_are_marked():
+    rows = [line for line in guide().splitlines() if line.startswith("| ")][1:]
+    assert rows == [
+        "| residue | none yet (**rare**) |",
+        "| crack | 9 (**rare**) |",
+        "| scratch | 40 |",
+    ]
+    assert "| crack | 10 |" in guide(classes={"crack": 10})
+
+
+def test_instructions_follow_the_title():
+    lines = [line for line in guide(instructions="\nLook at the *edges*.\n").splitlines() if line]
+    assert lines[1].startswith("# ")
+    assert lines[2] == "Look at the *edges*."
+
+
+def test_names_cannot_break_the_markdown():
+    evil = "a|b *c* <img src=x> `d`\n# [e](f)"
+    text = guide(dataset=evil, batch="_b_", classes={evil: 3})
+    assert len(text.splitlines()) == len(guide(classes={"x": 3}).splitlines())
+    escaped = [line for line in text.splitlines() if "img" in line]
+    assert len(escaped) == 2
+    for line in escaped:
+        name = re.search(r"a\\\|b.*\\\)", line)[0]
+        assert not re.search(r"(?<!\\)[|*<>`#\[\]()_]", name)
+        assert re.sub(r"\\(.)", r"\1", name) == " ".join(evil.split())
+
+
+def test_a_task_without_classes_has_no_table():
+    assert "|" not in guide(classes={})

@@ -1,0 +1,352 @@
+"""Every shape that CVAT stores becomes its one box, or is left out by name; nothing crashes."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unseen.annotation import shapes
+from unseen.annotation.shapes import ServerLabel, clip_box, read_job
+
+LABELS = {
+    1: ServerLabel("scratch", {11: "label_id", 12: "depth", 13: "sure"}),
+    2: ServerLabel("unseen", {21: "label_id"}),
+}
+SIZES = {4: (200, 100), 5: (200, 100)}
+ID = "6b02a397603ff14fa6f9befd"
+
+quick = settings(max_examples=200, deadline=None, derandomize=True)
+
+
+def shape(points, type_="rectangle", **changes):
+    return {
+        "type": type_,
+        "points": points,
+        "id": 1,
+        "frame": 4,
+        "label_id": 1,
+        "rotation": 0.0,
+        "occluded": False,
+        "outside": False,
+        "attributes": [],
+        "elements": [],
+        **changes,
+    }
+
+
+def read(*found, **others):
+    return read_job({"shapes": list(found), "tags": [], "tracks": [], **others}, LABELS, SIZES)
+
+
+def only_box(job):
+    """The one box of frame 4 as x1, y1, x2, y2 in px."""
+    ((found,), none) = (job.boxes[4], job.boxes[5])
+    assert none == []
+    x, y, w, h = found.box
+    return [v * s for v, s in zip((x, y, x + w, y + h), (200, 100, 200, 100), strict=True)]
+
+
+def kinds(job):
+    return [oddity.kind for oddity in job.oddities]
+
+
+def test_an_empty_job_has_an_empty_list_for_every_frame():
+    for nothing in ({}, {"shapes": [], "tags": [], "tracks": []}, {"shapes": None}):
+        job = read_job(nothing, LABELS, SIZES)
+        assert job.boxes == {4: [], 5: []}
+        assert job.oddities == []
+
+
+def test_a_rectangle_is_its_relative_box_whatever_corners_it_was_drawn_from():
+    for points in ([20, 10, 60, 40], [60, 40, 20, 10], [20, 40, 60, 10]):
+        job = read(shape(points))
+        assert job.boxes[4][0].box == (0.1, 0.1, 0.2, 0.3)
+        assert job.oddities == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "points", "box"),
+    [
+        ("polygon", [10, 20, 50, 30, 30, 60], [10, 20, 50, 60]),
+        ("polyline", [10, 20, 50, 30], [10, 20, 50, 30]),
+        ("points", [10, 20, 50, 30], [10, 20, 50, 30]),
+        ("ellipse", [50, 50, 80, 40], [20, 40, 80, 60]),
+        ("mask", [0, 3, 2, 1, 20, 30, 22, 31], [20, 30, 23, 32]),
+        (
+            "cuboid",
+            [10, 20, 10, 60, 40, 25, 40, 65, 50, 20, 50, 60, 20, 15, 20, 55],
+            [10, 15, 50, 65],
+        ),
+    ],
+)
+def test_any_other_shape_becomes_the_box_around_it_and_is_named(type_, points, box):
+    job = read(shape(points, type_))
+    assert only_box(job) == pytest.approx(box)
+    assert kinds(job) == [f"{type_} converted to its bounding box"]
+    assert (job.oddities[0].frame, job.oddities[0].shape_id) == (4, 1)
+
+
+def test_a_skeleton_is_the_box_around_its_visible_points():
+    elements = [
+        {"type": "points", "points": [30, 40], "outside": False},
+        {"type": "points", "points": [50, 20], "outside": False},
+        {"type": "points", "points": [190, 90], "outside": True},
+    ]
+    job = read(shape([], "skeleton", elements=elements))
+    assert only_box(job) == pytest.approx([30, 20, 50, 40])
+    assert kinds(job) == ["skeleton converted to its bounding box"]
+
+
+@quick
+@given(st.floats(-400, 400), st.floats(1, 20), st.floats(1, 20))
+def test_a_rotated_rectangle_is_the_box_around_its_corners(rotation, a, b):
+    job = read(shape([100 - a, 50 - b, 100 + a, 50 + b], rotation=rotation))
+    turn = math.radians(rotation)
+    matrix = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    corners = np.array([[-a, -b], [a, -b], [a, b], [-a, b]]) @ matrix.T + [100, 50]
+    assert only_box(job) == pytest.approx([*corners.min(axis=0), *corners.max(axis=0)])
+    assert kinds(job) == ["rotated rectangle converted to its bounding box"] * (rotation != 0)
+
+
+@quick
+@given(st.floats(-400, 400), st.floats(1, 20), st.floats(1, 20))
+def test_a_rotated_ellipse_is_the_box_around_its_outline(rotation, rx, ry):
+    job = read(shape([100, 50, 100 + rx, 50 - ry], "ellipse", rotation=rotation))
+    turn = math.radians(rotation)
+    t = np.linspace(0, 2 * np.pi, 3601)
+    x = 100 + rx * np.cos(t) * math.cos(turn) - ry * np.sin(t) * math.sin(turn)
+    y = 50 + rx * np.cos(t) * math.sin(turn) + ry * np.sin(t) * math.cos(turn)
+    assert only_box(job) == pytest.approx([x.min(), y.min(), x.max(), y.max()], abs=1e-4)
+
+
+def test_the_fiftyone_id_and_the_other_attributes_are_read_by_name():
+    found = shape(
+        [20, 10, 60, 40],
+        occluded=True,
+        attributes=[
+            {"spec_id": 11, "value": ID},
+            {"spec_id": 12, "value": "0.5"},
+            {"spec_id": 13, "value": ""},
+            {"spec_id": 21, "value": "of another class"},
+        ],
+    )
+    (box,) = read(found).boxes[4]
+    assert box.label_id == ID
+    assert box.attributes == {"depth": "0.5", "occluded": True}
+
+
+@pytest.mark.parametrize("value", ["", "hello", ID[:-1], ID + "0", "g" * 24, None, 7])
+def test_what_is_not_an_id_is_no_id(value):
+    (box,) = read(shape([1, 1, 9, 9], attributes=[{"spec_id": 11, "value": value}])).boxes[4]
+    assert box.label_id is None
+    assert box.attributes == {}
+
+
+def test_what_sticks_out_is_clipped():
+    job = read(shape([-5, -5, 500, 60]))
+    assert only_box(job) == pytest.approx([0, 0, 200, 60])
+    assert kinds(job) == [shapes.CLIPPED]
+
+
+def test_rounding_at_the_border_is_not_called_clipping():
+    job = read(shape([-0.004, 0, 200.004, 100]))
+    assert job.boxes[4][0].box == (0, 0, 1, 1)
+    assert job.oddities == []
+
+
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [
+        (shape([1, 2, 3]), shapes.MALFORMED),
+        (shape([1, 2, float("nan"), 9]), shapes.MALFORMED),
+        (shape([1, 2, float("inf"), 9]), shapes.MALFORMED),
+        (shape(None), shapes.MALFORMED),
+        (shape([1, 2, "x", 9]), shapes.MALFORMED),
+        (shape([1, 2, 9, 9], rotation="x"), shapes.MALFORMED),
+        (shape([1, 2, 9, 9], frame=None), shapes.MALFORMED),
+        (shape([1, 2, 3], "polygon"), shapes.MALFORMED),
+        (shape([1, 2] * 9, "cuboid"), shapes.MALFORMED),
+        (shape([5, 5, 3, 3], "mask"), shapes.MALFORMED),
+        (shape([3, 5, 5, 3, 9], "mask"), shapes.MALFORMED),
+        (shape([], "skeleton"), shapes.MALFORMED),
+        ("shape", shapes.MALFORMED),
+        (shape([20, 10, 20, 40]), shapes.EMPTY),
+        (shape([300, 10, 320, 40]), shapes.EMPTY),
+        (shape([10, 10, 60, 10], "polyline"), shapes.EMPTY),
+        (shape([10, 10], "points"), shapes.EMPTY),
+        (shape([10, 10, 10, 10], "points"), shapes.EMPTY),
+        (shape([1, 2, 9, 9], frame=50), shapes.FOREIGN_FRAME),
+        (shape([1, 2, 9, 9], label_id=99), shapes.UNKNOWN_CLASS),
+        (shape([1, 2, 9, 9], label_id=True), shapes.UNKNOWN_CLASS),
+        (shape([1, 2, 9, 9], "blob"), shapes.UNKNOWN_TYPE),
+    ],
+)
+def test_what_gives_no_box_is_dropped_by_name(found, kind):
+    job = read(found, shape([20, 10, 60, 40], id=2))
+    assert kinds(job) == [kind]
+    assert [box.shape_id for box in job.boxes[4]] == [2]
+
+
+def test_an_image_without_a_size_has_no_boxes():
+    job = read_job({"shapes": [shape([1, 2, 9, 9])]}, LABELS, {4: (0, 0)})
+    assert (job.boxes, kinds(job)) == ({4: []}, [shapes.MALFORMED])
+
+
+def test_hidden_shapes_are_left_out_without_a_word():
+    job = read(shape([1, 2, 9, 9], outside=True))
+    assert job.boxes[4] == []
+    assert job.oddities == []
+
+
+def test_tags_are_counted():
+    assert kinds(read(tags=[{"frame": 5, "label_id": 1}, 3])) == [shapes.TAG, shapes.TAG]
+
+
+def test_of_a_track_the_visible_key_frames_are_taken():
+    def key_frame(frame, **changes):
+        found = shape([20, 10, 60, 40], frame=frame, **changes)
+        del found["id"], found["label_id"]
+        return found
+
+    track = {
+        "id": 7,
+        "label_id": 1,
+        "frame": 4,
+        "attributes": [{"spec_id": 11, "value": ID}],
+        "shapes": [
+            key_frame(4, attributes=[{"spec_id": 12, "value": "0.5"}]),
+            key_frame(5, outside=True),
+        ],
+        "elements": [],
+    }
+    job = read(tracks=[track])
+    assert only_box(job) == pytest.approx([20, 10, 60, 40])
+    assert kinds(job) == [shapes.TRACK]
+    (box,) = job.boxes[4]
+    assert (box.label, box.label_id, box.shape_id) == ("scratch", ID, None)
+    assert box.attributes == {"depth": "0.5"}
+
+
+def test_of_a_skeleton_track_the_parts_of_the_same_frame_are_taken():
+    def part(*points):
+        return {"shapes": [{"frame": 4 + i, "points": p} for i, p in enumerate(points)]}
+
+    track = {
+        "label_id": 1,
+        "shapes": [{"type": "skeleton", "frame": 4, "points": []}],
+        "elements": [part([30, 40], [190, 90]), part([50, 20], [1, 1])],
+    }
+    assert only_box(read(tracks=[track])) == pytest.approx([30, 20, 50, 40])
+
+
+def test_the_order_in_which_the_server_lists_shapes_does_not_matter():
+    found = [shape([i, i, i + 9, i + 9], id=i) for i in range(5)]
+    assert read(*found).boxes == read(*reversed(found)).boxes
+
+
+@quick
+@given(st.tuples(*[st.floats(0, 1, width=32)] * 4), st.sampled_from([(200, 100), (1600, 1199)]))
+def test_a_box_that_was_sent_comes_back_the_same(corners, size):
+    x1, x2 = sorted(corners[:2])
+    y1, y2 = sorted(corners[2:])
+    sent = clip_box((x1, y1, x2 - x1, y2 - y1))
+    if sent is None:
+        assert x1 == x2 or y1 == y2
+        return
+    x, y, w, h = sent
+    points = [x * size[0], y * size[1], (x + w) * size[0], (y + h) * size[1]]
+    job = read_job({"shapes": [shape(points)]}, LABELS, {4: size})
+    if job.boxes[4]:
+        assert job.boxes[4][0].box == pytest.approx(sent, abs=1e-12)
+        assert job.oddities == []
+    else:
+        assert min(w, h) < 1e-12
+
+
+def test_a_box_inside_the_image_is_not_touched_by_clipping():
+    assert clip_box([0.1, 0.2, 0.3, 0.4]) == (0.1, 0.2, 0.3, 0.4)
+    assert clip_box((0, 0, 1, 1)) == (0, 0, 1, 1)
+
+
+@quick
+@given(st.tuples(*[st.floats(-2, 2)] * 4))
+def test_clipping_keeps_exactly_what_is_inside(box):
+    clipped = clip_box(box)
+    left, right = max(box[0], 0), min(box[0] + box[2], 1)
+    top, bottom = max(box[1], 0), min(box[1] + box[3], 1)
+    if clipped is None:
+        assert right - left <= 0 or bottom - top <= 0
+    else:
+        x, y, w, h = clipped
+        assert (x, y, x + w, y + h) == pytest.approx((left, top, right, bottom), abs=1e-12)
+        assert clip_box(clipped) == clipped
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_clipping_drops_what_is_not_finite(bad):
+    assert clip_box((bad, 0, 1, 1)) is None
+    assert clip_box((0, 0, 1, bad)) is None
+
+
+numbers = st.one_of(st.integers(-300, 300), st.floats(), st.none(), st.text(max_size=2))
+junk = st.recursive(
+    numbers | st.booleans(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+nearly_shapes = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from([*shapes.EXTENTS, "blob"]) | junk,
+        "points": st.lists(numbers, max_size=18)
+        | st.lists(st.floats(-1e308, 1e308), min_size=4)
+        | junk,
+        "frame": st.sampled_from([4, 5, 6, True]) | junk,
+        "label_id": st.sampled_from([1, 2, 3]) | junk,
+        "id": st.integers() | junk,
+        "rotation": st.floats() | junk,
+        "attributes": st.lists(
+            st.fixed_dictionaries({"spec_id": st.sampled_from([11, 12, 99]), "value": junk}) | junk,
+            max_size=3,
+        )
+        | junk,
+        "elements": junk
+        | st.lists(st.fixed_dictionaries({"points": st.lists(numbers)}), max_size=3),
+        "outside": st.booleans(),
+        "occluded": junk,
+    },
+)
+
+
+@quick
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "shapes": st.lists(nearly_shapes | junk, max_size=4) | junk,
+            "tags": st.lists(junk, max_size=2) | junk,
+            "tracks": st.lists(
+                st.fixed_dictionaries(
+                    {"label_id": st.sampled_from([1, 9]), "shapes": st.lists(nearly_shapes | junk)}
+                )
+                | junk,
+                max_size=2,
+            ),
+        },
+    )
+)
+def test_whatever_the_server_holds_only_boxes_inside_the_image_come_out(annotations):
+    job = read_job(annotations, LABELS, SIZES)
+    assert set(job.boxes) == set(SIZES)
+    for found in (f for boxes in job.boxes.values() for f in boxes):
+        x, y, w, h = found.box
+        assert min(x, y) >= 0
+        assert min(w, h) > 0
+        assert max(x + w, y + h) <= 1
+        assert found.label in {"scratch", "unseen"}
+        assert "" not in found.attributes.values()
+    assert all(isinstance(o.frame, int) for o in job.oddities)
