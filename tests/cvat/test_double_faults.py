@@ -1,0 +1,322 @@
+"""Each fault of the double of CVAT does what it says, no more."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from cvat_double import CvatDouble
+from cvat_replay import Client, jpeg
+
+TASK = {"name": "t", "labels": [{"name": "cat"}]}
+
+
+@pytest.fixture
+def cvat() -> Iterator[CvatDouble]:
+    with CvatDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def client(cvat) -> Client:
+    return Client(cvat)
+
+
+@pytest.mark.parametrize("status", [413, 429, 500, 502, 503])
+def test_a_status_is_answered_once_and_nothing_is_processed(cvat, client, status):
+    cvat.fail("POST", "/api/tasks$", status=status, retry_after=3)
+    answer = client.call("POST", "/api/tasks", json=TASK)
+    assert answer.status_code == status
+    assert answer.headers["Retry-After"] == "3"
+    assert answer.headers["content-type"].startswith("text/html")
+    assert cvat.tasks == {}
+    assert client.call("POST", "/api/tasks", json=TASK).status_code == 201
+
+
+def test_a_status_can_be_json(cvat, client):
+    cvat.fail("GET", "/api/tasks", status=403, json={"detail": "no"})
+    assert client.call("GET", "/api/tasks").json() == {"detail": "no"}
+
+
+def test_a_status_can_have_an_own_page_and_headers(cvat, client):
+    cvat.fail("GET", "/api/tasks", status=200, html="<p>sign in</p>", headers={"X-From": "proxy"})
+    answer = client.call("GET", "/api/tasks")
+    assert (answer.text, answer.headers["X-From"]) == ("<p>sign in</p>", "proxy")
+
+
+def test_faults_skip_repeat_and_queue(cvat, client):
+    cvat.fail("GET", "/api/tasks", status=503, skip=1, times=2)
+    cvat.fail("*", "/api/", status=429)
+    statuses = [client.call("GET", "/api/tasks").status_code for _ in range(5)]
+    assert statuses == [429, 503, 503, 200, 200]
+
+
+def test_a_cut_before_processing_leaves_no_task(cvat, client):
+    cvat.fail("POST", "/api/tasks", drop="before")
+    with pytest.raises(requests.ConnectionError):
+        client.call("POST", "/api/tasks", json=TASK)
+    assert cvat.tasks == {}
+    assert cvat.requests[-1].status is None
+
+
+def test_a_cut_after_processing_leaves_a_task_nobody_told_of(cvat, client):
+    cvat.fail("POST", "/api/tasks", drop="after")
+    with pytest.raises(requests.ConnectionError):
+        client.call("POST", "/api/tasks", json=TASK)
+    assert [task.name for task in cvat.tasks.values()] == ["t"]
+
+
+def test_a_cut_during_an_upload_leaves_no_data_and_a_retry_works(cvat, client):
+    task_id = client.task()
+    cvat.fail("POST", "/data", drop="during")
+    with pytest.raises(requests.ConnectionError):
+        client.upload(task_id, [f"{i}.jpg" for i in range(300)])
+    assert not cvat.tasks[task_id].has_data
+    cut = cvat.requests[-1]
+    assert 300 * len(jpeg()) / 2 < cut.received < 300 * len(jpeg())
+    assert (cut.status, cut.files) == (None, [])
+    assert client.upload(task_id).status_code == 202
+
+
+def test_a_cut_works_over_tls_too():
+    with CvatDouble(tls=True) as cvat:
+        client = Client(cvat)
+        for drop in ("before", "during", "after"):
+            cvat.fail("POST", "/api/tasks", drop=drop)
+            with pytest.raises(requests.ConnectionError):
+                client.call("POST", "/api/tasks", json=TASK)
+        assert len(cvat.tasks) == 1
+
+
+def test_a_hanging_server_answers_late(cvat, client):
+    cvat.fail("GET", "/api/tasks", hang=0.5)
+    with pytest.raises(requests.Timeout):
+        requests.get(cvat.url + "/api/tasks", timeout=0.1)
+    cvat.fail("GET", "/api/tasks", hang=0.3)
+    start = time.monotonic()
+    assert client.call("GET", "/api/tasks").status_code == 200
+    assert time.monotonic() - start >= 0.3
+
+
+def test_a_hanging_request_does_not_hold_up_others_or_the_end(cvat, client):
+    cvat.fail("GET", "/api/users", hang=60)
+    start = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(requests.get, cvat.url + "/api/users", timeout=30)
+        while not any(request.path == "/api/users" for request in cvat.requests):
+            time.sleep(0.01)
+        assert client.call("GET", "/api/tasks").status_code == 200
+        cvat.restart()
+        assert isinstance(hanging.exception(), requests.ConnectionError)
+    assert time.monotonic() - start < 5
+
+
+def test_a_restart_refuses_connections_for_a_while_and_keeps_sessions(cvat, client):
+    client.task()
+    cvat.restart(down=0.3)
+    with pytest.raises(requests.ConnectionError, match="refused"):
+        client.call("GET", "/api/tasks")
+    for _ in range(50):
+        with contextlib.suppress(requests.ConnectionError):
+            assert client.call("GET", "/api/tasks").json()["count"] == 1
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the double did not come back")
+
+
+def test_expired_sessions_are_refused_and_tokens_are_not(cvat, client):
+    cvat.expire_sessions()
+    assert client.call("GET", "/api/tasks").status_code == 401
+    bearer = {"Authorization": f"Bearer {cvat.access_token}"}
+    answer = requests.post(cvat.url + "/api/tasks", json=TASK, headers=bearer, timeout=5)
+    assert answer.status_code == 201
+
+
+def test_an_unfit_fault_is_refused(cvat):
+    with pytest.raises(ValueError, match="drop 'sometimes'"):
+        cvat.fail("GET", "/", drop="sometimes")
+    with pytest.raises(ValueError, match="needs a status"):
+        cvat.fail("GET", "/")
+
+
+# how uploads go
+
+
+def test_jobs_appear_after_the_given_polls(cvat, client):
+    cvat.job_delay = 2
+    task_id = client.task()
+    client.upload(task_id)
+    path = f"/api/tasks/{task_id}/status"
+    states = [client.call("GET", path).json()["state"] for _ in range(3)]
+    assert states == ["Queued", "Started", "Finished"]
+    assert client.call("GET", f"/api/jobs?task_id={task_id}").json()["count"] == 1
+
+
+def test_jobs_may_never_appear(cvat, client):
+    cvat.never_creates_jobs = True
+    task_id = client.task()
+    client.upload(task_id)
+    for _ in range(3):
+        assert client.call("GET", f"/api/jobs?task_id={task_id}").json()["count"] == 0
+        status = client.call("GET", f"/api/tasks/{task_id}/status").json()
+        assert status["state"] == "Started"
+
+
+@pytest.mark.parametrize("version", ["2.15.0", "2.31.0", "2.40.1"])
+def test_a_failed_creation_says_why(version):
+    with CvatDouble(version) as cvat:
+        client = Client(cvat)
+        cvat.creation_error = "the disk is full"
+        task_id = client.task()
+        answer = client.upload(task_id).json()
+        if version == "2.15.0":
+            found = client.call("GET", f"/api/tasks/{task_id}/status").json()
+            assert (found["state"], found["message"]) == ("Failed", "the disk is full")
+        else:
+            found = client.call("GET", f"/api/requests/{answer['rq_id']}").json()
+            assert (found["status"], found["message"]) == ("failed", "the disk is full")
+            gone = client.call("GET", f"/api/tasks/{task_id}/status")
+            assert gone.status_code == 404
+        assert client.call("GET", f"/api/jobs?task_id={task_id}").json()["count"] == 0
+
+
+def test_a_newer_server_reports_on_a_request():
+    with CvatDouble("2.31.0") as cvat:
+        client = Client(cvat)
+        cvat.job_delay = 2
+        number = client.upload(client.task()).json()["rq_id"]
+        path = f"/api/requests/{requests.utils.quote(number)}"
+        states = [client.call("GET", path).json()["status"] for _ in range(3)]
+        assert states == ["queued", "started", "finished"]
+
+
+def test_an_unreadable_image_fails_the_task(cvat, client):
+    task_id = client.task()
+    client.upload(task_id, ["a.jpg", "broken.jpg", "c.jpg"])
+    found = client.call("GET", f"/api/tasks/{task_id}/status").json()
+    assert found["state"] == "Failed"
+    assert "cannot identify image file" in found["message"]
+    assert "broken.jpg" in found["message"]
+
+
+def test_lost_files_are_the_last_ones_of_one_upload(cvat, client):
+    cvat.drop_files = 1
+    for expected in (["b.jpg", "a.jpg"], ["b.jpg", "a.jpg", "c.jpg"]):
+        task_id = client.task()
+        answer = client.upload(task_id, ["b.jpg", "a.jpg", "c.jpg"])
+        assert answer.json()["client_files"] == ["b.jpg", "a.jpg", "c.jpg"]
+        assert [frame.name for frame in cvat.tasks[task_id].frames] == expected
+
+
+def test_frames_keep_the_sent_order_only_where_it_is_asked_for(cvat, client):
+    names = ["b.jpg", "a.jpg", "c.jpg"]
+    for sorting, expected in (("predefined", names), ("lexicographical", sorted(names))):
+        task_id = client.task()
+        client.upload(task_id, names, sorting_method=sorting)
+        meta = client.call("GET", f"/api/tasks/{task_id}/data/meta").json()
+        assert [frame["name"] for frame in meta["frames"]] == expected
+
+
+def test_an_upload_costs_no_memory(cvat, client):
+    """600 files of 200 kB in one request; the client streams them, the double keeps none."""
+    image = jpeg() + b"\0" * 200_000
+    edge = "an-edge"
+    head = '--{}\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n'
+
+    def body() -> Iterator[bytes]:
+        for name, value in (("image_quality", "75"), ("sorting_method", "predefined")):
+            yield (head.format(edge, name, "") + value + "\r\n").encode()
+        for i in range(600):
+            yield head.format(edge, f"client_files[{i}]", f'; filename="{i}.jpg"').encode()
+            yield image
+            yield b"\r\n"
+        yield f"--{edge}--\r\n".encode()
+
+    task_id = client.task()
+    kind = {"Content-Type": f"multipart/form-data; boundary={edge}"}
+    tracemalloc.start()
+    try:
+        answer = client.call("POST", f"/api/tasks/{task_id}/data", data=body(), headers=kind)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert answer.status_code == 202
+    assert len(cvat.tasks[task_id].frames) == 600
+    assert cvat.requests[-1].files[599] == ("client_files[599]", "599.jpg", len(image))
+    assert peak < 8e6
+
+
+# who may
+
+
+def test_organizations_are_closed_to_strangers(cvat, client):
+    cvat.add_organization("fab", members=[cvat.username])
+    cvat.add_user("ann1", "x")
+    fab = {"X-Organization": "fab"}
+    assert client.call("POST", "/api/tasks", json=TASK, headers=fab).status_code == 201
+    nope = client.call("GET", "/api/tasks", headers={"X-Organization": "nope"})
+    assert (nope.status_code, nope.json()) == (404, {"detail": "nope organization does not exist."})
+    stranger = Client(cvat, "ann1", "x")
+    assert stranger.call("GET", "/api/tasks", headers=fab).status_code == 403
+    assert stranger.call("GET", "/api/tasks/1").status_code == 403
+    cvat.add_user("ann2", "x", organization="fab")
+    member = Client(cvat, "ann2", "x")
+    assert member.call("GET", "/api/tasks", headers=fab).json()["count"] == 1
+    assert member.call("GET", "/api/organizations?search=fab").json()["count"] == 1
+
+
+@pytest.mark.parametrize("scheme", ["Token", "Bearer", "Basic"])
+def test_headers_of_authorization_need_no_csrf_token(cvat, client, scheme):
+    if scheme == "Basic":
+        more = {"auth": (cvat.username, cvat.password)}
+    else:
+        login = {"username": cvat.username, "password": cvat.password}
+        key = requests.post(cvat.url + "/api/auth/login", json=login, timeout=5).json()["key"]
+        secret = key if scheme == "Token" else cvat.access_token
+        more = {"headers": {"Authorization": f"{scheme} {secret}"}}
+    for _ in range(2):
+        answer = requests.post(cvat.url + "/api/tasks", json=TASK, timeout=5, **more)
+        assert answer.status_code == 201
+    wrong = requests.get(
+        cvat.url + "/api/tasks", headers={"Authorization": f"{scheme} wrong"}, timeout=5
+    )
+    assert wrong.status_code == 401
+
+
+def test_tls_is_verified_with_the_own_authority(monkeypatch):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    with CvatDouble(tls=True) as cvat:
+        assert Client(cvat).call("GET", "/api/users/self").json()["username"] == cvat.username
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.get(cvat.url + "/api/server/about", timeout=5)
+
+
+def test_records_hold_no_secrets(cvat, client):
+    client.upload(client.task())
+    seen = "\n".join(repr(request) for request in cvat.requests)
+    assert cvat.password not in seen
+    for session, (_, token) in cvat.state.sessions.items():
+        assert session not in seen
+        assert token not in seen
+    upload = cvat.requests[-1]
+    assert (upload.method, upload.status) == ("POST", 202)
+    assert upload.form["sorting_method"] == "predefined"
+    assert [(name, size) for _, name, size in upload.files] == [
+        ("b.jpg", len(jpeg())),
+        ("a.jpg", len(jpeg())),
+    ]
+    cvat.clear_requests()
+    assert cvat.requests == []
+
+
+def test_many_clients_get_distinct_tasks(cvat, client):
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: client.task(), range(40)))
+    assert sorted(ids) == list(range(1, 41))

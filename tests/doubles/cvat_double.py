@@ -1,0 +1,277 @@
+"""A double of CVAT for tests: a real HTTP server on loopback that answers as CVAT 2.15 does.
+
+    with CvatDouble() as cvat:
+        dataset.annotate(..., url=cvat.url, username=cvat.username, password=cvat.password)
+        person = cvat.annotator(job_id=1)
+        person.move(person.shapes(frame=0)[0]["id"], [10, 10, 40, 30])
+
+Answers have the status, keys and messages of a recorded exchange with a real server; see
+`tests/cvat/test_double.py`. Known to differ: a filter the double does not know is refused (501),
+images cannot be downloaded, and permissions are simpler (owner, assignee, member, admin).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cvat_double_annotator import Annotator
+from cvat_double_faults import Fault
+from cvat_double_http import Request, Server
+from cvat_double_jobs import JobRoutes
+from cvat_double_state import CvatState
+from cvat_double_things import Job, Organization, Project, Task, User
+
+__all__ = ["Annotator", "CvatDouble", "Request"]
+
+
+class CvatDouble:
+    """A CVAT server for one test, started by `with`.
+
+    Args:
+        version: what `/api/server/about` says. From 2.31 on, an upload answers with a `rq_id` to
+            ask `/api/requests` about, and `/api/tasks/N/status` is gone.
+        tls: serve https with a certificate signed by the authority in `ca_file`.
+        reissue_ids: an annotator's edit gives the shape a new id, as some servers do.
+
+    Attributes:
+        url: the server's address, without a slash at the end.
+        ca_file: the authority's certificate (PEM), None without `tls`. Where the environment sets
+            REQUESTS_CA_BUNDLE, `requests` prefers that to `Session.verify`: pass `verify=` with
+            each request, or clear the variable.
+        username, password: of the admin; access_token: the admin's personal access token.
+        requests: every request that arrived, oldest first.
+    """
+
+    def __init__(
+        self, version: str = "2.15.0", tls: bool = False, *, reissue_ids: bool = False
+    ) -> None:
+        self.username, self.password = "fo_user", "a-Secret-of-the-admin"
+        self.state = CvatState()
+        self.requests: list[Request] = []
+        self.ca_file: str | None = None
+        self.tls_context: ssl.SSLContext | None = None
+        self._reissue_ids = reissue_ids
+        self._faults: list[Fault] = []
+        self._guard = threading.Lock()
+        self._closed = threading.Event()
+        self._stack = contextlib.ExitStack()
+        self._starter: threading.Thread | None = None
+        admin = self.state.add_user(self.username, self.password, is_admin=True)
+        self.access_token = admin.access_token
+        if tls:
+            self._make_certificates()
+        self._server: Server | None = Server(("127.0.0.1", 0), self)
+        self._port = self._server.server_address[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._port}"
+        self.routes = JobRoutes(self.state, self.url, version)
+
+    def __enter__(self) -> CvatDouble:
+        self._serve()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        if self._starter is not None:
+            self._starter.join()
+        self._stop()
+        self._stack.close()
+
+    def _serve(self) -> None:
+        assert self._server is not None
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
+
+    def _stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def _make_certificates(self) -> None:
+        import trustme
+
+        authority = trustme.CA()
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        self.ca_file = str(folder / "ca.pem")
+        self.tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1", "localhost").configure_cert(self.tls_context)
+
+    # people
+
+    def add_user(
+        self,
+        name: str,
+        password: str = "a-Secret",
+        organization: str | None = None,
+        *,
+        read_only: bool = False,
+    ) -> User:
+        """Add a user (no admin); a `read_only` one gets 403 for everything but GET."""
+        with self.state.lock:
+            user = self.state.add_user(name, password, read_only=read_only)
+            if organization is not None:
+                known = self.state.organization_named(organization)
+                (known or self.add_organization(organization)).members.append(name)
+            return user
+
+    def add_organization(self, slug: str, members: Iterable[str] = ()) -> Organization:
+        """Add an organization; only its members may work in it, the admin too must be one."""
+        with self.state.lock:
+            owner = self.state.user_named(self.username)
+            number, now = self.state.next_id("organization"), self.state.clock.now()
+            organization = Organization(number, slug, owner, now, list(members))
+            self.state.organizations[number] = organization
+            return organization
+
+    def expire_sessions(self) -> None:
+        """Make all session cookies invalid: the next call with one gets 401."""
+        with self.state.lock:
+            self.state.sessions.clear()
+
+    # what the server holds
+
+    @property
+    def projects(self) -> dict[int, Project]:
+        return self.state.projects
+
+    @property
+    def tasks(self) -> dict[int, Task]:
+        return self.state.tasks
+
+    @property
+    def jobs(self) -> dict[int, Job]:
+        return self.state.jobs
+
+    def annotator(self, job_id: int) -> Annotator:
+        return Annotator(self.state, self.state.jobs[job_id], self._reissue_ids)
+
+    def delete_task(self, task_id: int) -> None:
+        with self.state.lock:
+            self.state.delete_task(task_id)
+
+    def delete_project(self, project_id: int) -> None:
+        with self.state.lock:
+            self.state.delete_project(project_id)
+
+    def rename_label(self, task_id: int, old: str, new: str) -> None:
+        with self.state.lock:
+            task = self.state.tasks[task_id]
+            task.label(old).name = new
+            self.state.touch(task)
+
+    def add_label(self, task_id: int, name: str) -> None:
+        """Add a class without attributes to a task (or to the task's project)."""
+        with self.state.lock:
+            task = self.state.tasks[task_id]
+            task.labels.append(self.state.make_label({"name": name}))
+            self.state.touch(task)
+
+    def delete_label(self, task_id: int, name: str) -> None:
+        """Delete a class with all its tags, shapes and tracks."""
+        with self.state.lock:
+            self.state.delete_label(self.state.tasks[task_id].label(name).id)
+
+    # how uploads go
+
+    @property
+    def job_delay(self) -> int:
+        """How many polls (of jobs, status or request) an upload is not ready yet."""
+        return self.routes.job_delay
+
+    @job_delay.setter
+    def job_delay(self, polls: int) -> None:
+        self.routes.job_delay = polls
+
+    @property
+    def never_creates_jobs(self) -> bool:
+        """Whether uploads stay `Started` for ever."""
+        return self.routes.never_creates_jobs
+
+    @never_creates_jobs.setter
+    def never_creates_jobs(self, never: bool) -> None:
+        self.routes.never_creates_jobs = never
+
+    @property
+    def creation_error(self) -> str | None:
+        """The message of an upload that ends `Failed`; None where it works."""
+        return self.routes.creation_error
+
+    @creation_error.setter
+    def creation_error(self, message: str | None) -> None:
+        self.routes.creation_error = message
+
+    @property
+    def drop_files(self) -> int:
+        """How many of the next upload's last files get lost silently."""
+        return self.routes.drop_files
+
+    @drop_files.setter
+    def drop_files(self, count: int) -> None:
+        self.routes.drop_files = count
+
+    # what goes wrong
+
+    def fail(self, method: str, path_regex: str, **how: Any) -> None:
+        """Let the next matching requests fail. Faults queue: the one asked for first acts first.
+
+        Args:
+            method: "GET", ..., or "*" for every method.
+            path_regex: searched in the path with its query.
+            **how: `status` answers so, unprocessed, as an HTML page (`html=`: that text; `False`:
+                as JSON, or `json=` as given), with `retry_after` and `headers`. `drop` cuts the connection
+                "before" the body is read, "during" (half of it read), or "after" the request was
+                processed. `hang` waits so many seconds, then goes on. `times` (default 1) requests
+                fail, after `skip` that pass.
+        """
+        with self._guard:
+            self._faults.append(Fault(method, path_regex, **how))
+
+    def clear_faults(self) -> None:
+        """Answer as usual again."""
+        with self._guard:
+            self._faults.clear()
+
+    def note(self, request: Request) -> Fault | None:
+        """Record a request; returns the fault that hits it."""
+        with self._guard:
+            self.requests.append(request)
+            # A request that one fault takes does not count for the faults behind it.
+            hit = next((f for f in self._faults if f.hits(request.method, request.path)), None)
+            self._faults = [each for each in self._faults if not each.is_over]
+            return hit
+
+    def clear_requests(self) -> None:
+        with self._guard:
+            self.requests.clear()
+
+    def restart(self, down: float = 0.0) -> None:
+        """Refuse connections for `down` seconds; open ones are cut, the state is kept.
+
+        Returns at once; with `down=0` when the server is back.
+        """
+        self._stop()
+        self._starter = threading.Thread(target=self._come_back, args=(down,), daemon=True)
+        self._starter.start()
+        if not down:
+            self._starter.join()
+
+    def _come_back(self, down: float) -> None:
+        if self._closed.wait(down):
+            return
+        for left in reversed(range(100)):
+            try:
+                self._server = Server(("127.0.0.1", self._port), self)
+                break
+            except OSError:
+                if not left:
+                    raise
+                time.sleep(0.02)
+        self._serve()

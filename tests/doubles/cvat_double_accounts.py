@@ -1,0 +1,83 @@
+"""The routes of the server itself, of users and of organizations."""
+
+from __future__ import annotations
+
+import secrets
+
+from cvat_double_annotations import Rejected
+from cvat_double_json import ABOUT
+from cvat_double_routes import Answer, Call, Routes
+from cvat_double_state import CvatState
+
+
+class AccountRoutes(Routes):
+    """Logging in and out, who there is, which version this is."""
+
+    def __init__(self, state: CvatState, url: str, version: str) -> None:
+        super().__init__(state, url, version)
+        self.add("/api/auth/login", POST=self.login)
+        self.add("/api/auth/logout", POST=self.logout)
+        self.add("/api/server/about", GET=self.about)
+        self.add("/api/users", GET=self.users)
+        self.add("/api/users/self", GET=lambda call: Answer(json=self.show.user(call.user)))
+        self.add("/api/organizations", GET=self.organizations)
+        self.add("/api/memberships", GET=self.memberships)
+
+    def login(self, call: Call) -> Answer:
+        body = call.body if isinstance(call.body, dict) else {}
+        name, password = body.get("username"), body.get("password")
+        if password is None or (name is None and body.get("email") is None):
+            raise Rejected(['Must include either "username" or "email" and "password".'])
+        for user in self.state.users.values():
+            if (user.username == name or user.email == body.get("email")) and (
+                user.password == password
+            ):
+                break
+        else:
+            wrong = "Unable to log in with provided credentials."
+            raise Rejected({"non_field_errors": [wrong]})
+        session, token = secrets.token_hex(16), secrets.token_hex(16)
+        self.state.sessions[session] = (user, token)
+        user.last_login = self.state.clock.now()
+        tail = "; Path=/; SameSite=Lax"
+        cookies = [
+            ("Set-Cookie", f"csrftoken={token}{tail}"),
+            ("Set-Cookie", f"sessionid={session}; HttpOnly{tail}"),
+        ]
+        return Answer(json={"key": user.key}, headers=cookies)
+
+    def logout(self, call: Call) -> Answer:
+        for session, (user, _) in list(self.state.sessions.items()):
+            if user is call.user:
+                del self.state.sessions[session]
+        return Answer(json={"detail": "Successfully logged out."})
+
+    def about(self, call: Call) -> Answer:
+        return Answer(json={**ABOUT, "version": self.version})
+
+    def users(self, call: Call) -> Answer:
+        users = sorted(self.state.users.values(), key=lambda user: -user.id)
+        if call.organization is not None:
+            users = [user for user in users if user.username in call.organization.members]
+        show = self.show.user if call.user.is_admin else self.show.short_user
+        return self.page(call, self.filtered(call, [show(u) for u in users], ("id", "username")))
+
+    def organizations(self, call: Call) -> Answer:
+        mine = [
+            self.show.organization(each)
+            for each in self.state.organizations.values()
+            if call.user.is_admin or call.user.username in each.members
+        ]
+        return self.page(call, self.filtered(call, mine[::-1], ("slug", "name")))
+
+    def memberships(self, call: Call) -> Answer:
+        organizations = (
+            [call.organization] if call.organization else self.state.organizations.values()
+        )
+        pairs = [
+            (organization, self.state.user_named(name))
+            for organization in organizations
+            for name in organization.members
+        ]
+        shown = [self.show.membership(i, *pair) for i, pair in enumerate(pairs, 1) if pair[1]]
+        return self.page(call, self.filtered(call, shown, ("user", "organization")))

@@ -1,0 +1,168 @@
+"""A person who works on a job in CVAT's editor, without HTTP."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+from cvat_double_annotations import completed, shown
+from cvat_double_state import CvatState
+from cvat_double_things import Job, Label
+
+
+class Annotator:
+    """Edits one job. Frames are absolute to the task; points are in px.
+
+    Every edit bumps `updated_date` of job and task. Where the double was made with
+    `reissue_ids=True` an edited shape gets a new id; the methods return the id that holds.
+    """
+
+    def __init__(self, state: CvatState, job: Job, reissue_ids: bool = False) -> None:
+        self._state = state
+        self._reissue_ids = reissue_ids
+        self.job = job
+
+    def shapes(self, frame: int | None = None) -> list[dict]:
+        """Copies, as a GET gives them, plus `label` (name) and `values` (attribute name: value)."""
+        found = []
+        with self._state.lock:
+            for shape in shown(self.job.task, [self.job])["shapes"]:
+                if frame is None or shape["frame"] == frame:
+                    label = self._label_of(shape)
+                    names = {each.id: each.name for each in label.attributes}
+                    values = {names[a["spec_id"]]: a["value"] for a in shape["attributes"]}
+                    found.append({**shape, "label": label.name, "values": values})
+        return found
+
+    def draw(
+        self,
+        frame: int,
+        label: str,
+        points: Sequence[float],
+        type: str = "rectangle",
+        rotation: float = 0,
+        *,
+        values: Mapping[str, str] | None = None,
+        **more: object,
+    ) -> int:
+        """Add a shape; `values` are its attributes by name. Returns its id."""
+        self._check_frame(frame)
+        with self._state.lock:
+            known = self.job.task.label(label)
+            shape = {
+                "type": type,
+                "frame": frame,
+                "label_id": known.id,
+                "points": [float(number) for number in points],
+                "rotation": float(rotation),
+                "attributes": _attributes(known, values or {}),
+                **more,
+            }
+            made = completed(self._state, "shapes", shape)
+            self.job.shapes.append(made)
+            self._state.touch(self.job)
+            return made["id"]
+
+    def move(self, shape_id: int, points: Sequence[float]) -> int:
+        return self._edit(shape_id, points=[float(number) for number in points])
+
+    def rotate(self, shape_id: int, rotation: float) -> int:
+        return self._edit(shape_id, rotation=float(rotation))
+
+    def relabel(self, shape_id: int, label: str) -> int:
+        """Give another class; the values of attributes of the same name stay."""
+        with self._state.lock:
+            shape, known = self._shape(shape_id), self.job.task.label(label)
+            names = {each.id: each.name for each in self._label_of(shape).attributes}
+            values = {names[a["spec_id"]]: a["value"] for a in shape["attributes"]}
+            return self._edit(shape_id, label_id=known.id, attributes=_attributes(known, values))
+
+    def set_value(self, shape_id: int, name: str, value: str) -> int:
+        """Type another value into an attribute."""
+        with self._state.lock:
+            shape = self._shape(shape_id)
+            spec = self._label_of(shape).attribute(name)
+            others = [a for a in shape["attributes"] if a["spec_id"] != spec.id]
+            return self._edit(shape_id, attributes=[*others, {"spec_id": spec.id, "value": value}])
+
+    def delete(self, shape_id: int) -> None:
+        with self._state.lock:
+            self.job.shapes.remove(self._shape(shape_id))
+            self._state.touch(self.job)
+
+    def copy(self, shape_id: int, frame: int) -> int:
+        """Paste a copy with all attributes on `frame`; returns the copy's id."""
+        self._check_frame(frame)
+        with self._state.lock:
+            made = {**copy.deepcopy(self._shape(shape_id)), "frame": frame}
+            made["id"] = self._state.next_id("shape")
+            self.job.shapes.append(made)
+            self._state.touch(self.job)
+            return made["id"]
+
+    def tag(self, frame: int, label: str) -> int:
+        self._check_frame(frame)
+        with self._state.lock:
+            item = {"frame": frame, "label_id": self.job.task.label(label).id}
+            made = completed(self._state, "tags", item)
+            self.job.tags.append(made)
+            self._state.touch(self.job)
+            return made["id"]
+
+    def track(self, label: str, points: Mapping[int, Sequence[float]]) -> int:
+        """Add a track of rectangles, {frame: points}."""
+        with self._state.lock:
+            shapes = [
+                {"type": "rectangle", "frame": frame, "points": [float(n) for n in numbers]}
+                for frame, numbers in sorted(points.items())
+            ]
+            item = {"frame": min(points), "label_id": self.job.task.label(label).id}
+            made = completed(self._state, "tracks", {**item, "shapes": shapes})
+            self.job.tracks.append(made)
+            self._state.touch(self.job)
+            return made["id"]
+
+    def delete_frame(self, frame: int) -> None:
+        self._check_frame(frame)
+        with self._state.lock:
+            task = self.job.task
+            task.deleted_frames = sorted({*task.deleted_frames, frame})
+            self._state.touch(self.job)
+
+    def set(self, state: str | None = None, stage: str | None = None) -> None:
+        with self._state.lock:
+            self.job.state = state or self.job.state
+            self.job.stage = stage or self.job.stage
+            self._state.touch(self.job)
+
+    def _shape(self, shape_id: int) -> dict:
+        for shape in self.job.shapes:
+            if shape["id"] == shape_id:
+                return shape
+        raise KeyError(f"job {self.job.id} has no shape {shape_id}")
+
+    def _label_of(self, shape: dict) -> Label:
+        return next(label for label in self.job.task.labels if label.id == shape["label_id"])
+
+    def _edit(self, shape_id: int, **changes: object) -> int:
+        with self._state.lock:
+            shape = self._shape(shape_id)
+            shape.update(changes)
+            if self._reissue_ids:
+                shape["id"] = self._state.next_id("shape")
+            self._state.touch(self.job)
+            return shape["id"]
+
+    def _check_frame(self, frame: int) -> None:
+        if frame not in self.job.frames:
+            raise ValueError(
+                f"frame {frame} is outside of job {self.job.id}, "
+                f"frames {self.job.start_frame} to {self.job.stop_frame}"
+            )
+
+
+def _attributes(label: Label, values: Mapping[str, str]) -> list[dict]:
+    return [
+        {"spec_id": each.id, "value": values.get(each.name, each.default_value)}
+        for each in label.attributes
+    ]

@@ -1,0 +1,241 @@
+"""The socket side of the double: reads requests, lets faults happen, writes answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import struct
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import parse_qsl, urlsplit
+
+from cvat_double_faults import Fault
+from cvat_double_multipart import Body, Cut, Form, read_form
+from cvat_double_routes import PAGE, Answer, Call
+from cvat_double_things import Frame, Json
+from PIL import Image
+
+if TYPE_CHECKING:
+    from cvat_double import CvatDouble
+
+REASONS = {
+    413: "Request Entity Too Large",
+    429: "Too Many Requests",
+    500: "Server Error (500)",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+}
+SECRET = {"password", "key", "token"}
+
+
+@dataclass
+class Request:
+    """A request that reached the double, for assertions. Secrets are left out.
+
+    `status` is the answer's; None while there is none, or where the connection was cut.
+    `received` counts the bytes of the body that were read.
+    """
+
+    method: str
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    json: Json = None
+    form: dict[str, str] = field(default_factory=dict)
+    files: list[tuple[str, str, int]] = field(default_factory=list)
+    status: int | None = None
+    received: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} -> {self.status}"
+
+
+class Server(ThreadingHTTPServer):
+    """One thread per connection; remembers open connections so that a restart can cut them."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], double: CvatDouble) -> None:
+        self.double = double
+        self.stopping = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._guard = threading.Lock()
+        super().__init__(address, Handler)
+
+    def get_request(self):
+        connection, address = super().get_request()
+        if self.double.tls_context is not None:
+            # The handshake happens in the connection's own thread, at its first read.
+            connection = self.double.tls_context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        with self._guard:
+            self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: socket.socket) -> None:
+        with self._guard:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def stop(self) -> None:
+        """Stop listening and cut every open connection."""
+        self.stopping.set()
+        self.shutdown()
+        self.server_close()
+        with self._guard:
+            still_open = list(self._open)
+        for connection in still_open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request, client_address) -> None:
+        """Clients may leave at any time; anything else is a defect of the double."""
+        import sys
+
+        if not isinstance(sys.exc_info()[1], (OSError, ssl.SSLError, Cut)):
+            super().handle_error(request, client_address)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    timeout = 60
+    server: Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def _serve(self) -> None:
+        double = self.server.double
+        record = Request(self.command, self.path, self._safe_headers())
+        fault = double.note(record)
+        if fault and fault.drop == "before":
+            return self._reset()
+        length = int(self.headers.get("Content-Length") or 0)
+        limit = length // 2 if fault and fault.drop == "during" else None
+        body = Body(self.rfile, self.headers, limit)
+        try:
+            call = self._read(record, body)
+        except Cut:
+            return self._reset()
+        finally:
+            record.received = body.received
+        if fault and fault.drop == "during":
+            return self._reset()
+        if fault and fault.hang and self.server.stopping.wait(fault.hang):
+            return self._reset()
+        if fault and fault.status is not None:
+            answer = _failure(fault)
+        else:
+            answer = double.routes.answer(call)
+        if fault and fault.drop == "after":
+            return self._reset()
+        record.status = answer.status
+        self._write(answer)
+        return None
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve
+
+    def _safe_headers(self) -> dict[str, str]:
+        """Header names in lower case; of secrets only the kind."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        for name in ("authorization", "cookie", "x-csrftoken"):
+            if name in headers:
+                scheme = headers[name].partition(" ")[0] if name == "authorization" else ""
+                headers[name] = f"{scheme} ***".strip()
+        return headers
+
+    def _read(self, record: Request, body: Body) -> Call:
+        parts = urlsplit(self.path)
+        call = Call(
+            self.command,
+            parts.path.rstrip("/") or "/",
+            dict(parse_qsl(parts.query, keep_blank_values=True)),
+            {name.lower(): value for name, value in self.headers.items()},
+            secure=self.server.double.tls_context is not None,
+        )
+        kind = self.headers.get_content_type()
+        if kind == "multipart/form-data":
+            call.form = self._read_form(call, body)
+            record.form, record.files = call.form.fields, call.form.files
+            return call
+        data = bytearray()
+        while piece := body.read():
+            data += piece
+        if data and kind == "application/x-www-form-urlencoded":
+            call.body = dict(parse_qsl(data.decode()))
+        elif data:
+            with contextlib.suppress(ValueError):
+                call.body = json.loads(data)
+        record.json = _without_secrets(call.body)
+        return call
+
+    def _read_form(self, call: Call, body: Body) -> Form:
+        def probe(name: str, filename: str, stream: BinaryIO, size: int) -> None:
+            base = PurePosixPath(filename).name
+            try:
+                # The server reads as much: it accepts an image whose end is missing.
+                with Image.open(stream) as image:
+                    width, height = image.size
+            except (OSError, ValueError, SyntaxError):
+                width = height = 0
+                call.unreadable = call.unreadable or base
+            call.frames.append(Frame(base, size, width, height))
+
+        return read_form(body, str(self.headers.get_param("boundary")), probe)
+
+    def _write(self, answer: Answer) -> None:
+        if answer.status == 204:
+            body, kind = b"", None
+        elif answer.html is not None:
+            body, kind = answer.html.encode(), "text/html; charset=utf-8"
+        else:
+            body, kind = json.dumps(answer.json).encode(), "application/vnd.cvat+json"
+        self.send_response(answer.status)
+        if kind:
+            self.send_header("content-type", kind)
+        for name, value in answer.headers:
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        self.wfile.flush()
+
+    def _reset(self) -> None:
+        """Cut the connection so that the client sees a reset, not an end."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        # `shutdown` would say goodbye politely; closing with linger 0 does not.
+        with contextlib.suppress(OSError):
+            self.rfile.close()
+            self.connection.close()
+
+
+def _failure(fault: Fault) -> Answer:
+    headers = list(fault.headers.items())
+    if fault.retry_after is not None:
+        headers.append(("Retry-After", str(fault.retry_after)))
+    title = REASONS.get(fault.status or 0, f"Error {fault.status}")
+    if fault.json is not None:
+        return Answer(fault.status or 500, fault.json, headers=headers)
+    if fault.html:
+        page = fault.html if isinstance(fault.html, str) else PAGE.format(title=title, text="")
+        return Answer(fault.status or 500, html=page, headers=headers)
+    return Answer(fault.status or 500, {"detail": title}, headers=headers)
+
+
+def _without_secrets(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {k: "***" if k in SECRET else v for k, v in value.items()}
+    return value

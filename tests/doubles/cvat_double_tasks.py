@@ -1,0 +1,226 @@
+"""The routes of tasks and of their data."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from cvat_double_annotations import Rejected
+from cvat_double_checks import check_named, check_new_names
+from cvat_double_projects import ProjectRoutes
+from cvat_double_routes import (
+    NOT_FOUND_PAGE,
+    Answer,
+    Call,
+    forbidden,
+    not_found,
+    server_error,
+)
+from cvat_double_state import CvatState
+from cvat_double_things import Task
+
+MESSAGES = {"Queued": "", "Started": "Media files are being extracted...", "Finished": ""}
+REQUEST_STATUS = {
+    "Queued": "queued",
+    "Started": "started",
+    "Finished": "finished",
+    "Failed": "failed",
+}
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
+
+
+class TaskRoutes(ProjectRoutes):
+    """Tasks and uploads. The switches are those of `CvatDouble`."""
+
+    def __init__(self, state: CvatState, url: str, version: str) -> None:
+        super().__init__(state, url, version)
+        self.has_requests = version_of(version) >= (2, 31)
+        self.job_delay = 0
+        self.never_creates_jobs = False
+        self.creation_error: str | None = None
+        self.drop_files = 0
+        self.add("/api/tasks", GET=self.tasks, POST=self.create_task)
+        self.add("/api/tasks/N", GET=self.task, PATCH=self.patch_task, DELETE=self.delete_task)
+        self.add("/api/tasks/N/status", GET=self.status)
+        self.add("/api/tasks/N/data", POST=self.upload)
+        self.add("/api/tasks/N/data/meta", GET=self.task_meta, PATCH=self.patch_task_meta)
+        if self.has_requests:
+            self.add("/api/requests/(?:[^/]*)", GET=self.request)
+
+    # tasks
+
+    def find_task(self, call: Call, number: int) -> Task:
+        task = self.state.tasks.get(number)
+        if task is None:
+            raise not_found()
+        if not self.may_see(call, task):
+            raise forbidden()
+        return task
+
+    def tasks(self, call: Call) -> Answer:
+        found = self.listed(call, sorted(self.state.tasks.values(), key=lambda t: -t.id))
+        shown = [self.show.task(task) for task in found]
+        exact = ("id", "name", "project_id", "status", "owner", "assignee", "subset")
+        return self.page(call, self.filtered(call, shown, exact))
+
+    def task(self, call: Call, number: int) -> Answer:
+        return Answer(json=self.show.task(self.find_task(call, number)))
+
+    def create_task(self, call: Call) -> Answer:
+        body = call.body
+        check_named(body)
+        project_id, labels = body.get("project_id"), body.get("labels") or []
+        if not labels and project_id is None:
+            raise Rejected(["Label set or project_id must be present"])
+        if labels and project_id is not None:
+            raise Rejected(["Project must have only one of Label set or project_id"])
+        project = self.state.projects.get(project_id)
+        if project_id is not None and project is None:
+            raise Rejected([f"The specified project #{project_id} does not exist."])
+        assignee = self.user_by_id(body.get("assignee_id"))
+        now = self.state.clock.now()
+        task = Task(self.state.next_id("task"), body["name"], call.user, now, now, project)
+        task.own_labels = [self.state.make_label(label) for label in labels]
+        task.assignee = assignee
+        task.bug_tracker = body.get("bug_tracker") or ""
+        task.subset = body.get("subset") or ""
+        task.segment_size = body.get("segment_size") or 0
+        task.organization = call.organization.id if call.organization else None
+        self.state.tasks[task.id] = task
+        self.state.touch(task)
+        shown = self.show.task(task)
+        return Answer(201, shown, headers=[("location", shown["url"])])
+
+    def patch_task(self, call: Call, number: int) -> Answer:
+        task, body = self.find_task(call, number), call.body
+        check_named(body, partial=True)
+        if body.get("labels"):
+            check_new_names(task.labels, body["labels"])
+            self.state.change_labels(task.project or task, body["labels"])
+        if "assignee_id" in body:
+            task.assignee = self.user_by_id(body["assignee_id"])
+        for key in ("name", "bug_tracker", "subset"):
+            setattr(task, key, body.get(key, getattr(task, key)))
+        self.state.touch(task)
+        return self.task(call, number)
+
+    def delete_task(self, call: Call, number: int) -> Answer:
+        self.state.delete_task(self.find_task(call, number).id)
+        return Answer(204)
+
+    # data
+
+    def upload(self, call: Call, number: int) -> Answer:
+        task = self.find_task(call, number)
+        if task.has_data:
+            raise Rejected("Adding more data is not supported")
+        fields = call.form.fields if call.form else dict(call.body or {})
+        quality = _quality(fields.get("image_quality"))
+        names = [frame.name for frame in call.frames]
+        if len(set(names)) < len(names):
+            raise server_error()  # the server's storage refuses a second file of the same name
+        frames = call.frames[: len(call.frames) - self.drop_files]
+        self.drop_files = 0
+        if fields.get("sorting_method", "lexicographical") != "predefined":
+            frames = sorted(frames, key=lambda frame: frame.name)
+        task.image_quality, task.data_id = quality, self.state.next_id("data")
+        task.pending = None if self.never_creates_jobs else frames
+        task.polls_left = self.job_delay
+        task.error = self.creation_error
+        if not frames and not self.never_creates_jobs:
+            task.error = "ValueError: No media data found"
+        if call.unreadable is not None:
+            task.error = (
+                "Traceback (most recent call last):\n"
+                "PIL.UnidentifiedImageError: cannot identify image file "
+                f"'/home/django/data/data/{task.data_id}/raw/{call.unreadable}'"
+            )
+        if task.pending is not None and not task.polls_left and task.error is None:
+            self.state.poll(task)
+        if self.has_requests:
+            return Answer(202, {"rq_id": f"action=create&target=task&id={task.id}"})
+        return Answer(202, _echo(names, quality, fields))
+
+    def status(self, call: Call, number: int) -> Answer:
+        if self.has_requests:
+            return Answer(404, html=NOT_FOUND_PAGE)
+        task = self.find_task(call, number)
+        state = self.state.poll(task)
+        message = task.error if state == "Failed" else MESSAGES[state]
+        return Answer(json={"state": state, "message": message, "progress": 0.0})
+
+    def request(self, call: Call) -> Answer:
+        name = unquote(call.path.rstrip("/").rpartition("/")[2])
+        match = re.fullmatch(r"action=create&target=task&id=(\d+)", name)
+        task = self.state.tasks.get(int(match[1])) if match else None
+        if task is None or not task.has_data:
+            raise not_found()
+        state = self.state.poll(task)
+        return Answer(
+            json={
+                "id": name,
+                "status": REQUEST_STATUS[state],
+                "message": task.error if state == "Failed" else MESSAGES[state],
+                "operation": {"type": "create:task", "target": "task", "task_id": task.id},
+                "progress": 1.0 if state == "Finished" else None,
+                "created_date": task.created_date,
+                "owner": {"id": task.owner.id, "username": task.owner.username},
+            }
+        )
+
+    def task_meta(self, call: Call, number: int) -> Answer:
+        task = self.find_task(call, number)
+        if not task.has_data:
+            raise server_error()
+        return Answer(json=self.show.data_meta(task, range(len(task.frames))))
+
+    def patch_task_meta(self, call: Call, number: int) -> Answer:
+        task = self.find_task(call, number)
+        if not task.has_data:
+            raise server_error()
+        self._delete_frames(call, task, range(len(task.frames)))
+        return self.task_meta(call, number)
+
+    def _delete_frames(self, call: Call, task: Task, frames: range) -> None:
+        deleted = set(call.body.get("deleted_frames", ())) & set(frames)
+        task.deleted_frames = sorted((set(task.deleted_frames) - set(frames)) | deleted)
+        self.state.touch(*task.jobs)
+
+
+def _quality(value: str | None) -> int:
+    if value is None:
+        raise Rejected({"image_quality": ["This field is required."]})
+    try:
+        number = int(value)
+    except ValueError:
+        raise Rejected({"image_quality": ["A valid integer is required."]}) from None
+    if number > 100:
+        raise Rejected({"image_quality": ["Ensure this value is less than or equal to 100."]})
+    if number < 0:
+        raise Rejected({"image_quality": ["Ensure this value is greater than or equal to 0."]})
+    return number
+
+
+def _echo(names: list[str], quality: int, fields: dict[str, str]) -> dict:
+    """What the server says of the data it got; it echoes some fields wrongly, as recorded."""
+    return {
+        "chunk_size": None,
+        "image_quality": quality,
+        "start_frame": 0,
+        "stop_frame": 0,
+        "frame_filter": "",
+        "client_files": names,
+        "server_files": [],
+        "remote_files": [],
+        "use_zip_chunks": False,
+        "server_files_exclude": [],
+        "use_cache": False,
+        "copy_data": False,
+        "storage_method": "file_system",
+        "storage": "local",
+        "sorting_method": fields.get("sorting_method", "lexicographical"),
+        "filename_pattern": None,
+    }
