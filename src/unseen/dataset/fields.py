@@ -16,6 +16,11 @@ ITERATION_METHOD = "unseen/iteration"
 REGION_LABEL = "unseen"
 #: Class names that the loop gives a meaning of its own.
 RESERVED_CLASSES = ("unseen", "background")
+#: `method` of the custom runs that hold how an annotation run was sent, and labels before a load.
+SENDING_METHOD = "unseen/sending"
+SNAPSHOT_METHOD = "unseen/snapshot"
+#: An image handed to the annotators, one whose labels came back, one that they removed.
+SENT, LOADED, REMOVED = ANNOTATION_STATES = ("sent", "loaded", "removed")
 #: The one group in the App's sidebar.
 SIDEBAR_GROUP = "unseen"
 
@@ -115,6 +120,27 @@ class Names:
         """String: why the sample is excluded. Shared by all series, like the tag."""
         return f"{self.prefix}_excluded_reason"
 
+    # --- annotation ----------------------------------------------------------------------------
+    @property
+    def annotation(self) -> str:
+        """String: where the image is on its way through labelling, one of ANNOTATION_STATES."""
+        return self._field("annotation")
+
+    @property
+    def annotation_url(self) -> str:
+        """String: link that opens the image in the annotation tool."""
+        return self._field("annotation_url")
+
+    @property
+    def annotation_base(self) -> str:
+        """Dict: per annotation run, the boxes as the server held them when last looked at."""
+        return self._field("annotation_base")
+
+    @property
+    def overlay(self) -> str:
+        """String: path of a copy of the image with the heatmap drawn over it."""
+        return self._field("overlay")
+
     def metric(self, name: str) -> str:
         """The field of the image metric `name` (alpha, threshold, excess, entropy, foreground)."""
         return self._field(name)
@@ -135,6 +161,22 @@ class Names:
     def run_key(self, iteration: int) -> str:
         """Key of the custom run that holds the iteration's record."""
         return f"{self.prefix}_{self._numbered('iter', iteration)}"
+
+    def anno_key(self, iteration: int) -> str:
+        """Key of the annotation run of a batch."""
+        return f"{self.prefix}_{self.batch(iteration)}"
+
+    def own_anno_key(self, part: str) -> str:
+        """Key of the annotation run of a split: initial or test."""
+        return self._field(part)
+
+    def sending_key(self, anno_key: str) -> str:
+        """Key of the custom run that holds how an annotation run was sent."""
+        return f"{anno_key}_sending"
+
+    def snapshot_key(self, number: int) -> str:
+        """Key of the custom run that holds the labels as they were before a load."""
+        return self._field(f"snapshot_{number:04d}")
 
     @property
     def setup_key(self) -> str:

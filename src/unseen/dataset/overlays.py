@@ -1,0 +1,212 @@
+"""Copies of images with their heatmap drawn in, for annotation tools that show nothing but images."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.utils as fou
+import numpy as np
+from bson import ObjectId
+from PIL import Image
+
+from unseen.dataset import reading, writing
+from unseen.dataset.fields import Names
+from unseen.errors import DatasetError, ImageError
+from unseen.images import image_size, read_image
+from unseen.progress import Progress, silent
+from unseen.results import Skipped
+from unseen.science.overlay import overlay
+
+#: Samples whose heatmaps are in memory at a time.
+CHUNK = 64
+#: Quality of copies of JPEG files. Their texture is lossy already; 95 adds nothing visible.
+JPEG_QUALITY = 95
+#: Deep images are shown between these quantiles, so that a few hot pixels do not darken the rest.
+SHOWN_QUANTILES = (0.001, 0.999)
+#: A file name may have 255 bytes; the id, the field's name and endings need about 60.
+_STEM_BYTES = 150
+
+
+@dataclass(frozen=True)
+class Overlays:
+    """What to show for each sample.
+
+    Attributes:
+        paths: sample id -> file to show: the copy, or the sample's own file where there is no heat.
+        plain: samples shown as they are, because they have no heatmap or an empty one.
+        skipped: samples whose image cannot be read; they are not in `paths`.
+    """
+
+    paths: dict[str, str]
+    plain: int
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def write_overlays(
+    view: Any,
+    names: Names,
+    folder: Path,
+    *,
+    opacity: float,
+    progress: Progress = silent,
+    workers: int = 2,
+) -> Overlays:
+    """Write a copy with the heatmap drawn in for each sample of a view, and store its path.
+
+    A copy has the image's own size in px, so that boxes drawn on it are those of the image. It is
+    a PNG, or a JPEG where the image is one; without EXIF data, because boxes refer to the pixels
+    as they are in the file. Deep images are stretched to 8 bits. A copy that exists is replaced,
+    in one move, so that nobody ever reads half a file. The images themselves are only read.
+
+    Args:
+        view: the samples; their heatmaps as `score_samples` stored them.
+        names: the loop; the path is stored in `names.overlay`.
+        folder: for the copies; made where it is missing.
+        opacity: of the tint at full heat, in (0, 1].
+        progress: called with the samples done.
+        workers: threads; each has one image in memory.
+
+    Raises:
+        DatasetError: the folder cannot be written to, or the field belongs to somebody else.
+        ValueError: opacity is out of its range.
+    """
+    if not 0 < opacity <= 1:
+        raise ValueError(f"opacity={opacity}; expected a number in (0, 1]")
+    dataset = reading.dataset_of(view)
+    writing.declare(
+        dataset, names.overlay, fo.StringField, names, "Copy of the image with the heatmap drawn in"
+    )
+    folder = Path(folder).expanduser().absolute()
+    ids, files = reading.ids_and_paths(view)
+    paths: dict[str, str] = {}
+    skipped: list[Skipped] = []
+    plain = 0
+
+    def show(sample_id: str, filepath: str, packed: bytes | None) -> str | Skipped:
+        try:
+            return _show(filepath, packed, folder, _name(filepath, sample_id, names), opacity)
+        except ImageError as error:
+            return Skipped(sample_id=sample_id, filepath=filepath, reason=str(error))
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            for chunk_ids, chunk_files, heatmaps in _chunks(dataset, names, ids, files):
+                for sample_id, filepath, shown in zip(
+                    chunk_ids,
+                    chunk_files,
+                    pool.map(show, chunk_ids, chunk_files, heatmaps),
+                    strict=True,
+                ):
+                    if isinstance(shown, Skipped):
+                        skipped.append(shown)
+                    else:
+                        paths[sample_id] = shown
+                        plain += shown == filepath
+                    progress(len(paths) + len(skipped), len(ids), "overlays")
+    except OSError as error:
+        raise DatasetError(
+            f"overlays cannot be written to {folder} ({error}); make room, or choose another folder"
+        ) from error
+    stored = {**paths, **{item.sample_id: None for item in skipped}}
+    if stored:
+        dataset.set_values(names.overlay, stored, key_field="id")
+    writing.group_fields(dataset, names)
+    return Overlays(paths, plain, skipped)
+
+
+def remove_overlays(dataset: Any, names: Names, folder: Path) -> int:
+    """Delete the copies of this dataset and this loop, and the field; other files stay.
+
+    Args:
+        dataset: its samples tell which files are theirs.
+        names: the loop.
+        folder: as it was given to `write_overlays`, or one above; folders that become empty go.
+
+    Returns:
+        How many copies there were.
+    """
+    dataset = reading.dataset_of(dataset)
+    folder = Path(folder).expanduser().absolute()
+    pattern = re.compile(rf".*-([0-9a-f]{{24}})\.{names.overlay}\.(png|jpg)(\.part)?", re.DOTALL)
+    ids = set(dataset.values("id"))
+    removed = 0
+    for parent, _, files in os.walk(folder, topdown=False):
+        for file in files:
+            match = pattern.fullmatch(file)
+            if match and match[1] in ids:
+                Path(parent, file).unlink(missing_ok=True)
+                removed += match[3] is None
+        with contextlib.suppress(OSError):
+            Path(parent).rmdir()  # only when nothing else is in it
+    if names.overlay in writing.own_fields(dataset, names.prefix):
+        writing.delete_fields(dataset, [names.overlay])
+        writing.group_fields(dataset, names)
+    return removed
+
+
+def _chunks(
+    dataset: Any, names: Names, ids: Sequence[str], files: Sequence[str]
+) -> Iterator[tuple[Sequence[str], Sequence[str], list[bytes | None]]]:
+    """Ids, paths and packed heatmaps, a few samples at a time, whatever fields a view hides."""
+    for start in range(0, len(ids), CHUNK):
+        part = slice(start, start + CHUNK)
+        query = {"_id": {"$in": [ObjectId(i) for i in ids[part]]}}
+        found = {
+            str(document["_id"]): (document.get(names.heatmap) or {}).get("map")
+            for document in dataset._sample_collection.find(query, {f"{names.heatmap}.map": 1})
+        }
+        yield ids[part], files[part], [found.get(i) for i in ids[part]]
+
+
+def _show(filepath: str, packed: bytes | None, folder: Path, name: str, opacity: float) -> str:
+    """The file to show: a new copy, or the image itself where there is no heat."""
+    heat = None if packed is None else fou.deserialize_numpy_array(packed)
+    pixels, is_jpeg = _displayed(filepath)
+    if heat is None or not heat.any():
+        return filepath
+    target = folder / (name + (".jpg" if is_jpeg else ".png"))
+    part = target.with_name(target.name + ".part")
+    picture = Image.fromarray(overlay(pixels, heat, opacity=opacity))
+    if is_jpeg:
+        picture.save(part, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
+    else:
+        picture.save(part, format="PNG", compress_level=1)
+    part.replace(target)
+    return str(target)
+
+
+def _name(filepath: str, sample_id: str, names: Names) -> str:
+    stem = Path(filepath).stem.encode()[:_STEM_BYTES].decode(errors="ignore")
+    return f"{stem}-{sample_id}.{names.overlay}"
+
+
+def _displayed(filepath: str) -> tuple[np.ndarray, bool]:
+    """The pixels as (H, W, 3) uint8, and whether the file is a JPEG."""
+    image_size(filepath)  # says what is wrong with the file, if anything
+    try:
+        with Image.open(filepath) as image:
+            if image.mode != "F" and not image.mode.startswith("I"):
+                return np.asarray(image.convert("RGB")), image.format in ("JPEG", "MPO")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(
+            f"{filepath}: cannot be read as an image ({error}); replace it or exclude the sample"
+        ) from error
+    return np.repeat(_stretched(read_image(filepath, channels=1)), 3, axis=2), False
+
+
+def _stretched(grey: np.ndarray) -> np.ndarray:
+    """(H, W, 1) float32 -> uint8 from the image's darkest to its brightest."""
+    low, high = (float(v) for v in np.quantile(grey, SHOWN_QUANTILES))
+    if low == high:
+        low, high = float(grey.min()), float(grey.max())
+    spread = (high - low) or 1.0
+    return np.asarray(np.rint(np.clip((grey - low) / spread, 0, 1) * 255), dtype=np.uint8)
