@@ -10,6 +10,8 @@
     ├── BudgetError       there are not as many images as were asked for
     ├── ImageError        one image file cannot be read
     ├── CheckpointError   a model file is missing, damaged, or made for something else
+    ├── AnnotationError   labelling in CVAT, the App or another tool cannot go on as asked
+    │   └── ServerError   the annotation server refused, failed or cannot be reached
     ├── TrainingError     training diverged, or had nothing to train on
     └── ShapeError        an array does not have the documented shape
 
@@ -51,6 +53,14 @@ class ImageError(UnseenError):
 
 class CheckpointError(UnseenError):
     """A model file is missing, damaged, or was made for something else."""
+
+
+class AnnotationError(UnseenError):
+    """Labelling in CVAT, the App or another tool cannot go on as asked."""
+
+
+class ServerError(AnnotationError):
+    """The annotation server refused, failed or cannot be reached."""
 
 
 class TrainingError(UnseenError):

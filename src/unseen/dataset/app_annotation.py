@@ -1,0 +1,151 @@
+"""Labelling in FiftyOne's own App: its Annotate tab offers what a label schema says.
+
+For one person with no annotation server. The tab writes straight into the label field, so there is
+nothing to send and nothing to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import fiftyone as fo
+from bson import ObjectId
+
+from unseen.dataset import reading, writing
+from unseen.dataset.fields import REGION_LABEL, Names
+from unseen.errors import LabelError
+
+#: From this many classes on, a drop-down list replaces the row of buttons, as FiftyOne does it.
+MANY_CLASSES = 6
+#: As many classes as FiftyOne's schemas take.
+MOST_CLASSES = 1000
+
+
+class Labelled(NamedTuple):
+    """Sample ids by what their label field holds."""
+
+    with_boxes: list[str]  #: at least one box
+    empty: list[str]  #: an empty list: looked at, and nothing there
+    unlabelled: list[str]  #: None
+
+
+def prepare(dataset: Any, names: Names, classes: Sequence[str]) -> dict[str, Any]:
+    """Let the Annotate tab draw boxes of these classes into the label field.
+
+    Unseen regions are shown to look at: they can be neither moved nor renamed (in FiftyOne 1.22 the
+    delete key still removes a selected one, which scoring brings back). Schemas of other fields
+    stay, and so does what the user set for this field, such as attributes; attributes that
+    evaluations left on the boxes are taken out. Labels, regions and heatmap are switched on in the
+    sidebar; the tab itself draws no heatmaps.
+
+    Args:
+        dataset: the dataset, or a view of it.
+        names: the loop; the label field is made where it is missing.
+        classes: all that can be drawn, in the order in which they are offered.
+
+    Returns:
+        The label schema of the label field.
+
+    Raises:
+        LabelError: there are no classes, too many, one twice, or one with a reserved name.
+        DatasetError: the label field holds something else than detections.
+    """
+    dataset = reading.dataset_of(dataset)
+    classes = list(classes)
+    _check(classes)
+    reading.check_label_field(dataset, names.label_field, must_exist=False)
+    writing.set_labels(dataset, names.label_field, {})  # makes the field
+    dataset.reload()
+    found = dataset.label_schemas.get(names.label_field, {})
+    schema = _boxes_of(classes, found, _evaluation_attributes(dataset))
+    dataset.update_label_schema(names.label_field, schema)
+    active = [names.label_field]
+    if dataset.get_field(names.regions) is not None:
+        regions = {**_boxes_of([REGION_LABEL], {}, set()), "read_only": True}
+        dataset.update_label_schema(names.regions, regions)
+        active.append(names.regions)
+    dataset.activate_label_schemas(active)
+    _show(dataset, [names.label_field, names.heatmap, names.regions])
+    return dict(dataset.label_schemas[names.label_field])
+
+
+def is_prepared(dataset: Any, names: Names, classes: Sequence[str] | None = None) -> bool:
+    """Whether boxes can be drawn into the label field; of exactly these classes, where given."""
+    dataset = reading.dataset_of(dataset)
+    schema = dataset.label_schemas.get(names.label_field)
+    if schema is None or names.label_field not in dataset.active_label_schemas:
+        return False
+    offered = schema.get("classes") or []
+    if schema.get("read_only") or not offered:
+        return False
+    return classes is None or list(classes) == list(offered)
+
+
+def labelled_and_empty(view: Any, names: Names) -> Labelled:
+    """Sort the samples of a view by their labels, as they are stored.
+
+    A view that hides boxes or fields does not change what a sample counts as.
+    """
+    dataset = reading.dataset_of(view)
+    ids = view.values("id")
+    boxes = f"${names.label_field}.detections"
+    counted = {"$cond": [f"${names.label_field}", {"$size": {"$ifNull": [boxes, []]}}, None]}
+    pipeline = [
+        {"$match": {"_id": {"$in": [ObjectId(i) for i in ids]}}},
+        {"$project": {"boxes": counted}},
+    ]
+    counts = {
+        str(row["_id"]): row["boxes"] for row in dataset._sample_collection.aggregate(pipeline)
+    }
+    return Labelled(
+        [i for i in ids if counts[i]],
+        [i for i in ids if counts[i] == 0],
+        [i for i in ids if counts[i] is None],
+    )
+
+
+def _check(classes: Sequence[str]) -> None:
+    if not classes or len(classes) > MOST_CLASSES:
+        raise LabelError(
+            f"{len(classes)} classes to annotate; expected 1 to {MOST_CLASSES}. Pass classes=, or "
+            "set dataset.default_classes"
+        )
+    twice = sorted({c for c in classes if classes.count(c) > 1})
+    if twice:
+        raise LabelError(f"class {twice[0]!r} is given twice; name each class once")
+    if not all(c.strip() for c in classes):
+        raise LabelError("a class has an empty name; leave it out")
+    reading.check_class_names(classes)
+
+
+def _boxes_of(
+    classes: list[str], found: dict[str, Any], not_attributes: set[str]
+) -> dict[str, Any]:
+    """The schema of a field of boxes; what else is set in `found` stays, unless it gets in the way."""
+    schema = {k: v for k, v in found.items() if k not in ("read_only", "applied_ontology")}
+    if schema.get("default") not in classes:
+        schema.pop("default", None)
+    attributes = schema.get("attributes") or []
+    return {
+        **schema,
+        "type": "detections",
+        "component": "radio" if len(classes) < MANY_CLASSES else "dropdown",
+        "classes": classes,
+        "attributes": [a for a in attributes if a["name"] not in not_attributes],
+    }
+
+
+def _evaluation_attributes(dataset: Any) -> set[str]:
+    """What evaluations write onto each box."""
+    keys = dataset.list_evaluations()
+    return {f"{key}{ending}" for key in keys for ending in ("", "_id", "_iou")}
+
+
+def _show(dataset: Any, paths: Sequence[str]) -> None:
+    """Switch fields on in the sidebar, besides those that are on; FiftyOne hides heatmaps."""
+    active = dataset.app_config.active_fields
+    shown = list(active.paths or []) if active is not None and not active.exclude else []
+    shown += [p for p in paths if p not in shown and dataset.get_field(p) is not None]
+    dataset.app_config.active_fields = fo.ActiveFields(paths=shown)
+    dataset.save()
