@@ -8,6 +8,10 @@ from .apply_detector import ApplyDetector
 from .clean_dataset import CleanDataset
 from .compare_iterations import CompareIterations
 from .evaluate_detector import EvaluateDetector
+from .list_annotations import ListAnnotations
+from .load_annotations import LoadAnnotations
+from .next_iteration import NextIteration
+from .request_annotations import RequestAnnotations
 from .reveal_labels import RevealLabels
 from .score_samples import ScoreSamples
 from .screen_images import ScreenImages
@@ -16,6 +20,7 @@ from .simulate import Simulate
 from .split_dataset import SplitDataset
 from .train_detector import TrainDetector
 from .train_unet import TrainUnet
+from .undo_annotations import UndoAnnotations
 
 #: In the order of the loop.
 OPERATORS = [
@@ -24,11 +29,16 @@ OPERATORS = [
     TrainUnet,
     ScoreSamples,
     SelectBatch,
+    RequestAnnotations,
+    ListAnnotations,
+    LoadAnnotations,
+    UndoAnnotations,
     RevealLabels,
     TrainDetector,
     ApplyDetector,
     EvaluateDetector,
     CompareIterations,
+    NextIteration,
     Simulate,
     CleanDataset,
 ]

@@ -9,7 +9,7 @@ import fiftyone as fo
 from fiftyone.operators import types
 from fiftyone.operators.constants import ViewTarget
 
-from unseen.configs import Parameter, StepConfig, from_mapping, parameters
+from unseen.configs import BACKENDS, Parameter, StepConfig, from_mapping, parameters
 from unseen.errors import ConfigError
 
 #: The switch that reveals the second section of a form.
@@ -100,6 +100,11 @@ def detection_fields(dataset: fo.Dataset | None) -> list[str]:
     return sorted(schema)
 
 
+def backends() -> list[str]:
+    """Where people can label: our own two, then the others that FiftyOne knows."""
+    return list(dict.fromkeys([*BACKENDS, *sorted(fo.annotation_config.backends)]))
+
+
 def _is_changed(parameter: Parameter, params: Mapping[str, Any]) -> bool:
     value = params.get(parameter.name)
     if isinstance(value, list):
@@ -140,6 +145,8 @@ def _property(
     if parameter.choices:
         view = _choices(parameter.choices)
         return inputs.enum(name, view.values(), view=view, **common)
+    if name == "backend":
+        return inputs.str(name, view=_choices(backends(), free=True), **common)
     if name in LABEL_FIELDS:
         fields = detection_fields(ctx.dataset)
         return inputs.str(name, view=_choices(fields, free=True), **common)

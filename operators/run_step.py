@@ -31,7 +31,11 @@ Report = Callable[[float, str], None]
 
 
 def run_step(
-    ctx: Any, name: str, collection: Any, refresh: Callable[[Any, dict[str, Any]], list[Any]]
+    ctx: Any,
+    name: str,
+    collection: Any,
+    refresh: Callable[[Any, dict[str, Any]], list[Any]],
+    around: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> Any:
     """Run the step `name` with the operator's params.
 
@@ -40,6 +44,7 @@ def run_step(
         name: one of `unseen.STEPS`.
         collection: the dataset or view that the step works on.
         refresh: what the App shall do once the step is done: (ctx, result) -> messages.
+        around: makes a context that the step runs in, such as one that supplies secrets.
 
     Returns:
         a generator of App messages for an immediate run, which no time limit of FiftyOne touches;
@@ -53,7 +58,8 @@ def run_step(
 
     def job(progress: Progress) -> dict[str, Any]:
         # The step's module, and torch with it, is loaded here and not while a form is open.
-        result = getattr(unseen, name)(collection, config, progress=progress)
+        with around():
+            result = getattr(unseen, name)(collection, config, progress=progress)
         return {"summary": result.summary(), **result.to_dict()}
 
     if ctx.delegated:

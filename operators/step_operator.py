@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import fiftyone as fo
@@ -49,7 +50,11 @@ class StepOperator(foo.Operator):
 
     def execute(self, ctx: Any) -> Any:
         collection = ctx.target_view() if self.view_verb else ctx.dataset
-        return run_step(ctx, self.step, collection, self.refresh)
+        return run_step(ctx, self.step, collection, self.refresh, lambda: self.around(ctx))
+
+    def around(self, ctx: Any) -> contextlib.AbstractContextManager[Any]:
+        """What the step runs in; secrets are supplied here, because parameters are stored."""
+        return contextlib.nullcontext()
 
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
         """What the App shows once the step is done."""

@@ -84,7 +84,7 @@ def test_the_plugins_entry_point_imports_operators_and_nothing_of_the_package():
 
 
 def test_only_the_dataset_layer_and_its_neighbours_touch_fiftyone():
-    allowed = {"dataset", "steps", "app.py", "doctor.py", "mongodb.py", "plugin_folder.py"}
+    allowed = {"dataset", "cvat", "steps", "app.py", "doctor.py", "mongodb.py", "plugin_folder.py"}
     for path in python_files("src/unseen"):
         if path.relative_to(ROOT / "src/unseen").parts[0] not in allowed:
             wrong = {m for m in imported(path) if starts_with(m, ("fiftyone",))}
@@ -114,6 +114,13 @@ def test_every_step_has_one_module_one_function_and_one_config():
 def test_requirements_txt_equals_the_packages_dependencies():
     lines = (ROOT / "requirements.txt").read_text().split("\n")
     assert [line for line in lines if line] == project()["project"]["dependencies"]
+
+
+def test_the_manifest_asks_for_the_secrets_that_connections_look_up():
+    from unseen.cvat.credentials import SECRETS
+
+    manifest = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+    assert manifest["secrets"] == list(SECRETS)
 
 
 def test_there_is_one_version():

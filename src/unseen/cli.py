@@ -21,7 +21,7 @@ from unseen.errors import Cancelled, UnseenError
 from unseen.terminal import Bars
 
 #: Verbs of steps that are not simply the step's name with dashes.
-SHORT_VERBS = {"clean_dataset": "clean"}
+SHORT_VERBS = {"clean_dataset": "clean", "list_annotations": "annotations"}
 
 #: What each step does, for `unseen --help`.
 STEP_HELP = {
@@ -30,11 +30,16 @@ STEP_HELP = {
     "train_unet": "train the UNet on everything labelled",
     "score_samples": "score what the UNet has never seen: heatmap, metrics, regions",
     "select_batch": "choose the batch to label next and save it as a view",
+    "request_annotations": "hand the batch to the annotators, most novel image first",
+    "list_annotations": "list what was handed out: tasks, jobs, links, and how far they are",
+    "load_annotations": "take the annotators' labels back, job by job",
+    "undo_annotations": "restore the labels as they were before a load",
     "reveal_labels": "play the annotator: copy the batch's labels from a hidden field",
     "train_detector": "train Faster R-CNN on everything labelled",
     "apply_detector": "predict boxes into a field of their own",
     "evaluate_detector": "precision, recall and F1 per class on the test split",
     "compare_iterations": "all iterations and baselines side by side, with a report",
+    "next_iteration": "load what is finished and go on: train, score, select, send",
     "simulate": "run the whole loop from complete labels for a list of strategies",
     "clean_dataset": "remove everything these steps have written, and nothing else",
 }

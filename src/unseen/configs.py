@@ -546,17 +546,199 @@ class CleanConfig(StepConfig):
 
 
 #: The config class of each step, so that a form or `--help` need not import the step itself.
+
+BACKENDS = ("cvat", "app")
+STAGES = ("annotation", "validation", "acceptance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestConfig(StepConfig):
+    """Parameters of `request_annotations`."""
+
+    images: str = setting(
+        "batch",
+        "What is handed to the annotators: the newest batch, the initial images, or the test split.",
+        choices=("batch", "initial", "test"),
+    )
+    backend: str = setting(
+        "cvat",
+        "Where people label: cvat, app (the Annotate tab of FiftyOne's App, for one person), or another backend of FiftyOne such as labelstudio.",
+    )
+    classes: tuple[str, ...] = setting(
+        (),
+        "All classes that annotators can choose, also those that no image shows yet. Default: the dataset's classes, or every label seen so far.",
+    )
+    suggestions: bool = setting(
+        True,
+        "Draw the unseen regions as boxes of the class 'unseen'. They never become labels unless somebody gives them a class.",
+    )
+    overlay: bool = setting(
+        False, "Send copies of the images with the heatmap drawn over them; boxes fit the original."
+    )
+    predictions: bool = setting(
+        False, "Draw the newest detector's predictions as boxes to correct."
+    )
+    guide: bool = setting(True, "Attach a guide to each task: what is marked, and the classes.")
+    instructions: str = setting("", "Your own words to the annotators, put into the guide.")
+    assignees: tuple[str, ...] = setting(
+        (),
+        "CVAT users who get the jobs, in turn.",
+    )
+    task_size: int = setting(
+        100, "Most images in one task; each task is sent by itself.", unit="images", minimum=1
+    )
+    segment_size: int | None = setting(
+        None, "Most images in one job. Default: one job per task.", unit="images", minimum=1
+    )
+    dry_run: bool = setting(False, "Check everything and say what would be sent; send nothing.")
+    url: str | None = setting(
+        None,
+        "Address of the CVAT server. Default: FIFTYONE_CVAT_URL. Credentials are never a parameter.",
+    )
+    organization: str | None = setting(None, "Short name of the CVAT organization.", advanced=True)
+    project: str | None = setting(
+        None,
+        "Name of the CVAT project that holds the tasks; made where it is missing.",
+        advanced=True,
+    )
+    extend_project: bool = setting(
+        False, "Add missing classes to an existing CVAT project.", advanced=True
+    )
+    task_assignee: str | None = setting(None, "CVAT user who gets the tasks.", advanced=True)
+    issue_tracker: str | None = setting(
+        None, "Address of an issue tracker to link to the tasks.", advanced=True
+    )
+    image_quality: int = setting(
+        95,
+        "JPEG quality in which CVAT shows the images; small defects need a high one.",
+        minimum=0,
+        maximum=100,
+        advanced=True,
+    )
+    overlay_opacity: float = setting(
+        0.45, "Strength of the heatmap in the overlay.", minimum=0.05, maximum=1, advanced=True
+    )
+    min_confidence: float = setting(
+        0.5,
+        "Predictions below this confidence are not sent.",
+        minimum=0,
+        maximum=1,
+        advanced=True,
+    )
+    timeout: float = setting(
+        600.0,
+        "Longest wait for the server to make the jobs of one task.",
+        unit="s",
+        minimum=1,
+        advanced=True,
+    )
+    iteration: int | None = setting(
+        None, "Batch to send. Default: the newest one.", minimum=0, advanced=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadConfig(StepConfig):
+    """Parameters of `load_annotations`."""
+
+    jobs: str = setting(
+        "finished",
+        "Which CVAT jobs: the finished ones, or all, also while people label in them.",
+        choices=("finished", "all"),
+    )
+    stage: str = setting(
+        "annotation",
+        "A job is finished when this stage of CVAT is completed.",
+        choices=STAGES,
+    )
+    new_classes: str = setting(
+        "refuse",
+        "Boxes of a class that was not sent: refuse leaves their images unlabelled, add takes the class.",
+        choices=("refuse", "add"),
+    )
+    empty_is_labelled: bool = setting(
+        False,
+        "Other backends than CVAT only: images without a box count as looked at, with nothing there. CVAT's jobs tell this themselves.",
+    )
+    dry_run: bool = setting(False, "Say what would change; change nothing.")
+    anno_key: str | None = setting(
+        None, "Key of one annotation run. Default: every run that is out.", advanced=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UndoConfig(StepConfig):
+    """Parameters of `undo_annotations`."""
+
+    snapshot: str | None = setting(
+        None, "Snapshot to restore. Default: the labels before the newest load that still applies."
+    )
+    dry_run: bool = setting(False, "Say what would change; change nothing.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListAnnotationsConfig(StepConfig):
+    """Parameters of `list_annotations`."""
+
+    anno_key: str | None = setting(None, "Key of one annotation run. Default: all.", advanced=True)
+    stage: str = setting(
+        "annotation",
+        "A job is finished when this stage of CVAT is completed.",
+        choices=STAGES,
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextConfig(StepConfig):
+    """Parameters of `next_iteration`."""
+
+    budget: int = setting(10, "Images in the next batch.", unit="images", minimum=1)
+    strategy: str = setting("diverse", "How the batch is chosen.", choices=STRATEGIES)
+    detector: bool = setting(
+        True, "Train and evaluate the detector too, where there is a labelled test split."
+    )
+    send: bool = setting(
+        False, "Send the next batch to the annotators, the way the last one was sent."
+    )
+    jobs: str = setting(
+        "finished",
+        "Which CVAT jobs are loaded: the finished ones, or all.",
+        choices=("finished", "all"),
+        advanced=True,
+    )
+    stage: str = setting(
+        "annotation",
+        "A job is finished when this stage of CVAT is completed.",
+        choices=STAGES,
+        advanced=True,
+    )
+    min_loaded: float = setting(
+        1.0,
+        "Share of the batch that must have come back before the next iteration starts.",
+        minimum=0.01,
+        maximum=1,
+        advanced=True,
+    )
+    seed: int = setting(51, "Seed of all random choices.", minimum=0, advanced=True)
+
+
 STEP_CONFIGS: dict[str, type[StepConfig]] = {
     "screen_images": ScreenConfig,
     "split_dataset": SplitConfig,
     "train_unet": TrainUnetConfig,
     "score_samples": ScoreConfig,
     "select_batch": SelectConfig,
+    "request_annotations": RequestConfig,
+    "list_annotations": ListAnnotationsConfig,
+    "load_annotations": LoadConfig,
+    "undo_annotations": UndoConfig,
     "reveal_labels": RevealConfig,
     "train_detector": TrainDetectorConfig,
     "apply_detector": ApplyDetectorConfig,
     "evaluate_detector": EvaluateConfig,
     "compare_iterations": CompareConfig,
+    "next_iteration": NextConfig,
     "simulate": SimulateConfig,
     "clean_dataset": CleanConfig,
 }

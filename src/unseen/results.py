@@ -144,6 +144,240 @@ class SelectResult(StepResult):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RequestResult(StepResult):
+    """Result of `request_annotations`."""
+
+    anno_key: str
+    backend: str
+    images: int  #: that annotators have now, of this batch
+    sent: int  #: of these, sent by this run
+    dry_run: bool
+    complete: bool  #: nothing is left to send
+    tasks: list[dict[str, Any]] = dataclasses.field(default_factory=list)  #: name, url, images
+    classes: list[str] = dataclasses.field(default_factory=list)
+    suggestions: int = 0  #: boxes sent by this run
+    predictions: int = 0
+    labels: int = 0
+    overlays: int = 0  #: images with a heatmap drawn in
+    notes: list[str] = dataclasses.field(default_factory=list)  #: what the user should know
+
+    def summary(self) -> str:
+        boxes = ", ".join(
+            f"{n} {what}"
+            for n, what in (
+                (self.suggestions, "suggestions"),
+                (self.predictions, "predictions"),
+                (self.labels, "labels"),
+            )
+            if n
+        )
+        verb = "would be sent" if self.dry_run else "sent"
+        parts = [f"{self.sent} images {verb} to {self.backend} as {self.anno_key}"]
+        parts[0] += f" with {boxes}." if boxes else "."
+        if not self.sent and not self.dry_run:
+            parts = [
+                f"All {self.images} images of {self.anno_key} are with the annotators already."
+            ]
+        parts += [f"{t['name']}: {t['images']} images, {t['url']}" for t in self.tasks]
+        return "\n".join([*parts, *self.notes])
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStatus:
+    """One job of a CVAT task."""
+
+    job_id: int
+    url: str
+    assignee: str | None
+    stage: str
+    state: str
+    images: int
+    finished: bool  #: the wanted stage is completed
+    waiting: bool  #: finished, or changed since it was loaded, and not loaded yet
+    updated_at: str | None
+    loaded_at: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskStatus:
+    """One task that was sent."""
+
+    task_id: int
+    name: str
+    url: str
+    assignee: str | None
+    images: int
+    sent_at: str
+    gone: bool
+    jobs: list[JobStatus] = dataclasses.field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendingStatus:
+    """One batch that was handed to annotators."""
+
+    anno_key: str
+    backend: str
+    url: str | None
+    iteration: int
+    sent_at: str
+    age_days: float
+    images: int
+    images_finished: int  #: in finished jobs
+    images_loaded: int
+    complete: bool  #: every image of the batch was sent
+    closed: bool
+    waiting: bool  #: something can be loaded
+    tasks: list[TaskStatus] = dataclasses.field(default_factory=list)
+    problem: str | None = None  #: why the server could not be asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListAnnotationsResult(StepResult):
+    """Result of `list_annotations`."""
+
+    batches: list[SendingStatus]
+
+    def summary(self) -> str:
+        if not self.batches:
+            return "Nothing was handed to annotators yet; run request_annotations."
+        lines = []
+        for b in self.batches:
+            state = (
+                "closed" if b.closed else "labels are waiting to be loaded" if b.waiting else "out"
+            )
+            sent = "" if b.complete else ", NOT ALL SENT (run request_annotations again)"
+            lines.append(
+                f"{b.anno_key} ({b.backend}, {b.age_days:.1f} days): {b.images_finished} of "
+                f"{b.images} images done, {b.images_loaded} loaded, {state}{sent}"
+            )
+            if b.problem:
+                lines.append(f"  {b.problem}")
+            for task in b.tasks:
+                gone = " - deleted on the server" if task.gone else ""
+                lines.append(f"  {task.name}: {task.images} images, {task.url}{gone}")
+                for job in task.jobs:
+                    mark = " - waiting to be loaded" if job.waiting else ""
+                    lines.append(
+                        f"    job {job.job_id}: {job.images} images, {job.stage} {job.state}, "
+                        f"{job.assignee or 'nobody'}, {job.url}{mark}"
+                    )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadResult(StepResult):
+    """Result of `load_annotations`."""
+
+    dry_run: bool
+    anno_keys: list[str]
+    jobs_loaded: int
+    jobs_waiting: int  #: not finished yet, and left alone
+    labelled: int  #: images with boxes
+    empty: int  #: images that somebody looked at and that hold nothing: labelled negatives
+    unopened: int  #: images whose job is not finished: still unlabelled
+    removed: int  #: images that annotators removed from their job
+    written: int  #: images whose labels changed
+    added: dict[str, int]
+    changed: dict[str, int]
+    deleted: dict[str, int]
+    suggestions_accepted: dict[str, int]
+    suggestions_left: int
+    suggestions_rejected: int
+    predictions_kept: dict[str, int]
+    predictions_changed: dict[str, int]
+    predictions_deleted: dict[str, int]
+    kept_local: int  #: edits made in FiftyOne meanwhile that stay
+    conflicts: int  #: boxes that both sides changed
+    new_classes: dict[str, int]  #: boxes per class that was not sent: refused or added
+    refused: int  #: images left alone because of such a class
+    oddities: dict[str, int]  #: what was converted, clipped or dropped
+    examples: list[str]  #: links to some of the oddities and refused images
+    gone: list[str]  #: tasks that no longer exist on the server
+    snapshots: list[str]  #: to be restored by undo_annotations
+    closed: list[str]  #: annotation runs that are complete now
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def summary(self) -> str:
+        would = "would be " if self.dry_run else ""
+        lines = [
+            f"{self.jobs_loaded} jobs {would}loaded, {self.jobs_waiting} not finished yet. "
+            f"{self.labelled} images with boxes, {self.empty} looked at and empty, "
+            f"{self.unopened} not labelled yet."
+        ]
+        for what, counts in (
+            ("Added", self.added),
+            ("Changed", self.changed),
+            ("Deleted", self.deleted),
+            ("Suggestions that became labels", self.suggestions_accepted),
+        ):
+            if counts:
+                lines.append(f"{what}: " + ", ".join(f"{k} {v}" for k, v in counts.items()) + ".")
+        if self.removed:
+            lines.append(f"{self.removed} images were removed by annotators.")
+        if self.refused:
+            names = ", ".join(f"{k} ({v})" for k, v in self.new_classes.items())
+            lines.append(
+                f"{self.refused} images left as they were, because they hold classes that were not "
+                f"sent: {names}. Load with new_classes='add' to take them, or rename them in CVAT."
+            )
+        if self.kept_local or self.conflicts:
+            lines.append(
+                f"{self.kept_local} edits made in FiftyOne meanwhile stay; {self.conflicts} boxes "
+                "were changed on both sides."
+            )
+        lines += [f"{n} x {what}." for what, n in self.oddities.items()]
+        lines += [f"Gone from the server: {name}." for name in self.gone]
+        lines += self.notes
+        if self.snapshots:
+            lines.append(
+                f"undo_annotations restores the labels from before ({self.snapshots[-1]})."
+            )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UndoResult(StepResult):
+    """Result of `undo_annotations`."""
+
+    dry_run: bool
+    restored: str  #: key of the snapshot
+    anno_key: str
+    images: int
+    boxes_before: int  #: before the undo
+    boxes_after: int
+    kept: str | None  #: snapshot of the labels from before the undo
+
+    def summary(self) -> str:
+        would = "would be " if self.dry_run else ""
+        again = f" {self.kept} holds what was there before." if self.kept else ""
+        return (
+            f"{self.images} images {would}restored from {self.restored}: {self.boxes_before} boxes "
+            f"before, {self.boxes_after} after.{again}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextResult(StepResult):
+    """Result of `next_iteration`."""
+
+    iteration: int
+    done: list[str]  #: one line per step that ran
+    waits_for: str | None  #: why it stopped; None = the next batch is ready
+    batch: str | None = None
+    sent: bool = False
+    steps: dict[str, Any] = dataclasses.field(default_factory=dict)  #: results by step
+
+    def summary(self) -> str:
+        lines = [*self.done]
+        if self.waits_for:
+            lines.append(f"Waiting: {self.waits_for}")
+        elif self.batch:
+            lines.append(f"{self.batch} is {'sent' if self.sent else 'ready'}.")
+        return "\n".join(lines) or "Nothing to do."
+
+
+@dataclass(frozen=True, kw_only=True)
 class RevealResult(StepResult):
     """Result of `reveal_labels`."""
 

@@ -28,6 +28,14 @@ SMALL = {
     "compare_iterations": {"pictures": False},
     "clean_dataset": {},
 }
+#: Those that ask an annotation server; they run in tests/cvat/test_operators.py.
+ANNOTATION = (
+    "request_annotations",
+    "list_annotations",
+    "load_annotations",
+    "undo_annotations",
+    "next_iteration",
+)
 SIMULATION = {
     "strategies": ("sequential",),
     "iterations": 1,
@@ -96,7 +104,7 @@ def deliver(dataset, step, delegate, settings):
 
 @pytest.mark.parametrize("delegate", [False, True], ids=["from Python", "delegated"])
 def test_the_loop_runs_operator_by_operator(unlabelled, tmp_path, delegate):
-    assert {*SMALL, "simulate"} == set(unseen.STEPS)
+    assert {*SMALL, "simulate", *ANNOTATION} == set(unseen.STEPS)
     results = {}
     for step, settings in SMALL.items():
         shared = {"model_dir": str(tmp_path / "models")}

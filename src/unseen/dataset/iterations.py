@@ -56,7 +56,7 @@ def read_record(dataset: Any, names: Names, iteration: int) -> dict[str, Any] | 
     if not dataset.has_run(key):
         return None
     config = dataset.get_run_info(key).config.serialize()
-    record: dict[str, Any] = _decode(
+    record: dict[str, Any] = decode(
         {k: v for k, v in config.items() if k not in ("cls", "type", "method")}
     )
     return record
@@ -69,7 +69,7 @@ def read_records(dataset: Any, names: Names) -> dict[int, dict[str, Any]]:
         config = dataset.get_run_info(key).config.serialize()
         if config.get("series") == names.series and config.get("prefix") == names.prefix:
             number = int(config["iteration"])
-            found[number] = _decode(
+            found[number] = decode(
                 {k: v for k, v in config.items() if k not in ("cls", "type", "method")}
             )
     return dict(sorted(found.items()))
@@ -114,7 +114,7 @@ def record_step(
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": versions(),
     }
-    config = dataset.init_run(method=ITERATION_METHOD, **_encode(record))
+    config = dataset.init_run(method=ITERATION_METHOD, **encode(record))
     key = names.run_key(iteration)
     if is_new:
         dataset.register_run(key, config)
@@ -175,20 +175,22 @@ def versions() -> dict[str, str]:
 _ENCODED = {".": "\uff0e", "$": "\uff04"}
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
+    """JSON data with keys that MongoDB keeps as they are."""
     if isinstance(value, Mapping):
-        return {_swap(str(k), _ENCODED): _encode(v) for k, v in value.items()}
+        return {_swap(str(k), _ENCODED): encode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encode(v) for v in value]
+        return [encode(v) for v in value]
     return value
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
+    """The inverse of `encode`."""
     if isinstance(value, Mapping):
         back = {v: k for k, v in _ENCODED.items()}
-        return {_swap(k, back): _decode(v) for k, v in value.items()}
+        return {_swap(k, back): decode(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_decode(v) for v in value]
+        return [decode(v) for v in value]
     return value
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
-from unseen.dataset.fields import RESERVED_CLASSES, Names
+from unseen.dataset.fields import REMOVED, RESERVED_CLASSES, SENT, Names
 from unseen.errors import DatasetError, ImageError, LabelError
 from unseen.images import image_size
 from unseen.results import Skipped
@@ -127,8 +127,12 @@ def labelled(collection: Any, names: Names) -> Any:
 
 
 def pool(collection: Any, names: Names) -> Any:
-    """What could be labelled next: unlabelled, neither in the test split nor excluded."""
+    """What could be labelled next: unlabelled, not out for labelling, neither test nor excluded."""
     usable = collection.match_tags([names.test_tag, names.excluded_tag], bool=False)
+    if collection.get_field(names.annotation) is not None:
+        # What annotators have, or threw out, is not chosen again.
+        out = fo.ViewField(names.annotation).is_in([SENT, REMOVED])
+        usable = usable.match(~out)
     if collection.get_field(names.label_field) is None:
         return usable
     return usable.exists(names.label_field, False)

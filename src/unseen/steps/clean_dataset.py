@@ -9,7 +9,9 @@ from typing import Any
 
 from unseen.configs import CleanConfig
 from unseen.dataset import iterations, reading, setup, writing
-from unseen.dataset.fields import ITERATION_METHOD, Names
+from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, SNAPSHOT_METHOD, Names
+from unseen.dataset.overlays import remove_overlays
+from unseen.dataset.storage import model_folder
 from unseen.progress import Progress
 from unseen.results import CleanResult
 from unseen.steps.step import step
@@ -38,14 +40,18 @@ def clean_dataset(
     _untag_excluded(dataset, names)
     for tag in tags:
         dataset.match_tags(tag).untag_samples(tag)
+    _remove_overlays(dataset, config, names)
     fields = writing.own_fields(dataset, names.prefix)
     writing.delete_fields(dataset, fields)
     runs = [
         key
-        for method in (ITERATION_METHOD, setup.SETUP_METHOD)
+        for method in (ITERATION_METHOD, setup.SETUP_METHOD, SENDING_METHOD, SNAPSHOT_METHOD)
         for key in dataset.list_runs(method=method)
         if dataset.get_run_info(key).config.serialize().get("prefix") == names.prefix
     ]
+    sent = _annotation_runs(dataset, names)
+    for key in sent:
+        dataset.delete_annotation_run(key)
     for key in runs:
         dataset.delete_run(key)
     writing.ungroup_fields(dataset)
@@ -56,10 +62,31 @@ def clean_dataset(
         fields=fields,
         tags=tags,
         views=views,
-        runs=runs,
+        runs=[*runs, *sent],
         evaluations=evaluations,
         checkpoints=removed,
     )
+
+
+def _remove_overlays(dataset: Any, config: CleanConfig, names: Names) -> None:
+    """Delete the copies of images with a heatmap; the images themselves are never touched."""
+    folder = model_folder(dataset, config) / "overlays"
+    series = {*iterations.list_series(dataset, names.prefix), names.series}
+    for key in dataset.list_runs(method=SENDING_METHOD):
+        series.add(dataset.get_run_info(key).config.serialize()["series"])
+    for name in sorted(series):
+        remove_overlays(dataset, Names(prefix=names.prefix, series=name), folder)
+
+
+def _annotation_runs(dataset: Any, names: Names) -> list[str]:
+    """FiftyOne's runs of what was sent; the tasks stay on their servers."""
+    found = []
+    for key in dataset.list_runs(method=SENDING_METHOD):
+        config = dataset.get_run_info(key).config.serialize()
+        anno_key = config["sending"]["anno_key"]
+        if config["prefix"] == names.prefix and dataset.has_annotation_run(anno_key):
+            found.append(anno_key)
+    return found
 
 
 def _tags(dataset: Any, names: Names, views: list[str]) -> list[str]:

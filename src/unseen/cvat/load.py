@@ -1,0 +1,74 @@
+"""Which annotation runs are loaded, over which connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from unseen.configs import LoadConfig
+from unseen.cvat.api import Api
+from unseen.cvat.credentials import find
+from unseen.cvat.receiving import Receiver
+from unseen.cvat.tally import Tally
+from unseen.dataset.fields import Names
+from unseen.dataset.sendings import Sending
+from unseen.errors import AnnotationError
+from unseen.progress import Progress
+
+
+def load(
+    dataset: Any,
+    names: Names,
+    config: LoadConfig,
+    found: Sequence[Sending],
+    tally: Tally,
+    progress: Progress,
+) -> None:
+    """Load these annotation runs; each server is asked over one connection.
+
+    Args:
+        dataset: the dataset.
+        names: the loop.
+        config: what to load.
+        found: the annotation runs, open ones and closed ones.
+        tally: is added to.
+        progress: told in tasks of each run.
+
+    Raises:
+        AnnotationError: a server failed; what was loaded until then stays.
+    """
+    connections = Connections()
+    for sending in found:
+        try:
+            api = connections.of(sending)
+        except AnnotationError as error:
+            if not sending.closed:
+                raise
+            # Nothing is expected from it any more: old servers may be gone.
+            tally.notes.append(f"{sending.anno_key} was not looked at again: {error}")
+            continue
+        Receiver(dataset, names, api, sending, config, tally).receive(progress)
+
+
+class Connections:
+    """One signed-in client per server and organization."""
+
+    def __init__(self) -> None:
+        self._apis: dict[tuple[str | None, str | None], Api | AnnotationError] = {}
+
+    def of(self, sending: Sending) -> Api:
+        """The client for an annotation run.
+
+        Raises:
+            AnnotationError: no connection; asked again, the same error at once.
+        """
+        key = (sending.url, sending.organization)
+        if key not in self._apis:
+            try:
+                self._apis[key] = Api(find(sending.url), sending.organization)
+            except AnnotationError as error:
+                self._apis[key] = error
+        found = self._apis[key]
+        if isinstance(found, AnnotationError):
+            raise found
+        return found

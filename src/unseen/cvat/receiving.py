@@ -1,0 +1,304 @@
+"""Jobs of a CVAT server -> labels, job by job; what was written stays whatever happens next."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import fiftyone as fo
+from bson import ObjectId
+
+from unseen.annotation.merge import merge_image
+from unseen.annotation.shapes import FoundBox, ServerLabel, read_job
+from unseen.configs import LoadConfig
+from unseen.cvat.api import Api, Frames
+from unseen.cvat.jobs import is_changed, is_finished
+from unseen.cvat.session import CvatError
+from unseen.cvat.tally import Tally
+from unseen.dataset import sendings, snapshots, truth
+from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, Names
+from unseen.dataset.sendings import Sending, SentTask
+from unseen.errors import ServerError
+from unseen.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+#: Attributes of a detection that an attribute in CVAT must not replace.
+_TAKEN = (
+    "id",
+    "tags",
+    "label",
+    "bounding_box",
+    "mask",
+    "mask_path",
+    "confidence",
+    "index",
+    "instance",
+    "attributes",
+)
+
+
+class Receiver:
+    """Takes back the labels of one annotation run."""
+
+    def __init__(
+        self,
+        dataset: Any,
+        names: Names,
+        api: Api,
+        sending: Sending,
+        config: LoadConfig,
+        tally: Tally,
+    ) -> None:
+        self.dataset, self.names, self.api = dataset, names, api
+        self.sending, self.config, self.tally = sending, config, tally
+        self.allowed = {*sending.classes, REGION_LABEL}
+        self.snapshot: str | None = None
+        self.attributes: set[str] = set()
+
+    def receive(self, progress: Progress) -> None:
+        """Load every wanted job of every task.
+
+        Raises:
+            ServerError: the server failed; what was loaded until then stays.
+        """
+        tasks = self.sending.live_tasks
+        for number, task in enumerate(tasks):
+            progress(number, len(tasks), "load annotations")
+            try:
+                self._receive_task(task)
+            except ServerError as error:
+                raise ServerError(
+                    f"{error}. {self.tally.jobs_loaded} jobs were loaded and stay; run this again "
+                    "to load the rest"
+                ) from error
+        self._close()
+        progress(len(tasks), len(tasks), "load annotations")
+
+    def _receive_task(self, task: SentTask) -> None:
+        if self.api.task(task.task_id) is None:
+            self._give_up(task)
+            return
+        jobs = self.api.jobs(task.task_id)
+        if self.sending.closed:  # late corrections only
+            jobs = [job for job in jobs if is_changed(job, task)]
+        if not jobs:
+            return
+        labels, vanished = self._labels(task)
+        frames = self.api.frames(task.task_id)
+        for job in jobs:
+            finished = is_finished(job, self.config.stage)
+            if not finished and self.config.jobs == "finished":
+                self.tally.jobs_waiting += 1
+                self.tally.unopened += self._count_unlabelled(task, job)
+                continue
+            try:
+                annotations = self.api.job_annotations(job["id"])
+            except CvatError as error:
+                if error.status != 404:
+                    raise
+                self.tally.notes.append(f"Job {job['id']} of {task.name} was deleted meanwhile.")
+                continue
+            self._merge_job(task, job, finished, annotations, labels, vanished, frames)
+            self.tally.jobs_loaded += 1
+            task.loaded[str(job["id"])] = {
+                "at": sendings.now(),
+                "updated": job.get("updated_date"),
+                "finished": finished,
+            }
+        if not self.config.dry_run:
+            sendings.write_sending(self.dataset, self.names, self.sending)
+
+    def _labels(self, task: SentTask) -> tuple[dict[int, ServerLabel], set[str]]:
+        """The server's labels under the names that were sent, and those that are gone."""
+        sent = {number: name for name, number in task.labels.items()}
+        found = {}
+        for label in self.api.labels(task_id=task.task_id):
+            name = sent.get(label["id"], label["name"])
+            if name != label["name"]:
+                self.tally.note(
+                    f"Label {name!r} is called {label['name']!r} on the server now; its boxes are "
+                    f"taken as {name!r}."
+                )
+            attributes = {a["id"]: a["name"] for a in label["attributes"]}
+            found[label["id"]] = ServerLabel(name, attributes)
+        vanished = {name for number, name in sent.items() if number not in found}
+        for name in sorted(vanished):
+            self.tally.note(
+                f"Label {name!r} was deleted on the server, and its boxes with it; the boxes of "
+                "this class stay as they are."
+            )
+        return found, vanished
+
+    def _merge_job(
+        self,
+        task: SentTask,
+        job: Mapping[str, Any],
+        finished: bool,
+        annotations: Mapping[str, Any],
+        labels: Mapping[int, ServerLabel],
+        vanished: set[str],
+        frames: Frames,
+    ) -> None:
+        numbers = [
+            n
+            for n in range(job["start_frame"], job["stop_frame"] + 1)
+            if n < min(len(task.sample_ids), len(frames.frames))
+        ]
+        sizes = {n: (frames.frames[n].width, frames.frames[n].height) for n in numbers}
+        shapes = read_job(annotations, labels, sizes)
+        for oddity in shapes.oddities:
+            self.tally.oddities[oddity.kind] += 1
+            self.tally.example(
+                oddity.kind, self.api.frame_url(task.task_id, job["id"], max(0, oddity.frame))
+            )
+        held = truth.read(
+            self.dataset, self.names, self.sending.anno_key, [task.sample_ids[n] for n in numbers]
+        )
+        updates: dict[str, truth.Update] = {}
+        for n in numbers:
+            sample_id = task.sample_ids[n]
+            before = held.get(sample_id)
+            if before is None:
+                self.tally.note(
+                    "Some images were deleted from the dataset; their labels are left out."
+                )
+            elif n in frames.deleted:
+                self.tally.removed += 1
+                if before.document is None and before.state != REMOVED:
+                    updates[sample_id] = truth.Update(state=REMOVED)
+            else:
+                boxes = [self._cleaned(box) for box in shapes.boxes[n]]
+                if not self._is_refused(boxes, task, job, n):
+                    update = self._merge(before, boxes, finished, vanished)
+                    if update is not None:
+                        updates[sample_id] = update
+        self._write(updates)
+
+    def _merge(
+        self,
+        before: truth.Truth,
+        boxes: Sequence[FoundBox],
+        finished: bool,
+        vanished: set[str],
+    ) -> truth.Update | None:
+        """What one image shall hold, or None where nothing changes."""
+        merged = merge_image(
+            before.base or [],
+            before.boxes(),
+            boxes,
+            new_id=lambda: str(ObjectId()),
+            suggestion_class=REGION_LABEL,
+            vanished_classes=vanished,
+        )
+        untouched = before.document is None and not merged.changes.any
+        if not finished and (untouched or not merged.boxes):
+            # In an open job an image without a box may be empty, or nobody is done with it yet.
+            self.tally.unopened += before.document is None
+            return None
+        self.tally.changes += merged.changes
+        document = truth.merged_document(before.document, merged.boxes)
+        if document["detections"]:
+            self.tally.labelled += 1
+        else:
+            self.tally.empty += 1
+        state = LOADED if finished else before.state
+        if (
+            document == before.document
+            and merged.base == list(before.base or [])
+            and state == before.state
+        ):
+            return None
+        self.tally.written += document != before.document
+        return truth.Update(document=document, base=merged.base, state=state)
+
+    def _is_refused(
+        self, boxes: Sequence[FoundBox], task: SentTask, job: Mapping[str, Any], frame: int
+    ) -> bool:
+        new = Counter(box.label for box in boxes if box.label not in self.allowed)
+        if not new:
+            return False
+        self.tally.new_classes += new
+        self.tally.example(
+            f"class {', '.join(sorted(new))}", self.api.frame_url(task.task_id, job["id"], frame)
+        )
+        reserved = [name for name in new if name.strip().lower() in RESERVED_CLASSES]
+        if self.config.new_classes == "add" and not reserved:
+            return False
+        for name in reserved:
+            self.tally.note(
+                f"Class {name!r} has a name that the ranking uses itself; rename it in CVAT."
+            )
+        self.tally.refused += 1
+        return True
+
+    def _cleaned(self, box: FoundBox) -> FoundBox:
+        """The box with attributes of names that FiftyOne takes."""
+        cleaned = {}
+        for name, value in box.attributes.items():
+            name = re.sub(r"\W+", "_", name.strip()).strip("_") or "attribute"
+            cleaned[f"cvat_{name}" if name in _TAKEN or name[0].isdigit() else name] = value
+        self.attributes |= set(cleaned)
+        return replace(box, attributes=cleaned)
+
+    def _write(self, updates: Mapping[str, truth.Update]) -> None:
+        if self.config.dry_run or not updates:
+            return
+        changed = [i for i, update in updates.items() if update.document is not None]
+        if changed:
+            self._take_snapshot()
+            # Before the labels: what is noted and was not written is restored to itself.
+            snapshots.note_written(self.dataset, str(self.snapshot), changed)
+        self._declare_attributes()
+        truth.write(self.dataset, self.names, self.sending.anno_key, updates)
+
+    def _take_snapshot(self) -> None:
+        if self.snapshot is None:
+            self.snapshot = snapshots.take(
+                self.dataset, self.names, self.sending.anno_key, self.sending.sent_ids(), "load"
+            )
+            self.tally.snapshots.append(self.snapshot)
+
+    def _declare_attributes(self) -> None:
+        """Let FiftyOne know the attributes that boxes have, so that they can be filtered."""
+        path = f"{self.names.label_field}.detections"
+        for name in sorted(self.attributes):
+            if self.dataset.get_field(f"{path}.{name}") is None:
+                kind = fo.BooleanField if name == "occluded" else fo.StringField
+                self.dataset.add_sample_field(f"{path}.{name}", kind)
+        self.attributes.clear()
+
+    def _give_up(self, task: SentTask) -> None:
+        """The task is gone: what did not come back is free for the next batch."""
+        self.tally.gone.append(task.name)
+        held = truth.read(self.dataset, self.names, self.sending.anno_key, task.sample_ids)
+        lost = [i for i, t in held.items() if t.document is None]
+        self.tally.unopened += len(lost)
+        if lost:
+            self.tally.note(
+                f"{len(lost)} images of {task.name} never came back; they can be sent again with "
+                "request_annotations, and are in the pool until then."
+            )
+        if not self.config.dry_run:
+            task.gone = True
+            self.sending.complete = self.sending.complete and not lost
+            truth.release(self.dataset, self.names, self.sending.anno_key, lost)
+            sendings.write_sending(self.dataset, self.names, self.sending)
+
+    def _close(self) -> None:
+        if self.config.dry_run:
+            return
+        held = truth.read(self.dataset, self.names, self.sending.anno_key, self.sending.sent_ids())
+        done = all(t.state in (LOADED, REMOVED) for t in held.values())
+        if self.sending.complete and done and not self.sending.closed:
+            self.sending.closed = True
+            sendings.write_sending(self.dataset, self.names, self.sending)
+
+    def _count_unlabelled(self, task: SentTask, job: Mapping[str, Any]) -> int:
+        ids = task.sample_ids[job["start_frame"] : job["stop_frame"] + 1]
+        held = truth.read(self.dataset, self.names, self.sending.anno_key, ids)
+        return sum(t.document is None for t in held.values())

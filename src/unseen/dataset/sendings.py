@@ -1,0 +1,134 @@
+"""The record of what was handed to annotators: one FiftyOne custom run per annotation run.
+
+It is written after each task, so that a sending that broke off goes on where it stopped. It holds
+no secret: the server's address, but nobody's credentials.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from unseen.dataset.fields import SENDING_METHOD, Names
+from unseen.dataset.iterations import decode, encode
+from unseen.errors import AnnotationError
+
+
+@dataclass
+class SentTask:
+    """One task on the server; image `i` of it is frame `i`."""
+
+    task_id: int
+    name: str
+    sample_ids: list[str]
+    first_rank: int  #: rank of frame 0 in the batch, from 1
+    url: str
+    labels: dict[str, int]  #: class -> id of the label on the server
+    sent_at: str
+    gone: bool = False  #: deleted on the server
+    loaded: dict[str, dict[str, Any]] = field(default_factory=dict)  #: job id -> when it was loaded
+
+
+@dataclass
+class Sending:
+    """How one batch was handed out, and what became of it."""
+
+    anno_key: str
+    images: str  #: batch, initial or test
+    iteration: int
+    backend: str
+    label_field: str
+    classes: list[str]
+    parameters: dict[str, Any]  #: of the request, to send the next batch the same way
+    token: str  #: part of the tasks' names, by which a half-made task is recognised
+    started_at: str
+    url: str | None = None
+    organization: str | None = None
+    server_version: str | None = None
+    project_id: int | None = None
+    own_project: bool = False  #: the project was made by this sending
+    sample_ids: list[str] = field(default_factory=list)  #: backends without tasks: what was sent
+    tasks: list[SentTask] = field(default_factory=list)
+    complete: bool = False  #: every image of the batch was sent
+    closed: bool = False  #: every image came back, or was given up
+
+    @property
+    def live_tasks(self) -> list[SentTask]:
+        """The tasks that are still on the server."""
+        return [task for task in self.tasks if not task.gone]
+
+    def sent_ids(self) -> list[str]:
+        """The images that annotators have, in rank order."""
+        return self.sample_ids + [i for task in self.live_tasks for i in task.sample_ids]
+
+
+def read_sending(dataset: Any, names: Names, anno_key: str) -> Sending | None:
+    """The record of an annotation run, or None."""
+    key = names.sending_key(anno_key)
+    if not dataset.has_run(key):
+        return None
+    found = decode(dataset.get_run_info(key).config.serialize()["sending"])
+    found["tasks"] = [SentTask(**task) for task in found["tasks"]]
+    return Sending(**found)
+
+
+def read_sendings(dataset: Any, names: Names) -> list[Sending]:
+    """All records of this loop, oldest first."""
+    found = []
+    for key in dataset.list_runs(method=SENDING_METHOD):
+        config = dataset.get_run_info(key).config.serialize()
+        if config["prefix"] == names.prefix and config["series"] == names.series:
+            sending = read_sending(dataset, names, config["sending"]["anno_key"])
+            if sending is not None:
+                found.append(sending)
+    return sorted(found, key=lambda s: s.started_at)
+
+
+def find_sendings(dataset: Any, names: Names, anno_key: str | None) -> list[Sending]:
+    """The record of one annotation run, or of all.
+
+    Raises:
+        AnnotationError: there is none.
+    """
+    found = read_sendings(dataset, names)
+    if anno_key is not None:
+        known = ", ".join(s.anno_key for s in found) or "none"
+        found = [s for s in found if s.anno_key == anno_key]
+        if not found:
+            raise AnnotationError(
+                f"dataset {dataset.name!r} has no annotation run {anno_key!r} that was sent by "
+                f"request_annotations; there are: {known}"
+            )
+    return found
+
+
+def write_sending(dataset: Any, names: Names, sending: Sending) -> None:
+    """Write the record, anew or over its earlier state."""
+    dataset.reload()
+    key = names.sending_key(sending.anno_key)
+    config = dataset.init_run(
+        method=SENDING_METHOD,
+        prefix=names.prefix,
+        series=names.series,
+        sending=encode(dataclasses.asdict(sending)),
+    )
+    if dataset.has_run(key):
+        dataset.update_run_config(key, config)
+    else:
+        dataset.register_run(key, config)
+
+
+def delete_sending(dataset: Any, names: Names, anno_key: str) -> None:
+    """Forget a sending and FiftyOne's run; nothing on the server is touched."""
+    dataset.reload()
+    if dataset.has_annotation_run(anno_key):
+        dataset.delete_annotation_run(anno_key)
+    if dataset.has_run(names.sending_key(anno_key)):
+        dataset.delete_run(names.sending_key(anno_key))
+
+
+def now() -> str:
+    """The time for a record, UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

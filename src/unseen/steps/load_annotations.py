@@ -1,0 +1,116 @@
+"""Take the annotators' labels back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from unseen.configs import LoadConfig
+from unseen.dataset import iterations, reading, sendings, writing
+from unseen.dataset.fields import Names
+from unseen.dataset.sendings import Sending
+from unseen.errors import AnnotationError
+from unseen.progress import Progress
+from unseen.results import LoadResult
+from unseen.steps.step import elapsed, step
+
+
+@step(LoadConfig)
+def load_annotations(view: Any, config: LoadConfig, names: Names, progress: Progress) -> LoadResult:
+    """Merge finished jobs into the labels; everything else waits.
+
+    Can be run at any time and as often as one likes: what was loaded once is not loaded twice.
+    Labels as they were before are kept for `undo_annotations`.
+    """
+    from unseen.cvat.load import load
+    from unseen.cvat.tally import Tally
+
+    dataset = reading.dataset_of(view)
+    found = sendings.find_sendings(dataset, names, config.anno_key)
+    if not found:
+        raise AnnotationError(
+            f"nothing was sent from dataset {dataset.name!r} yet; run request_annotations first"
+        )
+    open_before = {s.anno_key for s in found if not s.closed}
+    tally = Tally()
+    load(dataset, names, config, [s for s in found if s.backend == "cvat"], tally, progress)
+    others = [s for s in found if s.backend != "cvat" and (not s.closed or config.anno_key)]
+    if others:
+        from unseen.steps.other_annotation import close
+
+        for sending in others:
+            close(dataset, names, config, sending, tally)
+    if not config.dry_run:
+        if config.new_classes == "add" and tally.new_classes:
+            _add_classes(dataset, names, found, tally.new_classes)
+        writing.group_fields(dataset, names)
+    result = _result(dataset, config, found, tally, open_before)
+    if tally.written and not config.dry_run:
+        _record(dataset, config, names, found, result)
+    return result
+
+
+def _add_classes(dataset: Any, names: Names, found: list[Sending], new: Counter[str]) -> None:
+    """Where a class list is kept, new classes belong to it."""
+    for sending in found:
+        sending.classes = list(dict.fromkeys([*sending.classes, *sorted(new)]))
+        sendings.write_sending(dataset, names, sending)
+    kept = dataset.classes.get(names.label_field)
+    if kept:
+        dataset.classes[names.label_field] = list(dict.fromkeys([*kept, *sorted(new)]))
+        dataset.save()
+
+
+def _result(
+    dataset: Any, config: LoadConfig, found: list[Sending], tally: Any, open_before: set[str]
+) -> LoadResult:
+    changes = tally.changes
+
+    def counts(counter: Counter[str]) -> dict[str, int]:
+        return {k: counter[k] for k in sorted(counter) if counter[k]}
+
+    return LoadResult(
+        dataset=dataset.name,
+        dry_run=config.dry_run,
+        anno_keys=[s.anno_key for s in found],
+        jobs_loaded=tally.jobs_loaded,
+        jobs_waiting=tally.jobs_waiting,
+        labelled=tally.labelled,
+        empty=tally.empty,
+        unopened=tally.unopened,
+        removed=tally.removed,
+        written=tally.written,
+        added=counts(changes.added),
+        changed=counts(changes.changed),
+        deleted=counts(changes.deleted),
+        suggestions_accepted=counts(changes.suggestions_accepted),
+        suggestions_left=changes.suggestions_left,
+        suggestions_rejected=changes.suggestions_rejected,
+        predictions_kept=counts(changes.predictions_kept),
+        predictions_changed=counts(changes.predictions_changed),
+        predictions_deleted=counts(changes.predictions_deleted),
+        kept_local=changes.kept_local,
+        conflicts=changes.conflicts,
+        new_classes=counts(tally.new_classes),
+        refused=tally.refused,
+        oddities=counts(tally.oddities),
+        examples=tally.examples,
+        gone=tally.gone,
+        snapshots=tally.snapshots,
+        closed=[s.anno_key for s in found if s.closed and s.anno_key in open_before],
+        notes=tally.notes,
+    )
+
+
+def _record(
+    dataset: Any, config: LoadConfig, names: Names, found: list[Sending], result: LoadResult
+) -> None:
+    entry = {"parameters": config.to_dict(), "seconds": elapsed(), "result": result.to_dict()}
+    iterations.record_step(
+        dataset,
+        names,
+        max(s.iteration for s in found),
+        "load_annotations",
+        entry,
+        **iterations.record_labels(dataset, names),
+    )

@@ -1,0 +1,202 @@
+"""One turn of the loop, as far as it can go now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unseen.configs import NextConfig, RequestConfig, StepConfig, parameters
+from unseen.dataset import iterations, reading, sendings, truth
+from unseen.dataset.fields import Names
+from unseen.dataset.sendings import Sending
+from unseen.progress import Progress
+from unseen.results import NextResult, StepResult
+from unseen.steps.apply_detector import apply_detector
+from unseen.steps.evaluate_detector import evaluate_detector
+from unseen.steps.load_annotations import load_annotations
+from unseen.steps.request_annotations import request_annotations
+from unseen.steps.score_samples import score_samples
+from unseen.steps.select_batch import select_batch
+from unseen.steps.step import step
+from unseen.steps.train_detector import train_detector
+from unseen.steps.train_unet import train_unet
+
+
+@step(NextConfig)
+def next_iteration(view: Any, config: NextConfig, names: Names, progress: Progress) -> NextResult:
+    """Load what is finished; once the batch is labelled, train, score, select and send.
+
+    Can be run at any moment, by hand or from cron: it does what is due, says what it did, and says
+    what it waits for. What is done for these labels already is not done again.
+    """
+    turn = _Turn(reading.dataset_of(view), config, names, progress)
+    turn.load()
+    waits_for = turn.waits_for() or turn.go_on()
+    return NextResult(
+        dataset=turn.dataset.name,
+        iteration=iterations.current_iteration(turn.dataset, names),
+        done=turn.done,
+        waits_for=waits_for,
+        batch=turn.batch,
+        sent=turn.sent,
+        steps=turn.steps,
+    )
+
+
+class _Turn:
+    """What one run has done so far."""
+
+    def __init__(self, dataset: Any, config: NextConfig, names: Names, progress: Progress) -> None:
+        self.dataset, self.config, self.names, self.progress = dataset, config, names, progress
+        self.done: list[str] = []
+        self.steps: dict[str, Any] = {}
+        self.batch: str | None = None
+        self.sent = False
+        shared = {p.name for p in parameters(StepConfig)}
+        self.place = {name: getattr(config, name) for name in shared}
+
+    def run(self, step: Any, **settings: Any) -> Any:
+        """Run a step, and remember what it said."""
+        result: StepResult = step(
+            self.dataset, progress=self.progress, **{**self.place, **settings}
+        )
+        self.steps[step.__name__] = result.to_dict()
+        self.done.append(f"{step.__name__}: {result.summary()}")
+        return result
+
+    # --- what has come back ----------------------------------------------------------------------
+    def load(self) -> None:
+        """Load every batch that is out."""
+        if any(not s.closed for s in sendings.read_sendings(self.dataset, self.names)):
+            self.run(load_annotations, jobs=self.config.jobs, stage=self.config.stage)
+
+    def waits_for(self) -> str | None:
+        """What is missing before the next batch can be chosen, or None."""
+        number = max(iterations.batches(self.dataset, self.names), default=0)
+        tag = self.names.batch(number) if number else self.names.initial_tag
+        images = reading.split(self.dataset, tag)
+        total = len(images)
+        has_labels = self.dataset.get_field(self.names.label_field) is not None
+        labelled = len(images.exists(self.names.label_field)) if has_labels else 0
+        if not total and has_labels and len(reading.labelled(self.dataset, self.names)):
+            return None  # labels that came without this package's split
+        if not total:
+            return "labels to begin with: split the dataset and label its initial images"
+        if labelled >= self.config.min_loaded * total and labelled:
+            self._check_labels(tag, labelled, total)
+            return None
+        self.batch = tag
+        sending = self._sending_of(number)
+        if sending is not None and sending.complete:
+            return f"{total - labelled} of {total} images of {tag} are still with the annotators"
+        if self.config.send:
+            self._send(number)
+            return f"the labels of {tag}: {total} images were just sent"
+        begun = "only partly sent" if sending is not None else "not sent yet"
+        return (
+            f"the labels of {tag}: {labelled} of {total} images have some, and it is {begun}. Send "
+            "it with request_annotations (or send=True), or label it another way"
+        )
+
+    def _check_labels(self, tag: str, labelled: int, total: int) -> None:
+        found = reading.read_labels(
+            reading.split(self.dataset, tag).exists(self.names.label_field), self.names.label_field
+        )
+        problems = "".join(f", {n} boxes {what}" for what, n in found.box_problems.items())
+        counts = ", ".join(f"{k} {v}" for k, v in found.class_counts.items()) or "no box at all"
+        self.done.append(
+            f"checked {tag}: {labelled} of {total} images labelled, {counts}{problems}."
+        )
+
+    # --- the next batch --------------------------------------------------------------------------
+    def go_on(self) -> str | None:
+        """Train, score, select, send; a reason to stop, or None."""
+        number = iterations.current_iteration(self.dataset, self.names)
+        labels = truth.fingerprint(reading.labelled(self.dataset, self.names), self.names)
+        record = iterations.read_record(self.dataset, self.names, number) or {"steps": {}}
+        before = record["steps"].get("next_iteration", {})
+        fresh = set(before.get("finished", [])) if before.get("labels") == labels else set()
+        last = self._last_sending()
+        needs_predictions = bool(last and self.config.send and last.parameters.get("predictions"))
+        try:
+            left = len(reading.pool(self.dataset, self.names))
+            if left and "score_samples" not in fresh:
+                self.run(train_unet, seed=self.config.seed)
+                self.run(score_samples)
+                fresh.add("score_samples")
+            if needs_predictions:
+                self._detect(number, fresh)
+            if left:
+                # The batch comes first: people wait for it.
+                chosen = self.run(
+                    select_batch,
+                    budget=min(self.config.budget, left),
+                    strategy=self.config.strategy,
+                    seed=self.config.seed + number,
+                )
+                self.batch = chosen.batch
+                if self.config.send:
+                    self._send(chosen.iteration)
+            else:
+                self.done.append("The pool is empty: every image is labelled, test or excluded.")
+            self._detect(number, fresh)
+        finally:
+            # Also after a failure: what is done for these labels is not done again.
+            iterations.record_step(
+                self.dataset,
+                self.names,
+                number,
+                "next_iteration",
+                {
+                    "parameters": self.config.to_dict(),
+                    "labels": labels,
+                    "finished": sorted(fresh),
+                },
+            )
+        return None
+
+    def _detect(self, number: int, fresh: set[str]) -> None:
+        """Train and measure the detector of this iteration, where that can be done."""
+        if not self.config.detector or "evaluate_detector" in fresh:
+            return
+        test = reading.split(self.dataset, self.names.test_tag)
+        if not len(test) or not len(test.exists(self.names.label_field)):
+            self.done.append("No detector: there is no labelled test split to measure it on.")
+            return
+        self.run(train_detector, iteration=number, seed=self.config.seed)
+        self.run(apply_detector, iteration=number)
+        self.run(evaluate_detector, iteration=number)
+        fresh.add("evaluate_detector")
+
+    def _send(self, number: int) -> None:
+        last = self._last_sending()
+        settings: dict[str, Any] = {}
+        if last is not None:
+            fixed = {"images", "iteration", "dry_run", *self.place}
+            known = {p.name for p in parameters(RequestConfig)} - fixed
+            settings = {k: v for k, v in last.parameters.items() if k in known}
+            settings["classes"] = self._classes(settings.get("classes") or [])
+        if settings.get("predictions"):
+            images = reading.split(self.dataset, self.names.batch(number))
+            self._predict(images)
+        images_of = "batch" if number else "initial"
+        result = self.run(request_annotations, images=images_of, **settings)
+        self.sent = result.complete
+
+    def _predict(self, images: Any) -> None:
+        result = apply_detector(images, progress=self.progress, target="view", **self.place)
+        self.done.append(f"apply_detector: {result.summary()}")
+
+    def _classes(self, given: list[str]) -> list[str]:
+        """The classes of the last request, and those that came to light since."""
+        if not given:
+            return []
+        seen = self.dataset.distinct(f"{self.names.label_field}.detections.label")
+        return list(dict.fromkeys([*given, *sorted(seen)]))
+
+    def _last_sending(self) -> Sending | None:
+        found = sendings.read_sendings(self.dataset, self.names)
+        return found[-1] if found else None
+
+    def _sending_of(self, number: int) -> Sending | None:
+        key = self.names.anno_key(number) if number else self.names.own_anno_key("initial")
+        return sendings.read_sending(self.dataset, self.names, key)

@@ -1,0 +1,156 @@
+"""Whatever annotators do between loads, however loads are repeated, cut short or killed: in the end
+the labels are those of one clean load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import fiftyone as fo
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import unseen
+from unseen.errors import ServerError
+
+pytestmark = pytest.mark.fiftyone
+
+CLASSES = ("particle", "scratch")
+IMAGES, PER_JOB = 4, 2
+
+#: One event in the life of a batch: who does what, with numbers that choose image and shape.
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            (
+                "draw",
+                "draw",
+                "move",
+                "relabel",
+                "delete",
+                "copy",
+                "finish",
+                "reopen",
+                "load",
+                "load all",
+                "load and lose the network",
+                "load and be killed",
+            )
+        ),
+        st.integers(0, IMAGES - 1),
+        st.integers(0, 40),
+    ),
+    max_size=14,
+)
+
+
+def act(cvat, event, frame, number):
+    """Let an annotator do something."""
+    job = next(j for j in cvat.jobs.values() if j.start_frame <= frame <= j.stop_frame)
+    worker = cvat.annotator(job.id)
+    shapes = worker.shapes(frame)
+    box = [number, number, number + 10 + frame, number + 12]
+    if event == "draw":
+        worker.draw(frame, CLASSES[number % 2], box)
+    elif event == "finish":
+        worker.set(state="completed")
+    elif event == "reopen":
+        worker.set(state="in progress")
+    elif shapes:
+        shape = shapes[number % len(shapes)]["id"]
+        if event == "move":
+            worker.move(shape, box)
+        elif event == "relabel":
+            worker.relabel(shape, (*CLASSES, "unseen")[number % 3])
+        elif event == "delete":
+            worker.delete(shape)
+        elif event == "copy":
+            worker.copy(shape, job.start_frame + (frame + 1) % PER_JOB)
+
+
+def load(cvat, dataset, event, number, monkeypatch):
+    """Load as the event says; a load that is cut short or killed is no end of the world."""
+    if event == "load":
+        unseen.load_annotations(dataset)
+    elif event == "load all":
+        unseen.load_annotations(dataset, jobs="all")
+    elif event == "load and lose the network":
+        cvat.fail("GET", "/api/jobs/", status=500, times=9, skip=number % 4)
+        try:
+            unseen.load_annotations(dataset, jobs="all")
+        except ServerError:
+            pass
+        finally:
+            cvat.clear_faults()
+    else:
+        original = fo.Dataset._bulk_write
+
+        def killed(self, ops, ids=None, **kwargs):
+            original(self, ops[: number % 3], ids=(ids or [])[: number % 3], **kwargs)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(fo.Dataset, "_bulk_write", killed)
+            with contextlib.suppress(KeyboardInterrupt):
+                unseen.load_annotations(dataset, jobs="all")
+        dataset.reload()
+
+
+def on_the_server(cvat):
+    """(class, box) of every shape of a real class, per frame."""
+    return [
+        sorted(
+            (s["label"], [round(v, 3) for v in s["points"]])
+            for job in cvat.jobs.values()
+            if job.start_frame <= frame <= job.stop_frame
+            for s in cvat.annotator(job.id).shapes(frame)
+            if s["label"] != "unseen"
+        )
+        for frame in range(IMAGES)
+    ]
+
+
+def in_the_dataset(dataset):
+    found = dataset.match_tags("batch_01").sort_by("unseen_rank").values("ground_truth.detections")
+    assert None not in found
+    result = []
+    for boxes in found:
+        corners = []
+        for d in boxes:
+            x, y, w, h = d.bounding_box
+            corners.append((d.label, [round(v * 64, 3) for v in (x, y, x + w, y + h)]))
+        result.append(sorted(corners))
+    return result
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(events=EVENTS, reissue=st.booleans())
+def test_every_history_ends_like_one_clean_load(cvat, batch, monkeypatch, events, reissue):
+    dataset = batch(IMAGES)
+    for task_id in list(cvat.tasks):
+        cvat.delete_task(task_id)  # of the example before
+    cvat.reissue_ids = reissue
+    unseen.request_annotations(dataset, segment_size=PER_JOB, classes=CLASSES)
+    offset = {job.id: job for job in cvat.jobs.values()}
+    assert len(offset) == IMAGES // PER_JOB
+    for event, frame, number in events:
+        if event.startswith("load"):
+            load(cvat, dataset, event, number, monkeypatch)
+        else:
+            act(cvat, event, frame, number)
+    for job_id in cvat.jobs:
+        cvat.annotator(job_id).set(state="completed")
+    unseen.load_annotations(dataset)
+    assert in_the_dataset(dataset) == on_the_server(cvat)
+    found = dataset.match_tags("batch_01").values("ground_truth.detections.id", unwind=True)
+    assert len(found) == len(set(found))
+    assert not set(found) & set(dataset.values("unseen_regions.detections.id", unwind=True))
+    again = unseen.load_annotations(dataset)
+    assert again.written == 0
+    dataset.delete()

@@ -1,0 +1,45 @@
+"""What a step leaves behind: in a dataset, in FiftyOne's database, on a CVAT double."""
+
+from __future__ import annotations
+
+import fiftyone as fo
+import fiftyone.core.odm as foo
+
+
+def state_of(dataset: fo.Dataset) -> dict:
+    """Everything that a step could have changed: raw samples, schema, runs, settings."""
+    dataset.reload()
+    samples = list(dataset._sample_collection.find({}).sort("_id"))
+    settings = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id})
+    for key in ("last_loaded_at", "last_modified_at", "last_deletion_at"):
+        settings.pop(key, None)
+    return {
+        "samples": samples,
+        "settings": settings,
+        "runs": dataset.list_runs(),
+        "annotation runs": dataset.list_annotation_runs(),
+    }
+
+
+def database_text() -> str:
+    """Every document of every collection of FiftyOne's database as text, files included."""
+    database = foo.get_db_conn()
+    found = []
+    for name in database.list_collection_names():
+        for document in database[name].find():
+            found.append(repr(document))
+            found += [
+                value.decode("latin-1") for value in document.values() if isinstance(value, bytes)
+            ]
+    return "\n".join(found)
+
+
+def frames_of(cvat) -> list[str]:
+    """The names of all frames on the server, task by task."""
+    return [frame.name for number in sorted(cvat.tasks) for frame in cvat.tasks[number].frames]
+
+
+def ranked_names(dataset: fo.Dataset) -> list[str]:
+    """File names of the batch in rank order."""
+    batch = dataset.match_tags("batch_01").sort_by("unseen_rank")
+    return [path.rsplit("/", 1)[1] for path in batch.values("filepath")]

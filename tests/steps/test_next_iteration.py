@@ -1,0 +1,163 @@
+"""One turn of the loop, run again and again as a person or cron would."""
+
+from __future__ import annotations
+
+import pytest
+
+import unseen
+from unseen.dataset import sendings
+from unseen.dataset.fields import Names
+
+pytestmark = pytest.mark.fiftyone
+
+TURN = {"budget": 2}
+
+
+@pytest.fixture
+def turn(monkeypatch, tmp_path):
+    """`next_iteration` with training as short as it can be."""
+    from unseen.steps import next_iteration as module
+
+    real = {"train_unet": module.train_unet, "train_detector": module.train_detector}
+
+    def short(name, **fixed):
+        def run(collection, **settings):
+            return real[name](collection, **{**settings, **fixed})
+
+        run.__name__ = name
+        monkeypatch.setattr(module, name, run)
+
+    short("train_unet", steps=2, batch_size=2, crop_size=32, channels=(4, 8))
+    short("train_detector", architecture="small", steps=1, batch_size=1, image_size=64)
+
+    def go(dataset, **settings):
+        return unseen.next_iteration(dataset, model_dir=str(tmp_path), **{**TURN, **settings})
+
+    return go
+
+
+def finish(cvat, task_id, label="particle"):
+    """Somebody draws one box in each image of a task and hands its jobs back."""
+    for job_id, job in list(cvat.jobs.items()):
+        if job.task.id == task_id:
+            worker = cvat.annotator(job_id)
+            for frame in range(job.start_frame, job.stop_frame + 1):
+                worker.draw(frame, label, [8, 16, 24, 40])
+            worker.set(state="completed")
+
+
+def ran(result):
+    return list(result.steps)
+
+
+def test_without_labels_it_says_what_to_do_first(turn, make_wafers):
+    dataset = make_wafers(6, labelled=0, test=0)
+    result = turn(dataset)
+    assert ran(result) == []
+    assert "split the dataset and label its initial images" in result.waits_for
+
+
+def test_the_loop_closes_itself(turn, cvat, make_wafers):
+    dataset = make_wafers(9, labelled=0, test=3)
+    unseen.split_dataset(dataset, initial=3)
+    classes = ("particle", "scratch")
+    unseen.request_annotations(dataset, images="initial", classes=classes, segment_size=1)
+    waiting = turn(dataset)
+    assert ran(waiting) == ["load_annotations"]
+    assert "3 of 3 images of initial are still with the annotators" in waiting.waits_for
+
+    finish(cvat, 1)
+    first = turn(dataset, send=True)
+    assert first.waits_for is None
+    assert first.sent
+    assert ran(first) == [
+        "load_annotations",
+        "train_unet",
+        "score_samples",
+        "select_batch",
+        "request_annotations",
+        "train_detector",
+        "apply_detector",
+        "evaluate_detector",
+    ]
+    # Sent the way the last one was: the same classes and jobs.
+    assert [label.name for label in cvat.tasks[2].labels] == [*classes, "unseen"]
+    assert len([j for j in cvat.jobs.values() if j.task.id == 2]) == 2
+
+    again = turn(dataset, send=True)
+    assert ran(again) == ["load_annotations"]
+    assert "2 of 2 images of batch_01 are still with the annotators" in again.waits_for
+
+    finish(cvat, 2, "scratch")
+    second = turn(dataset, detector=False)
+    assert second.batch == "batch_02"
+    assert not second.sent
+    assert "train_detector" not in second.steps
+    record = dataset.get_run_info("unseen_iter_01").config.serialize()
+    assert record["class_counts"] == {"particle": 3, "scratch": 2}
+
+
+def test_part_of_a_batch_is_enough_where_that_is_asked_for(turn, cvat, make_wafers):
+    dataset = make_wafers(8, labelled=4, test=2)
+    unseen.split_dataset(dataset, initial=4)
+    unseen.select_batch(dataset, budget=2, strategy="random")
+    unseen.request_annotations(dataset, segment_size=1, suggestions=False)
+    worker = cvat.annotator(min(cvat.jobs))
+    worker.draw(0, "particle", [8, 16, 24, 40])
+    worker.set(state="completed")
+    assert "1 of 2 images of batch_01" in turn(dataset, detector=False).waits_for
+    result = turn(dataset, detector=False, min_loaded=0.5)
+    assert result.batch == "batch_02"
+    out = set(dataset.match_tags("batch_01").values("id"))
+    assert not out & set(dataset.match_tags("batch_02").values("id"))
+
+
+def test_what_is_done_for_these_labels_is_not_done_again(turn, make_wafers, monkeypatch):
+    from unseen.errors import UnseenError
+    from unseen.steps import next_iteration as module
+
+    dataset = make_wafers(8, labelled=4, test=2)
+    unseen.split_dataset(dataset, initial=4)
+    select = module.select_batch
+
+    def broken(*args, **kwargs):
+        raise UnseenError("no selection today")
+
+    monkeypatch.setattr(module, "select_batch", broken)
+    with pytest.raises(UnseenError, match="no selection today"):
+        turn(dataset)
+    monkeypatch.setattr(module, "select_batch", select)
+    assert "train_unet" not in turn(dataset).steps  # trained before the failure
+    dataset.clear_sample_field("unseen_rank")
+    dataset.untag_samples("batch_01")
+    sample = dataset.match_tags("initial").first()
+    sample.ground_truth.detections[0].label = "scratch"
+    sample.save()
+    assert "train_unet" in turn(dataset).steps  # other labels
+
+
+def test_a_batch_that_was_not_sent_is_named(turn, make_wafers):
+    dataset = make_wafers(8, labelled=4, test=0)
+    unseen.split_dataset(dataset, initial=4, test_count=0)
+    unseen.select_batch(dataset, budget=2, strategy="random")
+    result = turn(dataset)
+    assert "batch_01" in result.waits_for
+    assert "request_annotations (or send=True)" in result.waits_for
+
+
+def test_an_empty_pool_ends_the_loop_without_an_error(turn, make_wafers):
+    dataset = make_wafers(4, labelled=4, test=2)
+    unseen.split_dataset(dataset, initial=4)
+    result = turn(dataset)
+    assert result.waits_for is None
+    assert any("pool is empty" in line for line in result.done)
+    assert "evaluate_detector" in result.steps
+
+
+def test_a_budget_beyond_the_pool_takes_what_is_left(turn, make_wafers):
+    dataset = make_wafers(5, labelled=4, test=0)
+    unseen.split_dataset(dataset, initial=4, test_count=0)
+    result = turn(dataset, budget=10)
+    assert len(dataset.match_tags(result.batch)) == 1
+    assert any("No detector" in line for line in result.done)
+    assert sendings.read_sendings(dataset, Names()) == []
