@@ -93,3 +93,17 @@ def test_next_batch_has_a_button_above_the_grid(operators):
     placed = {name: o.resolve_placement(None) for name, o in operators.items()}
     buttons = {name: p for name, p in placed.items() if p is not None}
     assert buttons["select_batch"].place == types.Places.SAMPLES_GRID_SECONDARY_ACTIONS
+
+
+def test_the_skill_is_found_and_names_operators_that_exist(fiftyone_database, operators):
+    from fiftyone.plugins.skills import list_skills
+
+    (skill,) = [s for s in list_skills() if s.plugin_name == PLUGIN]
+    assert skill.description
+    assert skill.category == "curation"
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", skill.content)) - {"label_field"}
+    assert set(unseen.STEPS) & named <= set(operators)
+    assert named >= {"next_iteration", "request_annotations", "load_annotations", "undo_annotations"}
+    assert {n for n in named if n in operators or n.endswith(("_annotations", "_dataset"))} <= set(
+        operators
+    )
