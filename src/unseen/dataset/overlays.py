@@ -153,6 +153,28 @@ def remove_overlays(dataset: Any, names: Names, folder: Path) -> int:
     return removed
 
 
+def discard_overlays(dataset: Any, names: Names, ids: Sequence[str]) -> None:
+    """Delete the copies of these samples, and the field where nothing is left in it.
+
+    Args:
+        dataset: the dataset.
+        names: the loop.
+        ids: samples whose copies are of no use, because they were not sent.
+    """
+    dataset = reading.dataset_of(dataset)
+    if names.overlay not in writing.own_fields(dataset, names.prefix):
+        return
+    view = dataset.select(list(ids))
+    for copy, original in zip(*view.values([names.overlay, "filepath"]), strict=True):
+        if copy and copy != original:
+            Path(copy).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                Path(copy).parent.rmdir()  # only when nothing else is in it
+    view.clear_sample_field(names.overlay)
+    if not len(dataset.exists(names.overlay).limit(1)):
+        writing.delete_fields(dataset, [names.overlay])
+
+
 def _chunks(
     dataset: Any, names: Names, ids: Sequence[str], files: Sequence[str]
 ) -> Iterator[tuple[Sequence[str], Sequence[str], list[bytes | None]]]:

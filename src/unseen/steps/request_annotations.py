@@ -113,6 +113,7 @@ def _to_cvat(
     progress: Progress,
 ) -> RequestResult:
     from unseen.cvat import request
+    from unseen.dataset.overlays import discard_overlays
 
     ready = request.plan(dataset, names, config, anno_key, iteration, ids, classes, progress)
     boxes = ready.boxes()
@@ -121,7 +122,12 @@ def _to_cvat(
     if ready.images and not config.dry_run:
         if config.overlay:
             media, notes = _overlays(dataset, config, names, anno_key, ready, notes, progress)
-        request.carry_out(dataset, names, config, ready, media, progress)
+        try:
+            request.carry_out(dataset, names, config, ready, media, progress)
+        except BaseException:
+            if media and not ready.sending.tasks:
+                discard_overlays(dataset, names, list(media))
+            raise
         writing.group_fields(dataset, names)
     sending = ready.sending
     return RequestResult(
