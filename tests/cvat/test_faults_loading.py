@@ -47,11 +47,9 @@ EVERYTHING = [["particle"]] * 6
     ],
     ids=str,
 )
-@pytest.mark.parametrize(
-    "path", [r"/api/tasks/\d+$", r"/api/jobs\?", r"/api/labels", r"/data/meta", r"/annotations"]
-)
-def test_a_passing_fault_is_not_noticed(cvat, labelled, fault, path):
-    cvat.fail("GET", path, **fault)
+def test_a_passing_fault_is_not_noticed(cvat, labelled, fault):
+    for path in (r"/api/jobs\?", r"/api/labels", r"/data/meta", r"/annotations"):
+        cvat.fail("GET", path, **fault)
     unseen.load_annotations(labelled)
     assert labels(labelled) == EVERYTHING
 
@@ -67,6 +65,28 @@ def test_what_was_loaded_before_a_lasting_fault_stays_and_the_rest_follows(cvat,
     result = unseen.load_annotations(labelled)
     assert labels(labelled) == EVERYTHING
     assert result.added == {"particle": 4}
+
+
+def test_a_load_that_breaks_off_leaves_its_report_in_the_records(cvat, labelled):
+    cvat.add_label(min(cvat.tasks), "crack")
+    worker = cvat.annotator(min(cvat.jobs))
+    worker.draw(0, "crack", [1, 1, 9, 9])
+    cvat.fail("GET", r"/api/jobs/\d+/annotations", times=50, skip=1, status=500)
+    with pytest.raises(ServerError):
+        unseen.load_annotations(labelled, new_classes="add")
+    record = labelled.get_run_info("unseen_iter_01").config.serialize()
+    assert record["class_counts"]["crack"] == 1
+    assert record["steps"]["load_annotations"]["result"]["written"] == 2
+    cvat.clear_faults()
+    worker.draw(1, "crack", [1, 1, 9, 9])
+    assert unseen.load_annotations(labelled).new_classes == {}  # it was taken, so it is known
+
+
+def test_a_rehearsal_that_breaks_off_does_not_say_that_something_was_loaded(cvat, labelled):
+    cvat.fail("GET", r"/api/jobs/\d+/annotations", times=50, skip=1, status=500)
+    with pytest.raises(ServerError) as found:
+        unseen.load_annotations(labelled, dry_run=True)
+    assert "were loaded and stay" not in str(found.value)
 
 
 def test_a_restart_of_the_server_is_waited_for(cvat, labelled):
@@ -190,3 +210,70 @@ def test_a_server_that_is_gone_does_not_stop_what_another_one_has(
     result = unseen.load_annotations(labelled)
     assert labels(labelled) == EVERYTHING
     assert any("unseen_old was not looked at again" in note for note in result.notes)
+
+
+def test_what_is_out_on_a_server_that_is_gone_is_an_error_after_everything_else(cvat, labelled):
+    from dataclasses import replace
+
+    from unseen.dataset import sendings
+    from unseen.dataset.fields import Names
+
+    old = sendings.read_sending(labelled, Names(), "unseen_batch_01")
+    gone = replace(old, anno_key="unseen_old", url="http://127.0.0.1:9", started_at="2000")
+    sendings.write_sending(labelled, Names(), gone)
+    with pytest.raises(ServerError, match=r"unseen_old: .*127\.0\.0\.1:9.*3 jobs.*anno_key="):
+        unseen.load_annotations(labelled)
+    labelled.reload()
+    assert labels(labelled) == EVERYTHING
+    assert unseen.load_annotations(labelled, anno_key="unseen_batch_01").written == 0
+
+
+def test_a_job_that_is_deleted_meanwhile_is_named_and_the_others_are_loaded(cvat, labelled):
+    cvat.fail("GET", r"/api/jobs/\d+/annotations", status=404)
+    result = unseen.load_annotations(labelled)
+    assert labels(labelled) == [None, None] + [["particle"]] * 4
+    assert result.jobs_loaded == 2
+    assert any("was deleted meanwhile" in note for note in result.notes)
+
+
+def test_two_loads_at_once_are_one_after_the_other(cvat, labelled):
+    import threading
+
+    from unseen.errors import LockedError
+
+    found = []
+
+    def second():
+        try:
+            unseen.load_annotations(labelled)
+        except LockedError as error:
+            found.append(str(error))
+
+    def progress(done, total, label):
+        if not found:
+            other = threading.Thread(target=second)
+            other.start()
+            other.join()
+
+    unseen.load_annotations(labelled, progress=progress)
+    assert "load_annotations has been running since" in found[0]
+    assert labels(labelled) == EVERYTHING
+
+
+def test_images_that_annotators_removed_stay_out_when_their_task_is_deleted(cvat, labelled):
+    cvat.annotator(min(cvat.jobs)).delete_frame(0)
+    cvat.annotator(min(cvat.jobs)).set(state="in progress")
+    unseen.load_annotations(labelled, jobs="all")
+    cvat.delete_task(min(cvat.tasks))
+    unseen.load_annotations(labelled)
+    states = labelled.match_tags("batch_01").sort_by("unseen_rank").values("unseen_annotation")
+    assert states == ["removed", None, *["loaded"] * 4]
+
+
+def test_a_rehearsal_gives_nothing_back_to_the_pool(cvat, labelled):
+    cvat.delete_task(min(cvat.tasks))
+    before = list(labelled._sample_collection.find())
+    result = unseen.load_annotations(labelled, dry_run=True)
+    assert (len(result.gone), result.unopened) == (1, 2)
+    assert list(labelled._sample_collection.find()) == before
+    assert len(unseen.load_annotations(labelled).gone) == 1

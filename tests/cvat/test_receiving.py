@@ -103,6 +103,10 @@ def test_loading_twice_is_loading_once(cvat, sent):
     assert again.added == {}
 
 
+def untimed(document):
+    return {k: v for k, v in document.items() if not k.endswith("_at")}
+
+
 def raw(dataset):
     """All documents as stored, without the time of the last write."""
     rows = dataset._sample_collection.find({}, {"last_modified_at": 0})
@@ -114,10 +118,12 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(cvat, sent):
     worker.draw(0, "particle", [8, 16, 24, 40])
     worker.set(state="completed")
     before, runs = raw(sent), sent.list_runs()
+    whole = sent._doc.to_dict()
     rehearsed = unseen.load_annotations(sent, dry_run=True)
     sent.reload()
     assert raw(sent) == before
     assert sent.list_runs() == runs
+    assert untimed(sent._doc.to_dict()) == untimed(whole)
     result = unseen.load_annotations(sent)
     told = ("added", "changed", "deleted", "labelled", "empty", "unopened", "written")
     assert {k: getattr(rehearsed, k) for k in told} == {k: getattr(result, k) for k in told}
@@ -331,7 +337,7 @@ def test_attributes_come_back_under_names_that_fiftyone_takes(cvat, batch):
     assert dataset.match_tags("batch_01").distinct("ground_truth.detections.how_bad") == ["very"]
 
 
-def cvat_project(cvat, dataset):
+def cvat_project(cvat, dataset, *attributes):
     """A project made in CVAT, whose labels have attributes of their own."""
     from unseen.cvat.api import Api
     from unseen.cvat.credentials import find
@@ -340,7 +346,7 @@ def cvat_project(cvat, dataset):
         return {"name": name, "input_type": "text", "mutable": True, "values": []}
 
     labels = [
-        {"name": "particle", "attributes": [text("how bad"), text("label")]},
+        {"name": "particle", "attributes": [text(a) for a in attributes or ("how bad", "label")]},
         {"name": "unseen", "attributes": []},
     ]
     Api(find()).make_project("made in CVAT", labels)
@@ -380,3 +386,203 @@ def test_samples_deleted_from_the_dataset_are_left_out(cvat, sent):
     result = unseen.load_annotations(sent)
     assert result.added == {"particle": 1}
     assert any("deleted from the dataset" in note for note in result.notes)
+
+
+def test_a_class_refused_in_a_correction_waits_until_it_is_wanted(cvat, batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, classes=("particle",))
+    cvat.add_label(min(cvat.tasks), "crack")
+    cvat.add_label(min(cvat.tasks), "background")
+    worker = annotator(cvat, 0)
+    worker.set(state="completed")
+    assert unseen.load_annotations(dataset).closed == ["unseen_batch_01"]
+    crack = worker.draw(0, "crack", [8, 16, 24, 40])
+    assert unseen.load_annotations(dataset).refused == 1
+    assert unseen.list_annotations(dataset).batches[0].waiting
+    reserved = worker.draw(0, "background", [8, 16, 24, 40])
+    assert unseen.load_annotations(dataset, new_classes="add").refused == 1
+    assert unseen.load_annotations(dataset, new_classes="add").refused == 1  # also later
+    worker.delete(reserved)
+    dataset.classes["ground_truth"] = ["particle"]
+    dataset.save()
+    assert unseen.load_annotations(dataset, new_classes="add", dry_run=True).added == {"crack": 1}
+    assert unseen.load_annotations(dataset).refused == 1  # a rehearsal takes no class
+    assert unseen.load_annotations(dataset, new_classes="add").added == {"crack": 1}
+    assert not unseen.list_annotations(dataset).batches[0].waiting
+    dataset.reload()
+    assert dataset.classes["ground_truth"] == ["particle", "crack"]
+    worker.delete(crack)
+    assert unseen.load_annotations(dataset).deleted == {"crack": 1}
+
+
+def test_a_new_class_joins_the_default_classes_where_those_are_what_is_kept(cvat, batch):
+    dataset = batch(1)
+    dataset.default_classes = ["particle"]
+    dataset.save()
+    unseen.request_annotations(dataset)
+    cvat.add_label(min(cvat.tasks), "$crack.1")
+    worker = annotator(cvat, 0)
+    worker.draw(0, "$crack.1", [8, 16, 24, 40])
+    worker.set(state="completed")
+    assert unseen.load_annotations(dataset, new_classes="add").added == {"$crack.1": 1}
+    dataset.reload()
+    assert dataset.default_classes == ["particle", "$crack.1"]
+    assert dataset.classes == {}
+
+
+def test_labels_never_go_into_another_field_than_they_were_sent_from(cvat, batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, classes=("particle",))
+    annotator(cvat, 0).set(state="completed")
+    with pytest.raises(unseen.UnseenError, match="label_field='ground_truth'"):
+        unseen.load_annotations(dataset, label_field="hidden_truth")
+    unseen.load_annotations(dataset)
+    hidden = dataset.values("hidden_truth.detections.id")
+    with pytest.raises(unseen.UnseenError, match="label_field='ground_truth'"):
+        unseen.undo_annotations(dataset, label_field="hidden_truth")
+    assert dataset.values("hidden_truth.detections.id") == hidden
+
+
+def test_a_label_field_that_was_deleted_is_made_again(cvat, batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, classes=("particle",))
+    dataset.delete_sample_field("ground_truth")
+    worker = annotator(cvat, 0)
+    worker.draw(0, "particle", [8, 16, 24, 40])
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    assert truth(dataset) == [[("particle", [8, 16, 16, 24])]]
+
+
+def test_a_box_that_is_no_longer_occluded_is_not(cvat, batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, classes=("particle",))
+    worker = annotator(cvat, 0)
+    box = worker.draw(0, "particle", [8, 16, 24, 40], occluded=True)
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    assert dataset.distinct("ground_truth.detections.occluded") == [True]
+    worker.delete(box)
+    worker.draw(0, "particle", [8, 16, 24, 40])
+    unseen.load_annotations(dataset)
+    assert dataset.distinct("ground_truth.detections.occluded") == []
+
+
+def test_attributes_keep_out_of_fields_of_another_type(cvat, batch):
+    import fiftyone as fo
+
+    dataset = batch(1)
+    dataset.add_sample_field("ground_truth.detections.how_bad", fo.FloatField)
+    project = cvat_project(cvat, dataset, "how bad", "how-bad", "1st")
+    unseen.request_annotations(dataset, project=project, classes=("particle",))
+    worker = annotator(cvat, 0)
+    values = {"how bad": "very", "how-bad": "too", "1st": "x"}
+    worker.draw(0, "particle", [8, 16, 24, 40], values=values)
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    dataset.reload()
+    sample = dataset.match_tags("batch_01").first()
+    (box,) = sample.ground_truth.detections
+    assert (box["cvat_how_bad"], box["cvat_how_bad_2"], box["cvat_1st"]) == ("very", "too", "x")
+    sample.save()  # valid as it is
+    assert unseen.load_annotations(dataset).written == 0
+
+
+def test_a_removed_image_with_labels_does_not_keep_the_run_open(cvat, batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, images="test", suggestions=False)
+    before = dataset.match_tags("test").values("ground_truth.detections.id")
+    worker = annotator(cvat, 0)
+    worker.delete_frame(0)
+    unseen.load_annotations(dataset, jobs="all")
+    assert dataset.match_tags("test").values("unseen_annotation") == ["sent", "sent"]
+    worker.set(state="completed")
+    result = unseen.load_annotations(dataset)
+    assert (result.removed, result.closed, result.snapshots) == (1, ["unseen_test"], [])
+    test = dataset.match_tags("test").sort_by("filepath")
+    assert test.values("unseen_annotation") == ["removed", "loaded"]
+    assert dataset.match_tags("test").values("ground_truth.detections.id") == before
+
+
+def test_a_removed_image_that_is_back_can_be_labelled(cvat, batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, classes=("particle",))
+    worker = annotator(cvat, 0)
+    worker.delete_frame(0)
+    unseen.load_annotations(dataset, jobs="all")
+    assert dataset.match_tags("batch_01").values("unseen_annotation") == ["removed"]
+    worker.job.task.deleted_frames = []
+    worker.set(state="in progress")
+    worker.draw(0, "particle", [8, 16, 24, 40])
+    unseen.load_annotations(dataset, jobs="all")
+    assert dataset.match_tags("batch_01").values("unseen_annotation") == ["sent"]
+    worker.set(state="completed")
+    assert unseen.load_annotations(dataset).closed == ["unseen_batch_01"]
+
+
+def test_only_changed_labels_are_kept_for_an_undo(cvat, batch):
+    dataset = batch(2)
+    unseen.request_annotations(dataset, classes=("particle",))
+    worker = annotator(cvat, 0)
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    suggestion = worker.shapes(0)[0]["id"]
+    worker.move(suggestion, [1, 1, 9, 9])
+    moved = unseen.load_annotations(dataset)  # the server's boxes changed, and no label
+    assert (moved.written, moved.snapshots) == (0, [])
+    worker.draw(1, "particle", [8, 16, 24, 40])
+    (key,) = unseen.load_annotations(dataset).snapshots
+    written = dataset.get_run_info(key).config.serialize()["written"]
+    assert written == [dataset.match_tags("batch_01").sort_by("unseen_rank").values("id")[1]]
+
+
+def test_late_corrections_do_not_change_what_another_iteration_says(cvat, batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, classes=("particle",))
+    annotator(cvat, 0).set(state="completed")
+    unseen.load_annotations(dataset)
+    unseen.request_annotations(dataset, images="test", suggestions=False)
+    worker = annotator(cvat, 1)
+    worker.draw(0, "particle", [1, 1, 9, 9])
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    assert not dataset.has_run("unseen_iter_00") or (
+        "load_annotations" not in dataset.get_run_info("unseen_iter_00").config.serialize()["steps"]
+    )
+    record = dataset.get_run_info("unseen_iter_01").config.serialize()
+    assert record["steps"]["load_annotations"]["result"]["closed"] == ["unseen_test"]
+
+
+def test_a_view_and_a_clone_load_like_the_dataset(cvat, batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, classes=("particle",))
+    worker = annotator(cvat, 0)
+    worker.draw(0, "particle", [8, 16, 24, 40])
+    worker.set(state="completed")
+    clone = dataset.clone()
+    try:
+        unseen.load_annotations(clone)
+        unseen.undo_annotations(clone)
+        unseen.load_annotations(clone.match_tags("test"))
+        unseen.load_annotations(dataset.limit(1).select_fields())
+        dataset.reload()
+        assert truth(clone) == truth(dataset) == [[("particle", [8, 16, 16, 24])]]
+    finally:
+        clone.delete()
+
+
+def test_an_unknown_stage_means_waiting():
+    from unseen.cvat.jobs import is_finished
+
+    assert not is_finished({"stage": "review", "state": "completed"}, "annotation")
+
+
+def test_a_load_asks_as_little_as_it_can(cvat, sent):
+    for position in range(3):
+        annotator(cvat, position).set(state="completed")
+    unseen.load_annotations(sent)
+    cvat.clear_requests()
+    unseen.load_annotations(sent)  # closed: one question for each task
+    asked = [r.path for r in cvat.requests if "/auth/" not in r.path]
+    assert len([p for p in asked if p.startswith(("/api/tasks", "/api/jobs"))]) == 1
+    assert not [p for p in asked if "annotations" in p]

@@ -111,3 +111,47 @@ def test_only_the_newest_snapshots_are_kept(loop, monkeypatch):
         unseen.load_annotations(dataset)
     kept = [run for run in dataset.list_runs() if "snapshot" in run]
     assert kept == ["unseen_snapshot_0003", "unseen_snapshot_0004", "unseen_snapshot_0005"]
+
+
+def test_an_undo_is_recorded_and_a_killed_one_can_be_repeated(loop, monkeypatch):
+    from unseen.dataset import snapshots
+
+    dataset, worker = loop
+    worker.draw(0, "particle", [8, 16, 24, 40])
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    loaded = stored(dataset)
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "restore", killed)
+        with pytest.raises(KeyboardInterrupt):
+            unseen.undo_annotations(dataset)
+    assert not unseen.list_annotations(dataset).batches[0].closed
+    assert unseen.list_annotations(dataset).batches[0].waiting
+    unseen.undo_annotations(dataset)
+    record = dataset.get_run_info("unseen_iter_01").config.serialize()
+    assert "undo_annotations" in record["steps"]
+    assert record["class_counts"].get("particle", 0) == sum(
+        len([d for d in r["ground_truth"]["detections"] if d["label"] == "particle"])
+        for i, r in stored(dataset).items()
+        if r["ground_truth"] and "test" not in dataset[i].tags
+    )
+    assert unseen.load_annotations(dataset).closed == ["unseen_batch_01"]
+    assert {i: bool(r["ground_truth"]) for i, r in stored(dataset).items()} == {
+        i: bool(r["ground_truth"]) for i, r in loaded.items()
+    }
+
+
+def test_what_is_undone_after_its_task_was_deleted_can_be_sent_again(cvat, loop):
+    dataset, worker = loop
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    cvat.delete_task(min(cvat.tasks))
+    unseen.load_annotations(dataset)
+    assert unseen.list_annotations(dataset).batches[0].complete
+    unseen.undo_annotations(dataset)
+    assert not unseen.list_annotations(dataset).batches[0].complete
+    assert unseen.request_annotations(dataset).sent == 4

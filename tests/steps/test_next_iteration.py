@@ -161,3 +161,77 @@ def test_a_budget_beyond_the_pool_takes_what_is_left(turn, make_wafers):
     assert len(dataset.match_tags(result.batch)) == 1
     assert any("No detector" in line for line in result.done)
     assert sendings.read_sendings(dataset, Names()) == []
+
+
+def test_removed_and_excluded_images_are_not_waited_for(turn, make_wafers):
+    dataset = make_wafers(10, labelled=4, test=0)
+    unseen.split_dataset(dataset, initial=4, test_count=0)
+    unseen.select_batch(dataset, budget=3, strategy="random")
+    unseen.request_annotations(dataset, backend="app", classes=("particle", "scratch"))
+    first, second, third = dataset.match_tags("batch_01")
+    waiting = turn(dataset, detector=False)
+    assert "3 of 3 images of batch_01" in waiting.waits_for
+    first["unseen_annotation"] = "removed"
+    second.tags.append("excluded")
+    third["ground_truth"] = third.hidden_truth
+    for sample in (first, second, third):
+        sample.save()
+    assert turn(dataset, detector=False).batch == "batch_02"
+    dataset.match_tags("batch_02").set_values("unseen_annotation", ["removed"] * 2)
+    result = turn(dataset, detector=False)
+    assert any("Every image of batch_02 was removed or excluded" in line for line in result.done)
+    assert result.batch == "batch_02"
+    assert set(dataset.match_tags("batch_02").values("unseen_annotation")) == {None}
+
+
+def test_a_share_is_not_missed_by_rounding(turn, make_wafers):
+    dataset = make_wafers(108, labelled=0, test=0)
+    unseen.split_dataset(dataset, initial=100, test_count=0)
+    for sample in dataset.match_tags("initial").limit(7):
+        sample["ground_truth"] = sample.hidden_truth
+        sample.save()
+    assert 0.07 * 100 > 7
+    assert turn(dataset, detector=False, min_loaded=0.08).waits_for
+    assert turn(dataset, detector=False, min_loaded=0.07).waits_for is None
+
+
+def test_the_detector_is_finished_while_people_label(turn, cvat, make_wafers, monkeypatch):
+
+    dataset = make_wafers(7, labelled=4, test=2)
+    unseen.split_dataset(dataset, initial=4)
+    unseen.request_annotations(dataset, images="test", suggestions=False, task_size=1)
+    for job_id in cvat.jobs:
+        cvat.annotator(job_id).set(state="completed")
+    cvat.fail("POST", "/api/tasks", status=400, times=99)
+    with pytest.raises(unseen.UnseenError, match="400"):
+        turn(dataset, send=True)
+    record = dataset.get_run_info("unseen_iter_00").config.serialize()
+    assert "evaluate_detector" in record["steps"]  # although nothing could be sent
+    cvat.clear_faults()
+
+    finished = record["steps"]["next_iteration"]["finished"]
+    config = dataset.get_run_info("unseen_iter_00").config
+    config.steps["next_iteration"]["finished"] = [f for f in finished if "detector" not in f]
+    dataset.update_run_config("unseen_iter_00", config)  # as if it had been cut short
+    late = turn(dataset, send=True)
+    assert late.sent
+    assert [s for s in late.steps if "detector" in s] == [
+        "train_detector",
+        "apply_detector",
+        "evaluate_detector",
+    ]
+    assert not [s for s in turn(dataset).steps if "detector" in s]
+
+
+def test_a_batch_is_sent_like_the_last_batch_and_not_like_the_test_split(turn, cvat, make_wafers):
+    dataset = make_wafers(8, labelled=4, test=2)
+    unseen.split_dataset(dataset, initial=4)
+    unseen.select_batch(dataset, budget=2, strategy="random")
+    unseen.request_annotations(dataset, segment_size=1)
+    unseen.request_annotations(dataset, images="test", suggestions=False, task_size=1)
+    for task_id in list(cvat.tasks):
+        finish(cvat, task_id)
+    assert turn(dataset, send=True, detector=False).sent
+    newest = max(cvat.tasks)
+    assert len([j for j in cvat.jobs.values() if j.task.id == newest]) == 2
+    assert "unseen" in [label.name for label in cvat.tasks[newest].labels]

@@ -136,3 +136,81 @@ def test_clean_removes_overlays_and_no_image(cvat, batch, tmp_path):
     unseen.clean_dataset(dataset, model_dir=str(tmp_path / "models"))
     assert [p for p in (tmp_path / "models").rglob("*") if p.is_file()] == []
     assert all(fo.core.storage.isfile(p) for p in originals)
+
+
+def test_labels_drawn_in_the_app_are_counted_once_and_recorded(in_app):
+    dataset, ids = in_app
+    draw(dataset, ids[0])
+    draw(dataset, ids[0], "crack")
+    first = unseen.load_annotations(dataset)
+    assert (first.added, first.written) == ({"crack": 1, "particle": 1}, 1)
+    record = dataset.get_run_info("unseen_iter_01").config.serialize()
+    assert record["class_counts"]["crack"] == 1
+    sample = dataset[ids[0]]
+    before = sample.last_modified_at
+    again = unseen.load_annotations(dataset)
+    assert (again.added, again.written) == ({}, 0)
+    sample.reload()
+    assert sample.last_modified_at == before
+    sample.ground_truth.detections[0].label = "scratch"
+    del sample.ground_truth.detections[1]
+    sample.save()
+    later = unseen.load_annotations(dataset)
+    assert (later.added, later.changed, later.deleted) == ({}, {"scratch": 1}, {"crack": 1})
+    assert later.snapshots == []
+
+
+def test_labels_that_were_there_before_are_not_called_added(batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, backend="app", images="test", classes=("particle",))
+    rehearsed = unseen.load_annotations(dataset, dry_run=True)
+    result = unseen.load_annotations(dataset)
+    assert (result.added, result.labelled, result.closed) == ({}, 2, ["unseen_test"])
+    assert rehearsed.labelled == 2
+
+
+@pytest.fixture
+def in_tool(batch, monkeypatch):
+    """A batch of two with another backend, and a server that can answer, fail or hold nothing."""
+    from unseen.steps import other_annotation as module
+
+    answers = []
+
+    def load(dataset, anno_key):
+        if not answers:
+            raise unseen.errors.ServerError("the tool is down; start it")
+        answers.pop()(dataset)
+
+    monkeypatch.setattr(module.other_backends, "check", lambda *a: None)
+    monkeypatch.setattr(module.other_backends, "send", lambda *a: None)
+    monkeypatch.setattr(module.other_backends, "load", load)
+    dataset = batch(2)
+    unseen.request_annotations(dataset, backend="labelstudio", classes=("particle",))
+    return dataset, dataset.match_tags("batch_01").sort_by("unseen_rank").values("id"), answers
+
+
+def test_only_a_load_that_changed_something_can_be_undone(in_tool):
+    dataset, ids, answers = in_tool
+    with pytest.raises(unseen.UnseenError, match="start it"):
+        unseen.load_annotations(dataset)
+    assert not [run for run in dataset.list_runs() if "snapshot" in run]
+    answers.append(lambda dataset: None)
+    assert unseen.load_annotations(dataset).snapshots == []
+    assert not [run for run in dataset.list_runs() if "snapshot" in run]
+    rehearsed = unseen.load_annotations(dataset, dry_run=True)
+    assert any("dry run cannot look into labelstudio" in note for note in rehearsed.notes)
+    answers.append(lambda dataset: draw(dataset, ids[0]))
+    result = unseen.load_annotations(dataset, empty_is_labelled=True)
+    assert (result.added, result.labelled, result.empty) == ({"particle": 1}, 1, 1)
+    assert len(result.snapshots) == 1
+    assert result.closed == ["unseen_batch_01"]
+    assert unseen.undo_annotations(dataset).images == 2
+    assert [dataset[i].ground_truth for i in ids] == [None, None]
+
+
+def test_a_run_that_no_record_knows_is_named_with_the_way_out(cvat, batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset)
+    dataset.delete_run("unseen_batch_01_sending")
+    with pytest.raises(unseen.UnseenError, match="delete_annotation_run"):
+        unseen.request_annotations(dataset, backend="app", classes=("particle",))

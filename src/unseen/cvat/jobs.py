@@ -11,6 +11,8 @@ from unseen.dataset.sendings import SentTask
 
 def is_finished(job: Mapping[str, Any], stage: str) -> bool:
     """Whether a job has completed this stage; a later stage means that it has."""
+    if job.get("stage") not in STAGES:
+        return False  # nothing that we know of: rather wait than take an empty image for checked
     reached, wanted = STAGES.index(job["stage"]), STAGES.index(stage)
     return reached > wanted or (reached == wanted and job["state"] == "completed")
 

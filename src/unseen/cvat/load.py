@@ -12,7 +12,7 @@ from unseen.cvat.receiving import Receiver
 from unseen.cvat.tally import Tally
 from unseen.dataset.fields import Names
 from unseen.dataset.sendings import Sending
-from unseen.errors import AnnotationError
+from unseen.errors import AnnotationError, ServerError
 from unseen.progress import Progress
 
 
@@ -35,19 +35,36 @@ def load(
         progress: told in tasks of each run.
 
     Raises:
-        AnnotationError: a server failed; what was loaded until then stays.
+        AnnotationError: a server failed. What was loaded until then stays, and so does what came
+            from the other annotation runs: each was tried.
     """
     connections = Connections()
+    problems = {}
     for sending in found:
         try:
             api = connections.of(sending)
+            Receiver(dataset, names, api, sending, config, tally).receive(progress)
         except AnnotationError as error:
-            if not sending.closed:
-                raise
-            # Nothing is expected from it any more: old servers may be gone.
-            tally.notes.append(f"{sending.anno_key} was not looked at again: {error}")
-            continue
-        Receiver(dataset, names, api, sending, config, tally).receive(progress)
+            if sending.closed:
+                # Nothing is expected from it any more: old servers may be gone.
+                tally.note(f"{sending.anno_key} was not looked at again: {error}")
+            else:
+                problems[sending.anno_key] = error
+    if problems:
+        raise _error(problems, len(found), 0 if config.dry_run else tally.jobs_loaded)
+
+
+def _error(problems: dict[str, AnnotationError], runs: int, loaded: int) -> AnnotationError:
+    """All that went wrong in one message."""
+    text = "; ".join(f"{k}: {e}" if runs > 1 else str(e) for k, e in problems.items())
+    if loaded:
+        text += f". {loaded} jobs were loaded and stay; run this again to load the rest"
+    if runs > len(problems):
+        text += ". Pass anno_key= to load one annotation run by itself"
+    is_server = all(isinstance(e, ServerError) for e in problems.values())
+    error = ServerError(text) if is_server else AnnotationError(text)
+    error.__cause__ = next(iter(problems.values()))
+    return error
 
 
 class Connections:

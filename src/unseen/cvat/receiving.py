@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-import fiftyone as fo
 from bson import ObjectId
 
 from unseen.annotation.merge import merge_image
 from unseen.annotation.shapes import FoundBox, ServerLabel, read_job
 from unseen.configs import LoadConfig
 from unseen.cvat.api import Api, Frames
+from unseen.cvat.attributes import Attributes
 from unseen.cvat.jobs import is_changed, is_finished
 from unseen.cvat.session import CvatError
 from unseen.cvat.tally import Tally
 from unseen.dataset import sendings, snapshots, truth
-from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, Names
+from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, SENT, Names
 from unseen.dataset.sendings import Sending, SentTask
-from unseen.errors import ServerError
 from unseen.progress import Progress
-
-logger = logging.getLogger(__name__)
-
-#: Attributes of a detection that an attribute in CVAT must not replace.
-_TAKEN = (
-    "id",
-    "tags",
-    "label",
-    "bounding_box",
-    "mask",
-    "mask_path",
-    "confidence",
-    "index",
-    "instance",
-    "attributes",
-)
 
 
 class Receiver:
@@ -58,7 +38,7 @@ class Receiver:
         self.sending, self.config, self.tally = sending, config, tally
         self.allowed = {*sending.classes, REGION_LABEL}
         self.snapshot: str | None = None
-        self.attributes: set[str] = set()
+        self.attributes = Attributes(dataset, names.label_field)
 
     def receive(self, progress: Progress) -> None:
         """Load every wanted job of every task.
@@ -66,24 +46,20 @@ class Receiver:
         Raises:
             ServerError: the server failed; what was loaded until then stays.
         """
+        if not self.config.dry_run:
+            truth.declare_fields(self.dataset, self.names)
         tasks = self.sending.live_tasks
         for number, task in enumerate(tasks):
             progress(number, len(tasks), "load annotations")
-            try:
-                self._receive_task(task)
-            except ServerError as error:
-                raise ServerError(
-                    f"{error}. {self.tally.jobs_loaded} jobs were loaded and stay; run this again "
-                    "to load the rest"
-                ) from error
+            self._receive_task(task)
         self._close()
         progress(len(tasks), len(tasks), "load annotations")
 
     def _receive_task(self, task: SentTask) -> None:
-        if self.api.task(task.task_id) is None:
+        jobs = self.api.jobs(task.task_id)
+        if not jobs and self.api.task(task.task_id) is None:
             self._give_up(task)
             return
-        jobs = self.api.jobs(task.task_id)
         if self.sending.closed:  # late corrections only
             jobs = [job for job in jobs if is_changed(job, task)]
         if not jobs:
@@ -94,7 +70,8 @@ class Receiver:
             finished = is_finished(job, self.config.stage)
             if not finished and self.config.jobs == "finished":
                 self.tally.jobs_waiting += 1
-                self.tally.unopened += self._count_unlabelled(task, job)
+                ids = task.sample_ids[job["start_frame"] : job["stop_frame"] + 1]
+                self.tally.unopened += truth.count_unlabelled(self.dataset, self.names, ids)
                 continue
             try:
                 annotations = self.api.job_annotations(job["id"])
@@ -103,11 +80,14 @@ class Receiver:
                     raise
                 self.tally.notes.append(f"Job {job['id']} of {task.name} was deleted meanwhile.")
                 continue
+            refused = self.tally.refused
             self._merge_job(task, job, finished, annotations, labels, vanished, frames)
             self.tally.jobs_loaded += 1
+            is_whole = self.tally.refused == refused
             task.loaded[str(job["id"])] = {
                 "at": sendings.now(),
-                "updated": job.get("updated_date"),
+                # What was refused waits: nothing more need happen on the server.
+                "updated": job.get("updated_date") if is_whole else "",
                 "finished": finished,
             }
         if not self.config.dry_run:
@@ -169,10 +149,10 @@ class Receiver:
                 )
             elif n in frames.deleted:
                 self.tally.removed += 1
-                if before.document is None and before.state != REMOVED:
+                if before.state != REMOVED and (before.document is None or finished):
                     updates[sample_id] = truth.Update(state=REMOVED)
             else:
-                boxes = [self._cleaned(box) for box in shapes.boxes[n]]
+                boxes = [self.attributes.cleaned(box) for box in shapes.boxes[n]]
                 if not self._is_refused(boxes, task, job, n):
                     update = self._merge(before, boxes, finished, vanished)
                     if update is not None:
@@ -201,20 +181,18 @@ class Receiver:
             self.tally.unopened += before.document is None
             return None
         self.tally.changes += merged.changes
-        document = truth.merged_document(before.document, merged.boxes)
+        document = truth.merged_document(before.document, merged.boxes, before.base or [])
         if document["detections"]:
             self.tally.labelled += 1
         else:
             self.tally.empty += 1
-        state = LOADED if finished else before.state
-        if (
-            document == before.document
-            and merged.base == list(before.base or [])
-            and state == before.state
-        ):
+        # An image that was removed and is back again is with the annotators as before.
+        state = LOADED if finished else SENT if before.state == REMOVED else before.state
+        is_changed = document != before.document
+        self.tally.written += is_changed
+        if not is_changed and merged.base == before.base and state == before.state:
             return None
-        self.tally.written += document != before.document
-        return truth.Update(document=document, base=merged.base, state=state)
+        return truth.Update(document if is_changed else None, merged.base, state)
 
     def _is_refused(
         self, boxes: Sequence[FoundBox], task: SentTask, job: Mapping[str, Any], frame: int
@@ -228,6 +206,9 @@ class Receiver:
         )
         reserved = [name for name in new if name.strip().lower() in RESERVED_CLASSES]
         if self.config.new_classes == "add" and not reserved:
+            # Goes into the record with the task, so that a load that breaks off knows it again.
+            self.sending.classes = list(dict.fromkeys([*self.sending.classes, *sorted(new)]))
+            self.tally.added_classes |= set(new)
             return False
         for name in reserved:
             self.tally.note(
@@ -235,15 +216,6 @@ class Receiver:
             )
         self.tally.refused += 1
         return True
-
-    def _cleaned(self, box: FoundBox) -> FoundBox:
-        """The box with attributes of names that FiftyOne takes."""
-        cleaned = {}
-        for name, value in box.attributes.items():
-            name = re.sub(r"\W+", "_", name.strip()).strip("_") or "attribute"
-            cleaned[f"cvat_{name}" if name in _TAKEN or name[0].isdigit() else name] = value
-        self.attributes |= set(cleaned)
-        return replace(box, attributes=cleaned)
 
     def _write(self, updates: Mapping[str, truth.Update]) -> None:
         if self.config.dry_run or not updates:
@@ -253,7 +225,7 @@ class Receiver:
             self._take_snapshot()
             # Before the labels: what is noted and was not written is restored to itself.
             snapshots.note_written(self.dataset, str(self.snapshot), changed)
-        self._declare_attributes()
+            self.attributes.declare()
         truth.write(self.dataset, self.names, self.sending.anno_key, updates)
 
     def _take_snapshot(self) -> None:
@@ -263,25 +235,16 @@ class Receiver:
             )
             self.tally.snapshots.append(self.snapshot)
 
-    def _declare_attributes(self) -> None:
-        """Let FiftyOne know the attributes that boxes have, so that they can be filtered."""
-        path = f"{self.names.label_field}.detections"
-        for name in sorted(self.attributes):
-            if self.dataset.get_field(f"{path}.{name}") is None:
-                kind = fo.BooleanField if name == "occluded" else fo.StringField
-                self.dataset.add_sample_field(f"{path}.{name}", kind)
-        self.attributes.clear()
-
     def _give_up(self, task: SentTask) -> None:
         """The task is gone: what did not come back is free for the next batch."""
         self.tally.gone.append(task.name)
         held = truth.read(self.dataset, self.names, self.sending.anno_key, task.sample_ids)
-        lost = [i for i, t in held.items() if t.document is None]
-        self.tally.unopened += len(lost)
+        lost = [i for i, t in held.items() if t.state not in (LOADED, REMOVED)]
+        self.tally.unopened += sum(held[i].document is None for i in lost)
         if lost:
             self.tally.note(
-                f"{len(lost)} images of {task.name} never came back; they can be sent again with "
-                "request_annotations, and are in the pool until then."
+                f"{len(lost)} images of {task.name} never came back; request_annotations sends "
+                "them again, and those without labels are in the pool until then."
             )
         if not self.config.dry_run:
             task.gone = True
@@ -290,15 +253,11 @@ class Receiver:
             sendings.write_sending(self.dataset, self.names, self.sending)
 
     def _close(self) -> None:
+        """Closed is what is complete and back; an image that is out again opens it."""
         if self.config.dry_run:
             return
-        held = truth.read(self.dataset, self.names, self.sending.anno_key, self.sending.sent_ids())
-        done = all(t.state in (LOADED, REMOVED) for t in held.values())
-        if self.sending.complete and done and not self.sending.closed:
-            self.sending.closed = True
+        states = truth.count_states(self.dataset, self.names, self.sending.sent_ids())
+        is_back = self.sending.complete and set(states) <= {LOADED, REMOVED}
+        if is_back != self.sending.closed:
+            self.sending.closed = is_back
             sendings.write_sending(self.dataset, self.names, self.sending)
-
-    def _count_unlabelled(self, task: SentTask, job: Mapping[str, Any]) -> int:
-        ids = task.sample_ids[job["start_frame"] : job["stop_frame"] + 1]
-        held = truth.read(self.dataset, self.names, self.sending.anno_key, ids)
-        return sum(t.document is None for t in held.values())

@@ -25,6 +25,7 @@ class Tally:
     refused: int = 0
     written: int = 0
     new_classes: Counter[str] = field(default_factory=Counter)
+    added_classes: set[str] = field(default_factory=set)  #: of these, the ones that were taken
     oddities: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)

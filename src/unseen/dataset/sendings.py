@@ -7,6 +7,7 @@ no secret: the server's address, but nobody's credentials.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -69,9 +70,7 @@ def read_sending(dataset: Any, names: Names, anno_key: str) -> Sending | None:
     key = names.sending_key(anno_key)
     if not dataset.has_run(key):
         return None
-    found = decode(dataset.get_run_info(key).config.serialize()["sending"])
-    found["tasks"] = [SentTask(**task) for task in found["tasks"]]
-    return Sending(**found)
+    return _decoded(dataset.get_run_info(key).config.serialize()["sending"])
 
 
 def read_sendings(dataset: Any, names: Names) -> list[Sending]:
@@ -80,10 +79,8 @@ def read_sendings(dataset: Any, names: Names) -> list[Sending]:
     for key in dataset.list_runs(method=SENDING_METHOD):
         config = dataset.get_run_info(key).config.serialize()
         if config["prefix"] == names.prefix and config["series"] == names.series:
-            sending = read_sending(dataset, names, config["sending"]["anno_key"])
-            if sending is not None:
-                found.append(sending)
-    return sorted(found, key=lambda s: s.started_at)
+            found.append(_decoded(config["sending"]))
+    return sorted(found, key=lambda s: (s.started_at, s.iteration))
 
 
 def find_sendings(dataset: Any, names: Names, anno_key: str | None) -> list[Sending]:
@@ -106,13 +103,13 @@ def find_sendings(dataset: Any, names: Names, anno_key: str | None) -> list[Send
 
 def write_sending(dataset: Any, names: Names, sending: Sending) -> None:
     """Write the record, anew or over its earlier state."""
-    dataset.reload()
+    refresh(dataset)
     key = names.sending_key(sending.anno_key)
     config = dataset.init_run(
         method=SENDING_METHOD,
         prefix=names.prefix,
         series=names.series,
-        sending=encode(dataclasses.asdict(sending)),
+        sending=_encoded(sending),
     )
     if dataset.has_run(key):
         dataset.update_run_config(key, config)
@@ -129,6 +126,43 @@ def delete_sending(dataset: Any, names: Names, anno_key: str) -> None:
         dataset.delete_run(names.sending_key(anno_key))
 
 
+def check_label_field(found: Sequence[Sending], names: Names) -> None:
+    """Make sure that labels go into the field that they were sent from.
+
+    Raises:
+        AnnotationError: an annotation run belongs to another field.
+    """
+    for sending in found:
+        if sending.label_field != names.label_field:
+            raise AnnotationError(
+                f"{sending.anno_key} was sent with label_field={sending.label_field!r}, and not "
+                f"{names.label_field!r}; pass label_field={sending.label_field!r}"
+            )
+
+
+def refresh(dataset: Any) -> None:
+    """Take over what other processes wrote into the dataset's own document.
+
+    `dataset.reload()` would also read again every sample that is held in memory, which takes
+    minutes where a notebook holds thousands of them.
+    """
+    dataset._reload(hard=True)
+
+
 def now() -> str:
     """The time for a record, UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _encoded(sending: Sending) -> Any:
+    values = dataclasses.asdict(sending)
+    for task in values["tasks"]:
+        # Class names are no keys here: MongoDB gives some of their characters a meaning.
+        task["labels"] = list(task["labels"].items())
+    return encode(values)
+
+
+def _decoded(values: Mapping[str, Any]) -> Sending:
+    found = decode(values)
+    found["tasks"] = [SentTask(**{**t, "labels": dict(t["labels"])}) for t in found["tasks"]]
+    return Sending(**found)

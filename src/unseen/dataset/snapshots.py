@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 from bson import ObjectId, json_util
-from pymongo import UpdateOne
+from pymongo import UpdateMany, UpdateOne
 
 from unseen.dataset.fields import SNAPSHOT_METHOD, Names
-from unseen.dataset.sendings import now
+from unseen.dataset.sendings import now, refresh
 from unseen.errors import AnnotationError
 
 #: Snapshots that are kept; older ones are dropped.
@@ -27,17 +28,31 @@ class Snapshot:
     taken_at: str
     written: list[str]  #: samples that were changed afterwards
     restored: bool  #: it was restored already
+    label_field: str
+
+    @property
+    def number(self) -> int:
+        """Of the snapshot in its loop, from 1."""
+        return int(self.key.rsplit("_", 1)[1])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What restoring a snapshot changes."""
+
+    current: dict[str, Any]  #: sample id -> labels now, as stored
+    wanted: dict[str, Any]  #: sample id -> labels in the snapshot
+    updates: list[UpdateMany | UpdateOne]
 
 
 def take(dataset: Any, names: Names, anno_key: str, ids: Sequence[str], before: str) -> str:
     """Keep labels and annotation state of these samples; the key of the snapshot."""
-    dataset.reload()
+    refresh(dataset)
     taken = list_snapshots(dataset, names)
-    number = 1 + max((int(s.key.rsplit("_", 1)[1]) for s in taken), default=0)
-    key = names.snapshot_key(number)
-    fields = (names.label_field, names.annotation, names.annotation_url, names.annotation_base)
+    key = names.snapshot_key(1 + max((s.number for s in taken), default=0))
     rows = dataset._sample_collection.find(
-        {"_id": {"$in": [ObjectId(i) for i in ids]}}, dict.fromkeys(fields, 1)
+        {"_id": {"$in": [ObjectId(i) for i in ids]}},
+        dict.fromkeys([*_fields(names), f"{names.annotation_base}.{anno_key}"], 1),
     )
     config = dataset.init_run(
         method=SNAPSHOT_METHOD,
@@ -66,57 +81,71 @@ def note_written(dataset: Any, key: str, ids: Sequence[str]) -> None:
     dataset.update_run_config(key, config)
 
 
+def narrow(dataset: Any, key: str, ids: Sequence[str]) -> bool:
+    """Only these samples were changed after all; a snapshot before nothing is dropped.
+
+    Returns:
+        whether the snapshot is kept.
+    """
+    if not ids:
+        dataset.delete_run(key)
+        return False
+    config = dataset.get_run_info(key).config
+    config.written = sorted(ids)
+    dataset.update_run_config(key, config)
+    return True
+
+
 def list_snapshots(dataset: Any, names: Names) -> list[Snapshot]:
     """All snapshots of this loop, oldest first."""
     found = []
     for key in dataset.list_runs(method=SNAPSHOT_METHOD):
         config = dataset.get_run_info(key).config.serialize()
         if config["prefix"] == names.prefix and config["series"] == names.series:
-            facts = ("anno_key", "before", "taken_at", "written", "restored")
+            facts = ("anno_key", "before", "taken_at", "written", "restored", "label_field")
             found.append(Snapshot(key=key, **{name: config[name] for name in facts}))
-    return sorted(found, key=lambda s: s.key)
+    return sorted(found, key=lambda s: s.number)
 
 
 def choose(dataset: Any, names: Names, key: str | None) -> Snapshot:
     """The snapshot as asked for, or the newest load that was not undone.
 
     Raises:
-        AnnotationError: there is none.
+        AnnotationError: there is none, or it holds labels of another field.
     """
-    found = list_snapshots(dataset, names)
+    # One that nothing was written after is left from a load that was killed: nothing to undo.
+    found = [s for s in list_snapshots(dataset, names) if s.written]
     known = ", ".join(f"{s.key} (before a {s.before}, {s.taken_at})" for s in found) or "none"
     if key is not None:
-        for snapshot in found:
-            if snapshot.key == key:
-                return snapshot
-        raise AnnotationError(f"snapshot {key!r} does not exist; there are: {known}")
-    for snapshot in reversed(found):
-        if snapshot.before == "load" and not snapshot.restored:
-            return snapshot
-    raise AnnotationError(
-        f"dataset {dataset.name!r} has no load of annotations to undo; snapshots: {known}"
-    )
+        chosen = next((s for s in found if s.key == key), None)
+        if chosen is None:
+            raise AnnotationError(f"snapshot {key!r} does not exist; there are: {known}")
+    else:
+        loads = [s for s in found if s.before == "load" and not s.restored]
+        if not loads:
+            raise AnnotationError(
+                f"dataset {dataset.name!r} has no load of annotations to undo; snapshots: {known}"
+            )
+        chosen = loads[-1]
+    if chosen.label_field != names.label_field:
+        raise AnnotationError(
+            f"{chosen.key} holds labels of the field {chosen.label_field!r}, and not of "
+            f"{names.label_field!r}; pass label_field={chosen.label_field!r}"
+        )
+    return chosen
 
 
-def restore(dataset: Any, names: Names, snapshot: Snapshot) -> dict[str, tuple[Any, Any]]:
-    """Put back labels and state of the samples that were changed after the snapshot.
-
-    Returns:
-        sample id -> (labels before the restoration, labels now), as stored.
-    """
-    before, ops, wanted = difference(dataset, names, snapshot)
-    if ops:
-        dataset._bulk_write(ops, ids=list(before))
+def restore(dataset: Any, snapshot: Snapshot, found: Difference) -> None:
+    """Put back labels and state of the samples that were changed after the snapshot."""
+    if found.updates:
+        dataset._bulk_write(found.updates, ordered=True, ids=list(found.current))
     config = dataset.get_run_info(snapshot.key).config
     config.restored = True
     dataset.update_run_config(snapshot.key, config)
-    return {i: (before[i], wanted[i]) for i in before}
 
 
-def difference(
-    dataset: Any, names: Names, snapshot: Snapshot
-) -> tuple[dict[str, Any], list[UpdateOne], dict[str, Any]]:
-    """What `restore` would change: labels now, the updates, labels in the snapshot."""
+def difference(dataset: Any, names: Names, snapshot: Snapshot) -> Difference:
+    """What `restore` would change; samples that are gone are left out."""
     text = dataset.load_run_results(snapshot.key, cache=False).documents
     written = set(snapshot.written)
     kept = {str(d["_id"]): d for d in json_util.loads(text) if str(d["_id"]) in written}
@@ -124,10 +153,24 @@ def difference(
         {"_id": {"$in": [ObjectId(i) for i in kept]}}, {names.label_field: 1}
     )
     current = {str(row["_id"]): row.get(names.label_field) for row in rows}
-    ops = [UpdateOne({"_id": kept[i]["_id"]}, {"$set": _values(kept[i], names)}) for i in current]
-    return current, ops, {i: kept[i].get(names.label_field) for i in current}
+    updates: list[UpdateMany | UpdateOne] = []
+    if current:  # a field that is null cannot take a path below it
+        empty = {"_id": {"$in": [ObjectId(i) for i in current]}, names.annotation_base: None}
+        updates.append(UpdateMany(empty, {"$set": {names.annotation_base: {}}}))
+    updates += [_update(kept[i], names, snapshot.anno_key) for i in current]
+    return Difference(current, {i: kept[i].get(names.label_field) for i in current}, updates)
 
 
-def _values(document: dict[str, Any], names: Names) -> dict[str, Any]:
-    fields = (names.label_field, names.annotation, names.annotation_url, names.annotation_base)
-    return {name: document.get(name) for name in fields}
+def _fields(names: Names) -> tuple[str, ...]:
+    return (names.label_field, names.annotation, names.annotation_url)
+
+
+def _update(document: Mapping[str, Any], names: Names, anno_key: str) -> UpdateOne:
+    values = {name: document.get(name) for name in _fields(names)}
+    values["last_modified_at"] = datetime.now(timezone.utc)
+    # What other annotation runs know of the image stays.
+    path = f"{names.annotation_base}.{anno_key}"
+    base = (document.get(names.annotation_base) or {}).get(anno_key)
+    if base is None:
+        return UpdateOne({"_id": document["_id"]}, {"$set": values, "$unset": {path: ""}})
+    return UpdateOne({"_id": document["_id"]}, {"$set": {**values, path: base}})

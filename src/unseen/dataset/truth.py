@@ -6,8 +6,9 @@ one update, so that a load that is killed leaves every image either before or af
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -15,11 +16,11 @@ from typing import Any
 
 import fiftyone as fo
 from bson import ObjectId
-from pymongo import UpdateOne
+from pymongo import UpdateMany, UpdateOne
 
 from unseen.annotation.merge import KnownBox, LocalBox, MergedBox
 from unseen.dataset import writing
-from unseen.dataset.fields import Names
+from unseen.dataset.fields import REMOVED, Names
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,10 @@ class Truth:
 
     def boxes(self) -> list[LocalBox]:
         """The labels as plain boxes."""
-        if not self.document:
-            return []
         return [
             LocalBox(str(d["_id"]), d.get("label") or "", tuple(d["bounding_box"]))
-            for d in self.document.get("detections") or []
-            if d.get("bounding_box") is not None
+            for d in _detections(self.document)
+            if _is_box(d)
         ]
 
 
@@ -73,11 +72,39 @@ def read(dataset: Any, names: Names, anno_key: str, ids: Iterable[str]) -> dict[
     for row in rows:
         base = (row.get(names.annotation_base) or {}).get(anno_key)
         found[str(row["_id"])] = Truth(
-            document=row.get(names.label_field),
+            document=_identified(row.get(names.label_field)),
             base=None if base is None else [KnownBox.from_dict(b) for b in base],
             state=row.get(names.annotation),
         )
     return found
+
+
+def count_unlabelled(dataset: Any, names: Names, ids: Iterable[str]) -> int:
+    """How many of these samples have no labels, and were not removed by annotators."""
+    query = {
+        "_id": {"$in": [ObjectId(i) for i in ids]},
+        names.label_field: None,
+        names.annotation: {"$ne": REMOVED},
+    }
+    return int(dataset._sample_collection.count_documents(query))
+
+
+def awaited(dataset: Any, names: Names, tag: str) -> Any:
+    """The samples of a batch less those that annotators removed, or that were excluded since."""
+    images = dataset.match_tags(tag).match_tags(names.excluded_tag, bool=False)
+    if dataset.get_field(names.annotation) is None:
+        return images
+    return images.match(fo.ViewField(names.annotation) != REMOVED)
+
+
+def count_states(dataset: Any, names: Names, ids: Iterable[str]) -> Counter[str | None]:
+    """How many of these samples are in which annotation state; those that are gone do not count."""
+    pipeline = [
+        {"$match": {"_id": {"$in": [ObjectId(i) for i in ids]}}},
+        {"$group": {"_id": f"${names.annotation}", "count": {"$sum": 1}}},
+    ]
+    rows = dataset._sample_collection.aggregate(pipeline)
+    return Counter({row["_id"]: row["count"] for row in rows})
 
 
 def write(dataset: Any, names: Names, anno_key: str, updates: Mapping[str, Update]) -> None:
@@ -109,50 +136,85 @@ def release(dataset: Any, names: Names, anno_key: str, ids: Sequence[str]) -> No
     """Images that annotators no longer have: unlabelled ones are free for the next batch."""
     if not ids:
         return
-    dataset._sample_collection.update_many(
-        {"_id": {"$in": [ObjectId(i) for i in ids]}},
-        {
-            "$set": {
-                names.annotation: None,
-                names.annotation_url: None,
-                "last_modified_at": datetime.now(timezone.utc),
-            },
-            "$unset": {f"{names.annotation_base}.{anno_key}": ""},
+    update = {
+        "$set": {
+            names.annotation: None,
+            names.annotation_url: None,
+            "last_modified_at": datetime.now(timezone.utc),
         },
-    )
-    dataset.reload()
+        "$unset": {f"{names.annotation_base}.{anno_key}": ""},
+    }
+    wanted = {"_id": {"$in": [ObjectId(i) for i in ids]}}
+    dataset._bulk_write([UpdateMany(wanted, update)], ids=list(ids))
 
 
-def merged_document(document: dict[str, Any] | None, merged: Sequence[MergedBox]) -> dict[str, Any]:
-    """The label field with the merged boxes; what a box already holds besides stays.
+def merged_document(
+    document: dict[str, Any] | None,
+    merged: Sequence[MergedBox],
+    base: Sequence[KnownBox] = (),
+) -> dict[str, Any]:
+    """The label field with the merged boxes; what a label already holds besides stays.
+
+    Labels that are no boxes were never sent, and stay where they are.
 
     Args:
-        document: the field as it is stored, or None.
+        document: the field as `read` gives it, or None.
         merged: the boxes that it shall hold.
+        base: the boxes as the server held them; of their attributes, those that changed there
+            since are written, so that edits made in FiftyOne stay.
     """
-    result: dict[str, Any] = (
-        copy.deepcopy(document) if document else {"_cls": "Detections", "detections": []}
-    )
-    known = {str(d["_id"]): d for d in result.get("detections") or []}
+    attributes = {b.id: b.attributes for b in base}
+    left = {box.id: box for box in merged}
     detections = []
-    for box in merged:
-        detection: dict[str, Any] | None = known.get(box.id)
-        if box.origin == "local" and detection is not None:
+    for detection in _detections(document):
+        key = str(detection["_id"])
+        box = left.pop(key, None)
+        if box is not None and box.origin == "server":
+            detections.append(_updated(detection, box, attributes.get(key, {})))
+        elif box is not None or not _is_box(detection):
             detections.append(detection)
-            continue
-        if detection is None:
-            detection = {
-                "_id": ObjectId(box.id),
-                "_cls": "Detection",
-                "attributes": {},
-                "tags": [],
-            }
-        detection["label"] = box.label
-        detection["bounding_box"] = [float(v) for v in box.box]
-        detection.update(box.attributes)
+    for box in left.values():
+        made = {"_id": ObjectId(box.id), "_cls": "Detection", "attributes": {}, "tags": []}
+        detections.append(_updated(made, box, {}))
+    return {**(document or {"_cls": "Detections"}), "detections": detections}
+
+
+def _updated(
+    detection: Mapping[str, Any], box: MergedBox, before: Mapping[str, str | bool]
+) -> dict[str, Any]:
+    """A detection with what the server says; `before` are its attributes at the last look."""
+    result = dict(detection, label=box.label, bounding_box=[float(v) for v in box.box])
+    for name, value in before.items():
+        if name not in box.attributes and result.get(name) == value:
+            del result[name]
+    changed = {n: v for n, v in box.attributes.items() if before.get(n) != v}
+    return {**result, **changed}
+
+
+def _detections(document: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    return (document or {}).get("detections") or []
+
+
+def _identified(document: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The labels, each with an id of its own: imports and copies may lack one, or share it."""
+    seen: set[Any] = set()
+    detections = []
+    for detection in _detections(document):
+        if detection.get("_id") is None or detection["_id"] in seen:
+            detection = {**detection, "_id": ObjectId()}
+        seen.add(detection["_id"])
         detections.append(detection)
-    result["detections"] = detections
-    return result
+    return {**document, "detections": detections} if document and detections else document
+
+
+def _is_box(detection: Mapping[str, Any]) -> bool:
+    """Whether a detection has a box that could be sent."""
+    box = detection.get("bounding_box")
+    return (
+        isinstance(box, list)
+        and len(box) == 4
+        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in box)
+    )
 
 
 def fingerprint(view: Any, names: Names) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -26,6 +27,7 @@ def list_annotations(
     from unseen.cvat.load import Connections
 
     dataset = reading.dataset_of(view)
+    sendings.refresh(dataset)  # another process may have sent or loaded since
     found = sendings.find_sendings(dataset, names, config.anno_key)
     connections = Connections()
     batches = []
@@ -40,15 +42,17 @@ def _status(
     dataset: Any, names: Names, config: ListAnnotationsConfig, sending: Sending, connections: Any
 ) -> SendingStatus:
     tasks, problem = _tasks(config, sending, connections)
-    held = truth.read(dataset, names, sending.anno_key, sending.sent_ids())
-    loaded = sum(t.state in (LOADED, REMOVED) for t in held.values())
+    ids = sending.sent_ids()
+    states = truth.count_states(dataset, names, ids)
+    images = sum(states.values())
     jobs = [job for task in tasks for job in task.jobs]
     age = datetime.now(timezone.utc) - datetime.fromisoformat(sending.started_at)
     if sending.backend == "cvat":
         finished = sum(job.images for job in jobs if job.finished)
         waiting = any(job.waiting for job in jobs)
     else:
-        finished = sum(t.document is not None for t in held.values())
+        own = replace(names, label_field=sending.label_field)
+        finished = images - truth.count_unlabelled(dataset, own, ids)
         waiting = not sending.closed and finished > 0
     return SendingStatus(
         anno_key=sending.anno_key,
@@ -57,9 +61,9 @@ def _status(
         iteration=sending.iteration,
         sent_at=sending.started_at,
         age_days=round(age.total_seconds() / 86400, 2),
-        images=len(held),
+        images=images,
         images_finished=finished,
-        images_loaded=loaded,
+        images_loaded=states[LOADED] + states[REMOVED],
         complete=sending.complete,
         closed=sending.closed,
         waiting=waiting,

@@ -24,6 +24,7 @@ def load_annotations(view: Any, config: LoadConfig, names: Names, progress: Prog
     """
     from unseen.cvat.load import load
     from unseen.cvat.tally import Tally
+    from unseen.steps.other_annotation import close
 
     dataset = reading.dataset_of(view)
     found = sendings.find_sendings(dataset, names, config.anno_key)
@@ -31,34 +32,44 @@ def load_annotations(view: Any, config: LoadConfig, names: Names, progress: Prog
         raise AnnotationError(
             f"nothing was sent from dataset {dataset.name!r} yet; run request_annotations first"
         )
+    sendings.check_label_field(found, names)
+    reading.check_label_field(dataset, names.label_field, must_exist=False)
     open_before = {s.anno_key for s in found if not s.closed}
     tally = Tally()
-    load(dataset, names, config, [s for s in found if s.backend == "cvat"], tally, progress)
-    others = [s for s in found if s.backend != "cvat" and (not s.closed or config.anno_key)]
-    if others:
-        from unseen.steps.other_annotation import close
-
-        for sending in others:
-            close(dataset, names, config, sending, tally)
-    if not config.dry_run:
-        if config.new_classes == "add" and tally.new_classes:
-            _add_classes(dataset, names, found, tally.new_classes)
-        writing.group_fields(dataset, names)
+    problem = None
+    try:
+        load(dataset, names, config, [s for s in found if s.backend == "cvat"], tally, progress)
+    except AnnotationError as error:
+        problem = error  # what came before it is loaded, and belongs into the records
+    for sending in found:
+        if sending.backend != "cvat" and (not sending.closed or config.anno_key):
+            try:
+                close(dataset, names, config, sending, tally)
+            except AnnotationError as error:
+                problem = problem or error
     result = _result(dataset, config, found, tally, open_before)
-    if tally.written and not config.dry_run:
-        _record(dataset, config, names, found, result)
+    if not config.dry_run:
+        if tally.added_classes:
+            _add_classes(dataset, names, found, sorted(tally.added_classes))
+        if tally.written or result.closed:
+            writing.group_fields(dataset, names)
+            _record(dataset, config, names, result)
+    if problem is not None:
+        raise problem
     return result
 
 
-def _add_classes(dataset: Any, names: Names, found: list[Sending], new: Counter[str]) -> None:
+def _add_classes(dataset: Any, names: Names, found: list[Sending], new: list[str]) -> None:
     """Where a class list is kept, new classes belong to it."""
     for sending in found:
-        sending.classes = list(dict.fromkeys([*sending.classes, *sorted(new)]))
-        sendings.write_sending(dataset, names, sending)
-    kept = dataset.classes.get(names.label_field)
-    if kept:
-        dataset.classes[names.label_field] = list(dict.fromkeys([*kept, *sorted(new)]))
-        dataset.save()
+        if not set(new) <= set(sending.classes):
+            sending.classes = list(dict.fromkeys([*sending.classes, *new]))
+            sendings.write_sending(dataset, names, sending)
+    if kept := dataset.classes.get(names.label_field):
+        dataset.classes[names.label_field] = list(dict.fromkeys([*kept, *new]))
+    elif dataset.default_classes:
+        dataset.default_classes = list(dict.fromkeys([*dataset.default_classes, *new]))
+    dataset.save()
 
 
 def _result(
@@ -102,14 +113,14 @@ def _result(
     )
 
 
-def _record(
-    dataset: Any, config: LoadConfig, names: Names, found: list[Sending], result: LoadResult
-) -> None:
+def _record(dataset: Any, config: LoadConfig, names: Names, result: LoadResult) -> None:
     entry = {"parameters": config.to_dict(), "seconds": elapsed(), "result": result.to_dict()}
     iterations.record_step(
         dataset,
         names,
-        max(s.iteration for s in found),
+        # And not that of what was loaded: late corrections of an old batch, or of the test split,
+        # must not change what its record says was labelled then.
+        iterations.current_iteration(dataset, names),
         "load_annotations",
         entry,
         **iterations.record_labels(dataset, names),

@@ -8,6 +8,7 @@ from unseen.configs import NextConfig, RequestConfig, StepConfig, parameters
 from unseen.dataset import iterations, reading, sendings, truth
 from unseen.dataset.fields import Names
 from unseen.dataset.sendings import Sending
+from unseen.errors import AnnotationError
 from unseen.progress import Progress
 from unseen.results import NextResult, StepResult
 from unseen.steps.apply_detector import apply_detector
@@ -30,7 +31,11 @@ def next_iteration(view: Any, config: NextConfig, names: Names, progress: Progre
     """
     turn = _Turn(reading.dataset_of(view), config, names, progress)
     turn.load()
-    waits_for = turn.waits_for() or turn.go_on()
+    waits_for = turn.waits_for()
+    if waits_for is None:
+        turn.go_on()
+    else:
+        turn.catch_up()
     return NextResult(
         dataset=turn.dataset.name,
         iteration=iterations.current_iteration(turn.dataset, names),
@@ -51,6 +56,7 @@ class _Turn:
         self.steps: dict[str, Any] = {}
         self.batch: str | None = None
         self.sent = False
+        self.replace = False
         shared = {p.name for p in parameters(StepConfig)}
         self.place = {name: getattr(config, name) for name in shared}
 
@@ -73,15 +79,20 @@ class _Turn:
         """What is missing before the next batch can be chosen, or None."""
         number = max(iterations.batches(self.dataset, self.names), default=0)
         tag = self.names.batch(number) if number else self.names.initial_tag
-        images = reading.split(self.dataset, tag)
+        images = truth.awaited(self.dataset, self.names, tag)
         total = len(images)
         has_labels = self.dataset.get_field(self.names.label_field) is not None
         labelled = len(images.exists(self.names.label_field)) if has_labels else 0
+        if not total and number:
+            self.done.append(f"Every image of {tag} was removed or excluded; it is chosen anew.")
+            self.replace = True
+            return None
         if not total and has_labels and len(reading.labelled(self.dataset, self.names)):
             return None  # labels that came without this package's split
         if not total:
             return "labels to begin with: split the dataset and label its initial images"
-        if labelled >= self.config.min_loaded * total and labelled:
+        # Rounded up, and not because a product like 0.07 * 100 is a little more than 7.
+        if labelled and labelled >= self.config.min_loaded * total - 1e-6:
             self._check_labels(tag, labelled, total)
             return None
         self.batch = tag
@@ -108,12 +119,11 @@ class _Turn:
         )
 
     # --- the next batch --------------------------------------------------------------------------
-    def go_on(self) -> str | None:
-        """Train, score, select, send; a reason to stop, or None."""
+    def go_on(self) -> None:
+        """Train, score, select, send."""
         number = iterations.current_iteration(self.dataset, self.names)
         labels = truth.fingerprint(reading.labelled(self.dataset, self.names), self.names)
-        record = iterations.read_record(self.dataset, self.names, number) or {"steps": {}}
-        before = record["steps"].get("next_iteration", {})
+        before = self._before(number)
         fresh = set(before.get("finished", [])) if before.get("labels") == labels else set()
         last = self._last_sending()
         needs_predictions = bool(last and self.config.send and last.parameters.get("predictions"))
@@ -132,40 +142,69 @@ class _Turn:
                     budget=min(self.config.budget, left),
                     strategy=self.config.strategy,
                     seed=self.config.seed + number,
+                    replace=self.replace,
                 )
                 self.batch = chosen.batch
-                if self.config.send:
-                    self._send(chosen.iteration)
+                problem = self._try_to_send(chosen.iteration) if self.config.send else None
             else:
+                problem = None
                 self.done.append("The pool is empty: every image is labelled, test or excluded.")
             self._detect(number, fresh)
+            if problem is not None:
+                raise problem
         finally:
             # Also after a failure: what is done for these labels is not done again.
-            iterations.record_step(
-                self.dataset,
-                self.names,
-                number,
-                "next_iteration",
-                {
-                    "parameters": self.config.to_dict(),
-                    "labels": labels,
-                    "finished": sorted(fresh),
-                },
-            )
+            self._remember(number, labels, fresh)
+
+    def catch_up(self) -> None:
+        """While people label: finish the detector where an earlier turn was cut short."""
+        number = iterations.current_iteration(self.dataset, self.names)
+        before = self._before(number)
+        fresh = set(before.get("finished", []))
+        if not self.config.detector or "score_samples" not in fresh or "evaluate_detector" in fresh:
+            return
+        labels = truth.fingerprint(reading.labelled(self.dataset, self.names), self.names)
+        if before["labels"] == labels and self._can_detect():
+            self._detect(number, fresh)
+            self._remember(number, labels, fresh)
+
+    def _before(self, number: int) -> dict[str, Any]:
+        """What the last turn of this iteration recorded."""
+        record = iterations.read_record(self.dataset, self.names, number) or {"steps": {}}
+        found: dict[str, Any] = record["steps"].get("next_iteration", {})
+        return found
+
+    def _remember(self, number: int, labels: str, fresh: set[str]) -> None:
+        entry = {
+            "parameters": self.config.to_dict(),
+            "labels": labels,
+            "finished": sorted(fresh),
+        }
+        iterations.record_step(self.dataset, self.names, number, "next_iteration", entry)
+
+    def _try_to_send(self, number: int) -> AnnotationError | None:
+        """Send; where the server fails, the detector need not wait for it."""
+        try:
+            self._send(number)
+        except AnnotationError as error:
+            return error
         return None
 
     def _detect(self, number: int, fresh: set[str]) -> None:
         """Train and measure the detector of this iteration, where that can be done."""
         if not self.config.detector or "evaluate_detector" in fresh:
             return
-        test = reading.split(self.dataset, self.names.test_tag)
-        if not len(test) or not len(test.exists(self.names.label_field)):
+        if not self._can_detect():
             self.done.append("No detector: there is no labelled test split to measure it on.")
             return
         self.run(train_detector, iteration=number, seed=self.config.seed)
         self.run(apply_detector, iteration=number)
         self.run(evaluate_detector, iteration=number)
         fresh.add("evaluate_detector")
+
+    def _can_detect(self) -> bool:
+        test = reading.split(self.dataset, self.names.test_tag)
+        return len(test) > 0 and len(test.exists(self.names.label_field)) > 0
 
     def _send(self, number: int) -> None:
         last = self._last_sending()
@@ -194,8 +233,11 @@ class _Turn:
         return list(dict.fromkeys([*given, *sorted(seen)]))
 
     def _last_sending(self) -> Sending | None:
+        """The newest sending of a batch; else that of the initial images, else of the test split."""
+        order = ("test", "initial", "batch")
         found = sendings.read_sendings(self.dataset, self.names)
-        return found[-1] if found else None
+        newest = {s.images: s for s in found}
+        return next((newest[part] for part in reversed(order) if part in newest), None)
 
     def _sending_of(self, number: int) -> Sending | None:
         key = self.names.anno_key(number) if number else self.names.own_anno_key("initial")

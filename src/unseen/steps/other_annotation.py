@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from unseen.annotation.merge import KnownBox
 from unseen.configs import LoadConfig, RequestConfig
 from unseen.dataset import app_annotation, other_backends, sendings, snapshots, truth, writing
 from unseen.dataset.fields import LOADED, SENT, Names
@@ -41,6 +42,12 @@ def request(
             f"{anno_key} was handed to {config.backend} with {len(there)} images, and {len(new)} "
             "came since; that tool takes no more into one run. Send them with the next batch"
         )
+    if earlier is None and dataset.has_annotation_run(anno_key):
+        raise AnnotationError(
+            f"annotation run {anno_key!r} exists and is not in the records; a request may have been "
+            f"killed. Remove it with dataset.delete_annotation_run({anno_key!r}), and what it left "
+            f"on the server of {config.backend}"
+        )
     result = RequestResult(
         dataset=dataset.name,
         anno_key=anno_key,
@@ -64,7 +71,9 @@ def request(
         images = dataset.select(new, ordered=True)
         other_backends.send(images, anno_key, config.backend, names.label_field, classes, settings)
     truth.declare_fields(dataset, names)
-    truth.write(dataset, names, anno_key, {i: truth.Update(state=SENT, base=[]) for i in new})
+    held = truth.read(dataset, names, anno_key, new)
+    updates = {i: truth.Update(state=SENT, base=_known(t)) for i, t in held.items()}
+    truth.write(dataset, names, anno_key, updates)
     sending = earlier or Sending(
         anno_key=anno_key,
         images=config.images,
@@ -84,7 +93,7 @@ def request(
 
 
 def close(dataset: Any, names: Names, config: LoadConfig, sending: Sending, tally: Any) -> None:
-    """Count what is labelled; close the batch once nothing is missing.
+    """Take over what was drawn since the last look; close the batch once nothing is missing.
 
     Args:
         dataset: the dataset.
@@ -93,49 +102,94 @@ def close(dataset: Any, names: Names, config: LoadConfig, sending: Sending, tall
         sending: a batch of another backend than CVAT.
         tally: is added to.
     """
+    if not config.dry_run:
+        truth.declare_fields(dataset, names)
     before = truth.read(dataset, names, sending.anno_key, sending.sample_ids)
-    if sending.backend != "app" and not config.dry_run:
-        kept = snapshots.take(dataset, names, sending.anno_key, sending.sample_ids, "load")
-        snapshots.note_written(dataset, kept, sending.sample_ids)
-        tally.snapshots.append(kept)
-        other_backends.load(dataset, sending.anno_key)
+    kept = None
+    if sending.backend != "app":
+        if config.dry_run:
+            tally.note(f"A dry run cannot look into {sending.backend}; this is what is here.")
+        else:
+            kept = _load_other(dataset, names, sending)
     held = truth.read(dataset, names, sending.anno_key, sending.sample_ids)
-    _count(before, held, tally)
     unlabelled = [i for i, t in held.items() if t.document is None]
+    updates = {}
+    for i, now in held.items():
+        if now.document is None:
+            continue
+        known = _known(now)
+        is_new = now.state != LOADED
+        if _count(now, tally) or is_new:
+            tally.written += 1
+        if is_new or known != now.base:
+            updates[i] = truth.Update(state=LOADED, base=known)
     if unlabelled and not config.empty_is_labelled:
         tally.unopened += len(unlabelled)
-        tally.notes.append(
+        tally.note(
             f"{len(unlabelled)} images of {sending.anno_key} have no labels yet. Label them, or "
             "load with empty_is_labelled=True if somebody looked at them and there is nothing"
         )
     elif unlabelled:
         tally.empty += len(unlabelled)
+        tally.written += len(unlabelled)
+        nothing = truth.merged_document(None, [])
+        empty = truth.Update(state=LOADED, document=nothing, base=[])
+        updates.update(dict.fromkeys(unlabelled, empty))
     if config.dry_run:
         return
-    updates = {i: truth.Update(state=LOADED) for i, t in held.items() if t.document is not None}
     if unlabelled and config.empty_is_labelled:
-        kept = snapshots.take(dataset, names, sending.anno_key, unlabelled, "load")
+        kept = kept or snapshots.take(dataset, names, sending.anno_key, unlabelled, "load")
         snapshots.note_written(dataset, kept, unlabelled)
-        tally.snapshots.append(kept)
-        nothing = truth.merged_document(None, [])
-        updates.update({i: truth.Update(state=LOADED, document=nothing) for i in unlabelled})
-        tally.written += len(unlabelled)
-    truth.write(dataset, names, sending.anno_key, updates)
-    if len(updates) == len(held) and not sending.closed:
+    if kept is not None:
+        changed = [i for i, t in held.items() if t.document != before[i].document]
+        if snapshots.narrow(dataset, kept, [*changed, *set(updates).intersection(unlabelled)]):
+            tally.snapshots.append(kept)
+    if updates:
+        truth.write(dataset, names, sending.anno_key, updates)
+    is_done = config.empty_is_labelled or not unlabelled
+    if is_done and not sending.closed:
         sending.closed = True
         sendings.write_sending(dataset, names, sending)
 
 
-def _count(before: dict[str, truth.Truth], held: dict[str, truth.Truth], tally: Any) -> None:
-    for i, now in held.items():
-        if now.document is None:
-            continue
-        boxes = now.boxes()
-        tally.labelled += bool(boxes)
-        tally.empty += not boxes
-        if now.state != LOADED:  # new since the last look
-            tally.changes.added += Counter(box.label for box in boxes)
-        tally.written += before[i].document != now.document
+def _load_other(dataset: Any, names: Names, sending: Sending) -> str:
+    """Let FiftyOne load from the backend; the snapshot of the labels from before."""
+    kept = snapshots.take(dataset, names, sending.anno_key, sending.sample_ids, "load")
+    snapshots.note_written(dataset, kept, sending.sample_ids)
+    try:
+        other_backends.load(dataset, sending.anno_key)
+    except AnnotationError:
+        snapshots.narrow(dataset, kept, [])  # everything was put back
+        raise
+    return kept
+
+
+def _known(now: truth.Truth) -> list[KnownBox]:
+    """The labels as they are, to tell at the next look what changed."""
+    return [
+        KnownBox("label", box.id, None, None, box.label, box.box, in_truth=True)
+        for box in now.boxes()
+    ]
+
+
+def _count(now: truth.Truth, tally: Any) -> bool:
+    """Count what an image holds, and what changed since the last look; whether anything did."""
+    boxes = {box.id: box for box in now.boxes()}
+    known = {box.id: box for box in now.base or []}
+    tally.labelled += bool(boxes)
+    tally.empty += not boxes
+    changes = tally.changes
+    added = [box.label for i, box in boxes.items() if i not in known]
+    deleted = [box.label for i, box in known.items() if i not in boxes]
+    changed = [
+        box.label
+        for i, box in boxes.items()
+        if i in known and (box.label, box.box) != (known[i].label, known[i].box)
+    ]
+    changes.added += Counter(added)
+    changes.deleted += Counter(deleted)
+    changes.changed += Counter(changed)
+    return bool(added or deleted or changed)
 
 
 def _notes(config: RequestConfig, names: Names, iteration: int) -> list[str]:

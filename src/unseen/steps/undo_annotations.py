@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unseen.configs import UndoConfig
-from unseen.dataset import reading, sendings, snapshots
+from unseen.dataset import iterations, reading, sendings, snapshots
 from unseen.dataset.fields import Names
 from unseen.progress import Progress
 from unseen.results import UndoResult
@@ -21,29 +21,42 @@ def undo_annotations(view: Any, config: UndoConfig, names: Names, progress: Prog
     """
     dataset = reading.dataset_of(view)
     snapshot = snapshots.choose(dataset, names, config.snapshot)
-    current, _, wanted = snapshots.difference(dataset, names, snapshot)
+    found = snapshots.difference(dataset, names, snapshot)
     kept = None
     if not config.dry_run:
-        kept = snapshots.take(dataset, names, snapshot.anno_key, list(current), "undo")
-        snapshots.note_written(dataset, kept, list(current))
-        snapshots.restore(dataset, names, snapshot)
-        sending = sendings.read_sending(dataset, names, snapshot.anno_key)
-        if sending is not None:
-            sending.closed = False
-            for task in sending.tasks:
-                task.loaded = {}
-            sendings.write_sending(dataset, names, sending)
+        iteration = iterations.current_iteration(dataset, names)
+        kept = snapshots.take(dataset, names, snapshot.anno_key, list(found.current), "undo")
+        snapshots.note_written(dataset, kept, list(found.current))
+        # Before the labels: an undo that is killed must not leave a run that looks loaded.
+        _open_again(dataset, names, snapshot.anno_key, set(found.current))
+        snapshots.restore(dataset, snapshot, found)
+        entry = {"parameters": config.to_dict(), "restored": snapshot.key, "kept": kept}
+        labels = iterations.record_labels(dataset, names)
+        iterations.record_step(dataset, names, iteration, "undo_annotations", entry, **labels)
     progress(1, 1, "restore labels")
     return UndoResult(
         dataset=dataset.name,
         dry_run=config.dry_run,
         restored=snapshot.key,
         anno_key=snapshot.anno_key,
-        images=len(current),
-        boxes_before=sum(map(_count, current.values())),
-        boxes_after=sum(map(_count, wanted.values())),
+        images=len(found.current),
+        boxes_before=sum(map(_count, found.current.values())),
+        boxes_after=sum(map(_count, found.wanted.values())),
         kept=kept,
     )
+
+
+def _open_again(dataset: Any, names: Names, anno_key: str, restored: set[str]) -> None:
+    """Let the next load look at everything that is still on the server."""
+    sending = sendings.read_sending(dataset, names, anno_key)
+    if sending is None:
+        return
+    sending.closed = False
+    for task in sending.tasks:
+        task.loaded = {}
+        if task.gone and restored & set(task.sample_ids):
+            sending.complete = False  # these images are to be sent again
+    sendings.write_sending(dataset, names, sending)
 
 
 def _count(document: Any) -> int:
