@@ -11,6 +11,7 @@ from .evaluate_detector import EvaluateDetector
 from .list_annotations import ListAnnotations
 from .load_annotations import LoadAnnotations
 from .next_iteration import NextIteration
+from .open_workspace import OpenWorkspace
 from .request_annotations import RequestAnnotations
 from .reveal_labels import RevealLabels
 from .score_samples import ScoreSamples
@@ -41,6 +42,7 @@ OPERATORS = [
     NextIteration,
     Simulate,
     CleanDataset,
+    OpenWorkspace,
 ]
 
 

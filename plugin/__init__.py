@@ -20,6 +20,11 @@ if importlib.util.find_spec("unseen") is None:
 if _ROOT not in __path__:
     __path__.append(_ROOT)
 
-from .operators import register  # noqa: E402
+from .operators import register as register_operators  # noqa: E402
+from .panel import CurationPanel  # noqa: E402
 
-__all__ = ["register"]
+
+def register(plugin):
+    """Hand every operator and the panel to FiftyOne."""
+    register_operators(plugin)
+    plugin.register(CurationPanel)

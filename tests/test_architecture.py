@@ -78,13 +78,30 @@ def test_operators_reach_steps_but_not_the_science_below():
         assert not wrong, f"{path.name} imports {wrong}"
 
 
-def test_the_plugins_entry_point_imports_operators_and_nothing_of_the_package():
+def test_the_plugins_entry_point_imports_its_parts_and_nothing_of_the_package():
     entry = imported(ROOT / "plugin/__init__.py")
-    assert entry == {"importlib.util", "os", "sys", ".operators", ".operators.register"}
+    parts = {".operators", ".operators.register", ".panel", ".panel.CurationPanel"}
+    assert entry == {"importlib.util", "os", "sys", *parts}
+
+
+def test_the_plugin_shows_and_computes_nothing():
+    below = ("unseen.steps", "unseen.science", "unseen.compute", "unseen.report", "torch")
+    for path in python_files("plugin"):
+        wrong = {m for m in imported(path) if starts_with(m, below)}
+        assert not wrong, f"{path.name} imports {wrong}"
 
 
 def test_only_the_dataset_layer_and_its_neighbours_touch_fiftyone():
-    allowed = {"dataset", "cvat", "steps", "app.py", "doctor.py", "mongodb.py", "plugin_folder.py"}
+    allowed = {
+        "dataset",
+        "cvat",
+        "steps",
+        "overview.py",
+        "app.py",
+        "doctor.py",
+        "mongodb.py",
+        "plugin_folder.py",
+    }
     for path in python_files("src/unseen"):
         if path.relative_to(ROOT / "src/unseen").parts[0] not in allowed:
             wrong = {m for m in imported(path) if starts_with(m, ("fiftyone",))}

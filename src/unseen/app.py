@@ -43,13 +43,16 @@ def open_app(
     import fiftyone as fo
 
     from unseen.dataset.reading import open_collection
+    from unseen.dataset.workspace import save_workspace
 
     _provide_plugin(say)
     opened = open_collection(dataset or _newest_demo())
     batch = newest_batch(opened.list_saved_views())
+    workspace = save_workspace(opened)
     session = fo.launch_app(
         opened,
         view=opened.load_saved_view(batch) if batch else None,
+        spaces=opened.load_workspace(workspace),
         port=port,
         address="0.0.0.0" if remote else None,
         remote=remote or not browser,

@@ -93,6 +93,25 @@ def test_all_fields_sit_in_one_group_and_other_groups_stay(wafers, rng):
     assert "mine" in {g.name for g in wafers.app_config.sidebar_groups}
 
 
+def test_what_older_iterations_left_goes_into_a_collapsed_group(wafers):
+    for number in (0, 1, 10):
+        field = NAMES.predictions(number)
+        writing.declare_detections(wafers, field, NAMES, "test")
+        wafers.evaluate_detections(
+            field, gt_field="ground_truth", eval_key=NAMES.eval_key(number), progress=False
+        )
+    writing.group_fields(wafers, NAMES)
+    groups = {g.name: g for g in wafers.app_config.sidebar_groups}
+    newest = {"predictions_10", "iter_10_tp", "iter_10_fp", "iter_10_fn"}
+    assert set(groups["unseen"].paths) == newest
+    earlier = groups["unseen (earlier)"]
+    assert earlier.expanded is False
+    assert len(earlier.paths) == 8
+    assert not newest & set(earlier.paths)
+    writing.ungroup_fields(wafers)
+    assert "unseen (earlier)" not in {g.name for g in wafers.app_config.sidebar_groups or []}
+
+
 def test_predictions_of_several_samples_are_written_with_their_confidence(wafers):
     writing.declare_detections(wafers, "predictions_01", NAMES, "test")
     one, two = wafers.limit(2).values("id")

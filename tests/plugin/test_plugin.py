@@ -103,7 +103,12 @@ def test_the_skill_is_found_and_names_operators_that_exist(fiftyone_database, op
     assert skill.category == "curation"
     named = set(re.findall(r"`([a-z]+_[a-z_]+)`", skill.content)) - {"label_field"}
     assert set(unseen.STEPS) & named <= set(operators)
-    assert named >= {"next_iteration", "request_annotations", "load_annotations", "undo_annotations"}
+    assert named >= {
+        "next_iteration",
+        "request_annotations",
+        "load_annotations",
+        "undo_annotations",
+    }
     assert {n for n in named if n in operators or n.endswith(("_annotations", "_dataset"))} <= set(
         operators
     )

@@ -21,8 +21,9 @@ SENDING_METHOD = "unseen/sending"
 SNAPSHOT_METHOD = "unseen/snapshot"
 #: An image handed to the annotators, one whose labels came back, one that they removed.
 SENT, LOADED, REMOVED = ANNOTATION_STATES = ("sent", "loaded", "removed")
-#: The one group in the App's sidebar.
+#: The group in the App's sidebar, and a collapsed one for all iterations but the newest.
 SIDEBAR_GROUP = "unseen"
+EARLIER_GROUP = "unseen (earlier)"
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,13 @@ class Names:
 
     def batch_number(self, tag: str) -> int | None:
         """The iteration of a batch tag of this series, or None for any other tag."""
+        return self._number("batch", tag)
+
+    def eval_number(self, key: str) -> int | None:
+        """The iteration of an evaluation key of this series, or None for any other key."""
+        return self._number("iter", key)
+
+    def _number(self, name: str, text: str) -> int | None:
         series = re.escape(f"{self.series}_") if self.series else ""
-        match = re.fullmatch(rf"{series}batch_(\d{{2,}})", tag)
+        match = re.fullmatch(rf"{series}{name}_(\d{{2,}})", text)
         return int(match[1]) if match else None

@@ -17,10 +17,12 @@ import numpy as np
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from unseen.dataset.fields import REGION_LABEL, SIDEBAR_GROUP, Names
+from unseen.dataset.fields import EARLIER_GROUP, REGION_LABEL, SIDEBAR_GROUP, Names
 from unseen.dataset.reading import dataset_of
 from unseen.errors import DatasetError
 
+#: What an evaluation writes on every sample.
+_COUNTS = ("tp", "fp", "fn")
 #: Key in a field's `info` that marks it as made by this package; its value is the prefix.
 MARK = "unseen_prefix"
 
@@ -158,7 +160,10 @@ def save_own_view(dataset: Any, names: Names, name: str, view: Any, description:
 
 
 def group_fields(dataset: Any, names: Names) -> None:
-    """Put everything this package wrote into one sidebar group; other groups stay as they are."""
+    """Put what this package wrote into one sidebar group; other groups stay as they are.
+
+    Predictions and evaluations of all but the newest iteration go into a second one, collapsed.
+    """
     dataset.reload()
     evaluations = own_evaluations(dataset, names.prefix)
     marked = set(own_fields(dataset, names.prefix))
@@ -172,14 +177,33 @@ def group_fields(dataset: Any, names: Names) -> None:
         groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
     kept = []
     for group in groups:
-        if group.name == SIDEBAR_GROUP or group.name in evaluations:
+        if group.name in (SIDEBAR_GROUP, EARLIER_GROUP) or group.name in evaluations:
             continue
         group.paths = [p for p in group.paths if p.split(".")[0] not in ours]
         kept.append(group)
     position = next((i + 1 for i, g in enumerate(kept) if g.name == "labels"), len(kept))
-    kept.insert(position, fo.SidebarGroupDocument(name=SIDEBAR_GROUP, paths=ours))
+    earlier = _earlier(dataset, names, ours, evaluations)
+    current = [path for path in ours if path not in earlier]
+    kept.insert(position, fo.SidebarGroupDocument(name=SIDEBAR_GROUP, paths=current))
+    if earlier:
+        group = fo.SidebarGroupDocument(name=EARLIER_GROUP, paths=earlier, expanded=False)
+        kept.insert(position + 1, group)
     dataset.app_config.sidebar_groups = kept
     dataset.save()
+
+
+def _earlier(
+    dataset: Any, names: Names, ours: Sequence[str], evaluations: Sequence[str]
+) -> list[str]:
+    """Predictions and evaluation fields, without those of the main loop's newest iteration."""
+    numbers = [n for key in evaluations if (n := names.eval_number(key)) is not None]
+    kept = set()
+    if numbers:
+        newest = max(numbers)
+        kept = {names.predictions(newest), *(f"{names.eval_key(newest)}_{k}" for k in _COUNTS)}
+    fields = [p for p in ours if any(p.startswith(f"{key}_") for key in evaluations)]
+    predicted = {dataset.get_evaluation_info(key).config.pred_field for key in evaluations}
+    return [p for p in ours if (p in fields or p in predicted) and p not in kept]
 
 
 def ungroup_fields(dataset: Any) -> None:
@@ -188,7 +212,7 @@ def ungroup_fields(dataset: Any) -> None:
     groups = dataset.app_config.sidebar_groups
     if not groups:
         return
-    kept = [g for g in groups if g.name != SIDEBAR_GROUP]
+    kept = [g for g in groups if g.name not in (SIDEBAR_GROUP, EARLIER_GROUP)]
     default = fo.DatasetAppConfig.default_sidebar_groups(dataset)
     same = [(g.name, list(g.paths)) for g in kept] == [(g.name, list(g.paths)) for g in default]
     dataset.app_config.sidebar_groups = None if same else kept

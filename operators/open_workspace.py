@@ -1,0 +1,30 @@
+"""Opens the workspace "Curation"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from unseen.dataset.workspace import save_workspace
+
+
+class OpenWorkspace(foo.Operator):
+    """Arranges the App: samples left, panel and Model Evaluation right."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="open_workspace",
+            label="Open the Curation workspace",
+            description="Samples left, the loop and the detector's evaluation right",
+            icon="/plugin/assets/open_workspace.svg",
+            risk_level=types.RiskLevel.LOW,
+            view_target=False,
+        )
+
+    def execute(self, ctx: Any) -> dict[str, str]:
+        name = save_workspace(ctx.dataset)
+        ctx.ops.set_spaces(name=name)
+        return {"workspace": name}
