@@ -66,6 +66,12 @@ class CurationPanel(foo.Panel):
         """Open the form of an operator; what is due next is filled in."""
         operator = ctx.params["operator"]
         uri = operator if "/" in operator else _URI + operator
+        if not foo.operator_exists(uri):
+            text = (
+                f"The operator {uri} is not installed; add its plugin, or do this step in Python."
+            )
+            ctx.ops.notify(text, variant="warning")
+            return
         ctx.prompt(uri, params=ctx.params.get("form") or {}, on_success=self.after_action)
 
     # --- what leads into the grid ------------------------------------------------------------------

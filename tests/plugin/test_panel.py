@@ -103,6 +103,14 @@ def test_the_first_section_offers_the_next_action_and_opens_its_form(panel, make
     assert prompt["on_success"].endswith("after_action")
 
 
+def test_an_operator_of_a_plugin_that_is_missing_is_named(panel, wafers):
+    _, state, *_ = send(panel, wafers, "on_load")
+    asked, *_ = send(panel, wafers, "act", state, operator="@voxel51/io/nothing", form={})
+    assert "prompt_user_for_operation" not in [name for name, _ in asked]
+    (told,) = [given for name, given in asked if name == "notify"]
+    assert "@voxel51/io/nothing" in told["message"]
+
+
 def test_an_action_that_is_done_is_no_longer_the_next_one(panel, wafers):
     _, state, *_ = send(panel, wafers, "on_load")
     unseen.split_dataset(wafers, initial=4)

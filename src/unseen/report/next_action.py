@@ -152,9 +152,9 @@ def _ranking(facts: Facts) -> Iterator[Action]:
     if facts.unet == OLD:
         text = (
             f"{_images(facts.new_images)} {'was' if facts.new_images == 1 else 'were'} labelled "
-            "since it was trained."
+            "since the UNet was trained."
             if facts.new_images > 0
-            else "The labels changed since it was trained."
+            else "The labels changed since the UNet was trained."
         )
         yield _action("train_unet", text)
     if counts.unscored:
