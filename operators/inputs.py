@@ -14,6 +14,8 @@ from unseen.errors import ConfigError
 
 #: The switch that reveals the second section of a form.
 ADVANCED = "advanced"
+#: What the form and the App (1.22; the last two from a panel) add to a request.
+_NOT_OURS = (ADVANCED, "view_target", "panel_id", "panel_state")
 #: Parameters that name a field of the dataset with boxes.
 LABEL_FIELDS = ("label_field", "hidden_field", "gt_field")
 
@@ -61,7 +63,7 @@ def settings(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str, A
     Raises:
         ConfigError: a key is neither a parameter nor the form's own switch.
     """
-    values = {k: v for k, v in params.items() if k not in (ADVANCED, "view_target")}
+    values = {k: v for k, v in params.items() if k not in _NOT_OURS}
     for parameter in parameters(config):
         value = values.get(parameter.name)
         if value is None or (value == "" and parameter.default != ""):

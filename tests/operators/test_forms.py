@@ -129,3 +129,10 @@ print("torch" in sys.modules)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "False"
+
+
+@pytest.mark.parametrize("step", unseen.STEPS)
+def test_a_form_that_a_panel_opened_is_valid_too(dataset, step):
+    # 1.22: the App adds these to the parameters of an operator that a panel prompts for.
+    fields = form(dataset, step, panel_id="panel-1", panel_state={"tab": "Now"})
+    assert not any(prop.invalid for prop in fields.values())
