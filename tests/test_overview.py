@@ -422,3 +422,21 @@ def test_class_names_that_mongodb_would_misread_are_counted(make_wafers, rng):
     for name in ("a.b", "$c"):
         cell = point.per_class[name]
         assert cell.tp + cell.fn == result.per_class[name].support > 0
+
+
+def test_labels_that_come_between_training_and_selecting_are_not_overlooked(make_wafers, tmp_path):
+    dataset = make_wafers(8, labelled=3, test=2)
+    place = {"model_dir": str(tmp_path)}
+    unseen.train_unet(dataset, steps=2, batch_size=2, crop_size=32, channels=(4, 8), **place)
+    unseen.score_samples(dataset, **place)
+    sample = dataset.exists("ground_truth", False).first()
+    sample.ground_truth = sample.hidden_truth.copy()
+    sample.save()
+    unseen.select_batch(dataset, budget=2)  # writes the record's counts anew
+    from unseen.dataset import overview_records, reading
+    from unseen.dataset.fields import Names
+
+    steps = overview_records.read(dataset, Names()).steps
+    view = reading.labelled(dataset, Names())
+    labels = (len(view), view.count("ground_truth.detections"))
+    assert overview_records.freshness(steps, "train_unet", 0, labels) == ("old", 1)

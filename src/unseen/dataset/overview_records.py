@@ -16,7 +16,7 @@ import fiftyone.core.odm as foo
 
 from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, Names
 from unseen.dataset.iterations import decode
-from unseen.dataset.sendings import Sending, _decoded
+from unseen.dataset.sendings import Sending, decoded
 from unseen.overview_data import CURRENT, NONE, OLD
 
 #: Iteration -> step -> entry.
@@ -64,7 +64,7 @@ def read(dataset: Any, names: Names) -> Records:
             record = decode(config)
             series.setdefault(record.get("series", ""), {})[int(record["iteration"])] = record
         elif method == SENDING_METHOD and config.get("series") == names.series:
-            sending = _decoded(config["sending"])
+            sending = decoded(config["sending"])
             sent[sending.anno_key] = sending
         elif key == names.setup_key:
             split = config
@@ -138,7 +138,7 @@ def freshness(steps: Steps, name: str, iteration: int, labels: tuple[int, int]) 
     number = newest_with(steps, name)
     if number is None:
         return NONE, 0
-    images, boxes = steps[number]["labels"]
+    images, boxes = steps[number][name].get("labelled") or steps[number]["labels"]
     if number < iteration or (images, boxes) != labels:
         return OLD, labels[0] - images
     return CURRENT, 0

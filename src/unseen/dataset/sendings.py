@@ -70,7 +70,7 @@ def read_sending(dataset: Any, names: Names, anno_key: str) -> Sending | None:
     key = names.sending_key(anno_key)
     if not dataset.has_run(key):
         return None
-    return _decoded(dataset.get_run_info(key).config.serialize()["sending"])
+    return decoded(dataset.get_run_info(key).config.serialize()["sending"])
 
 
 def read_sendings(dataset: Any, names: Names) -> list[Sending]:
@@ -79,7 +79,7 @@ def read_sendings(dataset: Any, names: Names) -> list[Sending]:
     for key in dataset.list_runs(method=SENDING_METHOD):
         config = dataset.get_run_info(key).config.serialize()
         if config["prefix"] == names.prefix and config["series"] == names.series:
-            found.append(_decoded(config["sending"]))
+            found.append(decoded(config["sending"]))
     return sorted(found, key=lambda s: (s.started_at, s.iteration))
 
 
@@ -162,7 +162,8 @@ def _encoded(sending: Sending) -> Any:
     return encode(values)
 
 
-def _decoded(values: Mapping[str, Any]) -> Sending:
+def decoded(values: Mapping[str, Any]) -> Sending:
+    """A sending from its record as the database holds it."""
     found = decode(values)
     found["tasks"] = [SentTask(**{**t, "labels": dict(t["labels"])}) for t in found["tasks"]]
     return Sending(**found)

@@ -83,6 +83,7 @@ def train_detector(
         box_problems=data.box_problems,
         skipped=data.skipped,
     )
+    labels = iterations.record_labels(dataset, names)
     iterations.record_step(
         dataset,
         names,
@@ -91,6 +92,8 @@ def train_detector(
         {
             "parameters": config.to_dict(),
             "seconds": elapsed(),
+            # The record's own counts change with every later step of the iteration.
+            "labelled": [len(labels["labelled_ids"]), sum(labels["class_counts"].values())],
             "checkpoints": [str(path)],
             "checkpoint": str(path),
             "digest": digest,
@@ -106,6 +109,6 @@ def train_detector(
             "boxes": result.boxes,
             "device": str(device),
         },
-        **iterations.record_labels(dataset, names),
+        **labels,
     )
     return result

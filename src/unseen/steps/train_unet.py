@@ -85,6 +85,7 @@ def train_unet(
         box_problems=data.box_problems,
         skipped=data.skipped,
     )
+    labels = iterations.record_labels(dataset, names)
     iterations.record_step(
         dataset,
         names,
@@ -93,6 +94,8 @@ def train_unet(
         {
             "parameters": config.to_dict(),
             "seconds": elapsed(),
+            # The record's own counts change with every later step of the iteration.
+            "labelled": [len(labels["labelled_ids"]), sum(labels["class_counts"].values())],
             "checkpoints": [str(path)],
             "steps": config.optimiser_steps,
             "checkpoint": str(path),
@@ -103,7 +106,7 @@ def train_unet(
             "device": str(device),
         },
         seed=config.seed,
-        **iterations.record_labels(dataset, names),
+        **labels,
     )
     return result
 
