@@ -277,3 +277,22 @@ def test_a_rehearsal_gives_nothing_back_to_the_pool(cvat, labelled):
     assert (len(result.gone), result.unopened) == (1, 2)
     assert list(labelled._sample_collection.find()) == before
     assert len(unseen.load_annotations(labelled).gone) == 1
+
+
+def test_a_label_deleted_while_its_job_is_loaded_deletes_no_box(cvat, labelled, monkeypatch):
+    from unseen.cvat.api import Api
+
+    unseen.load_annotations(labelled)
+    original = Api.job_annotations
+
+    def deleted_just_before(self, job_id):
+        task = cvat.jobs[job_id].task
+        if "particle" in {label.name for label in task.labels}:
+            cvat.delete_label(task.id, "particle")
+        return original(self, job_id)
+
+    monkeypatch.setattr(Api, "job_annotations", deleted_just_before)
+    for job_id in cvat.jobs:
+        cvat.annotator(job_id).set(state="completed")
+    unseen.load_annotations(labelled)
+    assert labels(labelled) == EVERYTHING

@@ -64,7 +64,6 @@ class Receiver:
             jobs = [job for job in jobs if is_changed(job, task)]
         if not jobs:
             return
-        labels, vanished = self._labels(task)
         frames = self.api.frames(task.task_id)
         for job in jobs:
             finished = is_finished(job, self.config.stage)
@@ -80,6 +79,8 @@ class Receiver:
                     raise
                 self.tally.notes.append(f"Job {job['id']} of {task.name} was deleted meanwhile.")
                 continue
+            # After the shapes: a label that is deleted in between must not look like deleted boxes.
+            labels, vanished = self._labels(task)
             refused = self.tally.refused
             self._merge_job(task, job, finished, annotations, labels, vanished, frames)
             self.tally.jobs_loaded += 1
