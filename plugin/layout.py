@@ -234,12 +234,13 @@ def progress_table(progress: Any) -> list[dict[str, Any]]:
         interval = value.macro_interval if is_mean else value.interval
         rows.append(
             {
-                "label": f"{item.curve} {item.iteration}: mean" if is_mean else item.label,
+                "label": f"{item.curve} {item.iteration}: mean"
+                if is_mean
+                else f"{item.label} ({value.support})",
                 "precision": "" if is_mean else _short(value.precision),
                 "recall": "" if is_mean else _short(value.recall),
                 "f1": _short(value.macro_f1 if is_mean else value.f1),
                 "interval": f"{_short(interval.low)}-{_short(interval.high)}" if interval else "-",
-                "support": "" if is_mean else value.support,
             }
         )
     return rows
@@ -287,12 +288,11 @@ def _progress(
         )
     table = types.TableView()
     for key, label in (
-        ("label", "Iteration, class"),
+        ("label", "Class (support)"),
         ("precision", "P"),
         ("recall", "R"),
         ("f1", "F1"),
         ("interval", "95 %"),
-        ("support", "Support"),
     ):
         table.add_column(key, label=label)
     for name, event, icon, text in (

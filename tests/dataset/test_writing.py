@@ -100,13 +100,21 @@ def test_what_older_iterations_left_goes_into_a_collapsed_group(wafers):
         wafers.evaluate_detections(
             field, gt_field="ground_truth", eval_key=NAMES.eval_key(number), progress=False
         )
-    writing.group_fields(wafers, NAMES)
+    baseline = Names(series="random")
+    writing.declare_detections(wafers, baseline.predictions(11), NAMES, "test")
+    wafers.evaluate_detections(
+        baseline.predictions(11),
+        gt_field="ground_truth",
+        eval_key=baseline.eval_key(11),
+        progress=False,
+    )
+    writing.group_fields(wafers, baseline)  # a baseline was the last to write
     groups = {g.name: g for g in wafers.app_config.sidebar_groups}
     newest = {"predictions_10", "iter_10_tp", "iter_10_fp", "iter_10_fn"}
     assert set(groups["unseen"].paths) == newest
     earlier = groups["unseen (earlier)"]
     assert earlier.expanded is False
-    assert len(earlier.paths) == 8
+    assert len(earlier.paths) == 12
     assert not newest & set(earlier.paths)
     writing.ungroup_fields(wafers)
     assert "unseen (earlier)" not in {g.name for g in wafers.app_config.sidebar_groups or []}

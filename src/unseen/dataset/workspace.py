@@ -29,13 +29,13 @@ def save_workspace(collection: Any) -> str:
 
 
 def spaces() -> fo.Space:
-    """The layout: two halves; the panel in front on the right."""
+    """The layout; the panel, in front on the right, has the larger share for its tables."""
     samples = fo.Panel(type="Samples", pinned=True)
     curation = fo.Panel(type=PANEL)
     evaluation = fo.Panel(type=_EVALUATION)
     return fo.Space(
         orientation="horizontal",
-        sizes=[0.5, 0.5],
+        sizes=[0.4, 0.6],
         children=[
             # 1.22: without an active child the panel stays blank.
             fo.Space(children=[samples], active_child=samples.component_id),

@@ -8,6 +8,7 @@ Scores are written as raw documents in one update per sample: setting ten fields
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -196,6 +197,7 @@ def _earlier(
     dataset: Any, names: Names, ours: Sequence[str], evaluations: Sequence[str]
 ) -> list[str]:
     """Predictions and evaluation fields, without those of the main loop's newest iteration."""
+    names = replace(names, series="")  # whichever loop has just written
     numbers = [n for key in evaluations if (n := names.eval_number(key)) is not None]
     kept = set()
     if numbers:
