@@ -21,6 +21,7 @@ from unseen.configs import METRICS, StepConfig, parameters
 from unseen.dataset import overview as reader
 from unseen.dataset import overview_progress, overview_ranking, overview_records, reading
 from unseen.dataset.fields import Names
+from unseen.dataset.summaries import summarise
 from unseen.errors import ConfigError
 from unseen.overview_data import OLD, Advice, Facts, Novelty, Now, Progress, Ranking
 from unseen.report import next_action as decide
@@ -263,7 +264,7 @@ def _novelty(
 
 def _progress(look: _Look) -> Progress:
     records = look.records
-    found = overview_progress.summaries(records)
+    found = summarise(records.all_series)
     curves = read_curves(found)
     classes = next((list(i.per_class) for i in found if i.per_class), None)
     if classes is None:

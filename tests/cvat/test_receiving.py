@@ -586,3 +586,13 @@ def test_a_load_asks_as_little_as_it_can(cvat, sent):
     asked = [r.path for r in cvat.requests if "/auth/" not in r.path]
     assert len([p for p in asked if p.startswith(("/api/tasks", "/api/jobs"))]) == 1
     assert not [p for p in asked if "annotations" in p]
+
+
+def test_a_box_of_the_suggestions_class_drawn_by_hand_is_told_and_no_label(cvat, sent):
+    worker = annotator(cvat, 0)
+    worker.draw(0, "unseen", [8, 16, 24, 40])
+    worker.set(state="completed")
+    result = unseen.load_annotations(sent)
+    assert truth(sent)[0] == []
+    assert [n for kind, n in result.oddities.items() if "drawn by hand" in kind] == [1]
+    assert unseen.load_annotations(sent).oddities == {}

@@ -170,31 +170,3 @@ def test_a_field_that_holds_no_boxes_is_refused(wafers):
     wafers.add_sample_field("kind", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
     with pytest.raises(DatasetError, match="Classification"):
         app_annotation.prepare(wafers, Names(label_field="kind"), CLASSES)
-
-
-def test_samples_are_sorted_by_what_is_stored(wafers):
-    import fiftyone as fo
-
-    ids = wafers.values("id")
-    wafers.set_values("ground_truth", {ids[5]: fo.Detections()}, key_field="id")
-    test_ids = wafers.match_tags("test").values("id")
-    found = app_annotation.labelled_and_empty(wafers, NAMES)
-    assert found.with_boxes == [*ids[:4], *test_ids]
-    assert found.empty == [ids[5]]
-    assert found.unlabelled == [ids[4], *ids[6:12]]
-    part = app_annotation.labelled_and_empty(wafers.select([ids[5], ids[0]], ordered=True), NAMES)
-    assert part == ([ids[0]], [ids[5]], [])
-
-
-def test_a_view_that_hides_boxes_makes_no_sample_empty(wafers):
-    from fiftyone import ViewField
-
-    hiding = wafers.filter_labels("ground_truth", ViewField("label") == "none", only_matches=False)
-    assert hiding.count("ground_truth.detections") == 0
-    assert app_annotation.labelled_and_empty(hiding, NAMES).empty == []
-
-
-def test_without_a_label_field_all_samples_are_unlabelled(wafers):
-    found = app_annotation.labelled_and_empty(wafers, Names(label_field="none"))
-    assert found == ([], [], wafers.values("id"))
-    assert app_annotation.labelled_and_empty(wafers.match_tags("no"), NAMES) == ([], [], [])

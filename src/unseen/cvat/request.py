@@ -34,7 +34,6 @@ class Plan:
 
     api: Api
     sending: Sending
-    is_new: bool
     images: list[Outgoing]  #: that are not with the annotators yet
     labels: list[dict[str, Any]]
     missing_labels: list[Mapping[str, Any]]  #: that an existing project lacks and may be given
@@ -113,7 +112,7 @@ def plan(
     images = [
         Outgoing(i, paths[i], paths[i], sizes[i], rank, boxes.get(i, [])) for rank, i in ranked
     ]
-    return Plan(api, sending, earlier is None, images, labels, missing, users)
+    return Plan(api, sending, images, labels, missing, users)
 
 
 def _check_fields(dataset: Any, names: Names) -> None:

@@ -7,10 +7,9 @@ nothing to send and nothing to load.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import fiftyone as fo
-from bson import ObjectId
 
 from unseen.dataset import reading, writing
 from unseen.dataset.fields import REGION_LABEL, Names
@@ -20,14 +19,6 @@ from unseen.errors import LabelError
 MANY_CLASSES = 6
 #: As many classes as FiftyOne's schemas take.
 MOST_CLASSES = 1000
-
-
-class Labelled(NamedTuple):
-    """Sample ids by what their label field holds."""
-
-    with_boxes: list[str]  #: at least one box
-    empty: list[str]  #: an empty list: looked at, and nothing there
-    unlabelled: list[str]  #: None
 
 
 def prepare(dataset: Any, names: Names, classes: Sequence[str]) -> dict[str, Any]:
@@ -80,29 +71,6 @@ def is_prepared(dataset: Any, names: Names, classes: Sequence[str] | None = None
     if schema.get("read_only") or not offered:
         return False
     return classes is None or list(classes) == list(offered)
-
-
-def labelled_and_empty(view: Any, names: Names) -> Labelled:
-    """Sort the samples of a view by their labels, as they are stored.
-
-    A view that hides boxes or fields does not change what a sample counts as.
-    """
-    dataset = reading.dataset_of(view)
-    ids = view.values("id")
-    boxes = f"${names.label_field}.detections"
-    counted = {"$cond": [f"${names.label_field}", {"$size": {"$ifNull": [boxes, []]}}, None]}
-    pipeline = [
-        {"$match": {"_id": {"$in": [ObjectId(i) for i in ids]}}},
-        {"$project": {"boxes": counted}},
-    ]
-    counts = {
-        str(row["_id"]): row["boxes"] for row in dataset._sample_collection.aggregate(pipeline)
-    }
-    return Labelled(
-        [i for i in ids if counts[i]],
-        [i for i in ids if counts[i] == 0],
-        [i for i in ids if counts[i] is None],
-    )
 
 
 def _check(classes: Sequence[str]) -> None:

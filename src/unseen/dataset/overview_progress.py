@@ -14,7 +14,7 @@ import numpy as np
 
 from unseen.dataset.fields import Names
 from unseen.dataset.overview_records import Records
-from unseen.results import ClassMetrics, IterationSummary
+from unseen.dataset.summaries import evaluation_of
 
 TP, FP, FN = OUTCOMES = ("tp", "fp", "fn")
 
@@ -112,12 +112,6 @@ def own_evaluations(records: Records) -> dict[str, dict[str, Any]]:
     return found
 
 
-def evaluation_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What `evaluate_detector` left in a record, or an empty entry."""
-    found: dict[str, Any] = (record.get("steps") or {}).get("evaluate_detector") or {}
-    return found
-
-
 def settings(records: Records) -> dict[str, Any]:
     """How the detectors were measured: images, IoU and confidence of the newest evaluation."""
     for loop in records.all_series.values():
@@ -131,37 +125,3 @@ def settings(records: Records) -> dict[str, Any]:
                     "min_confidence": chosen.get("min_confidence"),
                 }
     return {}
-
-
-def summaries(records: Records) -> list[IterationSummary]:
-    """One summary per iteration and series; the main loop first.
-
-    Other series share the initial images with the main loop; where they were not measured on them
-    again, their iteration 0 is left out.
-    """
-    found = []
-    for series, loop in records.all_series.items():
-        strategy = next((r["strategy"] for r in loop.values() if r.get("strategy")), series)
-        for number, record in loop.items():
-            evaluation = evaluation_of(record)
-            if series and number == 0 and not evaluation:
-                continue
-            counts = {str(k): int(n) for k, n in (record.get("class_counts") or {}).items()}
-            per_class = evaluation.get("per_class")
-            found.append(
-                IterationSummary(
-                    series=series,
-                    strategy=strategy or "none",
-                    iteration=number,
-                    images=len(record.get("labelled_ids") or ()),
-                    boxes=sum(counts.values()),
-                    class_counts=counts,
-                    per_class={k: ClassMetrics(**m) for k, m in per_class.items()}
-                    if per_class
-                    else None,
-                    macro_f1=evaluation.get("macro_f1"),
-                    mean_ap=evaluation.get("mean_ap"),
-                    eval_key=evaluation.get("eval_key"),
-                )
-            )
-    return found

@@ -11,12 +11,13 @@ from unseen.configs import CompareConfig
 from unseen.dataset import iterations, reading
 from unseen.dataset.fields import Names
 from unseen.dataset.storage import model_folder, numbered_folder
+from unseen.dataset.summaries import summarise
 from unseen.errors import DatasetError
 from unseen.progress import Progress
 from unseen.report.data import BatchPicture
 from unseen.report.tables import comparison_table
 from unseen.report.write_report import write_report
-from unseen.results import ClassMetrics, CompareResult, IterationSummary
+from unseen.results import CompareResult, IterationSummary
 from unseen.steps.step import step
 
 #: Images of a batch that are drawn; the rest of a large batch is in the App.
@@ -68,49 +69,12 @@ def compare_iterations(
 
 
 def summaries(dataset: Any, names: Names) -> list[IterationSummary]:
-    """One summary per iteration and series; the main loop first.
-
-    Other series share the initial images with the main loop; where they were not measured on them
-    again, their iteration 0 is left out.
-    """
-    found = []
-    for series in iterations.list_series(dataset, names.prefix):
-        loop = Names(prefix=names.prefix, series=series)
-        records = iterations.read_records(dataset, loop)
-        strategy = next(
-            (r["strategy"] for r in records.values() if r.get("strategy")), series or "none"
-        )
-        for number, record in records.items():
-            steps = record["steps"]
-            if series and number == 0 and "evaluate_detector" not in steps:
-                continue
-            found.append(_summary(series, strategy, number, record))
-    return found
-
-
-def _summary(series: str, strategy: str, number: int, record: dict[str, Any]) -> IterationSummary:
-    steps = record["steps"]
-    detector = steps.get("train_detector", {})
-    evaluation = steps.get("evaluate_detector")
-    counts = dict(record.get("class_counts", {}))
-    return IterationSummary(
-        series=series,
-        strategy=strategy,
-        iteration=number,
-        images=len(record.get("labelled_ids", ())),
-        boxes=sum(counts.values()),
-        class_counts=counts,
-        schedule=detector.get("schedule"),
-        architecture=detector.get("architecture"),
-        pretrained=detector.get("pretrained"),
-        per_class={k: ClassMetrics(**m) for k, m in evaluation["per_class"].items()}
-        if evaluation
-        else None,
-        macro_f1=evaluation["macro_f1"] if evaluation else None,
-        mean_ap=evaluation["mean_ap"] if evaluation else None,
-        seconds={name: s["seconds"] for name, s in steps.items() if "seconds" in s},
-        eval_key=evaluation["eval_key"] if evaluation else None,
-    )
+    """One summary per iteration and series; the main loop first."""
+    series = iterations.list_series(dataset, names.prefix)
+    loops = {
+        s: iterations.read_records(dataset, Names(prefix=names.prefix, series=s)) for s in series
+    }
+    return summarise(loops)
 
 
 def _classes(dataset: Any, names: Names, found: list[IterationSummary]) -> list[str]:

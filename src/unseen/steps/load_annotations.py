@@ -7,7 +7,7 @@ from typing import Any
 
 from unseen.configs import LoadConfig
 from unseen.dataset import iterations, reading, sendings, writing
-from unseen.dataset.fields import Names
+from unseen.dataset.fields import REGION_LABEL, Names
 from unseen.dataset.sendings import Sending
 from unseen.errors import AnnotationError
 from unseen.progress import Progress
@@ -76,6 +76,10 @@ def _result(
     dataset: Any, config: LoadConfig, found: list[Sending], tally: Any, open_before: set[str]
 ) -> LoadResult:
     changes = tally.changes
+    if changes.hand_drawn_suggestions:
+        tally.oddities[f"box of class {REGION_LABEL!r} drawn by hand, which is no label"] += (
+            changes.hand_drawn_suggestions
+        )
 
     def counts(counter: Counter[str]) -> dict[str, int]:
         return {k: counter[k] for k in sorted(counter) if counter[k]}
