@@ -10,8 +10,10 @@ from .compare_iterations import CompareIterations
 from .evaluate_detector import EvaluateDetector
 from .list_annotations import ListAnnotations
 from .load_annotations import LoadAnnotations
+from .mark_structure import MarkStructure
 from .next_iteration import NextIteration
 from .open_workspace import OpenWorkspace
+from .prepare_dataset import PrepareDataset
 from .request_annotations import RequestAnnotations
 from .reveal_labels import RevealLabels
 from .score_samples import ScoreSamples
@@ -25,8 +27,10 @@ from .undo_annotations import UndoAnnotations
 
 #: In the order of the loop.
 OPERATORS = [
+    PrepareDataset,
     ScreenImages,
     SplitDataset,
+    MarkStructure,
     TrainUnet,
     ScoreSamples,
     SelectBatch,

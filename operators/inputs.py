@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fiftyone as fo
 from fiftyone.operators import types
 from fiftyone.operators.constants import ViewTarget
 
-from unseen.configs import BACKENDS, Parameter, StepConfig, from_mapping, parameters
-from unseen.errors import ConfigError
+from unseen.configs import (
+    BACKENDS,
+    Parameter,
+    StepConfig,
+    check_value,
+    from_mapping,
+    parameters,
+)
+from unseen.dataset.fields import Names
+from unseen.dataset.reading import resolve_classes
+from unseen.dataset.setup import LASTING, lasting, names_of
+from unseen.dataset.writing import MARK
+from unseen.errors import ConfigError, UnseenError
 
 #: The switch that reveals the second section of a form.
 ADVANCED = "advanced"
@@ -33,7 +45,8 @@ def form(ctx: Any, config: type[StepConfig], *, view_verb: str | None = None) ->
     inputs = types.Object()
     if view_verb:
         inputs.view_target(ctx, action_description=view_verb, default_target=ViewTarget.DATASET)
-    found = parameters(config)
+    found = [_as_in_data(p, ctx.dataset, ctx.params) for p in parameters(config)]
+    found = [p for p in found if _has_meaning(p, found, ctx.params)]
     invalid = problems(config, ctx.params)
     for parameter in found:
         if not parameter.advanced:
@@ -76,9 +89,10 @@ def problems(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str | 
     """What is wrong with an operator's params: a message per parameter, and None for the whole."""
     found: dict[str | None, str] = {}
     for parameter in parameters(config):
-        if params.get(parameter.name) is not None:
+        value = params.get(parameter.name)
+        if value is not None and (value != "" or parameter.default == ""):
             try:
-                settings(config, {parameter.name: params[parameter.name]})
+                check_value(config, parameter.name, value)
             except ConfigError as error:
                 found[parameter.name] = str(error)
     if not found:
@@ -102,9 +116,48 @@ def detection_fields(dataset: fo.Dataset | None) -> list[str]:
     return sorted(schema)
 
 
+def polyline_fields(dataset: fo.Dataset | None) -> list[str]:
+    """The dataset's fields with polylines, by name, without the one that this package makes."""
+    if dataset is None:
+        return []
+    schema = dataset.get_field_schema(embedded_doc_type=fo.Polylines)
+    return sorted(name for name, found in schema.items() if MARK not in (found.info or {}))
+
+
 def backends() -> list[str]:
     """Where people can label: our own two, then the others that FiftyOne knows."""
     return list(dict.fromkeys([*BACKENDS, *sorted(fo.annotation_config.backends)]))
+
+
+def _as_in_data(
+    parameter: Parameter, dataset: fo.Dataset | None, params: Mapping[str, Any]
+) -> Parameter:
+    """The parameter with the default that this dataset suggests.
+
+    That is what the loop was set up with; else, for the label field, the only field with boxes.
+    """
+    if dataset is None or parameter.name not in LASTING:
+        return parameter
+    known = lasting(
+        dataset, params.get("prefix") or Names().prefix, params.get("series") or Names().series
+    )
+    if parameter.name in known:
+        return dataclasses.replace(parameter, default=known[parameter.name])
+    fields = detection_fields(dataset)
+    if parameter.name == "label_field" and parameter.default not in fields and len(fields) == 1:
+        return dataclasses.replace(parameter, default=fields[0])
+    return parameter
+
+
+def _has_meaning(
+    parameter: Parameter, all_of_them: Sequence[Parameter], params: Mapping[str, Any]
+) -> bool:
+    """Whether the parameter does something with what is chosen elsewhere in the form."""
+    defaults = {p.name: p.default for p in all_of_them}
+    return all(
+        (params.get(name) or defaults.get(name)) in values
+        for name, values in parameter.only_with.items()
+    )
 
 
 def _is_changed(parameter: Parameter, params: Mapping[str, Any]) -> bool:
@@ -140,9 +193,13 @@ def _property(
     if parameter.kind is float:
         return inputs.float(name, **bounds, **common)
     if parameter.kind is tuple:
-        if parameter.item is int:
-            return inputs.list(name, types.Number(int=True, **bounds), **common)
-        view = _choices(parameter.choices or (), multiple=True, free=not parameter.choices)
+        if parameter.item in (int, float):
+            number = types.Number(
+                int=parameter.item is int, float=parameter.item is float, **bounds
+            )
+            return inputs.list(name, number, **common)
+        known = parameter.choices or (_labels(ctx) if name == "classes" else ())
+        view = _choices(known, multiple=True, free=not parameter.choices)
         return inputs.list(name, types.String(), view=view, **common)
     if parameter.choices:
         view = _choices(parameter.choices)
@@ -152,7 +209,23 @@ def _property(
     if name in LABEL_FIELDS:
         fields = detection_fields(ctx.dataset)
         return inputs.str(name, view=_choices(fields, free=True), **common)
+    if name == "structure_field":
+        return inputs.str(name, view=_choices(polyline_fields(ctx.dataset), free=True), **common)
     return inputs.str(name, allow_empty=True, **common)
+
+
+def _labels(ctx: Any) -> list[str]:
+    """The classes that the dataset keeps or shows, to choose from."""
+    dataset = ctx.dataset
+    if dataset is None:
+        return []
+    field = ctx.params.get("label_field") or names_of(dataset).label_field
+    if field not in detection_fields(dataset):
+        return [str(c) for c in dataset.default_classes or ()]
+    try:
+        return resolve_classes(dataset, dataclasses.replace(Names(), label_field=field))
+    except UnseenError:  # said by the step; the form only offers what it can
+        return []
 
 
 def _choices(values: Any, *, multiple: bool = False, free: bool = False) -> types.Choices:

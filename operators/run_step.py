@@ -15,7 +15,7 @@ from typing import Any
 from fiftyone.operators.message import GeneratedMessage, MessageType
 
 import unseen
-from unseen.configs import STEP_CONFIGS, from_mapping
+from unseen.configs import STEP_CONFIGS
 from unseen.errors import Cancelled, UnseenError
 from unseen.timing import TimeLeft, duration
 
@@ -53,13 +53,13 @@ def run_step(
     Raises:
         UnseenError: the parameters or the data are not what the step needs.
     """
-    config_class = STEP_CONFIGS[name]
-    config = from_mapping(config_class, inputs.settings(config_class, ctx.params))
+    # Checked here, so that what is wrong is said before a thread or a worker starts.
+    settings = inputs.settings(STEP_CONFIGS[name], ctx.params)
 
     def job(progress: Progress) -> dict[str, Any]:
         # The step's module, and torch with it, is loaded here and not while a form is open.
         with around():
-            result = getattr(unseen, name)(collection, config, progress=progress)
+            result = getattr(unseen, name)(collection, progress=progress, **settings)
         return {"summary": result.summary(), **result.to_dict()}
 
     if ctx.delegated:

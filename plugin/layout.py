@@ -8,6 +8,8 @@ from typing import Any
 from fiftyone.operators import types
 
 TABS = NOW, RANKING, PROGRESS, STOP = ("Now", "Ranking", "Progress", "When to stop")
+#: What the learning curves are drawn against.
+AXES = ("images", "boxes")
 #: Rows of a batch that are listed; the rest is in the grid.
 ROWS = 200
 #: Buttons side by side at half the width of a small App.
@@ -200,7 +202,7 @@ def progress_facts(progress: Any) -> dict[str, Any]:
         "test_images": progress.test_images,
         "iou": progress.iou,
         "min_confidence": progress.min_confidence,
-        "evaluations": len(progress.eval_keys),
+        "eval_keys": list(progress.eval_keys),
     }
 
 
@@ -263,11 +265,9 @@ def _progress(
         name="how",
     )
     choice = types.RadioGroup(orientation="horizontal")
-    for name in ("images", "boxes"):
+    for name in AXES:
         choice.add_choice(name, label=f"Labelled {name}")
-    panel.enum(
-        "against", ["images", "boxes"], default=against, view=choice, on_change=events.change_axis
-    )
+    panel.enum("against", list(AXES), default=against, view=choice, on_change=events.change_axis)
     for name, title in (
         ("f1", "Macro F1"),
         ("classes", "F1 per class"),
@@ -276,16 +276,7 @@ def _progress(
     ):
         panel.md(f"**{title}**", name=f"{name}_title")
         panel.plot(name, layout=layouts[name])
-    bar = panel.h_stack("table_bar", gap=2, align_y="center")
-    bar.md("**Per class**", name="table_title")
-    if facts["evaluations"] >= 2:
-        bar.btn(
-            "compare",
-            label="Compare two iterations",
-            title="FiftyOne's Model Evaluation: open one, then choose another to compare with",
-            on_click=events.compare,
-            variant="outlined",
-        )
+    panel.md("**Per class**", name="table_title")
     table = types.TableView()
     for key, label in (
         ("label", "Class (support)"),
@@ -302,6 +293,30 @@ def _progress(
     ):
         table.add_row_action(name, event, icon=icon, tooltip=text)
     panel.list("table", types.Object(), view=table)
+    if len(facts["eval_keys"]) >= 2:
+        _comparison(panel, facts, events)
+
+
+def pair(keys: list[str], newer: str | None, older: str | None) -> tuple[str, str]:
+    """The two evaluations to compare: as chosen, else the newest against the one before it."""
+    return newer or (keys[-1] if keys else ""), older or (keys[-2] if len(keys) > 1 else "")
+
+
+def _comparison(panel: types.Object, facts: dict[str, Any], events: Any) -> None:
+    """Two evaluations, and the button that puts them side by side."""
+    keys = facts["eval_keys"]
+    panel.md("**Compare two iterations** in FiftyOne's Model Evaluation", name="compare_title")
+    bar = panel.h_stack("compare_bar", gap=2, align_y="center")
+    newer, older = pair(keys, None, None)
+    for name, label, default, event in (
+        ("newer", "Evaluation", newer, events.change_newer),
+        ("older", "compared with", older, events.change_older),
+    ):
+        view = types.DropdownView(label=label)
+        for key in reversed(keys):
+            view.add_choice(key, label=key)
+        bar.enum(name, keys, default=default, view=view, on_change=event)
+    bar.btn("compare", label="Open", on_click=events.compare, variant="outlined")
 
 
 # --- when to stop ----------------------------------------------------------------------------------

@@ -55,12 +55,21 @@ class CurationPanel(foo.Panel):
         self._read(ctx)
 
     def change_tab(self, ctx: Any) -> None:
-        ctx.panel.state.tab = ctx.params["value"]
-        self._read(ctx)
+        # 1.22 sends every change twice, and the default of a choice as a change.
+        if ctx.params["value"] != ctx.panel.state.tab or not ctx.panel.state.shown:
+            ctx.panel.state.tab = ctx.params["value"]
+            self._read(ctx)
 
     def change_axis(self, ctx: Any) -> None:
-        ctx.panel.state.against = ctx.params["value"]
-        self._read(ctx)
+        if ctx.params["value"] != (ctx.panel.state.against or layout.AXES[0]):
+            ctx.panel.state.against = ctx.params["value"]
+            self._read(ctx)
+
+    def change_newer(self, ctx: Any) -> None:
+        ctx.panel.state.newer = ctx.params["value"]
+
+    def change_older(self, ctx: Any) -> None:
+        ctx.panel.state.older = ctx.params["value"]
 
     def act(self, ctx: Any) -> None:
         """Open the form of an operator; what is due next is filled in."""
@@ -114,9 +123,44 @@ class CurationPanel(foo.Panel):
     def show_missed(self, ctx: Any) -> None:
         self._show_matches(ctx, "fn")
 
+    # Three events put two evaluations side by side in FiftyOne's Model Evaluation (1.22): a panel that
+    # is mounted loads itself and would fall back to its overview, so it is held, shown, and told.
     def compare(self, ctx: Any) -> None:
-        """Open FiftyOne's Model Evaluation panel, where two iterations are put side by side."""
-        ctx.ops.open_panel(_EVALUATION, layout="horizontal", force=True)
+        """Open FiftyOne's Model Evaluation on the two evaluations that are chosen."""
+        chosen = self._chosen(ctx)
+        if chosen is None:
+            text = "Choose two different iterations; both need an evaluation that is still there."
+            ctx.ops.notify(text, variant="warning")
+        elif (panel := evaluation_panel(ctx)) is not None:
+            hold(ctx, panel, is_held=True)
+            self._then(ctx, "compare_open")
+        elif not ctx.params.get("again"):
+            ctx.ops.open_panel(_EVALUATION, is_active=False)
+            self._then(ctx, "compare", again=True)
+
+    def compare_open(self, ctx: Any) -> None:
+        """Bring the held panel to the front."""
+        ctx.ops.open_panel(_EVALUATION)
+        self._then(ctx, "compare_show")
+
+    def compare_show(self, ctx: Any) -> None:
+        """Say what the panel shows, and let it load."""
+        panel, chosen = evaluation_panel(ctx), self._chosen(ctx)
+        if panel is not None:
+            if chosen is not None:
+                state = comparison(ctx.dataset, *chosen)
+                ctx.ops.patch_panel_state(state, panel_id=panel)
+            hold(ctx, panel, is_held=False)
+
+    def _then(self, ctx: Any, method: str, **params: Any) -> None:
+        """Run another of this panel's events after this one."""
+        ctx.prompt(self.method_to_uri(method), params=params, skip_prompt=True)
+
+    def _chosen(self, ctx: Any) -> tuple[str, str] | None:
+        """The newer and the older evaluation, as chosen or the newest two; None = not two."""
+        keys = overview.progress(ctx.dataset).eval_keys
+        newer, older = layout.pair(keys, ctx.panel.state.newer, ctx.panel.state.older)
+        return (newer, older) if {newer, older} <= set(keys) and newer != older else None
 
     # --- layout ------------------------------------------------------------------------------------
     def render(self, ctx: Any) -> types.Property:
@@ -140,7 +184,7 @@ class CurationPanel(foo.Panel):
             ctx.panel.data.rows = layout.batch_table(ranking)
         elif tab == layout.PROGRESS:
             progress = overview.progress(ctx.dataset)
-            against = ctx.panel.state.against or "images"
+            against = ctx.panel.state.against or layout.AXES[0]
             shown["progress"] = {**layout.progress_facts(progress), "against": against}
             figures = {
                 "f1": plots.learning_curve(progress, against=against),
@@ -188,6 +232,37 @@ def matches(dataset: fo.Dataset, row: Any, kind: str) -> fo.DatasetView:
     if row.label is not None:
         wanted = wanted & (F("label") == row.label)
     return dataset.filter_labels(field, wanted)
+
+
+def evaluation_panel(ctx: Any) -> str | None:
+    """The id of the Model Evaluation panel among the open ones, or None."""
+    waiting = [ctx.spaces] if ctx.spaces is not None else []
+    while waiting:
+        node = waiting.pop()
+        if getattr(node, "type", None) == _EVALUATION:
+            found: str = node.component_id
+            return found
+        waiting += getattr(node, "children", None) or []
+    return None
+
+
+def hold(ctx: Any, panel: str, *, is_held: bool) -> None:
+    """Keep a panel from loading itself when it is mounted, or let it load (App internals, 1.22)."""
+    params = {"panel_id": panel, "data": {"loaded": is_held}, "full_merge": True}
+    ctx.trigger("patch_panel_data", params)
+
+
+def comparison(dataset: fo.Dataset, newer: str, older: str) -> dict[str, Any]:
+    """The state with which Model Evaluation shows one evaluation beside another (1.22)."""
+    runs = dataset._doc.evaluations
+    evaluations = []
+    for key in dataset.list_evaluations():
+        config = dataset.get_evaluation_info(key).config
+        kind = {"type": config.type, "method": config.method}
+        evaluations.append({"key": key, "id": str(runs[key].id), **kind})
+    # "init" keeps the panel's own loading from going back to the overview.
+    view = {"page": "evaluation", "key": newer, "id": str(runs[newer].id), "init": True}
+    return {"view": {**view, "compareKey": older}, "evaluations": evaluations}
 
 
 def _plain(value: Any) -> Any:

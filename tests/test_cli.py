@@ -10,7 +10,7 @@ import pytest
 
 import unseen
 from unseen import cli
-from unseen.configs import STEP_CONFIGS, parameters
+from unseen.configs import STEP_CONFIGS, from_mapping, parameters
 from unseen.errors import Cancelled, LabelError
 
 
@@ -76,8 +76,8 @@ def test_help_is_there_without_torch_and_fiftyone():
 def test_options_become_the_config_of_the_step(step, capsys):
     seen = {}
 
-    def select_batch(collection, config, *, progress):
-        seen.update(collection=collection, config=config)
+    def select_batch(collection, *, progress, **settings):
+        seen.update(collection=collection, config=unseen.SelectConfig(**settings))
         print("a library talks")
         return unseen_result()
 
@@ -124,8 +124,8 @@ def unseen_result():
 def test_flags_have_a_negative_form_and_lists_are_separated_by_commas(step):
     seen = []
 
-    def simulate(collection, config, *, progress):
-        seen.append(config)
+    def simulate(collection, *, progress, **settings):
+        seen.append(from_mapping(unseen.SimulateConfig, settings))
         return unseen_result()
 
     step("simulate", simulate)
@@ -169,7 +169,7 @@ def test_an_unknown_option_is_an_error(capsys):
     ],
 )
 def test_errors_go_to_stderr_and_have_their_exit_code(step, error, code, text, capsys):
-    def train_unet(collection, config, *, progress):
+    def train_unet(collection, *, progress):
         raise error
 
     step("train_unet", train_unet)
@@ -180,7 +180,7 @@ def test_errors_go_to_stderr_and_have_their_exit_code(step, error, code, text, c
 
 
 def test_progress_shows_each_stage_and_how_far_it_is(step, capsys):
-    def train_unet(collection, config, *, progress):
+    def train_unet(collection, *, progress):
         for label in ("reading", "training"):
             for done in range(3):
                 progress(done, 2, label)

@@ -19,8 +19,10 @@ __version__ = "0.1.0"
 
 #: Steps of the loop, in its order; the module of the same name holds the function.
 STEPS = (
+    "prepare_dataset",
     "screen_images",
     "split_dataset",
+    "mark_structure",
     "train_unet",
     "score_samples",
     "select_batch",
@@ -39,8 +41,10 @@ STEPS = (
 )
 
 _CONFIGS = (
+    "PrepareConfig",
     "ScreenConfig",
     "SplitConfig",
+    "StructureConfig",
     "TrainUnetConfig",
     "ScoreConfig",
     "SelectConfig",

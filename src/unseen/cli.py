@@ -21,12 +21,18 @@ from unseen.errors import Cancelled, UnseenError
 from unseen.terminal import Bars
 
 #: Verbs of steps that are not simply the step's name with dashes.
-SHORT_VERBS = {"clean_dataset": "clean", "list_annotations": "annotations"}
+SHORT_VERBS = {
+    "prepare_dataset": "prepare",
+    "clean_dataset": "clean",
+    "list_annotations": "annotations",
+}
 
 #: What each step does, for `unseen --help`.
 STEP_HELP = {
+    "prepare_dataset": "make a plain dataset ready: classes, test split, initial images, structure",
     "screen_images": "find unreadable, blank and partial images and leave them out",
     "split_dataset": "fix the test split and the initial images, once",
+    "mark_structure": "find or read known structure (die grid, mask, lines) and say what counts",
     "train_unet": "train the UNet on everything labelled",
     "score_samples": "score what the UNet has never seen: heatmap, metrics, regions",
     "select_batch": "choose the batch to label next and save it as a view",
@@ -174,11 +180,12 @@ def default_text(parameter: Parameter) -> str:
 def _run_step(given: argparse.Namespace) -> tuple[Any, int]:
     prefix = "parameter_"
     values = {k[len(prefix) :]: v for k, v in vars(given).items() if k.startswith(prefix)}
-    config = from_mapping(STEP_CONFIGS[given.step], values)
+    from_mapping(STEP_CONFIGS[given.step], values)  # a wrong value is reported at once
     collection = _saved_view(given.dataset, given.view) if given.view else given.dataset
+    settings = {k: v for k, v in values.items() if v is not None}
     with Bars() as bars:
         step = getattr(unseen, given.step)
-        result = step(collection, config, progress=None if given.quiet else bars)
+        result = step(collection, progress=None if given.quiet else bars, **settings)
     print(result.summary(), file=sys.stderr)
     return result.to_dict(), 0
 

@@ -22,6 +22,9 @@ C = TypeVar("C", bound="StepConfig")
 
 STRATEGIES = ("diverse", "plain", "balanced", "random", "sequential", "entropy", "foreground")
 METRICS = ("excess", "alpha", "threshold")
+#: Where known structure of the images comes from, and which part of the image then counts.
+STRUCTURES = ("grid", "mask", "polylines", "field", "none")
+ZONES = ("everywhere", "inside", "outside")
 #: Strategies that rank by what the UNet says; the others need no model.
 SCORED_STRATEGIES = ("diverse", "plain", "balanced", "entropy", "foreground")
 
@@ -35,6 +38,7 @@ def setting(
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
     advanced: bool = False,
+    only_with: Mapping[str, tuple[Any, ...]] | None = None,
 ) -> T:
     """Declare one parameter.
 
@@ -46,6 +50,8 @@ def setting(
         maximum: the highest valid number, inclusive.
         choices: the valid strings.
         advanced: shown in the form's second section only.
+        only_with: another parameter -> its values with which this one has a meaning; with others
+            the form leaves it out.
     """
     metadata = {
         "help": help,
@@ -54,6 +60,7 @@ def setting(
         "maximum": maximum,
         "choices": choices,
         "advanced": advanced,
+        "only_with": dict(only_with or {}),
     }
     return field(default=default, metadata=metadata)
 
@@ -73,6 +80,7 @@ class Parameter:
     maximum: float | None
     choices: tuple[str, ...] | None
     advanced: bool
+    only_with: Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,15 +112,10 @@ class StepConfig:
         for parameter in parameters(type(self)):
             value = _checked(type(self).__name__, parameter, getattr(self, parameter.name))
             object.__setattr__(self, parameter.name, value)
-        for name in ("prefix", "series"):
-            value = getattr(self, name)
-            if value and not re.fullmatch(r"[a-z][a-z0-9_]*", value):
-                raise ConfigError(
-                    f"{name}={value!r}: expected lower-case letters, digits and underscores, "
-                    "starting with a letter (it becomes part of field names)"
-                )
-        if not self.prefix:
-            raise ConfigError("prefix is empty; expected a name such as 'unseen'")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Rules between parameters; each of them is valid by itself already."""
 
     def to_dict(self) -> dict[str, Any]:
         """Every parameter as plain JSON data."""
@@ -138,6 +141,7 @@ class ScreenConfig(StepConfig):
         maximum=1,
     )
     workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
+    dry_run: bool = setting(False, "Say what would change; change nothing.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +167,114 @@ class SplitConfig(StepConfig):
         choices=("directory", "random"),
     )
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
+    dry_run: bool = setting(False, "Say what would change; change nothing.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureConfig(StepConfig):
+    """Parameters of `mark_structure`."""
+
+    structure: str = setting(
+        "grid",
+        "Where it comes from: a repeating die grid, a mask file, a file of polylines, a field of polylines of this dataset; none removes it.",
+        choices=STRUCTURES,
+    )
+    structure_file: str | None = setting(
+        None,
+        "Mask: an image whose pixels above 0 are inside. Polylines: a JSON file, see docs/guide.md. Both hold for every image.",
+        only_with={"structure": ("mask", "polylines")},
+    )
+    structure_field: str | None = setting(
+        None,
+        "Field of polylines, each image with its own; closed ones have an inside.",
+        only_with={"structure": ("field",)},
+    )
+    pitch: tuple[float, ...] = setting(
+        (),
+        "Width and height of one repeat of the grid. Default: found from the images.",
+        unit="px",
+        minimum=0,
+        only_with={"structure": ("grid",)},
+    )
+    origin: tuple[float, ...] = setting(
+        (),
+        "Where a die begins in every image (x, y). Default: found in each image.",
+        unit="px",
+        only_with={"structure": ("grid",)},
+    )
+    street: tuple[float, ...] = setting(
+        (),
+        "Width of the vertical and of the horizontal street between dies. Default: found from the images.",
+        unit="px",
+        minimum=0,
+        only_with={"structure": ("grid",)},
+    )
+    zone: str = setting(
+        "everywhere",
+        "Which pixels count in the ranking: everywhere, only inside the structure (the dies), only outside of it (the streets).",
+        choices=ZONES,
+        only_with={"structure": ("grid", "mask", "polylines", "field")},
+    )
+    margin: float = setting(
+        0.0,
+        "Pixels nearer than this to a line of the structure do not count.",
+        unit="px",
+        minimum=0,
+        only_with={"structure": ("grid", "mask", "polylines", "field")},
+    )
+    weight: float = setting(
+        0.0,
+        "What a pixel that does not count still weighs: 0 ignores it, 0.3 lets it count a third.",
+        minimum=0,
+        maximum=1,
+        only_with={"structure": ("grid", "mask", "polylines", "field")},
+    )
+    workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
+    seed: int = setting(51, "Seed of all random choices.", minimum=0, advanced=True)
+    dry_run: bool = setting(False, "Say what would change; change nothing.")
+
+    def _check_together(self) -> None:
+        super()._check_together()
+        for name in ("pitch", "origin", "street"):
+            value = getattr(self, name)
+            if value and len(value) != 2:
+                raise ConfigError(
+                    f"{name}={list(value)!r}; expected two numbers (x, y), or none to have them found"
+                )
+        if self.origin and not self.pitch:
+            raise ConfigError(f"origin={list(self.origin)!r} without a pitch; give both or neither")
+        needed = {
+            "mask": "structure_file",
+            "polylines": "structure_file",
+            "field": "structure_field",
+        }
+        name = needed.get(self.structure, "")
+        if name and not getattr(self, name):
+            raise ConfigError(f"structure={self.structure!r} needs {name}; it is empty")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _WhatIsThere(StepConfig):
+    """What `prepare_dataset` asks first."""
+
+    classes: tuple[str, ...] = setting(
+        (),
+        "All classes, also those that no image shows yet. Default: those of the labels.",
+    )
+    screen: bool = setting(
+        True, "Leave out unreadable, blank and partial images; nothing is deleted."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig(StructureConfig, SplitConfig, _WhatIsThere):
+    """Parameters of `prepare_dataset`: what is there, how it is split, its known structure."""
+
+    structure: str = setting(
+        "none",
+        "Known structure of the images, the paper's domain overlay: a repeating die grid, a mask file, a file of polylines, a field of polylines, or none.",
+        choices=STRUCTURES,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +291,7 @@ class TrainUnetConfig(StepConfig):
         "Paper mode only: two linear maps with squared error, or two sigmoid maps with binary cross-entropy.",
         choices=("mse", "bce"),
         advanced=True,
+        only_with={"mode": ("paper",)},
     )
     steps: int | None = setting(
         None,
@@ -543,6 +656,7 @@ class CleanConfig(StepConfig):
     """Parameters of `clean_dataset`."""
 
     keep_checkpoints: bool = setting(False, "Keep the model files on disk.")
+    dry_run: bool = setting(False, "Say what would change; change nothing.")
 
 
 #: The config class of each step, so that a form or `--help` need not import the step itself.
@@ -574,6 +688,10 @@ class RequestConfig(StepConfig):
     )
     overlay: bool = setting(
         False, "Send copies of the images with the heatmap drawn over them; boxes fit the original."
+    )
+    structure: bool = setting(
+        False,
+        "Send copies of the images with the known structure (dies, boundaries) drawn as thin lines.",
     )
     predictions: bool = setting(
         False, "Draw the newest detector's predictions as boxes to correct."
@@ -724,8 +842,10 @@ class NextConfig(StepConfig):
 
 
 STEP_CONFIGS: dict[str, type[StepConfig]] = {
+    "prepare_dataset": PrepareConfig,
     "screen_images": ScreenConfig,
     "split_dataset": SplitConfig,
+    "mark_structure": StructureConfig,
     "train_unet": TrainUnetConfig,
     "score_samples": ScoreConfig,
     "select_batch": SelectConfig,
@@ -762,7 +882,7 @@ def parameters(config: type[StepConfig]) -> list[Parameter]:
                 **f.metadata,
             )
         )
-    return sorted(found, key=lambda p: p.name in shared)
+    return sorted(found, key=lambda p: (p.name in shared, p.name == "dry_run"))
 
 
 def from_mapping(config: type[C], values: Mapping[str, Any]) -> C:
@@ -779,6 +899,16 @@ def from_mapping(config: type[C], values: Mapping[str, Any]) -> C:
             f"it has {', '.join(sorted(known))}"
         )
     return config(**{k: v for k, v in values.items() if v is not None})
+
+
+def check_value(config: type[StepConfig], name: str, value: Any) -> None:
+    """Check one parameter by itself, as a form does while one types.
+
+    Raises:
+        ConfigError: the value is out of its range.
+    """
+    parameter = next(p for p in parameters(config) if p.name == name)
+    _checked(config.__name__, parameter, value)
 
 
 def _unwrap_optional(hint: Any) -> tuple[Any, bool]:
@@ -834,7 +964,19 @@ def _checked_one(owner: str, parameter: Parameter, kind: type | None, value: Any
         value = int(number) if kind is int else number
     if parameter.choices and value not in parameter.choices:
         raise ConfigError(message)
+    if parameter.name in ("prefix", "series"):
+        _check_name(parameter.name, value)
     return value
+
+
+def _check_name(name: str, value: str) -> None:
+    if value and not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+        raise ConfigError(
+            f"{name}={value!r}: expected lower-case letters, digits and underscores, "
+            "starting with a letter (it becomes part of field names)"
+        )
+    if name == "prefix" and not value:
+        raise ConfigError("prefix is empty; expected a name such as 'unseen'")
 
 
 def _expectation(parameter: Parameter) -> str:

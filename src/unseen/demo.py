@@ -67,7 +67,6 @@ def run_demo(
         # Imported late: a wrong command line should not wait for them.
         import unseen
         from unseen.dataset.coco_folder import import_coco_folder, numbered_name
-        from unseen.dataset.writing import show_ranking
 
         imported = import_coco_folder(data, numbered_name(DEMO_DATASET), progress=bars)
         bars.close()
@@ -93,7 +92,6 @@ def run_demo(
         )
         bars.close()
 
-        show_ranking(name)
         compared = unseen.compare_iterations(name, output=str(folder / "report"), progress=bars)
 
     times = [f"Everything took {duration(time.perf_counter() - started)}."]

@@ -9,6 +9,7 @@
     ├── LabelError        the labels cannot be learned from (none, no boxes, reserved class names)
     ├── BudgetError       there are not as many images as were asked for
     ├── ImageError        one image file cannot be read
+    ├── StructureError    the known structure of the images cannot be found, read or used
     ├── CheckpointError   a model file is missing, damaged, or made for something else
     ├── AnnotationError   labelling in CVAT, the App or another tool cannot go on as asked
     │   └── ServerError   the annotation server refused, failed or cannot be reached
@@ -49,6 +50,10 @@ class BudgetError(UnseenError):
 
 class ImageError(UnseenError):
     """An image file cannot be read."""
+
+
+class StructureError(UnseenError):
+    """The known structure of the images cannot be found, read or used as asked."""
 
 
 class CheckpointError(UnseenError):

@@ -19,7 +19,13 @@ import numpy as np
 
 from unseen.configs import METRICS, StepConfig, parameters
 from unseen.dataset import overview as reader
-from unseen.dataset import overview_progress, overview_ranking, overview_records, reading
+from unseen.dataset import (
+    overview_progress,
+    overview_ranking,
+    overview_records,
+    reading,
+    setup,
+)
 from unseen.dataset.fields import Names
 from unseen.dataset.summaries import summarise
 from unseen.errors import ConfigError
@@ -49,7 +55,7 @@ def now(dataset: Any, names: Names | None = None) -> Now:
 
     Args:
         dataset: a dataset or its name.
-        names: the loop; default: the main loop with its default names.
+        names: the loop; default: the main loop as it was set up.
     """
     look = _Look(dataset, names)
     return look.cached("now", lambda: _now(look))
@@ -129,7 +135,7 @@ class _Look:
     def __init__(self, dataset: Any, names: Names | None) -> None:
         # The whole dataset, also where a view of it is shown.
         self.dataset = reading.dataset_of(reading.open_collection(dataset))
-        self.names = names or Names()
+        self.names = names or setup.names_of(self.dataset)
         self.stamp = overview_records.stamp(self.dataset)
 
     def cached(self, question: str, answer: Callable[[], T], *more: Any) -> T:

@@ -19,6 +19,22 @@ class Plain:
         """The object as plain JSON data."""
         return dataclasses.asdict(self)
 
+    def __init_subclass__(cls) -> None:
+        # @dataclass gives every subclass a repr with all fields unless the class has its own.
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Plain.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        from unseen.notebook.overview import answer_text
+
+        return answer_text(self)
+
+    def _repr_html_(self) -> str:
+        """The object as a notebook shows it."""
+        from unseen.notebook.overview import answer_html
+
+        return answer_html(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Action(Plain):
@@ -91,7 +107,8 @@ class Facts(Plain):
     batch: Batch | None = None  #: the newest batch; before there is one, the initial images
     unet: str = NONE  #: one of STATES
     new_images: int = 0  #: labelled since the UNet was trained
-    scores: str = NONE  #: one of STATES; "old" = by an earlier UNet
+    scores: str = NONE  #: one of STATES; "old" = by an earlier UNet, or under another zone
+    has_new_zone: bool = False  #: this UNet scored, but what counts was changed since
     detector: str = NONE  #: one of STATES
     is_applied: bool = False  #: the newest detector predicted on the test split
     is_evaluated: bool = False  #: and was measured there

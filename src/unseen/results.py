@@ -25,6 +25,22 @@ class StepResult:
     def __str__(self) -> str:
         return self.summary()
 
+    def __init_subclass__(cls) -> None:
+        # @dataclass gives every subclass a repr with all fields unless the class has its own.
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = StepResult.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        from unseen.notebook.results import result_text
+
+        return result_text(self)
+
+    def _repr_html_(self) -> str:
+        """The result as a notebook shows it."""
+        from unseen.notebook.results import result_html
+
+        return result_html(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
@@ -44,13 +60,15 @@ class ScreenResult(StepResult):
     skipped: list[Skipped] = dataclasses.field(
         default_factory=list
     )  #: the excluded images, each with why
+    dry_run: bool = False  #: nothing was written
 
     def summary(self) -> str:
         n = sum(self.excluded.values())
         if not n:
             return f"{self.checked} images checked, none excluded."
         parts = ", ".join(f"{count} {reason}" for reason, count in self.excluded.items() if count)
-        return f"{self.checked} images checked, {n} excluded: {parts}. Nothing was deleted."
+        would = "would be " if self.dry_run else ""
+        return f"{self.checked} images checked, {n} {would}excluded: {parts}. Nothing was deleted."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +80,97 @@ class SplitResult(StepResult):
     pool: int  #: what is neither test, initial nor excluded
     excluded: int
     test_was_fixed: bool  #: the test split existed and was left as it is
+    test_unlabelled: int = 0  #: of the test split
+    initial_unlabelled: int = 0  #: of the initial images
+    dry_run: bool = False  #: nothing was written
 
     def summary(self) -> str:
         kept = " (as it was)" if self.test_was_fixed else ""
+        dry = "Nothing was written. " if self.dry_run else ""
         return (
-            f"Test split: {self.test} images{kept}. Initial: {self.initial} images. "
+            f"{dry}Test split: {self.test} images{kept}. Initial: {self.initial} images. "
             f"Left for the pool: {self.pool}."
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureResult(StepResult):
+    """Result of `mark_structure`."""
+
+    structure: str  #: where it came from; "none" = removed
+    images: int  #: of the view
+    marked: int  #: images that have the structure now
+    changed: int  #: of them, and of those that lost it: another structure than before
+    zone: str  #: what counts in the ranking
+    margin: float = 0.0  #: px
+    weight: float = 0.0  #: of what does not count
+    pitch: list[float] = dataclasses.field(default_factory=list)  #: of a grid, x and y, px
+    street: list[float] = dataclasses.field(default_factory=list)  #: of a grid, x and y, px
+    strength: list[float] = dataclasses.field(
+        default_factory=list
+    )  #: autocorrelation of a found grid along x and y, in [-1, 1]
+    median_fit: float | None = None  #: correlation of the images with the found grid
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
+    dry_run: bool = False  #: nothing was written; `changed` is 0 then
+
+    def summary(self) -> str:
+        if self.structure == "none" and self.dry_run:
+            return f"The structure of {self.images} images would be removed."
+        if self.structure == "none":
+            return f"Structure removed from {self.changed} images; everything counts in full."
+        have = "would have" if self.dry_run else "have"
+        text = f"{self.marked} of {self.images} images {have} the structure ({self.structure})."
+        if self.pitch:
+            text += f" Pitch {_xy(self.pitch)} px, street {_xy(self.street)} px."
+        if self.median_fit is not None:
+            text += f" Median fit {self.median_fit:.2f}."
+        unmarked = self.images - self.marked - len(self.skipped)
+        if unmarked:
+            text += f" {unmarked} images have none; they count in full."
+        if self.skipped:
+            text += f" {len(self.skipped)} could not be read."
+        return f"{text} {self._what_counts()}"
+
+    def _what_counts(self) -> str:
+        near = f", without what is nearer than {self.margin:g} px to a line" if self.margin else ""
+        if self.zone == "everywhere" and not self.margin:
+            return "It is shown only: everything counts in the ranking."
+        rest = f"; the rest counts {self.weight:g}" if self.weight else ""
+        where = "everywhere" if self.zone == "everywhere" else f"only {self.zone}"
+        return f"The ranking counts {where}{near}{rest}. Score the pool again to apply it."
+
+
+def _xy(pair: list[float]) -> str:
+    return " x ".join(f"{v:.2f}".rstrip("0").rstrip(".") for v in pair)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareResult(StepResult):
+    """Result of `prepare_dataset`."""
+
+    label_field: str
+    classes: list[str]  #: that annotators will choose from; empty = none known yet
+    images: int
+    excluded: int  #: images left out
+    test: int
+    test_unlabelled: int  #: of the test split
+    initial: int
+    initial_unlabelled: int  #: of the initial images
+    pool: int
+    structure: str
+    notes: list[str] = dataclasses.field(default_factory=list)  #: what should be known besides
+    dry_run: bool = False  #: nothing was written
+
+    def summary(self) -> str:
+        classes = ", ".join(self.classes) or "none known yet"
+        state = "would be ready" if self.dry_run else "is ready"
+        text = (
+            f"{self.dataset} {state}: {self.test} test images ({self.test_unlabelled} without "
+            f"labels), {self.initial} initial images ({self.initial_unlabelled} without labels), "
+            f"{self.pool} in the pool, {self.excluded} excluded. Labels in {self.label_field!r}; "
+            f"classes: {classes}."
+        )
+        return " ".join([text, *self.notes])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -529,10 +631,12 @@ class CleanResult(StepResult):
     runs: list[str]
     evaluations: list[str]
     checkpoints: int
+    dry_run: bool = False  #: nothing was removed
 
     def summary(self) -> str:
+        removed = "Would remove" if self.dry_run else "Removed"
         return (
-            f"Removed {len(self.fields)} fields, {len(self.tags)} tags, {len(self.views)} views, "
+            f"{removed} {len(self.fields)} fields, {len(self.tags)} tags, {len(self.views)} views, "
             f"{len(self.runs)} records, {len(self.evaluations)} evaluations and "
             f"{self.checkpoints} checkpoints. Labels and images are untouched."
         )

@@ -16,6 +16,7 @@ def guide(**changes):
         "classes": {"scratch": 40, "crack": 9, "residue": 0},
         "suggestions": True,
         "overlay": True,
+        "structure": True,
         "predictions": True,
     }
     return task_guide(**{**settings, **changes})
@@ -30,7 +31,8 @@ def test_first_line_is_the_marker_alone():
     ("setting", "words"),
     [
         ("suggestions", "suggestions: the model"),
-        ("overlay", "not part of the image"),
+        ("overlay", "The colours are not part of the image"),
+        ("structure", "Thin blue lines"),
         ("predictions", "drawn by a detector"),
     ],
 )

@@ -11,6 +11,8 @@ import pytest
 
 import unseen
 from unseen.configs import STEP_CONFIGS, parameters
+from unseen.dataset import setup
+from unseen.dataset.fields import Names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,17 +42,24 @@ def dataset(request):
     dataset.delete()
 
 
+def with_meaning(step):
+    """The parameters that do something with the defaults of the others."""
+    found = parameters(STEP_CONFIGS[step])
+    defaults = {p.name: p.default for p in found}
+    return [p for p in found if all(defaults[n] in v for n, v in p.only_with.items())]
+
+
 @pytest.mark.parametrize("step", unseen.STEPS)
 def test_a_form_asks_for_every_parameter_of_its_config_and_nothing_else(dataset, step):
     own = {"advanced", "view_target", "warning"}
     fields = set(form(dataset, step, advanced=True)) - own
-    assert fields == {p.name for p in parameters(STEP_CONFIGS[step])}
+    assert fields == {p.name for p in with_meaning(step)}
 
 
 @pytest.mark.parametrize("step", unseen.STEPS)
 def test_a_form_opens_short_and_valid(dataset, step):
     fields = form(dataset, step)
-    basic = {p.name for p in parameters(STEP_CONFIGS[step]) if not p.advanced}
+    basic = {p.name for p in with_meaning(step) if not p.advanced}
     assert basic <= set(fields) <= basic | {"advanced", "view_target", "warning"}
     assert not any(prop.invalid or prop.required for prop in fields.values())
 
@@ -58,7 +67,7 @@ def test_a_form_opens_short_and_valid(dataset, step):
 @pytest.mark.parametrize("step", unseen.STEPS)
 def test_defaults_ranges_and_help_come_from_the_config(dataset, step):
     fields = form(dataset, step, advanced=True)
-    for parameter in parameters(STEP_CONFIGS[step]):
+    for parameter in with_meaning(step):
         prop = fields[parameter.name]
         default = parameter.default
         assert prop.default == (list(default) if isinstance(default, tuple) else default)
@@ -69,6 +78,49 @@ def test_defaults_ranges_and_help_come_from_the_config(dataset, step):
             assert parameter.unit in prop.view.label
         if parameter.choices:
             assert tuple(prop.view.values()) == parameter.choices
+
+
+def test_a_parameter_is_asked_for_where_it_does_something(dataset):
+    shown = {
+        choice: set(form(dataset, "prepare_dataset", structure=choice))
+        for choice in ("none", "grid", "mask", "field")
+    }
+    assert "zone" not in shown["none"]
+    assert {"pitch", "origin", "street", "zone", "margin"} <= shown["grid"]
+    assert "structure_file" in shown["mask"]
+    assert "pitch" not in shown["mask"]
+    assert "structure_field" in shown["field"]
+    assert "paper_loss" in form(dataset, "train_unet", mode="paper", advanced=True)
+
+
+def test_the_label_field_is_what_the_data_says(fiftyone_database):
+    import fiftyone as fo
+
+    dataset = fo.Dataset()
+    default = lambda: form(dataset, "train_unet")["label_field"].default  # noqa: E731
+    assert default() == "ground_truth"
+    dataset.add_sample_field("boxes", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    assert default() == "boxes"  # the only field with boxes
+    dataset.add_sample_field("more", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    assert default() == "ground_truth"
+    names = Names(label_field="more")
+    setup.record_split(dataset, names, made_test=True, parameters={"label_field": "more"})
+    assert default() == "more"  # what the loop was set up with
+    dataset.delete()
+
+
+def test_classes_are_offered_as_the_dataset_knows_them(fiftyone_database):
+    import fiftyone as fo
+
+    dataset = fo.Dataset()
+    label = fo.Detection(label="particle", bounding_box=[0, 0, 0.1, 0.1])
+    truth = fo.Detections(detections=[label])
+    dataset.add_sample(fo.Sample(filepath="/a.png", ground_truth=truth))
+    offered = lambda: form(dataset, "prepare_dataset")["classes"].view.values()  # noqa: E731
+    assert offered() == ["particle"]
+    dataset.classes = {"ground_truth": ["particle", "scratch"]}
+    assert offered() == ["particle", "scratch"]
+    dataset.delete()
 
 
 def test_a_wrong_value_is_flagged_at_its_field_with_what_was_expected(dataset):

@@ -16,8 +16,10 @@ pytestmark = pytest.mark.fiftyone
 
 #: The steps in an order in which each finds what it needs, as small as they can be.
 SMALL = {
+    "prepare_dataset": {"initial": 3, "screen": False},
     "screen_images": {},
     "split_dataset": {"initial": 4},
+    "mark_structure": {"pitch": (16, 16), "origin": (0, 0), "margin": 1},
     "reveal_labels": {},
     "train_unet": {"steps": 2, "batch_size": 2, "crop_size": 32, "channels": (4, 8)},
     "score_samples": {"heatmap_size": 16},
@@ -158,7 +160,7 @@ def test_the_output_shows_summary_and_counts_without_asking_the_internet(wafers)
 def test_the_app_gets_an_error_as_a_message_and_python_as_an_exception(wafers, stand_in):
     from fiftyone.operators.executor import ExecutionError
 
-    def fail(collection, config, *, progress):
+    def fail(collection, *, progress):
         raise LabelError("no labels here; label some")
 
     stand_in("train_unet", fail)
@@ -172,7 +174,7 @@ def test_the_app_gets_an_error_as_a_message_and_python_as_an_exception(wafers, s
 
 
 def test_progress_carries_the_time_left(wafers, stand_in):
-    def train(collection, config, *, progress):
+    def train(collection, *, progress):
         for done in range(4):
             progress(done, 4, "training")
             threading.Event().wait(0.2)
@@ -188,7 +190,7 @@ def test_closing_the_stream_stops_the_step(wafers, stand_in):
     stopped = threading.Event()
     waiting = threading.Event()
 
-    def endless(collection, config, *, progress):
+    def endless(collection, *, progress):
         try:
             while True:
                 progress(1, 10, "training")
@@ -208,7 +210,7 @@ def test_closing_the_stream_stops_the_step(wafers, stand_in):
 def test_ctrl_c_in_python_stops_the_step(wafers, stand_in):
     stopped = threading.Event()
 
-    def endless(collection, config, *, progress):
+    def endless(collection, *, progress):
         os.kill(os.getpid(), signal.SIGINT)
         try:
             while True:
@@ -230,7 +232,7 @@ def test_a_step_works_on_the_dataset_unless_a_view_is_asked_for(wafers, stand_in
 
     seen = []
 
-    def score(collection, config, *, progress):
+    def score(collection, *, progress):
         seen.append(collection)
         raise LabelError("enough")
 

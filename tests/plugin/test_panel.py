@@ -94,11 +94,11 @@ def test_the_first_section_offers_the_next_action_and_opens_its_form(panel, make
     wafers = make_wafers(6, labelled=0, test=0)
     _, state, _, shown = send(panel, wafers, "on_load")
     best = state["shown"]["now"]["next_action"]
-    assert best["operator"] == "split_dataset"
+    assert best["operator"] == "prepare_dataset"
     assert best["reason"] in texts(shown)
-    asked, *_ = send(panel, wafers, "act", state, operator="split_dataset", form={"initial": 5})
+    asked, *_ = send(panel, wafers, "act", state, operator="prepare_dataset", form={"initial": 5})
     (prompt,) = [given for name, given in asked if name == "prompt_user_for_operation"]
-    assert prompt["operator_uri"] == "@unseen/curation/split_dataset"
+    assert prompt["operator_uri"] == "@unseen/curation/prepare_dataset"
     assert prompt["params"] == {"initial": 5}
     assert prompt["on_success"].endswith("after_action")
 

@@ -62,16 +62,16 @@ ROWS = {
         {},
         "test split or excluded",
     ),
-    "no label, no split": (UNTOUCHED, "split_dataset", {}, "to begin with"),
+    "no label, no split": (UNTOUCHED, "prepare_dataset", {}, "to begin with"),
     "a test split but no initial images": (
         Facts(counts=Counts(images=30, pool=20, test=10), is_split=True),
-        "split_dataset",
+        "prepare_dataset",
         {},
         "to begin with",
     ),
     "labels but no split": (
         Facts(counts=Counts(images=30, labelled=9, boxes=9, pool=21, unscored=21)),
-        "split_dataset",
+        "prepare_dataset",
         {},
         "no test split",
     ),
@@ -219,7 +219,7 @@ def test_a_test_split_without_labels_is_a_hint_and_stops_nothing():
 
 def test_empty_states_say_what_to_do_first():
     assert "Import images" in empty_state(EMPTY)
-    assert "Split the dataset" in empty_state(UNTOUCHED)
+    assert "Set the dataset up" in empty_state(UNTOUCHED)
     assert "initial images" in empty_state(ROWS["initial images to be sent"][0])
     assert empty_state(facts()) is None
 
@@ -280,7 +280,7 @@ def done(given: Facts, operator: str) -> Facts:
     if operator == "@voxel51/io/import_samples":
         more = replace(c, images=c.images + 20, pool=c.pool + 20, unscored=c.unscored + 20)
         return replace(given, counts=more)
-    if operator == "split_dataset":
+    if operator == "prepare_dataset":
         size = max(1, min(3, c.pool))
         return replace(given, is_split=True, batch=batch(0, images=size, labelled=0))
     if operator == "request_annotations":

@@ -23,6 +23,10 @@ _OVERLAY = """\
 image: label the object below them, not the coloured area.
 """
 
+_STRUCTURE = """\
+- Thin blue lines show known structure, such as the edges of dies. They are not part of the image.
+"""
+
 _PREDICTIONS = """\
 - Some boxes of the classes were drawn by a detector. Check each one: correct its class and its \
 edges, or delete it. A box that you leave counts as right.
@@ -55,6 +59,7 @@ def task_guide(
     suggestions: bool,
     overlay: bool,
     predictions: bool,
+    structure: bool = False,
     instructions: str = "",
 ) -> str:
     """The guide of one task, as Markdown.
@@ -68,6 +73,7 @@ def task_guide(
         suggestions: whether the task holds suggestion boxes (class `unseen`).
         overlay: whether the images are coloured where the model has never seen anything like it.
         predictions: whether the task holds boxes of a detector.
+        structure: whether lines of known structure are drawn into the images.
         instructions: Markdown of the user's own, placed first.
     """
     marked = "".join(
@@ -83,7 +89,7 @@ def task_guide(
         f"{MARKER}\n# {_escape(dataset)}: {_escape(batch)}\n",
         f"{instructions.strip()}\n" if instructions.strip() else "",
         f"{_extent(images, first_rank)}\n" if images is not None else "",
-        f"## What is marked\n\n{marked or _NOTHING_MARKED}",
+        f"## What is marked\n\n{marked or _NOTHING_MARKED}{_STRUCTURE if structure else ''}",
         _RULES,
         _class_table(classes),
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from unseen.compute.scorer import ImageScore, RawScore, Scorer, Thresholds
 from unseen.errors import ImageError
+from unseen.science.inference import Inference
 from unseen.science.quantiles import StreamingQuantiles
 
 #: Images whose scores decide the thresholds; a larger pool is sampled evenly at random.
@@ -24,6 +25,10 @@ SAMPLE_IMAGES = 256
 SAMPLE_BYTES = 256_000_000
 #: The heatmap is at full strength at this quantile of the pool's scores.
 HEATMAP_QUANTILE = 0.999
+
+#: Position in the list of paths and the map's (h, w) -> (h, w) float32 in [0, 1], what each pixel
+#: counts; None = all in full.
+Weights = Callable[[int, tuple[int, int]], "np.ndarray | None"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class LocalScoring:
         batch_size: int = 8,
         workers: int = 2,
         seed: int = 51,
+        weights: Weights | None = None,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -65,6 +71,7 @@ class LocalScoring:
             batch_size: images per forward pass.
             workers: threads that read.
             seed: of the sample that decides the thresholds.
+            weights: what each pixel of an image counts; default: all in full.
         """
         self._scorer = scorer
         self._quantile = quantile
@@ -74,6 +81,7 @@ class LocalScoring:
         self._batch_size = batch_size
         self._workers = workers
         self._seed = seed
+        self._weights = weights
 
     def score(self, paths: Sequence[str]) -> Iterator[Scored]:
         """Score every file once; unreadable ones come back with their error.
@@ -115,7 +123,8 @@ class LocalScoring:
     def _decide(self, held: list[tuple[int, RawScore]]) -> Thresholds:
         quantiles = StreamingQuantiles()
         for _, raw in held:
-            quantiles.add(raw.score)
+            # What does not count must not decide either.
+            quantiles.add(raw.score if raw.counted is None else raw.score[raw.counted])
         metric = self._threshold
         return Thresholds(
             metric=quantiles.quantile(self._quantile) if metric is None else metric,
@@ -138,11 +147,20 @@ class LocalScoring:
                 yield group
                 continue
             found = self._scorer.infer([image for _, image in group])
-            reducing.append(([i for i, _ in group], threads.submit(self._scorer.reduce, found)))
+            indices = [i for i, _ in group]
+            shape = (group[0][1].shape[0], group[0][1].shape[1])
+            reducing.append((indices, threads.submit(self._reduce, found, indices, shape)))
             if len(reducing) > 2:
                 yield _together(*reducing.popleft())
         while reducing:
             yield _together(*reducing.popleft())
+
+    def _reduce(
+        self, found: Inference, indices: list[int], shape: tuple[int, int]
+    ) -> list[RawScore]:
+        weigh = self._weights
+        weights = None if weigh is None else [weigh(i, shape) for i in indices]
+        return self._scorer.reduce(found, weights)
 
     def _image_groups(
         self, paths: Sequence[str], order: np.ndarray

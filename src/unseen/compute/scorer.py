@@ -53,7 +53,8 @@ class RawScore:
     Areas are in native px: sums over pixels are divided by the square of the working scale.
     """
 
-    score: np.ndarray  #: (h, w) float16 unseen score at working scale
+    score: np.ndarray  #: (h, w) float16 unseen score at working scale, weighted
+    counted: np.ndarray | None  #: (h, w) bool: pixels that weigh anything; None = all
     alpha: float
     entropy: float
     foreground: float
@@ -135,21 +136,43 @@ class Scorer:
         )
 
     @torch.inference_mode()
-    def reduce(self, found: Inference) -> list[RawScore]:
-        """The numbers of each image of a batch; apart from `infer`, so that it can run beside it."""
+    def reduce(
+        self, found: Inference, weights: Sequence[np.ndarray | None] | None = None
+    ) -> list[RawScore]:
+        """The numbers of each image of a batch; apart from `infer`, so that it can run beside it.
+
+        Args:
+            found: the network's maps of B images.
+            weights: (h, w) float32 in [0, 1] per image, or None where every pixel counts in full.
+                Each map is multiplied by it before anything is summed.
+        """
         maps = found.maps
+        spread = entropy(maps)
+        unseen, foreground_map, classes = maps.unseen, maps.foreground, maps.classes
+        if weights is not None and any(w is not None for w in weights):
+            whole = np.ones(tuple(unseen.shape[1:]), np.float32)
+            stack = np.stack([whole if w is None else w for w in weights])
+            weight = torch.from_numpy(stack).to(unseen.device)  # (B, h, w)
+            unseen, foreground_map, spread = (
+                unseen * weight,
+                foreground_map * weight,
+                spread * weight,
+            )
+            classes = classes * weight[:, None]
         native = 1.0 / self.scale**2
-        alpha = alpha_metric(maps.unseen, self._config.alpha) * native
-        total_entropy = entropy_metric(entropy(maps)) * native
-        foreground = foreground_area(maps.foreground) * native
-        counts = expected_counts(maps.classes, maps.unseen, self._mean_areas)
-        embedding = pooled_features(found.features, maps.unseen)
-        score = maps.unseen.half().cpu().numpy()
+        alpha = alpha_metric(unseen, self._config.alpha) * native
+        total_entropy = entropy_metric(spread) * native
+        foreground = foreground_area(foreground_map) * native
+        counts = expected_counts(classes, unseen, self._mean_areas)
+        embedding = pooled_features(found.features, unseen)
+        score = unseen.half().cpu().numpy()
+        counted = [None if w is None else w > 0 for w in weights or [None] * len(score)]
         columns = [t.float().cpu().numpy() for t in (alpha, total_entropy, foreground)]
         counts_, embedding_ = counts.float().cpu().numpy(), embedding.float().cpu().numpy()
         return [
             RawScore(
                 score[i],
+                counted[i],
                 float(columns[0][i]),
                 float(columns[1][i]),
                 float(columns[2][i]),

@@ -77,6 +77,11 @@ def plan(
         )
     checks.check_classes(classes, ())
     _check_fields(dataset, names)
+    if config.structure and dataset.get_field(names.structure) is None:
+        raise AnnotationError(
+            "structure=True, but no image has known structure; run mark_structure first, or leave "
+            "structure out"
+        )
     server = config.url or (earlier.url if earlier else None)
     api = Api(find(server), config.organization or (earlier.organization if earlier else None))
     if earlier is not None and earlier.live_tasks and earlier.url != api.base_url:
@@ -237,7 +242,7 @@ def _register(
         task_size=config.task_size,
         segment_size=config.segment_size,
         image_quality=config.image_quality,
-        media_field=names.overlay if config.overlay else "filepath",
+        media_field=names.overlay if config.overlay or config.structure else "filepath",
     )
 
 
@@ -253,6 +258,7 @@ def _guide_of(dataset: Any, names: Names, config: RequestConfig, sending: Sendin
             classes={c: counts.get(c, 0) for c in sending.classes},
             suggestions=any(b.kind == "suggestion" for i in images for b in i.boxes),
             overlay=config.overlay,
+            structure=config.structure,
             predictions=any(b.kind == "prediction" for i in images for b in i.boxes),
             instructions=config.instructions,
         )

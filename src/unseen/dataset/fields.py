@@ -121,6 +121,11 @@ class Names:
         """String: why the sample is excluded. Shared by all series, like the tag."""
         return f"{self.prefix}_excluded_reason"
 
+    @property
+    def structure(self) -> str:
+        """Polylines: known structure of the image. Shared by all series: it is of the image."""
+        return f"{self.prefix}_structure"
+
     # --- annotation ----------------------------------------------------------------------------
     @property
     def annotation(self) -> str:
@@ -183,6 +188,11 @@ class Names:
     def setup_key(self) -> str:
         """Key of the custom run that holds how the dataset was split."""
         return self._field("setup")
+
+    @property
+    def structure_key(self) -> str:
+        """Key of the custom run that holds where the structure comes from and what counts."""
+        return f"{self.prefix}_known_structure"
 
     def batch_number(self, tag: str) -> int | None:
         """The iteration of a batch tag of this series, or None for any other tag."""

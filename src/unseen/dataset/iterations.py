@@ -122,6 +122,11 @@ def record_step(
         dataset.update_run_config(key, config)
 
 
+def scored_mark(entry: Mapping[str, Any]) -> str:
+    """What samples are marked with that a run of `score_samples` scored, from its entry."""
+    return str(entry.get("mark") or str(entry.get("digest", ""))[:12])
+
+
 def record_labels(dataset: Any, names: Names) -> dict[str, Any]:
     """What is labelled now: ids, and boxes per class, for the record of the iteration."""
     if dataset.get_field(names.label_field) is None:

@@ -1,4 +1,4 @@
-"""Copies of images with their heatmap drawn in, for annotation tools that show nothing but images."""
+"""Copies of images with heatmap and structure drawn in, for tools that show nothing but images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import numpy as np
 from bson import ObjectId
 from PIL import Image
 
-from unseen.dataset import reading, writing
+from unseen.dataset import reading, structure, writing
 from unseen.dataset.fields import Names
 from unseen.errors import DatasetError, ImageError
 from unseen.images import image_size, read_image
 from unseen.progress import Progress, silent
 from unseen.results import Skipped
-from unseen.science.overlay import overlay
+from unseen.science.overlay import draw_lines, overlay
 
 #: Samples whose heatmaps are in memory at a time.
 CHUNK = 64
@@ -41,7 +41,7 @@ class Overlays:
 
     Attributes:
         paths: sample id -> file to show: the copy, or the sample's own file where there is no heat.
-        plain: samples shown as they are, because they have no heatmap or an empty one.
+        plain: samples shown as they are, because there is nothing to draw.
         skipped: samples whose image cannot be read; they are not in `paths`.
     """
 
@@ -56,10 +56,12 @@ def write_overlays(
     folder: Path,
     *,
     opacity: float,
+    heat: bool = True,
+    lines: bool = False,
     progress: Progress = silent,
     workers: int = 2,
 ) -> Overlays:
-    """Write a copy with the heatmap drawn in for each sample of a view, and store its path.
+    """Write a copy with heatmap or structure drawn in for each sample of a view, and store its path.
 
     A copy has the image's own size in px, so that boxes drawn on it are those of the image. It is
     a PNG, or a JPEG where the image is one; without EXIF data, because boxes refer to the pixels
@@ -67,10 +69,12 @@ def write_overlays(
     in one move, so that nobody ever reads half a file. The images themselves are only read.
 
     Args:
-        view: the samples; their heatmaps as `score_samples` stored them.
+        view: the samples; heatmaps as `score_samples` stored them, structure as `mark_structure`.
         names: the loop; the path is stored in `names.overlay`.
         folder: for the copies; made where it is missing.
         opacity: of the tint at full heat, in (0, 1].
+        heat: draw the heatmap.
+        lines: draw the lines of the known structure.
         progress: called with the samples done.
         workers: threads; each has one image in memory.
 
@@ -84,26 +88,27 @@ def write_overlays(
     writing.declare(
         dataset, names.overlay, fo.StringField, names, "Copy of the image with the heatmap drawn in"
     )
+    wanted = _Wanted(names, heat, lines)
     folder = Path(folder).expanduser().absolute()
     ids, files = reading.ids_and_paths(view)
     paths: dict[str, str] = {}
     skipped: list[Skipped] = []
     plain = 0
 
-    def show(sample_id: str, filepath: str, packed: bytes | None) -> str | Skipped:
+    def show(sample_id: str, filepath: str, drawn: _Drawn) -> str | Skipped:
         try:
-            return _show(filepath, packed, folder, _name(filepath, sample_id, names), opacity)
+            return _show(filepath, drawn, folder, _name(filepath, sample_id, names), opacity)
         except ImageError as error:
             return Skipped(sample_id=sample_id, filepath=filepath, reason=str(error))
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(max_workers=workers) as pool:
-            for chunk_ids, chunk_files, heatmaps in _chunks(dataset, names, ids, files):
+            for chunk_ids, chunk_files, drawn in _chunks(dataset, wanted, ids, files):
                 for sample_id, filepath, shown in zip(
                     chunk_ids,
                     chunk_files,
-                    pool.map(show, chunk_ids, chunk_files, heatmaps),
+                    pool.map(show, chunk_ids, chunk_files, drawn),
                     strict=True,
                 ):
                     if isinstance(shown, Skipped):
@@ -175,29 +180,56 @@ def discard_overlays(dataset: Any, names: Names, ids: Sequence[str]) -> None:
         writing.delete_fields(dataset, [names.overlay])
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is drawn into the copies."""
+
+    names: Names
+    heat: bool
+    lines: bool
+
+    def read(self, document: dict[str, Any]) -> _Drawn:
+        packed = (document.get(self.names.heatmap) or {}).get("map") if self.heat else None
+        label = document.get(self.names.structure) if self.lines else None
+        return _Drawn(packed, structure.to_lines(label))
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What is drawn into one copy."""
+
+    packed: bytes | None = None  #: heatmap as FiftyOne stores it
+    lines: list[np.ndarray] = field(default_factory=list)  #: each (N, 2) relative
+
+
 def _chunks(
-    dataset: Any, names: Names, ids: Sequence[str], files: Sequence[str]
-) -> Iterator[tuple[Sequence[str], Sequence[str], list[bytes | None]]]:
-    """Ids, paths and packed heatmaps, a few samples at a time, whatever fields a view hides."""
+    dataset: Any, wanted: _Wanted, ids: Sequence[str], files: Sequence[str]
+) -> Iterator[tuple[Sequence[str], Sequence[str], list[_Drawn]]]:
+    """Ids, paths and what is drawn, a few samples at a time, whatever fields a view hides."""
+    fields = {f"{wanted.names.heatmap}.map": 1, wanted.names.structure: 1}
     for start in range(0, len(ids), CHUNK):
         part = slice(start, start + CHUNK)
         query = {"_id": {"$in": [ObjectId(i) for i in ids[part]]}}
         found = {
-            str(document["_id"]): (document.get(names.heatmap) or {}).get("map")
-            for document in dataset._sample_collection.find(query, {f"{names.heatmap}.map": 1})
+            str(document["_id"]): wanted.read(document)
+            for document in dataset._sample_collection.find(query, fields)
         }
-        yield ids[part], files[part], [found.get(i) for i in ids[part]]
+        yield ids[part], files[part], [found.get(i, _Drawn()) for i in ids[part]]
 
 
-def _show(filepath: str, packed: bytes | None, folder: Path, name: str, opacity: float) -> str:
-    """The file to show: a new copy, or the image itself where there is no heat."""
-    heat = None if packed is None else fou.deserialize_numpy_array(packed)
+def _show(filepath: str, drawn: _Drawn, folder: Path, name: str, opacity: float) -> str:
+    """The file to show: a new copy, or the image itself where there is nothing to draw."""
+    heat = None if drawn.packed is None else fou.deserialize_numpy_array(drawn.packed)
     pixels, is_jpeg = _displayed(filepath)
-    if heat is None or not heat.any():
+    if (heat is None or not heat.any()) and not drawn.lines:
         return filepath
     target = folder / (name + (".jpg" if is_jpeg else ".png"))
     part = target.with_name(target.name + ".part")
-    picture = Image.fromarray(overlay(pixels, heat, opacity=opacity))
+    if drawn.lines:
+        pixels = draw_lines(pixels, drawn.lines)
+    if heat is not None and heat.any():
+        pixels = overlay(pixels, heat, opacity=opacity)
+    picture = Image.fromarray(pixels)
     if is_jpeg:
         picture.save(part, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
     else:

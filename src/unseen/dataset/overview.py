@@ -36,7 +36,7 @@ def read_facts(dataset: Any, names: Names, records: Records) -> Facts:
         names: the loop.
         records: of the loop, see `overview_records.read`.
     """
-    mark = overview_records.mark(records.steps)
+    mark = overview_records.mark(records.steps, records.structure)
     groups = _groups(dataset, names, mark)
     numbers = {n: tag for g in groups for tag in g.tags if (n := names.batch_number(tag))}
     iteration = max(
@@ -60,6 +60,7 @@ def read_facts(dataset: Any, names: Names, records: Records) -> Facts:
         unet=unet,
         new_images=new_images,
         scores=overview_records.scores(records.steps, mark),
+        has_new_zone=overview_records.has_new_zone(records.steps, mark),
         detector=detector,
         is_applied=applied,
         is_evaluated=evaluated,

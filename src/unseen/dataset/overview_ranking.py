@@ -14,6 +14,7 @@ import numpy as np
 from bson import ObjectId
 
 from unseen.configs import SCORED_STRATEGIES
+from unseen.dataset import iterations
 from unseen.dataset.fields import REMOVED, SENT, Names
 from unseen.dataset.overview_records import Records
 from unseen.overview_data import BatchRow
@@ -62,7 +63,7 @@ def metric_of(records: Records, given: str | None) -> str:
 def scored_mark(records: Records) -> str | None:
     """The mark of the UNet whose scores are the newest, also where a newer UNet was trained."""
     entry = newest_scores(records)
-    return str(entry["digest"])[:12] if entry.get("digest") else None
+    return iterations.scored_mark(entry) if entry.get("digest") else None
 
 
 def newest_scores(records: Records) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from typing import Any
 
 import fiftyone.core.odm as foo
 
+from unseen.dataset import structure
 from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, Names
-from unseen.dataset.iterations import decode
+from unseen.dataset.iterations import decode, scored_mark
 from unseen.dataset.sendings import Sending, decoded
+from unseen.dataset.structure import StructureRecord
 from unseen.overview_data import CURRENT, NONE, OLD
 
 #: Iteration -> step -> entry.
@@ -32,6 +34,7 @@ class Records:
     all_series: dict[str, dict[int, dict[str, Any]]]  #: of every loop with this prefix
     evaluations: dict[str, dict[str, Any]]  #: evaluation key -> FiftyOne's config
     splits: dict[str, Any] = field(default_factory=dict)  #: how the dataset was split
+    structure: StructureRecord | None = None  #: what of an image counts
 
     @property
     def steps(self) -> dict[int, dict[str, Any]]:
@@ -54,6 +57,7 @@ def read(dataset: Any, names: Names) -> Records:
     sent: dict[str, Sending] = {}
     evaluations: dict[str, dict[str, Any]] = {}
     split: dict[str, Any] = {}
+    known = None
     for key, config in _runs(dataset):
         method = config.get("method")
         if config.get("type") == "evaluation" or "pred_field" in config:
@@ -68,8 +72,10 @@ def read(dataset: Any, names: Names) -> Records:
             sent[sending.anno_key] = sending
         elif key == names.setup_key:
             split = config
+        elif key == names.structure_key:
+            known = structure.decode(config)
     ordered = {name: dict(sorted(found.items())) for name, found in sorted(series.items())}
-    return Records(ordered.get(names.series, {}), sent, ordered, evaluations, split)
+    return Records(ordered.get(names.series, {}), sent, ordered, evaluations, split, known)
 
 
 def stamp(dataset: Any) -> str:
@@ -107,8 +113,10 @@ def newest_with(steps: Steps, name: str) -> int | None:
     return max((number for number, found in steps.items() if name in found), default=None)
 
 
-def mark(steps: Steps) -> str | None:
+def mark(steps: Steps, known: StructureRecord | None = None) -> str | None:
     """How samples are marked that the newest UNet scored, or None before there is one.
+
+    Scores made under another zone of the known structure bear another mark.
 
     A UNet that the user named on purpose for the newest scoring counts as the newest.
     """
@@ -117,8 +125,8 @@ def mark(steps: Steps) -> str | None:
     score = {} if scored is None else steps[scored]["score_samples"]
     named = (score.get("parameters") or {}).get("checkpoint")
     if score.get("digest") and (not unet or (named and _at(score) >= _at(unet))):
-        return str(score["digest"])[:12]
-    return str(unet["digest"])[:12] if unet.get("digest") else None
+        return structure.score_mark(str(score["digest"]), known)
+    return structure.score_mark(str(unet["digest"]), known) if unet.get("digest") else None
 
 
 def freshness(steps: Steps, name: str, iteration: int, labels: tuple[int, int]) -> tuple[str, int]:
@@ -149,8 +157,17 @@ def scores(steps: Steps, newest_mark: str | None) -> str:
     number = newest_with(steps, "score_samples")
     if number is None:
         return NONE
-    digest = str(steps[number]["score_samples"].get("digest", ""))[:12]
-    return CURRENT if digest == newest_mark else OLD
+    scored = scored_mark(steps[number]["score_samples"])
+    return CURRENT if scored == newest_mark else OLD
+
+
+def has_new_zone(steps: Steps, newest_mark: str | None) -> bool:
+    """Whether the newest UNet has scored, but under another zone of the known structure."""
+    number = newest_with(steps, "score_samples")
+    if number is None or newest_mark is None:
+        return False
+    scored = scored_mark(steps[number]["score_samples"])
+    return scored != newest_mark and scored[:12] == newest_mark[:12]
 
 
 def measured(steps: Steps, iteration: int) -> tuple[bool, bool]:

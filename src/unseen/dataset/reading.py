@@ -154,6 +154,12 @@ def ids_and_paths(collection: Any) -> tuple[list[str], list[str]]:
     return ids, paths
 
 
+def sizes(collection: Any) -> list[tuple[int, int] | None]:
+    """(width, height) px from the metadata, in the order of the view; None where there is none."""
+    widths, heights = collection.values(["metadata.width", "metadata.height"])
+    return [(int(w), int(h)) if w and h else None for w, h in zip(widths, heights, strict=True)]
+
+
 def resolve_classes(collection: Any, names: Names, given: Sequence[str] = ()) -> list[str]:
     """The fixed class list: as given, the dataset's own, or every label of the label field.
 

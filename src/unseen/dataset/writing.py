@@ -18,6 +18,7 @@ import numpy as np
 from bson import ObjectId
 from pymongo import UpdateOne
 
+from unseen.dataset import appearance
 from unseen.dataset.fields import EARLIER_GROUP, REGION_LABEL, SIDEBAR_GROUP, Names
 from unseen.dataset.reading import dataset_of
 from unseen.errors import DatasetError
@@ -30,6 +31,7 @@ MARK = "unseen_prefix"
 
 def declare_score_fields(dataset: Any, names: Names) -> None:
     """Add the fields of `score_samples` with their types, indexes and place in the sidebar."""
+    is_new = dataset.get_field(names.heatmap) is None
     numbers = {
         names.excess: "Unseen score above the pool's threshold, summed over the image",
         names.alpha: "M_alpha: unseen scores at power alpha, summed over the image",
@@ -63,6 +65,8 @@ def declare_score_fields(dataset: Any, names: Names) -> None:
         if name not in indexes:
             dataset.create_index(name)
     group_fields(dataset, names)
+    if is_new and not names.series:  # baselines stay in the background
+        appearance.show_scores(dataset, names)
 
 
 def save_scores(dataset: Any, names: Names, scores: Mapping[str, Mapping[str, Any]]) -> None:
@@ -218,16 +222,6 @@ def ungroup_fields(dataset: Any) -> None:
     default = fo.DatasetAppConfig.default_sidebar_groups(dataset)
     same = [(g.name, list(g.paths)) for g in kept] == [(g.name, list(g.paths)) for g in default]
     dataset.app_config.sidebar_groups = None if same else kept
-    dataset.save()
-
-
-def show_ranking(name: str) -> None:
-    """Switch on labels, heatmap and regions in the App, and nothing else; FiftyOne hides heatmaps."""
-    dataset = fo.load_dataset(name)
-    names = Names()
-    shown = [names.label_field, names.heatmap, names.regions]
-    paths = [p for p in shown if dataset.get_field(p) is not None]
-    dataset.app_config.active_fields = fo.ActiveFields(paths=paths)
     dataset.save()
 
 

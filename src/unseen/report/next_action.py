@@ -14,6 +14,8 @@ from unseen.overview_data import CURRENT, NONE, OLD, Action, Facts
 #: How the buttons are labelled.
 LABELS = {
     "import_samples": "Import images",
+    "prepare_dataset": "Set up the dataset",
+    "mark_structure": "Mark known structure",
     "screen_images": "Screen the images",
     "split_dataset": "Split the dataset",
     "train_unet": "Train the UNet",
@@ -69,11 +71,11 @@ def empty_state(facts: Facts) -> str | None:
     counts = facts.counts
     if not counts.images:
         return (
-            "The dataset is empty. Import images first; then split it and label the initial ones."
+            "The dataset is empty. Import images first; then set it up and label the initial ones."
         )
     if not facts.is_split and not counts.labelled:
         return (
-            f"{_images(counts.images)}, none of them labelled or split yet. Split the dataset: a "
+            f"{_images(counts.images)}, none of them labelled or split yet. Set the dataset up: a "
             "fixed test split measures the detector, a few initial images start the loop."
         )
     if not counts.labelled:
@@ -96,9 +98,9 @@ def _rows(facts: Facts) -> Iterator[Action]:
     untouched = batch is None or (batch.number == 0 and not batch.images)
     if untouched and not counts.out:
         if not counts.labelled:
-            yield _action("split_dataset", "No images are chosen to begin with.")
+            yield _action("prepare_dataset", "No images are chosen to begin with.")
         elif not facts.is_split and facts.unet == NONE:
-            yield _action("split_dataset", "There is no test split to measure the detector on.")
+            yield _action("prepare_dataset", "There is no test split to measure the detector on.")
     yield from _labelling(facts)
     if counts.pool and counts.labelled:
         yield from _ranking(facts)
@@ -161,6 +163,11 @@ def _ranking(facts: Facts) -> Iterator[Action]:
         were = "was" if counts.unscored == 1 else "were"
         text = f"{_images(counts.unscored)} {were} never scored by "
         text += "this UNet." if facts.scores == CURRENT else "the newest UNet."
+        if facts.has_new_zone:
+            text = (
+                "What counts in the ranking was changed (known structure): "
+                f"{_images(counts.unscored)} to score again."
+            )
         yield _action("score_samples", text)
     yield _action("select_batch", f"The pool of {_images(counts.pool)} is scored.")
 
@@ -189,7 +196,8 @@ def _possible(facts: Facts) -> Iterator[Action]:
         return
     yield _action("screen_images", "Find blank, partial and unreadable images.")
     if batch is None or batch.number == 0:
-        yield _action("split_dataset", "Fix the test split and the initial images.")
+        yield _action("prepare_dataset", "Classes, test split, initial images, known structure.")
+    yield _action("mark_structure", "Die grid, mask or lines, and what of it counts.")
     if counts.labelled:
         yield _action("train_unet", "Learn what is known from the labels as they are now.")
     if facts.unet != NONE and counts.pool:

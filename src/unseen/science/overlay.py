@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw
 
 from unseen.errors import ShapeError
 
@@ -14,6 +17,9 @@ TINT = (255, 0, 200)
 CONTOUR_LEVEL = 128
 #: Images below this side have a contour of 1 px, larger ones of one px more per this many px.
 CONTOUR_SPACING = 600
+#: Colour of known structure, far from the tint, and how much of it a line shows.
+LINE_COLOUR = (0, 150, 255)
+LINE_OPACITY = 0.6
 
 
 def overlay(
@@ -55,6 +61,41 @@ def overlay(
         below = image[part].astype(np.float32)
         mixed = below + weight[part, :, None] * (np.asarray(TINT, np.float32) - below)
         result[part] = np.rint(mixed).astype(np.uint8)
+    return result
+
+
+def draw_lines(
+    image: npt.NDArray[np.uint8], lines: Sequence[npt.NDArray[np.float32]]
+) -> npt.NDArray[np.uint8]:
+    """Draw thin lines through which the image can still be seen.
+
+    Args:
+        image: (H, W, 3) uint8.
+        lines: each (N, 2) float32, corners (x, y) relative to the image's size.
+
+    Returns:
+        (H, W, 3) uint8; lines are `1 + min(H, W) // CONTOUR_SPACING` px wide.
+
+    Raises:
+        ShapeError: the image has another shape or type, or no pixels.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ShapeError(f"image is {_kind(image)}; expected (H, W, 3) uint8 with H * W > 0")
+    height, width, _ = image.shape
+    drawn = Image.new("1", (width, height))
+    pen = ImageDraw.Draw(drawn)
+    for line in lines:
+        corners = np.asarray(line, np.float64) * (width, height)
+        # A corner at the right or lower edge belongs to the last pixel.
+        inside = np.clip(np.floor(corners), 0, (width - 1, height - 1))
+        pen.line(
+            [(x, y) for x, y in inside], fill=1, width=1 + min(width, height) // CONTOUR_SPACING
+        )
+    on = np.asarray(drawn)
+    result: npt.NDArray[np.uint8] = image.copy()
+    colour = np.asarray(LINE_COLOUR, np.float32)
+    below = result[on].astype(np.float32)
+    result[on] = np.rint(below + LINE_OPACITY * (colour - below)).astype(np.uint8)
     return result
 
 

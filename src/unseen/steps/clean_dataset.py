@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
 
 from unseen.configs import CleanConfig
-from unseen.dataset import iterations, reading, setup, writing
+from unseen.dataset import appearance, iterations, reading, setup, structure, writing
 from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, SNAPSHOT_METHOD, Names
 from unseen.dataset.overlays import remove_overlays
 from unseen.dataset.storage import model_folder
@@ -17,6 +18,15 @@ from unseen.results import CleanResult
 from unseen.steps.step import step
 
 logger = logging.getLogger(__name__)
+
+#: Of the custom runs that the steps register.
+OWN_METHODS = (
+    ITERATION_METHOD,
+    setup.SETUP_METHOD,
+    structure.STRUCTURE_METHOD,
+    SENDING_METHOD,
+    SNAPSHOT_METHOD,
+)
 
 
 @step(CleanConfig)
@@ -30,42 +40,49 @@ def clean_dataset(
     """
     dataset = reading.dataset_of(collection)
     checkpoints = [] if config.keep_checkpoints else _checkpoints(dataset, names)
-    evaluations = writing.own_evaluations(dataset, names.prefix)
-    for key in evaluations:
-        dataset.delete_evaluation(key)
     views = writing.own_views(dataset, names.prefix)
-    tags = _tags(dataset, names, views)
-    for view in views:
+    found = CleanResult(
+        dataset=dataset.name,
+        fields=writing.own_fields(dataset, names.prefix),
+        tags=_tags(dataset, names, views),
+        views=views,
+        runs=[*_records(dataset, names), *_annotation_runs(dataset, names)],
+        evaluations=writing.own_evaluations(dataset, names.prefix),
+        checkpoints=sum(path.is_file() for path in checkpoints),
+        dry_run=config.dry_run,
+    )
+    if config.dry_run:
+        return found
+    for key in found.evaluations:
+        dataset.delete_evaluation(key)
+    for view in found.views:
         dataset.delete_saved_view(view)
     _untag_excluded(dataset, names)
-    for tag in tags:
+    for tag in found.tags:
         dataset.match_tags(tag).untag_samples(tag)
     _remove_overlays(dataset, config, names)
-    fields = writing.own_fields(dataset, names.prefix)
+    fields = writing.own_fields(dataset, names.prefix)  # evaluations took theirs along
     writing.delete_fields(dataset, fields)
-    runs = [
+    sent, records = _annotation_runs(dataset, names), _records(dataset, names)
+    for key in sent:
+        dataset.delete_annotation_run(key)
+    for key in records:
+        dataset.delete_run(key)
+    writing.ungroup_fields(dataset)
+    appearance.forget(dataset, found.fields, appearance.colours(names))
+    removed = sum(_remove(path) for path in checkpoints)
+    progress(1, 1, "clean")
+    return dataclasses.replace(found, checkpoints=removed)
+
+
+def _records(dataset: Any, names: Names) -> list[str]:
+    """Keys of the custom runs of every loop with this prefix."""
+    return [
         key
-        for method in (ITERATION_METHOD, setup.SETUP_METHOD, SENDING_METHOD, SNAPSHOT_METHOD)
+        for method in OWN_METHODS
         for key in dataset.list_runs(method=method)
         if dataset.get_run_info(key).config.serialize().get("prefix") == names.prefix
     ]
-    sent = _annotation_runs(dataset, names)
-    for key in sent:
-        dataset.delete_annotation_run(key)
-    for key in runs:
-        dataset.delete_run(key)
-    writing.ungroup_fields(dataset)
-    removed = sum(_remove(path) for path in checkpoints)
-    progress(1, 1, "clean")
-    return CleanResult(
-        dataset=dataset.name,
-        fields=fields,
-        tags=tags,
-        views=views,
-        runs=[*runs, *sent],
-        evaluations=evaluations,
-        checkpoints=removed,
-    )
 
 
 def _remove_overlays(dataset: Any, config: CleanConfig, names: Names) -> None:

@@ -120,7 +120,7 @@ def _to_cvat(
     media: dict[str, str] = {}
     notes = _notes(dataset, config, names, boxes["suggestion"], classes) if ready.images else []
     if ready.images and not config.dry_run:
-        if config.overlay:
+        if config.overlay or config.structure:
             media, notes = _overlays(dataset, config, names, anno_key, ready, notes, progress)
         try:
             request.carry_out(dataset, names, config, ready, media, progress)
@@ -181,9 +181,17 @@ def _overlays(
 
     folder = model_folder(dataset, config) / "overlays" / anno_key
     images = dataset.select([i.sample_id for i in ready.images], ordered=True)
-    drawn = write_overlays(images, names, folder, opacity=config.overlay_opacity, progress=progress)
+    drawn = write_overlays(
+        images,
+        names,
+        folder,
+        opacity=config.overlay_opacity,
+        heat=config.overlay,
+        lines=config.structure,
+        progress=progress,
+    )
     if drawn.plain:
-        notes = [*notes, f"{drawn.plain} images have nothing to overlay and go as they are."]
+        notes = [*notes, f"{drawn.plain} images have nothing to draw in and go as they are."]
     return drawn.paths, notes
 
 

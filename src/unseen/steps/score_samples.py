@@ -13,9 +13,10 @@ import fiftyone as fo
 from unseen.compute.local import LocalScoring, Scored
 from unseen.compute.scorer import Scorer, Thresholds
 from unseen.configs import ScoreConfig
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import iterations, reading, structure, writing
 from unseen.dataset.fields import Names
 from unseen.errors import DatasetError, LabelError
+from unseen.images import image_size
 from unseen.progress import Progress
 from unseen.results import ScoreResult, Skipped
 from unseen.steps.step import elapsed, step
@@ -54,8 +55,9 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
             f"images without the tags {names.test_tag!r} and {names.excluded_tag!r}. Add images, "
             "or pass a view of what to score"
         )
-    mark = scorer.digest[:12]
-    known = _known_entry(dataset, config, names, iteration, scorer.digest, is_pool=is_pool)
+    rules = structure.read_record(dataset, names)
+    mark = structure.score_mark(scorer.digest, rules)
+    known = _known_entry(dataset, config, names, iteration, mark, is_pool=is_pool)
     thresholds = Thresholds(**known["thresholds"]) if known else None
     already = 0
     if thresholds is not None and dataset.get_field(names.model) is not None:
@@ -74,6 +76,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         batch_size=config.batch_size,
         workers=config.workers,
         seed=config.seed,
+        weights=_weights(target, names, rules, ids),
     )
     scored = skipped_count = regions = 0
     total_score = 0.0
@@ -81,6 +84,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
     entry = {
         "parameters": config.to_dict(),
         "digest": scorer.digest,
+        "mark": mark,
         "classes": scorer.classes,
         "from_pool": known["from_pool"] if known else is_pool,
     }
@@ -160,21 +164,37 @@ def load_scorer(dataset: Any, config: ScoreConfig, names: Names) -> tuple[Scorer
 
 
 def _known_entry(
-    dataset: Any, config: ScoreConfig, names: Names, iteration: int, digest: str, *, is_pool: bool
+    dataset: Any, config: ScoreConfig, names: Names, iteration: int, mark: str, *, is_pool: bool
 ) -> dict[str, Any] | None:
     """The record of an earlier run, finished or not, whose thresholds hold for this one too.
 
-    Same model, same parameters; and the thresholds of a view that somebody scored first must not
+    Same model, same zone, same parameters; and the thresholds of a view that somebody scored first must not
     become those of the whole pool.
     """
     record = iterations.read_record(dataset, names, iteration)
     entry: dict[str, Any] | None = (record or {"steps": {}})["steps"].get("score_samples")
-    if config.rescore or not entry or entry["digest"] != digest or not entry.get("thresholds"):
+    if config.rescore or not entry or not entry.get("thresholds"):
+        return None
+    if iterations.scored_mark(entry) != mark:
         return None
     now = config.to_dict()
     if any(entry["parameters"].get(k) != now[k] for k in _DECISIVE):
         return None
     return entry if entry["from_pool"] or not is_pool else None
+
+
+def _weights(
+    target: Any, names: Names, rules: structure.StructureRecord | None, ids: list[str]
+) -> structure.ZoneReader | None:
+    """What each pixel counts by the dataset's known structure; None where all count in full."""
+    if rules is None or rules.version is None:
+        return None
+    sizes, (_, paths) = reading.sizes(target), reading.ids_and_paths(target)
+
+    def size_of(position: int) -> tuple[int, int]:
+        return sizes[position] or image_size(paths[position])
+
+    return structure.ZoneReader(reading.dataset_of(target), names, rules, ids, size_of)
 
 
 def _after_thresholds(

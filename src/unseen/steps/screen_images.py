@@ -61,7 +61,7 @@ def screen_images(
             reasons[sample_id] = "blank"
         elif partial:
             reasons[sample_id] = "partial"
-    if reasons:
+    if reasons and not config.dry_run:
         writing.declare(
             dataset, names.excluded_reason, fo.StringField, names, "Why the image is excluded"
         )
@@ -73,6 +73,7 @@ def screen_images(
     return ScreenResult(
         dataset=dataset.name,
         checked=len(ids),
+        dry_run=config.dry_run,
         excluded={reason: counts[reason] for reason in ("unreadable", "blank", "partial")},
         skipped=[
             Skipped(sample_id=i, filepath=by_id[i], reason=unreadable.get(i, reason))

@@ -8,7 +8,7 @@ import fiftyone as fo
 import numpy as np
 
 from unseen.configs import SCORED_STRATEGIES, SelectConfig
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import iterations, reading, structure, writing
 from unseen.dataset.fields import Names
 from unseen.errors import BudgetError, DatasetError
 from unseen.progress import Progress
@@ -170,7 +170,13 @@ def _newest_scores(dataset: Any, names: Names) -> tuple[str, list[str]]:
         raise DatasetError(
             "the scores are older than the newest UNet; run score_samples again before selecting"
         )
-    return entry["digest"][:12], list(entry["classes"])
+    mark = iterations.scored_mark(entry)
+    if mark != structure.score_mark(entry["digest"], structure.read_record(dataset, names)):
+        raise DatasetError(
+            "what counts in the ranking changed since the pool was scored (known structure: zone, "
+            "margin or weight); run score_samples again before selecting"
+        )
+    return mark, list(entry["classes"])
 
 
 def _labelled_counts(dataset: Any, names: Names, classes: list[str]) -> np.ndarray:

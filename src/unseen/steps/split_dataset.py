@@ -26,11 +26,7 @@ def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progre
     """
     dataset = reading.dataset_of(view)
     reading.check_label_field(dataset, names.label_field, must_exist=False)
-    if iterations.batches(dataset, names):
-        raise DatasetError(
-            f"dataset {dataset.name!r} has batches already; its split is fixed. Remove them with "
-            f"`unseen clean {dataset.name}` to start over"
-        )
+    check_unbegun(dataset, names)
     usable = reading.in_directory_order(view.match_tags(names.excluded_tag, bool=False))
     ids, _ = reading.ids_and_paths(usable)
     if not ids:
@@ -53,16 +49,40 @@ def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progre
     order = range(len(rest)) if config.initial_order == "directory" else rng.permutation(len(rest))
     initial = [rest[i] for i in list(order)[: config.initial]]
 
-    setup.record_split(dataset, names, made_test=not existing, parameters=config.to_dict())
-    if not existing:
-        writing.set_tag(dataset, sorted(test), names.test_tag)
-    writing.set_tag(dataset, initial, names.initial_tag)
+    if not config.dry_run:
+        setup.record_split(dataset, names, made_test=not existing, parameters=config.to_dict())
+        if not existing:
+            writing.set_tag(dataset, sorted(test), names.test_tag)
+        writing.set_tag(dataset, initial, names.initial_tag)
     progress(1, 1, "split dataset")
+    has_labels = _labelled_ids(dataset, names)
     return SplitResult(
         dataset=dataset.name,
         test=len(test),
+        test_unlabelled=len(test - has_labels),
         initial=len(initial),
+        initial_unlabelled=len(set(initial) - has_labels),
         pool=len(rest) - len(initial),
         excluded=len(reading.split(dataset, names.excluded_tag)),
         test_was_fixed=bool(existing),
+        dry_run=config.dry_run,
     )
+
+
+def _labelled_ids(dataset: Any, names: Names) -> set[str]:
+    if dataset.get_field(names.label_field) is None:
+        return set()
+    return set(dataset.exists(names.label_field).values("id"))
+
+
+def check_unbegun(dataset: Any, names: Names) -> None:
+    """Make sure that no batch was selected: from then on the split is fixed.
+
+    Raises:
+        DatasetError: there are batches.
+    """
+    if iterations.batches(dataset, names):
+        raise DatasetError(
+            f"dataset {dataset.name!r} has batches already; its split is fixed. Remove them with "
+            f"`unseen clean {dataset.name}` to start over"
+        )

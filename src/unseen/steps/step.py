@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 from unseen.configs import StepConfig, from_mapping
-from unseen.dataset import reading
+from unseen.dataset import reading, setup
 from unseen.dataset.fields import Names
 from unseen.dataset.locks import exclusive
 from unseen.errors import ConfigError
@@ -49,7 +49,8 @@ class Step(Protocol[R]):
 
         Args:
             collection: a dataset's name, a Dataset or a DatasetView.
-            config: the parameters; default: all defaults.
+            config: the parameters; default: all defaults, with the label field and the tags that
+                the loop was set up with.
             progress: called with (done, total, label) as the step goes.
             **settings: single parameters, instead of or on top of `config`.
         """
@@ -79,20 +80,22 @@ def step(
                     f"{function.__name__} got a {type(config).__name__}; expected "
                     f"{config_class.__name__}"
                 )
-            if config is None:
-                config = from_mapping(config_class, settings)
-            elif settings:
-                config = dataclasses.replace(config, **settings)
+            # Wrong parameters are reported before the database is asked.
+            given = from_mapping(config_class, settings) if config is None else config
+            if config is not None and settings:
+                given = dataclasses.replace(config, **settings)
             token = _started.set(time.perf_counter())
             try:
                 collection = reading.open_collection(collection)
-                names = Names.of(config)
+                if config is None:
+                    given = _as_set_up(collection, given, settings)
+                names = Names.of(given)
                 if writes:
                     with exclusive(collection, function.__name__):
                         reading.dataset_of(collection).reload()
-                        result = function(collection, config, names, progress or silent)
+                        result = function(collection, given, names, progress or silent)
                 else:
-                    result = function(collection, config, names, progress or silent)
+                    result = function(collection, given, names, progress or silent)
                 return dataclasses.replace(result, seconds=elapsed())
             finally:
                 _started.reset(token)
@@ -102,3 +105,10 @@ def step(
         return run  # type: ignore[return-value]
 
     return wrap
+
+
+def _as_set_up(collection: Any, given: C, settings: Mapping[str, Any]) -> C:
+    """The config with what the loop was set up with, where the call says nothing else."""
+    known = setup.lasting(reading.dataset_of(collection), given.prefix, given.series)
+    missing = {k: v for k, v in known.items() if settings.get(k) is None}
+    return dataclasses.replace(given, **missing) if missing else given

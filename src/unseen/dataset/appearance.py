@@ -1,0 +1,78 @@
+"""Which fields the App shows at once, and in which colours.
+
+FiftyOne (1.22) hides heatmaps until somebody ticks them. The user's own choice always stays: fields
+are switched on when they are made, once, and a colour is set only where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import fiftyone as fo
+
+from unseen.dataset.fields import Names
+
+#: Magenta stood out best of the hues tried on grey wafers, thin films, copper and black-on-white boards;
+#: the others are as far from it and from each other as can be, also without colour vision.
+HEATMAP = "#ff00c8"
+REGIONS = "#ffd400"
+STRUCTURE = "#0096ff"
+LABELS = "#00e58a"
+
+
+def colours(names: Names) -> dict[str, str]:
+    """Field -> colour in the App."""
+    return {
+        names.label_field: LABELS,
+        names.heatmap: HEATMAP,
+        names.regions: REGIONS,
+        names.structure: STRUCTURE,
+    }
+
+
+def show_scores(dataset: Any, names: Names) -> None:
+    """Switch on labels, heatmap and regions."""
+    _show(dataset, names, [names.label_field, names.heatmap, names.regions])
+
+
+def show_structure(dataset: Any, names: Names) -> None:
+    """Switch on labels and structure."""
+    _show(dataset, names, [names.label_field, names.structure])
+
+
+def forget(dataset: Any, fields: Sequence[str], colours: Mapping[str, str]) -> None:
+    """Take fields that are gone out of what is shown, and colours that were set here."""
+    config = dataset.app_config
+    if config.active_fields is not None:
+        kept = [path for path in config.active_fields.paths or [] if path not in fields]
+        config.active_fields = fo.ActiveFields(paths=kept) if kept else None
+    scheme = config.color_scheme
+    if scheme is not None and scheme.fields:
+        scheme.fields = [
+            entry
+            for entry in scheme.fields
+            if entry != _entry(entry.get("path", ""), colours.get(entry.get("path", ""), ""))
+        ]
+        if scheme == fo.ColorScheme(id=scheme.id, fields=[]):
+            config.color_scheme = None
+    dataset.save()
+
+
+def _show(dataset: Any, names: Names, paths: Sequence[str]) -> None:
+    config = dataset.app_config
+    before = list((config.active_fields.paths if config.active_fields else None) or [])
+    there = [p for p in paths if p not in before and dataset.get_field(p) is not None]
+    config.active_fields = fo.ActiveFields(paths=before + there)
+    scheme = config.color_scheme or fo.ColorScheme()
+    entries = list(scheme.fields or [])
+    coloured = {entry.get("path") for entry in entries}
+    wanted = colours(names)
+    entries += [_entry(p, wanted[p]) for p in paths if p not in coloured and p in wanted]
+    scheme.fields = entries
+    config.color_scheme = scheme
+    dataset.save()
+
+
+def _entry(path: str, colour: str) -> dict[str, Any]:
+    return {"path": path, "fieldColor": colour}

@@ -1,0 +1,107 @@
+"""Files that describe the structure of every image: a mask, or polylines as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unseen.errors import ImageError, StructureError
+from unseen.images import read_image
+from unseen.science.structure import Shapes
+
+#: What a file of polylines looks like, for messages.
+LAYOUT = (
+    'expected {"size": [width, height], "polylines": [{"points": [[x, y], ...], "closed": true, '
+    '"holes": [[[x, y], ...]]}]}, where "size" is left out when the points are relative, and '
+    '"holes" when there are none'
+)
+
+
+def read_mask(path: str) -> npt.NDArray[np.bool_]:
+    """The mask of a file: True where any channel is above 0.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        StructureError: the file is missing or no image.
+    """
+    try:
+        pixels = read_image(Path(path).expanduser())
+    except ImageError as error:
+        raise StructureError(
+            f"structure_file={path!r} is no mask: {error}. Pass an image whose pixels above 0 are "
+            "inside the structure"
+        ) from error
+    return np.asarray((pixels > 0).any(axis=2))
+
+
+def read_polylines(path: str) -> tuple[Shapes, str]:
+    """The shapes of a JSON file, and the label they are shown with.
+
+    Returns:
+        Shapes in relative coordinates, and the label of the first polyline ("structure" without).
+
+    Raises:
+        StructureError: the file is missing, no JSON, or not as expected.
+    """
+    file = Path(path).expanduser()
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StructureError(f"structure_file={path!r} cannot be read ({error})") from error
+    except json.JSONDecodeError as error:
+        raise StructureError(f"{path}: no JSON ({error}); {LAYOUT}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("polylines"), list):
+        raise StructureError(f"{path}: no list of polylines; {LAYOUT}")
+    size = content.get("size", [1, 1])
+    if not _is_point(size) or min(size) <= 0:
+        raise StructureError(f"{path}: size={size!r}; expected [width, height] in px; {LAYOUT}")
+    outlines, opened = [], []
+    for number, polyline in enumerate(content["polylines"]):
+        where = f"{path}: polyline {number}"
+        if not isinstance(polyline, dict):
+            raise StructureError(f"{where} is {polyline!r}; {LAYOUT}")
+        is_closed = bool(polyline.get("closed"))
+        points = _points(polyline.get("points"), size, where, least=3 if is_closed else 2)
+        if is_closed:
+            holes = [
+                _points(hole, size, f"{where}, hole {n}", least=3)
+                for n, hole in enumerate(polyline.get("holes") or [])
+            ]
+            outlines.append([points, *holes])
+        else:
+            opened.append(points)
+    if not outlines and not opened:
+        raise StructureError(f"{path}: the list of polylines is empty; {LAYOUT}")
+    label = next((p["label"] for p in content["polylines"] if p.get("label")), "structure")
+    return Shapes(outlines=outlines, lines=opened), str(label)
+
+
+def _points(points: Any, size: list[float], where: str, *, least: int) -> npt.NDArray[np.float32]:
+    """(N, 2) float32 relative coordinates."""
+    if not isinstance(points, list) or len(points) < least or not all(map(_is_point, points)):
+        raise StructureError(
+            f"{where} has points {str(points)[:80]}; expected at least {least} pairs of finite "
+            f"numbers; {LAYOUT}"
+        )
+    relative = np.asarray(points, np.float64) / np.asarray(size, np.float64)
+    if relative.min() < -1e-6 or relative.max() > 1 + 1e-6:
+        raise StructureError(
+            f"{where} reaches from {relative.min():.3g} to {relative.max():.3g} times the image's "
+            'size; expected points inside the image. Give "size" where points are in px; ' + LAYOUT
+        )
+    return np.clip(relative, 0, 1).astype(np.float32)
+
+
+def _is_point(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+        and bool(np.isfinite(value).all())
+    )

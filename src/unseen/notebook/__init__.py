@@ -1,0 +1,1 @@
+"""How results and answers show in a terminal and in a notebook."""

@@ -1,0 +1,127 @@
+"""Fold an image at its pitch, so that all its dies lie on one tile; match it with a known tile."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, sparse
+
+_Array = npt.NDArray[np.float64]
+
+
+class Folded(NamedTuple):
+    """An image whose pixels are added up by their position within one pitch.
+
+    The tile is (h, w) cells that divide one pitch evenly. Each pixel is shared by the four cells whose
+    centres are nearest to its own.
+    """
+
+    total: _Array  #: (h, w) sum of the pixels of each cell
+    pixels: _Array  #: (h, w) number of pixels of each cell; 0 where the image shows nothing of it
+    squares: float  #: sum of the squares of all pixels
+    pitch: tuple[float, float]  #: (x, y) px
+
+    @property
+    def mean(self) -> _Array:
+        """(h, w) mean of the pixels of each cell; 0 where there are none."""
+        nothing = np.zeros_like(self.total)
+        return np.asarray(np.divide(self.total, self.pixels, out=nothing, where=self.pixels > 0))
+
+
+class Match(NamedTuple):
+    """Where a tile lies in a folded image, and how well it fits."""
+
+    shift: tuple[float, float]  #: (x, y) from the image's corner to the tile's, px in [0, pitch)
+    fit: float  #: correlation of the image's pixels with the repeated tile, in [-1, 1]
+
+
+def fold(
+    image: npt.NDArray[np.float32], pitch: tuple[float, float], shape: tuple[int, int]
+) -> Folded:
+    """Fold an image.
+
+    Args:
+        image: (H, W) float32; larger or smaller than the pitch.
+        pitch: (x, y), px.
+        shape: (h, w) of the tile.
+    """
+    down = _shares(image.shape[0], pitch[1], shape[0])  # (h, H)
+    across = _shares(image.shape[1], pitch[0], shape[1])  # (w, W)
+    rows = down @ image
+    return Folded(
+        total=np.asarray((across @ rows.T).T, dtype=np.float64),
+        pixels=np.outer(down.sum(axis=1), across.sum(axis=1)),
+        squares=float(np.square(image, dtype=np.float64).sum()),
+        pitch=pitch,
+    )
+
+
+def match(folded: Folded, tile: npt.NDArray[np.float32]) -> Match:
+    """The shift at which the repeated tile correlates best with the image.
+
+    Args:
+        folded: an image, folded to the tile's shape.
+        tile: (h, w).
+
+    Returns:
+        Shift 0 and fit 0 for an image, or a tile, without contrast.
+    """
+    correlation = _correlations(folded, np.asarray(tile, dtype=np.float64))
+    row, column = np.unravel_index(int(correlation.argmax()), correlation.shape)
+    height, width = correlation.shape
+    dy = _summit(correlation[np.arange(row - 1, row + 2) % height, column])
+    dx = _summit(correlation[row, np.arange(column - 1, column + 2) % width])
+    shift = (
+        float((column + dx) / width % 1 * folded.pitch[0]),
+        float((row + dy) / height % 1 * folded.pitch[1]),
+    )
+    return Match(shift, float(np.clip(correlation[row, column], -1, 1)))
+
+
+def moved(tile: _Array, pitch: tuple[float, float], shift: tuple[float, float]) -> _Array:
+    """The tile moved by `shift` (x, y) px to the right and down, around its borders."""
+    height, width = tile.shape
+    fy = fft.fftfreq(height)[:, None] * height * shift[1] / pitch[1]
+    fx = fft.rfftfreq(width)[None, :] * width * shift[0] / pitch[0]
+    turned = fft.rfft2(tile) * np.exp(-2j * np.pi * (fy + fx))
+    return np.asarray(fft.irfft2(turned, s=tile.shape))
+
+
+def _correlations(folded: Folded, tile: _Array) -> _Array:
+    """(h, w): Pearson's correlation of all pixels with the tile repeated at each shift."""
+    pixels = folded.pixels.sum()
+    shifted = fft.rfft2(np.stack([tile, tile**2])).conj()
+    count = fft.rfft2(folded.pixels)
+    products, sums, squares = fft.irfft2(
+        np.stack([fft.rfft2(folded.total) * shifted[0], count * shifted[0], count * shifted[1]]),
+        s=tile.shape,
+    )
+    covariance = products - folded.total.sum() * sums / pixels
+    spread = (folded.squares - folded.total.sum() ** 2 / pixels) * (squares - sums**2 / pixels)
+    # Rounding leaves a little of what cancels.
+    tiny = 1e-10 * folded.squares * float((tile**2).max(initial=0)) * pixels
+    flat = np.zeros_like(covariance)
+    return np.asarray(
+        np.divide(covariance, np.sqrt(np.maximum(spread, 0)), out=flat, where=spread > tiny)
+    )
+
+
+def _shares(size: int, pitch: float, cells: int) -> sparse.csr_array:
+    """(cells, size): how much each of `size` pixels adds to each cell; every column sums up to 1."""
+    position = (np.arange(size) + 0.5) / pitch * cells - 0.5
+    first = np.floor(position)
+    share = (position - first).astype(np.float32)
+    cell = np.concatenate([first, first + 1]).astype(np.int64) % cells
+    pixel = np.tile(np.arange(size), 2)
+    return sparse.csr_array(
+        (np.concatenate([1 - share, share]), (cell, pixel)), shape=(cells, size)
+    )
+
+
+def _summit(around: _Array) -> float:
+    """Where the parabola through three values at -1, 0 and 1 is highest, in [-0.5, 0.5]."""
+    left, middle, right = (float(value) for value in around)
+    bend = left - 2 * middle + right
+    return 0.0 if bend >= 0 else float(np.clip((left - right) / (2 * bend), -0.5, 0.5))

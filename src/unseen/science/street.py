@@ -1,0 +1,119 @@
+"""Where the street between dies runs: straight, along both axes, and of one level over most of its length."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+_Array = npt.NDArray[np.float64]
+
+#: Levels this close are the same, in standard deviations of the tile.
+_SAME_LEVEL = 0.35
+#: A street has one level over this share of its length; marks, test patterns and noise take the rest.
+_COVERED = 0.6
+#: The other lines have that level over a share smaller by this, where no other street crosses.
+_CONTRAST = 0.5
+
+
+class Street(NamedTuple):
+    """The street of one axis, across which coordinates are measured, in cells of the tile."""
+
+    centre: float  #: in [0, cells)
+    width: float  #: 0 where no street is found; the centre is then that of the most even line
+
+
+def find_streets(tile: npt.NDArray[np.float32]) -> tuple[Street, Street]:
+    """The street that runs down, and the one that runs across.
+
+    A tile that repeats says nothing about where a die begins. By design the streets between dies
+    cross the whole tile and consist of one material, whereas a die has structure. So for each level
+    the share of every column, and of every row, that has this level is taken, and the tile divided
+    into a band of high shares and the rest (Otsu's criterion); both bands have to agree on the level.
+    The edges of the band are placed between cells by how far the next cell has the street's level.
+
+    Args:
+        tile: (h, w) float32 grey levels; it repeats at its borders.
+
+    Returns:
+        (across x, across y).
+    """
+    values = tile.astype(np.float64)
+    values /= values.std() or 1.0
+    levels = np.arange(values.min(), values.max() + _SAME_LEVEL / 2, _SAME_LEVEL / 2)
+    best, chosen = -1.0, None
+    for level in levels:
+        same = np.abs(values - level) < _SAME_LEVEL
+        bands = [_band(same.mean(axis=axis)) for axis in (0, 1)]
+        separation = sum(band.separation for band in bands)
+        if separation > best:
+            best, chosen = separation, (float(level), bands)
+    if chosen is None:  # a tile of one level
+        return Street(0.0, 0.0), Street(0.0, 0.0)
+    level, (down, across) = chosen
+    # Where the other street crosses, all lines are alike: the contrast comes from the rest.
+    height, width = values.shape
+    return (
+        _street(values.T, level, down, between=1 - across.lines / height),
+        _street(values, level, across, between=1 - down.lines / width),
+    )
+
+
+class _Band(NamedTuple):
+    """Consecutive lines of a tile, around its border."""
+
+    first: int
+    lines: int
+    covered: float  #: mean share of its lines that has the level
+    contrast: float  #: by how much that is more than in the other lines
+    separation: float  #: Otsu's between-class variance
+
+
+def _band(shares: _Array) -> _Band:
+    """The band whose shares stand out most."""
+    lines = len(shares)
+    if lines < 2:
+        return _Band(0, 0, 0.0, 0.0, 0.0)
+    sums = np.concatenate([[0.0], np.cumsum(np.concatenate([shares, shares]))])
+    first = np.arange(lines)[:, None]
+    count = np.arange(1, lines)[None, :]
+    within = sums[first + count] - sums[first]  # (first, count)
+    contrast = within / count - (sums[lines] - within) / (lines - count)
+    separation = np.where(contrast > 0, contrast**2 * count * (lines - count) / lines**2, 0.0)
+    row, column = np.unravel_index(int(separation.argmax()), separation.shape)
+    return _Band(
+        first=int(row),
+        lines=int(column) + 1,
+        covered=float(within[row, column] / (column + 1)),
+        contrast=float(contrast[row, column]),
+        separation=float(separation[row, column]),
+    )
+
+
+def _street(rows: _Array, level: float, band: _Band, between: float) -> Street:
+    """The street that runs along the rows of `band`, if that is one.
+
+    Args:
+        rows: (lines, cells) of the tile.
+        level: of the street.
+        band: of the lines.
+        between: share of each line that lies between the streets of the other axis.
+    """
+    lines = len(rows)
+    if band.covered < _COVERED or band.contrast < _CONTRAST * between:
+        return Street(float(rows.std(axis=1).argmin()) + 0.5, 0.0)
+    before = _reach(rows[band.first - 1], rows[band.first - 2], level)
+    last = band.first + band.lines
+    after = _reach(rows[last % lines], rows[(last + 1) % lines], level)
+    width = min(band.lines + before + after, lines - 1.0)
+    return Street(float((band.first - before + width / 2) % lines), float(width))
+
+
+def _reach(edge: _Array, beyond: _Array, level: float) -> float:
+    """How far the street reaches into the line `edge`, in [0, 1].
+
+    An edge that is a mixture of street and die is nearer to the street's level than the next line.
+    """
+    own, other = ((line - level) @ (line - level) for line in (edge, beyond))
+    return float(np.clip(1 - np.sqrt(own / other), 0, 1)) if other > 0 else 0.0

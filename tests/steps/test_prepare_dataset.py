@@ -1,0 +1,133 @@
+"""A plain dataset is made ready in one call; what is wrong is said before anything is written."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+import unseen
+from unseen import overview
+from unseen.errors import BudgetError, ConfigError, DatasetError, LabelError, StructureError
+
+pytestmark = pytest.mark.fiftyone
+
+
+def contents(dataset):
+    """Everything that a step could have changed."""
+    dataset.reload()
+    return (
+        sorted(dataset.get_field_schema()),
+        sorted(dataset.count_sample_tags().items()),
+        dataset.list_runs(),
+        dataset.list_workspaces(),
+        dict(dataset.classes),
+        dataset.persistent,
+    )
+
+
+def test_a_plain_dataset_is_ready_for_the_loop_afterwards(make_wafers):
+    wafers = make_wafers(12, labelled=0, test=0)
+    result = unseen.prepare_dataset(
+        wafers, label_field="boxes", classes=("particle", "scratch"), test_count=3, initial=4
+    )
+    wafers.reload()
+    assert wafers.classes["boxes"] == ["particle", "scratch"]
+    assert wafers.get_field("boxes") is not None
+    assert wafers.persistent
+    assert wafers.list_workspaces() == ["Curation"]
+    assert wafers.count_sample_tags() == {"test": 3, "initial": 4}
+    assert (result.test, result.initial, result.pool, result.excluded) == (3, 4, 5, 0)
+    assert (result.test_unlabelled, result.initial_unlabelled) == (3, 4)
+    assert "is ready" in result.summary()
+    now = overview.now(wafers)
+    assert now.next_action.operator == "request_annotations"
+    assert now.counts.pool == 9  # initial images are in the pool until they have labels
+    wafers.persistent = False
+
+
+def test_later_steps_use_the_label_field_and_the_tags_it_was_set_up_with(make_wafers, tmp_path):
+    import fiftyone as fo
+
+    wafers = make_wafers(12, labelled=0, test=0)
+    labelled = wafers.sort_by("filepath").limit(6)
+    labels = dict(zip(*labelled.values(["id", "hidden_truth"]), strict=True))
+    wafers.add_sample_field("boxes", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    wafers.set_values("boxes", labels, key_field="id")
+    unseen.prepare_dataset(
+        wafers, label_field="boxes", test_count=2, initial=4, test_tag="held", seed=1
+    )
+    trained = unseen.train_unet(
+        wafers, steps=2, crop_size=32, channels=(4, 8), model_dir=str(tmp_path)
+    )
+    held = wafers.match_tags("held").exists("boxes")
+    assert trained.images == 6 - len(held)
+    assert overview.now(wafers).counts.test == 2
+    assert overview.now(wafers).next_action.params == {"label_field": "boxes", "test_tag": "held"}
+    with pytest.raises(DatasetError, match="no label field 'elsewhere'"):
+        unseen.train_unet(wafers, label_field="elsewhere")
+    wafers.persistent = False
+
+
+def test_set_up_again_takes_new_parameters_and_keeps_the_test_split(make_wafers):
+    wafers = make_wafers(12, labelled=0, test=0)
+    unseen.prepare_dataset(wafers, test_count=3, initial=4, initial_order="directory")
+    test = set(wafers.match_tags("test").values("id"))
+    again = unseen.prepare_dataset(wafers, test_count=5, initial=2)
+    assert set(wafers.match_tags("test").values("id")) == test
+    assert wafers.count_sample_tags() == {"test": 3, "initial": 2}
+    assert again.initial == 2
+    wafers.persistent = False
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(make_wafers):
+    wafers = make_wafers(12, labelled=0, test=0)
+    Image.new("L", (64, 64), 7).save(wafers.first().filepath)  # blank
+    settings = {"classes": ("particle",), "test_count": 3, "initial": 4, "label_field": "boxes"}
+    before = contents(wafers)
+    planned = unseen.prepare_dataset(wafers, dry_run=True, **settings)
+    assert contents(wafers) == before
+    done = unseen.prepare_dataset(wafers, **settings)
+    assert (planned.test, planned.initial, planned.excluded) == (3, 4, 1)
+    assert (done.test, done.initial, done.excluded) == (3, 4, 1)
+    assert "would be ready" in planned.summary()
+    wafers.persistent = False
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"label_field": "metadata"}, DatasetError, "expected Detections"),
+        ({"classes": ("unseen",)}, LabelError, "'unseen'"),
+        ({"classes": ("particle",)}, LabelError, "'scratch'"),
+        ({"structure": "mask"}, ConfigError, "structure_file"),
+        ({"structure": "mask", "structure_file": "/nowhere.png"}, StructureError, "nowhere.png"),
+        ({"structure": "field", "structure_field": "x"}, StructureError, "no field of polylines"),
+        ({"structure": "grid"}, StructureError, "repeat"),
+        ({"pitch": (8.0,)}, ConfigError, "two numbers"),
+        ({"origin": (1.0, 1.0)}, ConfigError, "without a pitch"),
+        ({"initial": 400, "screen": False}, BudgetError, "initial=400"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(wafers, settings, error, words):
+    before = contents(wafers)
+    with pytest.raises(error, match=words):
+        unseen.prepare_dataset(wafers, **settings)
+    assert contents(wafers) == before
+
+
+def test_an_empty_dataset_is_refused(fiftyone_database):
+    import fiftyone as fo
+
+    dataset = fo.Dataset()
+    with pytest.raises(DatasetError, match="is empty; add images"):
+        unseen.prepare_dataset(dataset)
+    dataset.delete()
+
+
+def test_a_loop_that_has_begun_keeps_its_split(wafers):
+    unseen.split_dataset(wafers, initial=4)
+    unseen.select_batch(wafers, budget=2, strategy="random")
+    before = contents(wafers)
+    with pytest.raises(DatasetError, match="has batches already"):
+        unseen.prepare_dataset(wafers)
+    assert contents(wafers) == before
