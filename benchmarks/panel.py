@@ -4,7 +4,9 @@
 
 The dataset has a scored pool with heatmaps, three measured iterations and a baseline. Cold means
 that nothing of the answer was kept in this process; the database has read the samples before, as it
-has when the App's grid is open. The database is a throw-away one.
+has when the App's grid is open. Then every event of the panel runs as the App sends it, and where it
+changes the view, the grid's first question (how many, and the first 20) is timed with it. The
+database is a throw-away one.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,6 +153,81 @@ def measure(dataset: Any, rounds: int = 5) -> dict[str, float]:
     return {name: round(float(np.median(found)), 4) for name, found in seconds.items()}
 
 
+#: Event and parameters, in the order of a visit: the sections, then what can be clicked in them.
+EVENTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("on_load", {}),
+    ("change_tab", {"value": "Ranking"}),
+    ("show_bin", {"x": 2.0}),
+    ("show_lasso", {"data": [{"x": 1.0}, {"x": 4.0}]}),
+    ("open_row", {"row": 3}),
+    ("show_batch", {}),
+    ("change_tab", {"value": "Progress"}),
+    ("change_axis", {"value": "boxes"}),
+    ("show_hits", {"row": 1}),
+    ("show_false", {"row": 1}),
+    ("show_missed", {"row": 1}),
+    ("compare", {}),
+    ("change_tab", {"value": "When to stop"}),
+    ("change_tab", {"value": "Now"}),
+    ("after_action", {}),
+)
+
+
+def measure_events(dataset: Any) -> dict[str, float]:
+    """Seconds per event of the panel, the first one with nothing kept."""
+    from fiftyone.operators.executor import ExecutionContext, Executor
+    from fiftyone.operators.registry import OperatorRegistry
+
+    from unseen import overview
+
+    found = OperatorRegistry().list_operators(type="panel")
+    (panel,) = [p for p in found if p.name == "curation"]
+    overview.forget()
+    state: dict[str, Any] = {}
+    seconds = {}
+    for event, params in EVENTS:
+        request = {
+            "dataset_name": dataset.name,
+            "view": [],
+            "params": {
+                "panel_id": "p",
+                "__method__": event,
+                "panel_state": dict(state),
+                **params,
+            },
+        }
+        secrets = panel._plugin_secrets
+        ctx = ExecutionContext(
+            request, executor=Executor(), operator_uri=panel.uri, required_secrets=secrets
+        )
+        began = time.perf_counter()
+        panel.execute(ctx)
+        took = time.perf_counter() - began
+        name = "_".join([event, *(str(v) for k, v in params.items() if k == "value")])
+        seconds[name] = round(took, 4)
+        for asked in ctx.executor.to_json()["requests"]:
+            if asked["operator_uri"] == "patch_panel_state":
+                state.update(asked["params"]["state"])
+            if asked["operator_uri"] == "set_view":
+                seconds[f"{name}_grid"] = _open_view(dataset, asked["params"])
+    return seconds
+
+
+def _open_view(dataset: Any, params: dict[str, Any]) -> float:
+    """Seconds that the grid waits for a view."""
+    import fiftyone as fo
+
+    began = time.perf_counter()
+    view = (
+        dataset.load_saved_view(params["name"])
+        if params.get("name")
+        else fo.DatasetView._build(dataset, params["view"])
+    )
+    len(view)
+    view.limit(20).values("filepath")
+    return round(time.perf_counter() - began, 4)
+
+
 def main() -> None:
     """Read the arguments and print the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -157,13 +235,17 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=1000, help="images of the test split")
     parser.add_argument("--classes", type=int, default=20)
     args = parser.parse_args()
-    with ThrowawayDatabase():
-        result = measure(make_dataset(args.images, args.test, args.classes))
+    with ThrowawayDatabase(plugins=Path(__file__).resolve().parents[1]):
+        dataset = make_dataset(args.images, args.test, args.classes)
+        result = measure(dataset)
+        events = measure_events(dataset)
+    for name, seconds in events.items():
+        print(f"event {name}: {seconds:.3f} s")
     for name, seconds in result.items():
         goal = " (goal 1)" if name.endswith("cold") and name != "panel_cold" else ""
         goal = " (goal 2)" if name == "panel_cold" else goal
         print(f"{name.replace('_', ', ')}: {seconds:.3f} s{goal}")
-    print(json.dumps(result))
+    print(json.dumps({**result, "events": events}))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ class ApplyDetector(StepOperator):
     step = "apply_detector"
     label = "Apply the detector"
     description = "Predict boxes on the test split, the pool or a view, into a field of their own"
+    is_long = True
     view_verb = "Predict on"
 
     def execute(self, ctx: Any) -> Any:

@@ -13,6 +13,7 @@ class NextIteration(AnnotationOperator):
     step = "next_iteration"
     label = "Next iteration"
     description = "Load what is finished and go on: train, score, select, send"
+    is_long = True
 
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
         shown = [ctx.ops.reload_dataset()]

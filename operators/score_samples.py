@@ -11,4 +11,5 @@ class ScoreSamples(StepOperator):
     step = "score_samples"
     label = "Score unseen"
     description = "Show what the UNet has never seen: heatmap, image metrics and regions"
+    is_long = True
     view_verb = "Score"

@@ -11,3 +11,4 @@ class Simulate(StepOperator):
     step = "simulate"
     label = "Simulate the loop"
     description = "Run the whole loop from complete labels for a list of strategies"
+    is_long = True

@@ -25,6 +25,8 @@ class StepOperator(foo.Operator):
     risk_level = types.RiskLevel.MEDIUM
     #: What the step does to a view ("Score"); None where it always works on the whole dataset.
     view_verb: str | None = None
+    #: Takes minutes and more, so that its form says how to hand it to a worker.
+    is_long = False
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -43,6 +45,8 @@ class StepOperator(foo.Operator):
 
     def resolve_input(self, ctx: Any) -> types.Property:
         form = inputs.form(ctx, STEP_CONFIGS[self.step], view_verb=self.view_verb)
+        if self.is_long:
+            form.view("schedule", types.Notice(label=how_to_schedule()))
         return types.Property(form, view=types.View(label=self.label))
 
     def resolve_run_name(self, ctx: Any) -> str:
@@ -86,6 +90,17 @@ class StepOperator(foo.Operator):
             request_delegation=delegate,
         )
         return _result_of_task(outcome) if isinstance(outcome, asyncio.Task) else _result(outcome)
+
+
+def how_to_schedule() -> str:
+    """What a long run can be handed to, and what that needs; 1.22 only greys "Schedule" out."""
+    worker = "start a worker with `fiftyone delegated launch`"
+    if fo.config.allow_legacy_orchestrators:
+        return f"Executes in the App's server, which stays usable. To Schedule it instead, {worker}."
+    return (
+        "Executes in the App's server, which stays usable. To Schedule it instead, start the App with "
+        f"FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true (`unseen app` does), and {worker}."
+    )
 
 
 def as_markdown(result: dict[str, Any]) -> str:

@@ -11,4 +11,5 @@ class TrainDetector(StepOperator):
     step = "train_detector"
     label = "Train the detector"
     description = "Train Faster R-CNN on everything labelled so far"
+    is_long = True
     view_verb = "Train on"

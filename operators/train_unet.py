@@ -11,4 +11,5 @@ class TrainUnet(StepOperator):
     step = "train_unet"
     label = "Train the UNet"
     description = "Train the ranking network on everything labelled so far"
+    is_long = True
     view_verb = "Train on"

@@ -51,7 +51,7 @@ def with_meaning(step):
 
 @pytest.mark.parametrize("step", unseen.STEPS)
 def test_a_form_asks_for_every_parameter_of_its_config_and_nothing_else(dataset, step):
-    own = {"advanced", "view_target", "warning"}
+    own = {"advanced", "view_target", "warning", "schedule"}
     fields = set(form(dataset, step, advanced=True)) - own
     assert fields == {p.name for p in with_meaning(step)}
 
@@ -60,7 +60,7 @@ def test_a_form_asks_for_every_parameter_of_its_config_and_nothing_else(dataset,
 def test_a_form_opens_short_and_valid(dataset, step):
     fields = form(dataset, step)
     basic = {p.name for p in with_meaning(step) if not p.advanced}
-    assert basic <= set(fields) <= basic | {"advanced", "view_target", "warning"}
+    assert basic <= set(fields) <= basic | {"advanced", "view_target", "warning", "schedule"}
     assert not any(prop.invalid or prop.required for prop in fields.values())
 
 
@@ -91,6 +91,20 @@ def test_a_parameter_is_asked_for_where_it_does_something(dataset):
     assert "pitch" not in shown["mask"]
     assert "structure_field" in shown["field"]
     assert "paper_loss" in form(dataset, "train_unet", mode="paper", advanced=True)
+
+
+@pytest.mark.parametrize(
+    ("is_allowed", "words"), [(False, "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true"), (True, "worker")]
+)
+def test_the_form_of_a_long_step_says_how_to_schedule_it(dataset, monkeypatch, is_allowed, words):
+    import fiftyone as fo
+
+    monkeypatch.setattr(fo.config, "allow_legacy_orchestrators", is_allowed)
+    notice = form(dataset, "train_unet")["schedule"].view.label
+    assert words in notice
+    assert "fiftyone delegated launch" in notice
+    assert ("FIFTYONE_ALLOW" in notice) is not is_allowed
+    assert "schedule" not in form(dataset, "select_batch")
 
 
 def test_the_label_field_is_what_the_data_says(fiftyone_database):

@@ -32,6 +32,7 @@ def send(panel, dataset, event, state=None, **params):
             "panel_state": dict(state or {}),
             **params,
         },
+        "spaces": params.pop("spaces", None),
     }
     ctx = ExecutionContext(
         request,
@@ -227,3 +228,48 @@ def test_the_workspace_puts_samples_left_and_the_panel_in_front_on_the_right(pan
     wafers.save_workspace(WORKSPACE, left, overwrite=True)
     save_workspace(wafers)  # a workspace that the user changed stays as it is
     assert len(wafers.load_workspace(WORKSPACE).children) == 1
+
+
+def test_two_evaluations_open_side_by_side_once_both_are_there(panel, measured, tmp_path):
+    """The events that FiftyOne's Model Evaluation needs (1.22); the browser tests see it happen."""
+    import fiftyone as fo
+
+    _, state, _, shown = send(panel, measured, "change_tab", {"tab": "Now"}, value="Progress")
+    assert "compare_bar" not in texts(shown)
+    unseen.reveal_labels(measured, iteration=1)
+    place = {"model_dir": str(tmp_path)}
+    small = {"architecture": "small", "steps": 2, "batch_size": 1, "image_size": 64}
+    unseen.train_detector(measured, **small, **place)
+    unseen.apply_detector(measured, min_confidence=0.0, **place)
+    unseen.evaluate_detector(measured, min_confidence=0.0)
+    _, state, _, shown = send(panel, measured, "change_tab", {"tab": "Now"}, value="Progress")
+    assert "compare_bar" in texts(shown)
+
+    evaluation = fo.Panel(type="model_evaluation_panel_builtin")
+    spaces = fo.Space(children=[fo.Space(children=[evaluation])]).to_dict()
+    asked, *_ = send(panel, measured, "compare_show", state, spaces=spaces)
+    (told,) = [g for name, g in asked if name == "patch_panel_state" and "view" in g["state"]]
+    assert told["panel_id"] == evaluation.component_id
+    view = told["state"]["view"]
+    assert (view["key"], view["compareKey"]) == ("iter_01", "iter_00")
+    assert view["id"] == str(measured._doc.evaluations["iter_01"].id)
+    assert [e["key"] for e in told["state"]["evaluations"]] == ["iter_00", "iter_01"]
+
+    _, state, *_ = send(panel, measured, "change_older", state, value="iter_01")
+    asked, *_ = send(panel, measured, "compare", state, spaces=spaces)
+    (told,) = [given for name, given in asked if name == "notify"]
+    assert "two different" in told["message"]
+
+
+def test_an_event_that_changes_nothing_reads_nothing(panel, measured, monkeypatch):
+    from unseen import overview
+
+    _, state, *_ = send(panel, measured, "change_tab", {"tab": "Now"}, value="Progress")
+
+    def refuse(*_):
+        raise AssertionError("the database was asked again")
+
+    for question in ("now", "progress"):
+        monkeypatch.setattr(overview, question, refuse)
+    send(panel, measured, "change_tab", state, value="Progress")
+    send(panel, measured, "change_axis", state, value="images")
