@@ -10,8 +10,10 @@ import fiftyone as fo
 from fiftyone.operators import types
 from fiftyone.operators.constants import ViewTarget
 
+from unseen import overview
 from unseen.configs import (
     BACKENDS,
+    STEP_CONFIGS,
     Parameter,
     StepConfig,
     check_value,
@@ -47,7 +49,7 @@ def form(ctx: Any, config: type[StepConfig], *, view_verb: str | None = None) ->
         inputs.view_target(ctx, action_description=view_verb, default_target=ViewTarget.DATASET)
     found = [_as_in_data(p, ctx.dataset, ctx.params) for p in parameters(config)]
     found = [p for p in found if _has_meaning(p, found, ctx.params)]
-    invalid = problems(config, ctx.params)
+    invalid = problems(config, ctx.params) or refusals(ctx, config, found)
     for parameter in found:
         if not parameter.advanced:
             _add(inputs, ctx, parameter, invalid.get(parameter.name))
@@ -101,6 +103,30 @@ def problems(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str | 
         except ConfigError as error:
             found[None] = str(error)
     return found
+
+
+def refusals(
+    ctx: Any, config: type[StepConfig], found: Sequence[Parameter]
+) -> dict[str | None, str]:
+    """What the step would refuse as the dataset is now, as `problems` gives it."""
+    step = next((name for name, known in STEP_CONFIGS.items() if known is config), None)
+    if ctx.dataset is None or step is None:
+        return {}
+    params = {**{p.name: p.default for p in found}, **to_params(ctx.params)}
+    try:
+        why = overview.why_not(ctx.dataset, step, params, _names(ctx.dataset, params))
+    except UnseenError:  # of the dataset's own making: the step says it
+        return {}
+    return {} if why is None else {why[0]: why[1]}
+
+
+def _names(dataset: fo.Dataset, params: Mapping[str, Any]) -> Names:
+    """The loop that a form's parameters speak of."""
+    given = {f.name: params[f.name] for f in dataclasses.fields(Names) if params.get(f.name)}
+    known = lasting(
+        dataset, given.get("prefix", Names().prefix), given.get("series", Names().series)
+    )
+    return Names(**{**known, **given})
 
 
 def to_params(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,9 @@ def how_to_schedule() -> str:
     """What a long run can be handed to, and what that needs; 1.22 only greys "Schedule" out."""
     worker = "start a worker with `fiftyone delegated launch`"
     if fo.config.allow_legacy_orchestrators:
-        return f"Executes in the App's server, which stays usable. To Schedule it instead, {worker}."
+        return (
+            f"Executes in the App's server, which stays usable. To Schedule it instead, {worker}."
+        )
     return (
         "Executes in the App's server, which stays usable. To Schedule it instead, start the App with "
         f"FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true (`unseen app` does), and {worker}."

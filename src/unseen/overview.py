@@ -11,7 +11,7 @@ line ask the same functions::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from unseen.dataset.summaries import summarise
 from unseen.errors import ConfigError
 from unseen.overview_data import OLD, Advice, Facts, Novelty, Now, Progress, Ranking
 from unseen.report import next_action as decide
+from unseen.report import preconditions
 from unseen.report import stopping as stopping_rule
 from unseen.report.curves import read_curves
 from unseen.report.learning import build_progress
@@ -116,6 +117,24 @@ def progress(dataset: Any, names: Names | None = None) -> Progress:
     """
     look = _Look(dataset, names)
     return look.cached("progress", lambda: _progress(look))
+
+
+def why_not(
+    dataset: Any, step: str, params: Mapping[str, Any], names: Names | None = None
+) -> tuple[str | None, str] | None:
+    """Why a step would refuse to run now, as far as that is certain.
+
+    Args:
+        dataset: a dataset or its name.
+        step: name of a step.
+        params: its parameters, with defaults.
+        names: the loop.
+
+    Returns:
+        The parameter that it is about (None = none of them) and a sentence; None = go on.
+    """
+    look = _Look(dataset, names)
+    return preconditions.why_not(step, look.facts, params)
 
 
 def stopping(progress: Progress, ranking: Ranking, now: Now) -> Advice:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import unseen
+from unseen import overview
 from unseen.configs import STEP_CONFIGS, parameters
 from unseen.dataset import setup
 from unseen.dataset.fields import Names
@@ -20,6 +21,19 @@ pytestmark = pytest.mark.fiftyone
 
 
 def form(dataset, step, **params):
+    """The properties of the operator's form, without what the dataset's state refuses."""
+    properties = dict(whole_form(dataset, step, **params))
+    properties.pop("problem", None)
+    return properties
+
+
+def refused(dataset, step):
+    """The field at which the form says that the step cannot run yet."""
+    params = {p.name: p.default for p in parameters(STEP_CONFIGS[step])}
+    return (overview.why_not(dataset, step, params) or (None,))[0]
+
+
+def whole_form(dataset, step, **params):
     """The properties of the operator's form, as the App asks for them."""
     import fiftyone.operators as foo
     from fiftyone.operators.executor import ExecutionContext, Executor
@@ -61,6 +75,7 @@ def test_a_form_opens_short_and_valid(dataset, step):
     fields = form(dataset, step)
     basic = {p.name for p in with_meaning(step) if not p.advanced}
     assert basic <= set(fields) <= basic | {"advanced", "view_target", "warning", "schedule"}
+    fields.pop(refused(dataset, step), None)
     assert not any(prop.invalid or prop.required for prop in fields.values())
 
 
@@ -105,6 +120,27 @@ def test_the_form_of_a_long_step_says_how_to_schedule_it(dataset, monkeypatch, i
     assert "fiftyone delegated launch" in notice
     assert ("FIFTYONE_ALLOW" in notice) is not is_allowed
     assert "schedule" not in form(dataset, "select_batch")
+
+
+def test_what_the_dataset_cannot_do_yet_is_said_at_its_field_before_it_runs(make_wafers):
+    wafers = make_wafers(8, labelled=0, test=2)
+    nothing = whole_form(wafers, "train_unet")["problem"]
+    assert nothing.invalid
+    assert "No image has labels in 'ground_truth'" in nothing.error_message
+    unscored = whole_form(wafers, "select_batch")["strategy"]
+    assert unscored.invalid
+    assert "score the pool first" in unscored.error_message
+    large = whole_form(wafers, "select_batch", strategy="random", budget=9)["budget"]
+    assert large.invalid
+    assert "The pool has 8 images" in large.error_message
+    fine = whole_form(wafers, "select_batch", strategy="random", budget=8)
+    assert not any(prop.invalid for prop in fine.values())
+    # What a series lacks, the main loop may have.
+    unseen.split_dataset(wafers, initial=2)
+    unseen.reveal_labels(wafers)
+    assert "problem" not in whole_form(wafers, "train_unet")
+    other = whole_form(wafers, "train_unet", label_field="hidden_labels")["problem"]
+    assert "hidden_labels" in other.error_message
 
 
 def test_the_label_field_is_what_the_data_says(fiftyone_database):
@@ -201,4 +237,5 @@ print("torch" in sys.modules)
 def test_a_form_that_a_panel_opened_is_valid_too(dataset, step):
     # 1.22: the App adds these to the parameters of an operator that a panel prompts for.
     fields = form(dataset, step, panel_id="panel-1", panel_state={"tab": "Now"})
+    fields.pop(refused(dataset, step), None)
     assert not any(prop.invalid for prop in fields.values())

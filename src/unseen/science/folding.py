@@ -71,8 +71,8 @@ def match(folded: Folded, tile: npt.NDArray[np.float32]) -> Match:
     correlation = _correlations(folded, np.asarray(tile, dtype=np.float64))
     row, column = np.unravel_index(int(correlation.argmax()), correlation.shape)
     height, width = correlation.shape
-    dy = _summit(correlation[np.arange(row - 1, row + 2) % height, column])
-    dx = _summit(correlation[row, np.arange(column - 1, column + 2) % width])
+    rows, columns = np.arange(row - 1, row + 2) % height, np.arange(column - 1, column + 2) % width
+    dy, dx = _summit(correlation[rows][:, columns])
     shift = (
         float((column + dx) / width % 1 * folded.pitch[0]),
         float((row + dy) / height % 1 * folded.pitch[1]),
@@ -120,8 +120,14 @@ def _shares(size: int, pitch: float, cells: int) -> sparse.csr_array:
     )
 
 
-def _summit(around: _Array) -> float:
-    """Where the parabola through three values at -1, 0 and 1 is highest, in [-0.5, 0.5]."""
-    left, middle, right = (float(value) for value in around)
-    bend = left - 2 * middle + right
-    return 0.0 if bend >= 0 else float(np.clip((left - right) / (2 * bend), -0.5, 0.5))
+def _summit(around: _Array) -> tuple[float, float]:
+    """(row, column) in [-0.5, 0.5] at which the quadratic through (3, 3) values around 0 is highest."""
+    slope = 0.5 * np.asarray([around[2, 1] - around[0, 1], around[1, 2] - around[1, 0]])
+    middle = around[1, 1]
+    twist = 0.25 * (around[2, 2] + around[0, 0] - around[0, 2] - around[2, 0])
+    down, across = (a + b - 2 * middle for a, b in (around[::2, 1], around[1, ::2]))
+    if down >= 0 or down * across <= twist**2:  # no summit
+        return 0.0, 0.0
+    bend = np.asarray([[down, twist], [twist, across]])
+    row, column = np.clip(np.linalg.solve(bend, -slope), -0.5, 0.5)
+    return float(row), float(column)

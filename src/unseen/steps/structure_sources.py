@@ -21,8 +21,10 @@ from unseen.science.grid_model import GridModel, learn_grid, locate
 from unseen.science.outlines import mask_outlines
 from unseen.science.structure import Shapes, zone_weights
 
-#: Images that the grid is learned from.
-LEARN_IMAGES = 24
+#: Images that the grid is learned from: fewer, but so many at least, where they are large.
+LEARN_IMAGES, LEAST_LEARN_IMAGES = 24, 4
+#: Pixels that are enough to learn from; 2048 px square images take half a second each.
+LEARN_PIXELS = 8_000_000
 #: A grid that fits an image worse than this is not drawn there; the image counts in full.
 LEAST_FIT = 0.3
 #: A mask fits an image whose aspect ratio differs by no more than this share.
@@ -116,7 +118,8 @@ def _learn(
             read.append(_grey(images.paths[index]))
         except ImageError:
             continue
-        if len(read) == LEARN_IMAGES:
+        is_enough = sum(image.size for image in read) >= LEARN_PIXELS
+        if len(read) == LEARN_IMAGES or (is_enough and len(read) >= LEAST_LEARN_IMAGES):
             break
     if not read:
         raise StructureError("none of the images can be read; run screen_images to see why")

@@ -1,4 +1,4 @@
-"""Whole pools of synthetic wafer images, in memory or as a COCO folder.
+"""Whole pools of synthetic images, in memory or as a COCO folder.
 
 A pool is a story told in directory order: the process drifts, and the rare classes (and the late
 variant of a common one) appear only after a while. Labelling in that order therefore misses them.
@@ -15,15 +15,25 @@ import numpy as np
 from PIL import Image
 
 from unseen.errors import ConfigError
-from unseen.synthetic import bare_wafer, device_wafer
+from unseen.synthetic import bare_wafer, device_wafer, rolled_metal, solder_joints
 from unseen.synthetic.scene import SyntheticImage
 
 #: What can be generated.
-KINDS = ("bare", "device")
+KINDS = ("bare", "device", "texture", "lookalikes")
 #: All classes per kind.
-CLASSES = {"bare": bare_wafer.CLASSES, "device": device_wafer.CLASSES}
+CLASSES = {
+    "bare": bare_wafer.CLASSES,
+    "device": device_wafer.CLASSES,
+    "texture": rolled_metal.CLASSES,
+    "lookalikes": solder_joints.CLASSES,
+}
 #: Classes per kind that appear only late in directory order.
-RARE_CLASSES = {"bare": bare_wafer.RARE_CLASSES, "device": device_wafer.RARE_CLASSES}
+RARE_CLASSES = {
+    "bare": bare_wafer.RARE_CLASSES,
+    "device": device_wafer.RARE_CLASSES,
+    "texture": rolled_metal.RARE_CLASSES,
+    "lookalikes": solder_joints.RARE_CLASSES,
+}
 
 #: First index at which something rare may appear.
 LATE_FROM = 60
@@ -138,10 +148,14 @@ def _images(
         is_late = index >= late_from if split == "train" else rng.random() < 0.5
         if kind == "bare":
             yield bare_wafer.bare_wafer(rng, size=size, drift=drift, rare=rare, is_late=is_late)
-        else:
+        elif kind == "device":
             yield device_wafer.device_wafer(
                 rng, size=size, drift=drift, rare=rare, is_late=is_late, design=seed
             )
+        elif kind == "texture":
+            yield rolled_metal.rolled_metal(rng, size=size, drift=drift, rare=rare)
+        else:
+            yield solder_joints.solder_joints(rng, size=size, drift=drift, rare=rare)
 
 
 def _is_turn(stream: list[int], position: int, every: int) -> bool:
@@ -176,7 +190,7 @@ def _write_split(folder: Path, kind: str, images: Iterator[SyntheticImage], seed
                 }
             )
     document = {
-        "info": {"description": f"Synthetic {kind} wafer, seed {seed}, {folder.name} split"},
+        "info": {"description": f"Synthetic images, kind {kind}, seed {seed}, {folder.name} split"},
         "licenses": [],
         "categories": [{"id": number, "name": name} for name, number in category.items()],
         "images": records,

@@ -14,13 +14,13 @@ from unseen.synthetic.scene import Scene
 _TRIES = 20
 
 
-def _ramp(distance: np.ndarray, softness: float) -> np.ndarray:
+def ramp(distance: np.ndarray, softness: float) -> np.ndarray:
     """0 outside (distance <= 0), 1 from `softness` px inside on, smooth between."""
     t = np.clip(distance / softness, 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t))
 
 
-def _outline(rng: np.random.Generator, angle: np.ndarray, roughness: float) -> np.ndarray:
+def outline(rng: np.random.Generator, angle: np.ndarray, roughness: float) -> np.ndarray:
     """Relative radius of a closed random outline at each angle, about 1."""
     radius = np.ones_like(angle)
     for harmonic in range(2, 7):
@@ -29,7 +29,7 @@ def _outline(rng: np.random.Generator, angle: np.ndarray, roughness: float) -> n
     return np.asarray(np.clip(radius, 0.4, 1.8))
 
 
-def _place(
+def place(
     scene: Scene, rng: np.random.Generator, half: float, margin: float
 ) -> tuple[float, float] | None:
     """A centre (x, y) in px whose box of half side `half` is free, or None in a crowded picture."""
@@ -41,7 +41,7 @@ def _place(
     return None
 
 
-def _window(x: float, y: float, half: float) -> tuple[np.ndarray, np.ndarray, int, int]:
+def window(x: float, y: float, half: float) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Offsets from (x, y) at the pixel centres of a window, and its top and left in px."""
     reach = int(np.ceil(half)) + 2
     left, top = int(np.floor(x)) - reach, int(np.floor(y)) - reach
@@ -51,41 +51,45 @@ def _window(x: float, y: float, half: float) -> tuple[np.ndarray, np.ndarray, in
 
 
 def particle(
-    scene: Scene, rng: np.random.Generator, *, contrast: tuple[float, float] = (32.0, 85.0)
+    scene: Scene,
+    rng: np.random.Generator,
+    *,
+    contrast: tuple[float, float] = (32.0, 85.0),
+    label: str = "particle",
 ) -> None:
     """A compact bright or dark dot of about 4-12 px; the larger ones have a glint or a core."""
     radius = float(np.exp(rng.uniform(np.log(2.1), np.log(5.6))))
-    place = _place(scene, rng, radius, margin=radius + 1)
-    if place is None:
+    where = place(scene, rng, radius, margin=radius + 1)
+    if where is None:
         return
-    dx, dy, top, left = _window(*place, half=1.4 * radius)
+    dx, dy, top, left = window(*where, half=1.4 * radius)
     stretch = float(np.exp(rng.uniform(-0.18, 0.18)))
     turn = rng.uniform(0, np.pi)
     u = (dx * np.cos(turn) + dy * np.sin(turn)) * stretch
     v = (-dx * np.sin(turn) + dy * np.cos(turn)) / stretch
-    edge = radius * _outline(rng, np.arctan2(v, u), 0.12)
+    edge = radius * outline(rng, np.arctan2(v, u), 0.12)
     inside = edge - np.hypot(u, v)
     amplitude = rng.uniform(*contrast) * (1 if rng.random() < 0.45 else -1)
-    body = _ramp(inside, 1.8)
+    body = ramp(inside, 1.8)
     if radius > 3.2:
         # Light from one side: a glint on a dark particle, a shadow on a bright one.
         gx, gy = rng.uniform(-0.4, 0.4, 2) * radius
-        glint = _ramp(0.55 * radius - np.hypot(dx - gx, dy - gy), 2.0)
+        glint = ramp(0.55 * radius - np.hypot(dx - gx, dy - gy), 2.0)
         body = body * (1.0 - rng.uniform(0.2, 0.9) * glint)
-    scene.add("particle", amplitude * body, top, left)
+    scene.add(label, amplitude * body, top, left)
 
 
 def ring_particle(scene: Scene, rng: np.random.Generator) -> None:
     """A droplet residue: a ring of about 9-18 px whose middle looks like the surface."""
     radius = float(rng.uniform(4.5, 9.0))
-    place = _place(scene, rng, radius, margin=radius + 1)
-    if place is None:
+    where = place(scene, rng, radius, margin=radius + 1)
+    if where is None:
         return
-    dx, dy, top, left = _window(*place, half=1.3 * radius)
-    edge = radius * _outline(rng, np.arctan2(dy, dx), 0.06)
+    dx, dy, top, left = window(*where, half=1.3 * radius)
+    edge = radius * outline(rng, np.arctan2(dy, dx), 0.06)
     distance = np.hypot(dx, dy)
     wall = rng.uniform(2.4, 3.4)
-    body = _ramp(edge - distance, 1.4) * _ramp(distance - (edge - wall), 1.4)
+    body = ramp(edge - distance, 1.4) * ramp(distance - (edge - wall), 1.4)
     amplitude = rng.uniform(30, 65) * (1 if rng.random() < 0.5 else -1)
     scene.add("particle", amplitude * body, top, left)
 
@@ -122,10 +126,10 @@ def scratch(
     distance, nearest = cKDTree(curve.T).query(np.stack([xs + left + 0.5, ys + top + 0.5], axis=1))
     change = np.zeros(near.shape)
     amplitude = rng.uniform(*contrast) * (1 if rng.random() < 0.6 else -1)
-    change[ys, xs] = amplitude * depth[nearest] * _ramp(half_width + 0.6 - distance, 1.3)
+    change[ys, xs] = amplitude * depth[nearest] * ramp(half_width + 0.6 - distance, 1.3)
     if rng.random() < 0.4:  # the burr that a hard tip raises beside the groove
         side_of = np.sign(_side(curve, nearest, xs + left + 0.5, ys + top + 0.5))
-        burr = _ramp(1.3 - np.abs(distance - half_width - 1.0), 1.3) * (side_of > 0)
+        burr = ramp(1.3 - np.abs(distance - half_width - 1.0), 1.3) * (side_of > 0)
         change[ys, xs] -= 0.45 * amplitude * depth[nearest] * burr
     scene.add("scratch", change, int(top), int(left))
 
@@ -137,21 +141,21 @@ def stain(
     size = float(rng.uniform(24, 70))
     elongation = float(np.exp(rng.uniform(0, 0.45)))
     turn = rng.uniform(0, np.pi)
-    place = _place(scene, rng, size / 2, margin=0.55 * size)
-    if place is None:
+    where = place(scene, rng, size / 2, margin=0.55 * size)
+    if where is None:
         return
-    dx, dy, top, left = _window(*place, half=0.9 * size)
+    dx, dy, top, left = window(*where, half=0.9 * size)
     u = dx * np.cos(turn) + dy * np.sin(turn)
     v = (-dx * np.sin(turn) + dy * np.cos(turn)) * elongation
-    outline = _outline(rng, np.arctan2(v, u), 0.28)
+    edge_shape = outline(rng, np.arctan2(v, u), 0.28)
     softness = rng.uniform(2.5, 6.0)
     # The size is that of the longer side of the box: measure the outline, then scale it.
-    reach = _extent(outline, u, v, elongation, turn)
-    edge = size / reach * outline
+    reach = _extent(edge_shape, u, v, elongation, turn)
+    edge = size / reach * edge_shape
     inside = edge - np.hypot(u, v)
-    body = _ramp(inside, softness)
+    body = ramp(inside, softness)
     if rng.random() < 0.45:
-        rim = _ramp(inside, 2.5) * _ramp(5.0 - inside, 4.0)
+        rim = ramp(inside, 2.5) * ramp(5.0 - inside, 4.0)
         body = 0.75 * body + 0.55 * rim
     amplitude = rng.uniform(*contrast) * (1 if rng.random() < 0.35 else -1)
     scene.add("stain", amplitude * body, top, left)
