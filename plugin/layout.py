@@ -239,9 +239,10 @@ def progress_table(progress: Any) -> list[dict[str, Any]]:
                 "label": f"{item.curve} {item.iteration}: mean"
                 if is_mean
                 else f"{item.label} ({value.support})",
-                "precision": "" if is_mean else _short(value.precision),
-                "recall": "" if is_mean else _short(value.recall),
-                "f1": _short(value.macro_f1 if is_mean else value.f1),
+                # One column: with three, the icons would be out of sight at half a small App.
+                "quality": f"F1 {_short(value.macro_f1)}"
+                if is_mean
+                else " / ".join(_short(v) for v in (value.precision, value.recall, value.f1)),
                 "interval": f"{_short(interval.low)}-{_short(interval.high)}" if interval else "-",
             }
         )
@@ -280,10 +281,8 @@ def _progress(
     table = types.TableView()
     for key, label in (
         ("label", "Class (support)"),
-        ("precision", "P"),
-        ("recall", "R"),
-        ("f1", "F1"),
-        ("interval", "95 %"),
+        ("quality", "P / R / F1"),
+        ("interval", "F1 95 %"),
     ):
         table.add_column(key, label=label)
     for name, event, icon, text in (

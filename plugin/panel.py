@@ -54,14 +54,15 @@ class CurationPanel(foo.Panel):
         ctx.ops.reload_dataset()
         self._read(ctx)
 
+    # 1.22 puts a new value into the state before it tells, tells it twice, and tells the default of a
+    # choice as a change: what counts is what was read last.
     def change_tab(self, ctx: Any) -> None:
-        # 1.22 sends every change twice, and the default of a choice as a change.
-        if ctx.params["value"] != ctx.panel.state.tab or not ctx.panel.state.shown:
+        if ctx.params["value"] != self._read_last(ctx, "tab"):
             ctx.panel.state.tab = ctx.params["value"]
             self._read(ctx)
 
     def change_axis(self, ctx: Any) -> None:
-        if ctx.params["value"] != (ctx.panel.state.against or layout.AXES[0]):
+        if ctx.params["value"] != self._read_last(ctx, "against"):
             ctx.panel.state.against = ctx.params["value"]
             self._read(ctx)
 
@@ -176,7 +177,8 @@ class CurationPanel(foo.Panel):
         """Put what the open tab shows into the panel's state and data."""
         tab = ctx.panel.state.tab
         now = (overview.now_with_server if ask_server else overview.now)(ctx.dataset)
-        shown: dict[str, Any] = {"now": now.to_dict()}
+        against = ctx.panel.state.against or layout.AXES[0]
+        shown: dict[str, Any] = {"tab": tab, "against": against, "now": now.to_dict()}
         if tab == layout.RANKING:
             ranking = overview.ranking(ctx.dataset)
             shown["ranking"] = layout.ranking_facts(ranking)
@@ -184,7 +186,6 @@ class CurationPanel(foo.Panel):
             ctx.panel.data.rows = layout.batch_table(ranking)
         elif tab == layout.PROGRESS:
             progress = overview.progress(ctx.dataset)
-            against = ctx.panel.state.against or layout.AXES[0]
             shown["progress"] = {**layout.progress_facts(progress), "against": against}
             figures = {
                 "f1": plots.learning_curve(progress, against=against),
@@ -200,6 +201,9 @@ class CurationPanel(foo.Panel):
             )
             shown["advice"] = advice.to_dict()
         ctx.panel.state.shown = shown
+
+    def _read_last(self, ctx: Any, name: str) -> Any:
+        return (ctx.panel.state.shown or {}).get(name)
 
     def _draw(self, ctx: Any, shown: dict[str, Any], figures: dict[str, Any]) -> None:
         """Traces are data, which the browser keeps; layouts go with the state."""

@@ -273,3 +273,11 @@ def test_an_event_that_changes_nothing_reads_nothing(panel, measured, monkeypatc
         monkeypatch.setattr(overview, question, refuse)
     send(panel, measured, "change_tab", state, value="Progress")
     send(panel, measured, "change_axis", state, value="images")
+
+
+@pytest.mark.parametrize("tab", ["Ranking", "Progress", "When to stop"])
+def test_a_section_opens_although_the_app_changes_the_state_first(panel, wafers, tab):
+    _, state, *_ = send(panel, wafers, "on_load")
+    # 1.22: the property is called "tab", so the App writes the new value there before it calls.
+    _, state, _, shown = send(panel, wafers, "change_tab", {**state, "tab": tab}, value=tab)
+    assert state["shown"]["tab"] == tab

@@ -19,6 +19,8 @@ HEATMAP = "#ff00c8"
 REGIONS = "#ffd400"
 STRUCTURE = "#0096ff"
 LABELS = "#00e58a"
+#: Of a heatmap at full strength: the texture below it can still be judged.
+OPACITY = 0.5
 
 
 def colours(names: Names) -> dict[str, str]:
@@ -54,7 +56,7 @@ def forget(dataset: Any, fields: Sequence[str], colours: Mapping[str, str]) -> N
             for entry in scheme.fields
             if entry != _entry(entry.get("path", ""), colours.get(entry.get("path", ""), ""))
         ]
-        if scheme == fo.ColorScheme(id=scheme.id, fields=[]):
+        if scheme == fo.ColorScheme(id=scheme.id, fields=[], opacity=OPACITY):
             config.color_scheme = None
     dataset.save()
 
@@ -64,7 +66,7 @@ def _show(dataset: Any, names: Names, paths: Sequence[str]) -> None:
     before = list((config.active_fields.paths if config.active_fields else None) or [])
     there = [p for p in paths if p not in before and dataset.get_field(p) is not None]
     config.active_fields = fo.ActiveFields(paths=before + there)
-    scheme = config.color_scheme or fo.ColorScheme()
+    scheme = config.color_scheme or fo.ColorScheme(opacity=OPACITY)
     entries = list(scheme.fields or [])
     coloured = {entry.get("path") for entry in entries}
     wanted = colours(names)
