@@ -197,7 +197,7 @@ def _is_changed(parameter: Parameter, params: Mapping[str, Any]) -> bool:
 
 def _add(inputs: types.Object, ctx: Any, parameter: Parameter, problem: str | None) -> None:
     label = parameter.name.replace("_", " ").capitalize()
-    if parameter.unit:
+    if parameter.unit and parameter.unit not in parameter.name.split("_"):
         label += f" ({parameter.unit})"
     common: dict[str, Any] = {"label": label, "description": parameter.help, "required": False}
     if parameter.default is not None:

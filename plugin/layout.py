@@ -10,6 +10,11 @@ from fiftyone.operators import types
 TABS = NOW, RANKING, PROGRESS, STOP = ("Now", "Ranking", "Progress", "When to stop")
 #: What the learning curves are drawn against.
 AXES = ("images", "boxes")
+#: 1.22: a table has a least width of its own, with which its icons are out of sight at half a small
+#: App, and shows one icon only.
+TABLE = {"componentsProps": {"table": {"sx": {"minWidth": 0}}}, "max_inline_actions": 3}
+#: The wheel scrolls the panel and does not zoom the plot below it.
+PLOT = {"scrollZoom": False, "displayModeBar": False}
 #: Rows of a batch that are listed; the rest is in the grid.
 ROWS = 200
 #: Buttons side by side at half the width of a small App.
@@ -121,9 +126,14 @@ def ranking_facts(ranking: Any) -> dict[str, Any]:
         "metric": ranking.metric,
         "scored": ranking.scored,
         "trust": ranking.trust.to_dict(),
+        "control": ranking.control.sentence if ranking.control else None,
         "batch": ranking.batch.to_dict() if ranking.batch else None,
         "rows": min(len(ranking.rows), ROWS),
         "has_histogram": ranking.histogram is not None,
+        "open_end": ranking.histogram.maximum
+        if ranking.histogram is not None and ranking.histogram.is_open
+        else None,
+        "is_diverse": ranking.batch is not None and ranking.batch.strategy == "diverse",
     }
 
 
@@ -148,20 +158,23 @@ def _ranking(
     trust = facts["trust"]
     heading = f"**How far to trust the ranking: {trust['verdict']}**"
     if trust["is_warning"]:
-        panel.view("warning", types.Warning(label=trust["sentence"]))
         panel.md(heading, name="trust")
+        panel.view("warning", types.Warning(label=trust["sentence"]))
     else:
         panel.md(f"{heading}\n\n{trust['sentence']}", name="trust")
     if trust["details"]:
         panel.md("\n".join(f"- {line}" for line in trust["details"]), name="details")
+    if facts["control"]:
+        panel.md(f"**Control group.** {facts['control']}", name="control")
     if facts["has_histogram"]:
-        panel.md(
-            f"**{facts['scored']} scored images.** Click a bar, or select several, to see them.",
-            name="how_many",
-        )
+        text = f"**{facts['scored']} scored images.** Click a bar, or select several, to see them."
+        if facts["open_end"] is not None:
+            text += f" The last bar holds everything up to {facts['open_end']:.4g}."
+        panel.md(text, name="how_many")
         panel.plot(
             "histogram",
             layout={**layouts["histogram"], "dragmode": "select"},
+            config=PLOT,
             on_click=events.show_bin,
             on_selected=events.show_lasso,
         )
@@ -169,7 +182,13 @@ def _ranking(
         bar = panel.h_stack("batch_bar", gap=2, align_y="center")
         bar.md(f"**{facts['batch']['name']}**", name="batch_name")
         bar.btn("show", label="Show in the grid", on_click=events.show_batch, variant="outlined")
-        table = types.TableView()
+        if facts["is_diverse"]:
+            text = (
+                f"In the order in which they were chosen: high in {facts['metric']}, and unlike those "
+                "chosen before."
+            )
+            panel.md(text, name="order")
+        table = types.TableView(**TABLE)
         for key, label in (
             ("image", "Rank, image"),
             ("value", facts["metric"].capitalize()),
@@ -276,9 +295,9 @@ def _progress(
         ("balance", "Class balance"),
     ):
         panel.md(f"**{title}**", name=f"{name}_title")
-        panel.plot(name, layout=layouts[name])
+        panel.plot(name, layout=layouts[name], config=PLOT)
     panel.md("**Per class**", name="table_title")
-    table = types.TableView()
+    table = types.TableView(**TABLE)
     for key, label in (
         ("label", "Class (support)"),
         ("quality", "P / R / F1"),

@@ -440,3 +440,27 @@ def test_labels_that_come_between_training_and_selecting_are_not_overlooked(make
     view = reading.labelled(dataset, Names())
     labels = (len(view), view.count("ground_truth.detections"))
     assert overview_records.freshness(steps, "train_unet", 0, labels) == ("old", 1)
+
+
+def test_the_control_group_is_what_was_drawn_at_random(make_wafers, tmp_path):
+    wafers = make_wafers(24, labelled=0, test=2)
+    place = {"model_dir": str(tmp_path)}
+    unseen.split_dataset(wafers, initial=4)
+    unseen.reveal_labels(wafers)
+    assert overview.control(wafers) is None
+    unseen.train_unet(wafers, steps=2, batch_size=2, crop_size=32, channels=(4, 8), **place)
+    unseen.score_samples(wafers, **place)
+    chosen = unseen.select_batch(wafers, budget=10, random_share=0.4).sample_ids
+    assert overview.control(wafers) is None  # nothing of it is labelled yet
+    unseen.reveal_labels(wafers)
+    found = overview.control(wafers)
+    (row,) = found.batches
+    assert (row.batch, row.ranked_images, row.random_images) == ("batch_01", 6, 4)
+    labels = wafers.select(chosen, ordered=True).values("ground_truth.detections.label")
+    rare = set(row.rare_classes)
+    boxes = [sum(label in rare for label in image or ()) for image in labels]
+    assert (row.ranked_boxes, row.random_boxes) == (sum(boxes[:6]), sum(boxes[6:]))
+    assert overview.ranking(wafers).control == found
+    compared = unseen.compare_iterations(wafers, pictures=False, output=str(tmp_path / "report"))
+    assert "control" in (tmp_path / "report" / "report.html").read_text().lower()
+    assert compared.report

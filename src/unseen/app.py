@@ -12,6 +12,10 @@ from unseen.plugin_folder import PLUGIN, find_checkout, installed_plugin
 #: How the demo names its datasets; a number follows from the second one on.
 DEMO_DATASET = "unseen-demo"
 
+#: Of the grid: three columns beside the panel, in which a small defect can still be seen. FiftyOne's own
+#: gives thumbnails of 60 px there.
+ZOOM, _FIFTYONE_ZOOM = 9, 7
+
 
 def open_app(
     dataset: str | None = None,
@@ -49,6 +53,9 @@ def open_app(
     opened = open_collection(dataset or _newest_demo())
     batch = newest_batch(opened.list_saved_views())
     workspace = save_workspace(opened)
+    config = fo.app_config.copy()
+    if config.grid_zoom == _FIFTYONE_ZOOM and "FIFTYONE_APP_GRID_ZOOM" not in os.environ:
+        config.grid_zoom = ZOOM
     session = fo.launch_app(
         opened,
         view=opened.load_saved_view(batch) if batch else None,
@@ -56,6 +63,7 @@ def open_app(
         port=port,
         address="0.0.0.0" if remote else None,
         remote=remote or not browser,
+        config=config,
     )
     front = f"batch {batch} in front" if batch else "no batch selected yet"
     url = f"http://localhost:{session.server_port}/datasets/{opened.slug}"

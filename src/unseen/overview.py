@@ -29,10 +29,11 @@ from unseen.dataset import (
 from unseen.dataset.fields import Names
 from unseen.dataset.summaries import summarise
 from unseen.errors import ConfigError
-from unseen.overview_data import OLD, Advice, Facts, Novelty, Now, Progress, Ranking
+from unseen.overview_data import OLD, Advice, Control, Facts, Novelty, Now, Progress, Ranking
 from unseen.report import next_action as decide
 from unseen.report import preconditions
 from unseen.report import stopping as stopping_rule
+from unseen.report.control import LabelledParts, control_group
 from unseen.report.curves import read_curves
 from unseen.report.learning import build_progress
 from unseen.report.spread import histogram
@@ -117,6 +118,19 @@ def progress(dataset: Any, names: Names | None = None) -> Progress:
     """
     look = _Look(dataset, names)
     return look.cached("progress", lambda: _progress(look))
+
+
+def control(dataset: Any, names: Names | None = None) -> Control | None:
+    """What ranking gained over random images, from the batches with a random share.
+
+    Args:
+        dataset: a dataset or its name.
+        names: the loop.
+
+    Returns:
+        None where no batch with a random share has labels.
+    """
+    return _control(_Look(dataset, names))
 
 
 def why_not(
@@ -246,6 +260,7 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
         rows=overview_ranking.read_rows(dataset, names, path, tag, records) if tag else [],
         trust=trust,
         novelty=_novelty(look, path, labelled, found.candidates),
+        control=_control(look),
         empty_state=empty,
     )
 
@@ -270,6 +285,20 @@ def _evidence(
         is_fair=is_fair,
         counts_before=found.counts_before,
     )
+
+
+def _control(look: _Look) -> Control | None:
+    dataset, names, records = look.dataset, look.names, look.records
+    parts = [
+        LabelledParts(
+            batch=batch.name,
+            ranked=batch.ranked,
+            random=batch.random,
+            counts_before=batch.counts_before,
+        )
+        for batch in overview_ranking.random_parts(dataset, names, records)
+    ]
+    return control_group(parts, overview_ranking.known_classes(dataset, names, records))
 
 
 def _novelty(

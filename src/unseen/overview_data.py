@@ -137,6 +137,14 @@ class Now(Plain):
 
 # --- ranking ---------------------------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True)
+class Interval(Plain):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Histogram(Plain):
     """Numbers of images per bin of the ranking metric.
 
@@ -190,6 +198,30 @@ class Novelty(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControlBatch(Plain):
+    """The ranked and the random part of one batch; boxes are those of rare or new classes."""
+
+    batch: str
+    rare_classes: list[str]  #: by the labels from before the batch
+    ranked_images: int
+    ranked_boxes: int
+    random_images: int
+    random_boxes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control(Plain):
+    """What ranking gained over random images, measured on the control group of the batches."""
+
+    batches: list[ControlBatch]
+    ranked_per_image: float  #: boxes of rare or new classes
+    random_per_image: float
+    gain: float  #: difference of the two
+    interval: Interval | None  #: of the gain; None where it cannot be given
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ranking(Plain):
     """What the newest scores say about the pool, and what became of the batch."""
 
@@ -202,18 +234,11 @@ class Ranking(Plain):
     rows: list[BatchRow]  #: the batch in rank order
     trust: Trust
     novelty: Novelty | None = None
+    control: Control | None = None  #: None without a random share in labelled batches
     empty_state: str | None = None
 
 
 # --- progress --------------------------------------------------------------------------------------
-@dataclass(frozen=True, kw_only=True)
-class Interval(Plain):
-    """A 95 % interval."""
-
-    low: float
-    high: float
-
-
 @dataclass(frozen=True, kw_only=True)
 class Gain(Plain):
     """What labelling brought between two measured iterations of one loop."""

@@ -81,3 +81,9 @@ def test_cleaning_leaves_the_app_as_it_was(scored):
     assert scored.app_config.color_scheme is None
     active = scored.app_config.active_fields
     assert active is None or active.paths == [NAMES.label_field]
+
+
+def test_the_rank_numbers_the_tiles_once_there_is_a_batch(scored):
+    unseen.select_batch(scored, budget=2)
+    assert shown(scored)[-1] == NAMES.rank
+    assert colours(scored)[NAMES.rank] == appearance.RANK

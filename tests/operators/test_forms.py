@@ -90,7 +90,7 @@ def test_defaults_ranges_and_help_come_from_the_config(dataset, step):
         if parameter.kind in (int, float):
             assert (prop.type.min, prop.type.max) == (parameter.minimum, parameter.maximum)
         if parameter.unit:
-            assert parameter.unit in prop.view.label
+            assert parameter.unit in prop.view.label.lower()
         if parameter.choices:
             assert tuple(prop.view.values()) == parameter.choices
 

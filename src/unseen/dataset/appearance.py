@@ -16,7 +16,8 @@ from unseen.dataset.fields import Names
 #: Magenta stood out best of the hues tried on grey wafers, thin films, copper and black-on-white boards;
 #: the others are as far from it and from each other as can be, also without colour vision.
 HEATMAP = "#ff00c8"
-REGIONS = "#ffd400"
+REGIONS = "#c77700"  # white letters can be read on it
+RANK = "#ff6d04"
 STRUCTURE = "#0096ff"
 LABELS = "#00e58a"
 #: Of a heatmap at full strength: the texture below it can still be judged.
@@ -30,12 +31,18 @@ def colours(names: Names) -> dict[str, str]:
         names.heatmap: HEATMAP,
         names.regions: REGIONS,
         names.structure: STRUCTURE,
+        names.rank: RANK,
     }
 
 
 def show_scores(dataset: Any, names: Names) -> None:
     """Switch on labels, heatmap and regions."""
     _show(dataset, names, [names.label_field, names.heatmap, names.regions])
+
+
+def show_rank(dataset: Any, names: Names) -> None:
+    """Switch on the rank in the batch, which numbers the tiles of the grid."""
+    _show(dataset, names, [names.rank])
 
 
 def show_structure(dataset: Any, names: Names) -> None:

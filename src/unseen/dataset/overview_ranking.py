@@ -220,6 +220,31 @@ def labelled_batch(dataset: Any, names: Names, records: Records) -> LabelledBatc
     return None
 
 
+def random_parts(dataset: Any, names: Names, records: Records) -> list[LabelledBatch]:
+    """The ranked batches of this loop with labelled images that were drawn at random, in order."""
+    found = []
+    for _, record in sorted(records.records.items()):
+        entry: dict[str, Any] = (record.get("steps") or {}).get("select_batch") or {}
+        chosen = entry.get("parameters") or {}
+        ids = [str(i) for i in entry.get("batch_ids") or ()]
+        at_random = round(float(chosen.get("random_share") or 0) * len(ids))
+        if chosen.get("strategy") not in SCORED_STRATEGIES or not at_random:
+            continue
+        labels = _labels(dataset, names.label_field, ids)
+        split = len(ids) - at_random
+        found.append(
+            LabelledBatch(
+                name=entry["batch"],
+                ids=[i for i in ids[:split] if i in labels],
+                ranked=[labels[i] for i in ids[:split] if i in labels],
+                random=[labels[i] for i in ids[split:] if i in labels],
+                initial=[],
+                counts_before=dict(record.get("class_counts") or {}),
+            )
+        )
+    return found
+
+
 def median_value(dataset: Any, metric: str, ids: Sequence[str]) -> float | None:
     """The median of a metric over some samples, or None if none of them has a value."""
     rows = dataset._sample_collection.find(

@@ -121,7 +121,7 @@ def _load(result: r.LoadResult) -> list[Table]:
 
 
 def _evaluate(result: r.EvaluateResult) -> list[Table]:
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (k, m.support, _two(m.precision), _two(m.recall), _two(m.f1), _two(m.ap))
         for k, m in result.per_class.items()
     ]

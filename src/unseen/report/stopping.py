@@ -204,8 +204,8 @@ def _details(measured: list[Point], ranking: Ranking) -> list[str]:
         found.append(f"The newest images held {boxes:.1f} boxes each.")
     if ranking.novelty is not None:
         found.append(
-            f"{_percent(ranking.novelty.share)} of the pool has at least the median metric of "
-            f"{ranking.novelty.batch}."
+            f"{_percent(ranking.novelty.share)} of the pool is as novel as the typical image of "
+            f"{ranking.novelty.batch} was."
         )
     for name, cell in sorted(last.per_class.items(), key=lambda item: item[1].f1):
         boxes = last.class_counts.get(name, 0)

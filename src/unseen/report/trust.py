@@ -134,20 +134,36 @@ def is_flat(figures: Mapping[str, Any]) -> bool:
     return figures["lift"] is not None and figures["lift"] < MIN_LIFT
 
 
+def rare_classes(
+    images: Sequence[Sequence[str]], counts_before: Mapping[str, int], classes: Sequence[str]
+) -> list[str]:
+    """The classes of some images that were rare, or new, by the labels from before.
+
+    Rare is what had at most RARE_PART of an even share of the labelled boxes.
+
+    Args:
+        images: the class of each box, per image.
+        counts_before: labelled boxes per class.
+        classes: the fixed class list.
+
+    Returns:
+        By name; none where nothing was labelled before. A class that no image holds can decide
+        nothing and is left out.
+    """
+    seen = {label for image in images for label in image}
+    known = sorted(seen | set(classes) | set(counts_before))
+    total = sum(counts_before.values())
+    limit = RARE_PART * total / len(known) if known else 0.0
+    return [c for c in known if c in seen and counts_before.get(c, 0) <= limit] if total else []
+
+
 def compare(evidence: Evidence, classes: Sequence[str]) -> dict[str, Any]:
     """How often ranked and other images hold boxes of classes that were rare or new.
 
     Rare is what had less than RARE_PART of an even share of the labelled boxes when the batch was
     chosen; a class without any box is new.
     """
-    seen = {label for image in (*evidence.ranked, *evidence.compared) for label in image}
-    known = sorted(seen | set(classes) | set(evidence.counts_before))
-    total = sum(evidence.counts_before.values())
-    limit = RARE_PART * total / len(known) if known else 0.0
-    new = [c for c in known if not evidence.counts_before.get(c, 0)]
-    rare = [c for c in known if evidence.counts_before.get(c, 0) <= limit]
-    # A class that no image of either group holds can decide nothing.
-    rare = [c for c in rare if c in seen] if total else []
+    rare = rare_classes([*evidence.ranked, *evidence.compared], evidence.counts_before, classes)
     ranked, other = (
         np.asarray([sum(Counter(image)[c] for c in rare) for image in images])
         for images in (evidence.ranked, evidence.compared)
@@ -155,7 +171,7 @@ def compare(evidence: Evidence, classes: Sequence[str]) -> dict[str, Any]:
     hits, other_hits = int((ranked > 0).sum()), int((other > 0).sum())
     return {
         "rare_classes": rare,
-        "new_classes": [c for c in new if c in rare],
+        "new_classes": [c for c in rare if not evidence.counts_before.get(c, 0)],
         "ranked_images": len(ranked),
         "ranked_with_rare": hits,
         "ranked_rare_boxes": int(ranked.sum()),

@@ -6,6 +6,7 @@ percentile interval). Images are resampled, not boxes: boxes of one image are no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +126,42 @@ def mean_difference_interval(
         for group in (first, second)
     ]
     return _bounds(means[0] - means[1])
+
+
+def stratified_difference_interval(
+    strata: Sequence[tuple[np.ndarray, np.ndarray]],
+    weights: np.ndarray,
+    *,
+    resamples: int = RESAMPLES,
+    rng: np.random.Generator | None = None,
+) -> Bounds | None:
+    """Percentile interval of the weighted mean, over strata, of mean(first) - mean(second).
+
+    Each group of each stratum is drawn anew by itself (Efron and Tibshirani, chapter 8).
+
+    Args:
+        strata: per stratum two groups, (n,) and (m,), one number per image.
+        weights: (strata,) >= 0, sum 1.
+        resamples: how often each group is drawn anew.
+        rng: default: the same one each time.
+
+    Returns:
+        The interval, or None when all first or all second groups together have fewer than two
+        images, or every resample gives the same.
+    """
+    for groups in zip(*strata, strict=True):
+        if sum(map(len, groups)) < 2:
+            return None
+    rng = rng or np.random.default_rng(0)
+    total = np.zeros(resamples)
+    for (first, second), weight in zip(strata, weights, strict=True):
+        means = [
+            resampled_sums(np.asarray(group, dtype=np.float64), resamples, rng) / len(group)
+            for group in (first, second)
+        ]
+        total += weight * (means[0] - means[1])
+    bounds = _bounds(total)
+    return bounds if bounds is not None and bounds[0] < bounds[1] else None
 
 
 def resampled_sums(

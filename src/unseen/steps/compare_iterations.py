@@ -13,6 +13,7 @@ from unseen.dataset.fields import Names
 from unseen.dataset.storage import model_folder, numbered_folder
 from unseen.dataset.summaries import summarise
 from unseen.errors import DatasetError
+from unseen.overview import control
 from unseen.progress import Progress
 from unseen.report.data import BatchPicture
 from unseen.report.tables import comparison_table
@@ -38,6 +39,9 @@ def compare_iterations(
         )
     classes = _classes(dataset, names, found)
     facts = _facts(dataset, names, found)
+    gained = control(dataset, names)
+    if gained is not None:
+        facts["control_group"] = gained.sentence
     progress(0, 3, "read the records")
     pictures = _batch_pictures(dataset, names) if config.pictures else []
     progress(1, 3, "draw the report")

@@ -8,7 +8,7 @@ import fiftyone as fo
 import numpy as np
 
 from unseen.configs import SCORED_STRATEGIES, SelectConfig
-from unseen.dataset import iterations, reading, structure, writing
+from unseen.dataset import appearance, iterations, reading, structure, writing
 from unseen.dataset.fields import Names
 from unseen.errors import BudgetError, DatasetError
 from unseen.progress import Progress
@@ -46,10 +46,13 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
     text = f"Batch {number}: {len(ranked)} images in rank order, strategy {config.strategy}"
     writing.save_own_view(dataset, names, tag, dataset.select(ranked, ordered=True), text)
     writing.set_tag(dataset, ranked, tag)
+    is_new = dataset.get_field(names.rank) is None
     writing.declare(dataset, names.rank, fo.IntField, names, "Rank in its batch, 1 = most novel")
     ranks = {sample_id: rank for rank, sample_id in enumerate(ranked, start=1)}
     dataset.set_values(names.rank, ranks, key_field="id")
     writing.group_fields(dataset, names)
+    if is_new and not names.series:
+        appearance.show_rank(dataset, names)
     progress(2, 3, "write the record")
     iterations.record_step(
         dataset,
