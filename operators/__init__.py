@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .apply_detector import ApplyDetector
+from .auto_label import AutoLabel
 from .clean_dataset import CleanDataset
 from .compare_iterations import CompareIterations
 from .evaluate_detector import EvaluateDetector
@@ -42,6 +43,7 @@ OPERATORS = [
     TrainDetector,
     ApplyDetector,
     EvaluateDetector,
+    AutoLabel,
     CompareIterations,
     NextIteration,
     Simulate,

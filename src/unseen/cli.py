@@ -44,6 +44,7 @@ STEP_HELP = {
     "train_detector": "train Faster R-CNN on everything labelled",
     "apply_detector": "predict boxes into a field of their own",
     "evaluate_detector": "precision, recall and F1 per class on the test split",
+    "auto_label": "label the rest of the pool by the detector, where it is sure enough",
     "compare_iterations": "all iterations and baselines side by side, with a report",
     "next_iteration": "load what is finished and go on: train, score, select, send",
     "simulate": "run the whole loop from complete labels for a list of strategies",

@@ -553,6 +553,33 @@ class ApplyDetectorConfig(StepConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AutoLabelConfig(StepConfig):
+    """Parameters of `auto_label`."""
+
+    wanted_precision: float = setting(
+        0.95,
+        "Share of the automatic labels of a class that shall be right; classes that do not reach it get none.",
+        minimum=0.5,
+        maximum=0.999,
+    )
+    level: float = setting(
+        0.9,
+        "How sure that must be, judged on the labelled test split.",
+        minimum=0.5,
+        maximum=0.999,
+        advanced=True,
+    )
+    iou: float = setting(
+        0.5, "Overlap from which a prediction counts as right.", minimum=0.05, maximum=0.95
+    )
+    gt_field: str | None = setting(
+        None, "Field with the labels of the test split. Default: the label field.", advanced=True
+    )
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
+    dry_run: bool = setting(False, "Say what would change; change nothing.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(StepConfig):
     """Parameters of `evaluate_detector`."""
 
@@ -695,6 +722,10 @@ class RequestConfig(StepConfig):
     )
     predictions: bool = setting(
         False, "Draw the newest detector's predictions as boxes to correct."
+    )
+    auto_labels: bool = setting(
+        False,
+        "Draw the automatic labels of `auto_label` as boxes to review, instead of all predictions.",
     )
     guide: bool = setting(True, "Attach a guide to each task: what is marked, and the classes.")
     instructions: str = setting("", "Your own words to the annotators, put into the guide.")
@@ -857,6 +888,7 @@ STEP_CONFIGS: dict[str, type[StepConfig]] = {
     "train_detector": TrainDetectorConfig,
     "apply_detector": ApplyDetectorConfig,
     "evaluate_detector": EvaluateConfig,
+    "auto_label": AutoLabelConfig,
     "compare_iterations": CompareConfig,
     "next_iteration": NextConfig,
     "simulate": SimulateConfig,

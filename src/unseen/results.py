@@ -622,6 +622,46 @@ class SimulateResult(StepResult):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AutoLabelResult(StepResult):
+    """Result of `auto_label`."""
+
+    iteration: int
+    field: str  #: of the automatic labels
+    images: int  #: of the pool that were looked at
+    labelled: int  #: of them with at least one automatic label
+    boxes: int
+    class_counts: dict[str, int]
+    thresholds: dict[
+        str, dict[str, Any]
+    ]  #: class -> confidence (None = not good enough), precision, bound, recall, kept
+    wanted_precision: float
+    digest: str  #: of the detector's weights
+    dry_run: bool = False  #: nothing was written; images, labelled and boxes are 0 then
+
+    def summary(self) -> str:
+        sure = {c: t for c, t in self.thresholds.items() if t.get("confidence") is not None}
+        unsure = [c for c in self.thresholds if c not in sure]
+        wanted = f"{100 * self.wanted_precision:.3g} %"
+        if not sure:
+            best = ", ".join(
+                f"{c} at least {100 * (t.get('bound') or 0):.0f} %" for c, t in self.thresholds.items()
+            )
+            return (
+                f"The detector is not good enough for any class: {wanted} right was asked for, "
+                f"and the test split shows {best}. Label on, or ask for less."
+            )
+        from_ = ", ".join(f"{c} from {t['confidence']:.2f}" for c, t in sure.items())
+        left = f" Not good enough, so without any: {', '.join(unsure)}." if unsure else ""
+        if self.dry_run:
+            return f"{wanted} right is reached by {from_}.{left} Nothing was written."
+        return (
+            f"{self.boxes} automatic labels in {self.labelled} of {self.images} images, in "
+            f"{self.field!r} ({from_}; at least {wanted} right on the test split).{left} They are "
+            "no labels until somebody has looked at them."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CleanResult(StepResult):
     """Result of `clean_dataset`."""
 

@@ -27,6 +27,7 @@ SMALL = {
     "train_detector": {"architecture": "small", "steps": 1, "batch_size": 1, "image_size": 64},
     "apply_detector": {},
     "evaluate_detector": {},
+    "auto_label": {},
     "compare_iterations": {"pictures": False},
     "clean_dataset": {},
 }

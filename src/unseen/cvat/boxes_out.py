@@ -37,11 +37,12 @@ def boxes_to_send(
         for i, labels in _detections(view, names.label_field):
             labelled.add(i)
             found[i] += [_box("label", d, d.id, in_truth=True) for d in labels]
-    if config.predictions:
-        field = _predictions_field(dataset, names)
+    if config.predictions or config.auto_labels:
+        field = _predictions_field(dataset, names, auto=config.auto_labels)
+        least = 0 if config.auto_labels else config.min_confidence  # those were chosen already
         for i, labels in _detections(view, field):
             if i not in labelled:
-                sure = [d for d in labels if (d.confidence or 0) >= config.min_confidence]
+                sure = [d for d in labels if (d.confidence or 0) >= least]
                 # Their own ids: what becomes of them in the labels is no prediction any more.
                 found[i] += [_box("prediction", d, str(ObjectId())) for d in sure]
     if config.suggestions and dataset.get_field(names.regions) is not None:
@@ -85,7 +86,13 @@ def without_unknown(
     }
 
 
-def _predictions_field(dataset: Any, names: Names) -> str:
+def _predictions_field(dataset: Any, names: Names, *, auto: bool) -> str:
+    if auto and dataset.get_field(names.auto_labels) is None:
+        raise AnnotationError(
+            "there are no automatic labels to send; run auto_label first, or leave auto_labels out"
+        )
+    if auto:
+        return names.auto_labels
     iteration = iterations.newest_with(dataset, names, "train_detector", None)
     field = None if iteration is None else names.predictions(iteration)
     if field is None or dataset.get_field(field) is None:

@@ -151,6 +151,11 @@ class Names:
         """The field of the image metric `name` (alpha, threshold, excess, entropy, foreground)."""
         return self._field(name)
 
+    @property
+    def auto_labels(self) -> str:
+        """Detections: automatic labels of the rest of the pool; never part of the labels."""
+        return self._field("auto_labels")
+
     # --- per iteration -------------------------------------------------------------------------
     def batch(self, iteration: int) -> str:
         """Tag and saved view of the batch that makes iteration `iteration`."""

@@ -125,4 +125,5 @@ _CHECKS: dict[str, Callable[[Facts, Params], Refusal | None]] = {
     "train_detector": _train,
     "apply_detector": _apply,
     "evaluate_detector": _evaluate,
+    "auto_label": _evaluate,
 }

@@ -66,7 +66,7 @@ def evaluate_detector(
                 "make; rename it with dataset.rename_evaluation, or pass another series="
             )
         dataset.delete_evaluation(key)
-    with _quiet():
+    with quiet():
         results = confident.evaluate_detections(field, eval_key=key, iou=config.iou, **arguments)
         progress(1, 2, "evaluate detector")
         precision_curves = test.evaluate_detections(
@@ -115,7 +115,7 @@ def evaluate_detector(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """FiftyOne announces each evaluation in the log; the step's progress says it better."""
     log = logging.getLogger("fiftyone.utils.eval")
     before = log.level

@@ -200,6 +200,6 @@ def _notes(config: RequestConfig, names: Names, iteration: int) -> list[str]:
             f"Open the dataset in the App, choose the view {view}, open an image and its Annotate "
             "tab. Then run load_annotations to close the batch."
         )
-    if config.predictions or config.overlay or config.structure:
+    if config.predictions or config.auto_labels or config.overlay or config.structure:
         notes.append("Predictions, overlays and structure are sent to CVAT only.")
     return notes
