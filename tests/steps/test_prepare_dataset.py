@@ -35,6 +35,8 @@ def test_a_plain_dataset_is_ready_for_the_loop_afterwards(make_wafers):
     assert wafers.get_field("boxes") is not None
     assert wafers.persistent
     assert wafers.list_workspaces() == ["Curation"]
+    coloured = [entry["path"] for entry in wafers.app_config.color_scheme.fields]
+    assert {"boxes", "unseen_heatmap", "unseen_regions"} <= set(coloured)
     assert wafers.count_sample_tags() == {"test": 3, "initial": 4}
     assert (result.test, result.initial, result.pool, result.excluded) == (3, 4, 5, 0)
     assert (result.test_unlabelled, result.initial_unlabelled) == (3, 4)

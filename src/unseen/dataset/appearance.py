@@ -35,6 +35,16 @@ def colours(names: Names) -> dict[str, str]:
     }
 
 
+def set_colours(dataset: Any, names: Names) -> None:
+    """Give the fields of the loop their colours before they are there.
+
+    The App (1.22) reads colours when it opens a dataset, so those that come later show after the
+    next page load only.
+    """
+    _colour(dataset, names, list(colours(names)))
+    dataset.save()
+
+
 def show_scores(dataset: Any, names: Names) -> None:
     """Switch on labels, heatmap and regions."""
     _show(dataset, names, [names.label_field, names.heatmap, names.regions])
@@ -73,14 +83,18 @@ def _show(dataset: Any, names: Names, paths: Sequence[str]) -> None:
     before = list((config.active_fields.paths if config.active_fields else None) or [])
     there = [p for p in paths if p not in before and dataset.get_field(p) is not None]
     config.active_fields = fo.ActiveFields(paths=before + there)
-    scheme = config.color_scheme or fo.ColorScheme(opacity=OPACITY)
+    _colour(dataset, names, paths)
+    dataset.save()
+
+
+def _colour(dataset: Any, names: Names, paths: Sequence[str]) -> None:
+    scheme = dataset.app_config.color_scheme or fo.ColorScheme(opacity=OPACITY)
     entries = list(scheme.fields or [])
     coloured = {entry.get("path") for entry in entries}
     wanted = colours(names)
     entries += [_entry(p, wanted[p]) for p in paths if p not in coloured and p in wanted]
     scheme.fields = entries
-    config.color_scheme = scheme
-    dataset.save()
+    dataset.app_config.color_scheme = scheme
 
 
 def _entry(path: str, colour: str) -> dict[str, Any]:

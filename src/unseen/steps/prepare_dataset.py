@@ -14,7 +14,7 @@ from unseen.configs import (
     StructureConfig,
     parameters,
 )
-from unseen.dataset import reading
+from unseen.dataset import appearance, reading
 from unseen.dataset.fields import Names
 from unseen.dataset.workspace import save_workspace
 from unseen.errors import DatasetError, LabelError
@@ -63,6 +63,8 @@ def prepare_dataset(
         mark_structure(dataset, progress=progress, **_of(config, StructureConfig))
     if not config.dry_run:
         save_workspace(dataset)
+        if not names.series:
+            appearance.set_colours(dataset, names)
     return PrepareResult(
         dataset=dataset.name,
         label_field=names.label_field,
