@@ -106,8 +106,18 @@ class CurationPanel(foo.Panel):
 
     def open_row(self, ctx: Any) -> None:
         """The sample of a row of the batch, in the modal."""
-        rows = overview.ranking(ctx.dataset).rows
-        ctx.ops.open_sample(id=rows[ctx.params["row"]].sample_id)
+        row = ctx.params["row"]
+        found = overview.ranking(ctx.dataset)
+        sample_id = found.rows[row].sample_id
+        # 1.22: the App breaks down over a sample that the grid's view does not hold.
+        if not ctx.params.get("again") and not holds(ctx.view, sample_id):
+            if found.batch is not None and ctx.dataset.has_saved_view(found.batch.name):
+                ctx.ops.set_view(name=found.batch.name)
+            else:
+                ctx.ops.clear_view()
+            self._then(ctx, "open_row", row=row, again=True)
+        else:
+            ctx.ops.open_sample(id=sample_id)
 
     def show_batch(self, ctx: Any) -> None:
         """The batch in rank order."""
@@ -236,6 +246,11 @@ def matches(dataset: fo.Dataset, row: Any, kind: str) -> fo.DatasetView:
     if row.label is not None:
         wanted = wanted & (F("label") == row.label)
     return dataset.filter_labels(field, wanted)
+
+
+def holds(view: Any, sample_id: str) -> bool:
+    """Whether a sample is in a view."""
+    return bool(len(view.select(sample_id)))
 
 
 def evaluation_panel(ctx: Any) -> str | None:

@@ -25,7 +25,7 @@ def send(panel, dataset, event, state=None, **params):
 
     request = {
         "dataset_name": dataset.name,
-        "view": [],
+        "view": params.pop("view", []),
         "params": {
             "panel_id": "panel-1",
             "__method__": event,
@@ -228,6 +228,20 @@ def test_the_workspace_puts_samples_left_and_the_panel_in_front_on_the_right(pan
     wafers.save_workspace(WORKSPACE, left, overwrite=True)
     save_workspace(wafers)  # a workspace that the user changed stays as it is
     assert len(wafers.load_workspace(WORKSPACE).children) == 1
+
+
+def test_a_row_outside_of_the_grids_view_brings_its_batch_first(panel, scored):
+    _, state, *_ = send(panel, scored, "change_tab", {"tab": "Now"}, value="Ranking")
+    batch = scored.load_saved_view("batch_01").values("id")
+    elsewhere = scored.exclude(batch)._serialize()
+    asked, *_ = send(panel, scored, "open_row", state, row=1, view=elsewhere)
+    names = [name for name, _ in asked]
+    assert "open_sample" not in names
+    assert ("set_view", {"name": "batch_01"}) in asked
+    # ... and then the same again, with the batch in the grid.
+    asked, *_ = send(panel, scored, "open_row", state, row=1, again=True)
+    (given,) = [g for name, g in asked if name == "open_sample"]
+    assert given["id"] == batch[1]
 
 
 def test_two_evaluations_open_side_by_side_once_both_are_there(panel, measured, tmp_path):
