@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from unseen.errors import CheckpointError, ShapeError
+from unseen.errors import CheckpointError, ConfigError, ShapeError
 from unseen.science.centernet_decoding import decode
 from unseen.science.centernet_loss import centernet_losses
 from unseen.science.centernet_network import (
@@ -20,8 +20,11 @@ from unseen.science.centernet_network import (
     ResNet50Levels,
     SmallLevels,
     TopDown,
+    WayUp,
 )
 from unseen.science.centernet_targets import cells_inside, encode
+from unseen.science.centernet_weights import load_pretrained
+from unseen.science.pretrained import read_weights
 from unseen.science.small_faster_rcnn import StandardisingTransform
 
 #: Features at stride 4, and units of the layer that the heads share.
@@ -91,7 +94,7 @@ class CenterNet(nn.Module):
 
 
 def small_centernet(n_classes: int, *, image_size: int, shortest_side: int) -> CenterNet:
-    """The untrained small network, for CPUs and little data; 0.8 M parameters.
+    """The untrained small network, for CPUs and little data; 0.9 M parameters.
 
     Args:
         n_classes: without background.
@@ -102,7 +105,7 @@ def small_centernet(n_classes: int, *, image_size: int, shortest_side: int) -> C
     return CenterNet(
         StandardisingTransform(shortest_side, image_size, [0.0] * 3, [1.0] * 3, _skip_resize=True),
         SmallLevels(),
-        TopDown(SmallLevels.channels, features),
+        WayUp(SmallLevels.channels, features),
         Heads(features, width, n_classes),
     )
 
@@ -130,62 +133,71 @@ def resnet50_centernet(
     )
 
 
-def load_pretrained(model: CenterNet, state: Mapping[str, Tensor]) -> None:
-    """Load what a pretrained network has in common with a frozen `resnet50_centernet`.
+def build_centernet(
+    n_classes: int,
+    *,
+    architecture: str,
+    image_size: int,
+    shortest_side: int,
+    weights: str | None = None,
+) -> tuple[CenterNet, bool, str]:
+    """A network ready for training.
 
     Args:
-        model: to load into.
-        state: tensors of torchvision's `fasterrcnn_resnet50_fpn`, which give backbone and way up,
-            or of its ResNet-50 for ImageNet, which give the backbone.
+        n_classes: without background.
+        architecture: "small" or "resnet50".
+        image_size: longest side of an image inside the network, px.
+        shortest_side: its shortest side is not enlarged beyond this, px.
+        weights: for resnet50 the path of torchvision's weights, None or "default" for those that
+            torch has stored or can download, or "none"; as for Faster R-CNN, whose file serves.
+
+    Returns:
+        The model, whether it starts from pretrained weights, and one sentence that says so.
 
     Raises:
-        CheckpointError: the tensors are of something else.
+        CheckpointError: `weights` names a file that is missing or holds something else.
+        ConfigError: `weights` names a file, and the architecture is small.
     """
-    found = _from_imagenet(state) if "conv1.weight" in state else _from_detector(state)
-    wanted = ("levels.",) if "conv1.weight" in state else ("levels.", "top_down.")
-    expected = {name for name in model.state_dict() if name.startswith(wanted)}
-    if set(found) != expected:
-        odd = sorted(set(found) ^ expected)
-        raise CheckpointError(
-            f"the pretrained weights are not those of torchvision's fasterrcnn_resnet50_fpn or "
-            f"resnet50: {len(odd)} tensors differ, such as {odd[0]!r}; name another file, or "
-            "weights='none'"
-        )
+    size = {"image_size": image_size, "shortest_side": shortest_side}
+    if architecture == "small":
+        if weights not in (None, "none", "default"):
+            raise ConfigError(
+                f"weights={weights!r}: expected none with architecture 'small', which trains from "
+                "scratch; set architecture to 'resnet50' to use them"
+            )
+        return small_centernet(n_classes, **size), False, "small CenterNet, trained from scratch"
+    state, message = read_weights(weights)
+    model = resnet50_centernet(n_classes, **size, frozen=state is not None)
+    if state is not None:
+        load_pretrained(model, state)
+    return model, state is not None, message
+
+
+def load_centernet(
+    n_classes: int,
+    *,
+    architecture: str,
+    image_size: int,
+    shortest_side: int,
+    weights: Mapping[str, Tensor],
+) -> CenterNet:
+    """A trained network in evaluation mode; arguments as for `build_centernet`.
+
+    Raises:
+        CheckpointError: the weights do not fit.
+    """
+    size = {"image_size": image_size, "shortest_side": shortest_side}
+    if architecture == "small":
+        model = small_centernet(n_classes, **size)
+    else:
+        # Frozen normalisation counts no batches: so the weights tell which kind they belong to.
+        is_frozen = "levels.body.bn1.num_batches_tracked" not in weights
+        model = resnet50_centernet(n_classes, **size, frozen=is_frozen)
     try:
-        model.load_state_dict(found, strict=False)
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
-            f"the pretrained weights do not fit ({str(error).splitlines()[-1].strip()}); name "
-            "another file, or weights='none'"
+            f"the weights do not fit a {architecture} CenterNet of {n_classes} classes "
+            f"({str(error).splitlines()[-1].strip()}); train again"
         ) from error
-
-
-def _from_imagenet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # The frozen normalisation adds no eps of its own.
-    eps = nn.BatchNorm2d(1).eps
-    return {
-        f"levels.body.{name}": value + eps if name.endswith("running_var") else value
-        for name, value in state.items()
-        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
-    }
-
-
-def _from_detector(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    renamed = {}
-    for name, value in state.items():
-        part, *rest = name.removeprefix("backbone.").split(".")
-        if not name.startswith("backbone.") or name.endswith("num_batches_tracked"):
-            continue
-        if part == "body":
-            renamed[f"levels.body.{'.'.join(rest)}"] = value
-        elif rest[0] == "inner_blocks":
-            renamed[f"top_down.lateral.{rest[1]}.{rest[-1]}"] = value
-        elif rest[:2] == ["layer_blocks", "0"]:
-            renamed[f"top_down.smooth.{rest[-1]}"] = value
-    return renamed
-
-
-def is_frozen(weights: Mapping[str, Tensor]) -> bool:
-    """Whether stored weights belong to a `resnet50_centernet` made with `frozen`."""
-    # Frozen normalisation counts no batches.
-    return "levels.body.bn1.num_batches_tracked" not in weights
+    return model.eval()

@@ -31,7 +31,7 @@ def decode(
     Args:
         heat: (B, K, H, W) logits.
         offsets: (B, 2, H, W) x and y, cells.
-        sizes: (B, 2, H, W) width and height, cells.
+        sizes: (B, 2, H, W) natural logarithm of width and height in cells.
         image_sizes: height and width in px of each image, without padding.
         stride: px per cell.
         most: boxes per image.
@@ -54,7 +54,7 @@ def decode(
         labels, cells = places // heat[image, 0].numel(), places % heat[image, 0].numel()
         corners = torch.stack([cells % heat.shape[3], cells // heat.shape[3]], dim=1)
         centres = corners + offsets[image].flatten(1)[:, cells].t()
-        halves = sizes[image].flatten(1)[:, cells].t().clamp(min=0) / 2
+        halves = sizes[image].flatten(1)[:, cells].t().exp() / 2
         xyxy = torch.cat([centres - halves, centres + halves], dim=1) * stride
         limits = torch.tensor([width, height] * 2, device=xyxy.device)
         xyxy = torch.minimum(xyxy.clamp(min=0), limits)

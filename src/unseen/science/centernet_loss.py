@@ -13,8 +13,8 @@ from unseen.science.centernet_targets import CentreTargets
 
 #: Exponents: how little sure cells count, and how little the neighbours of a centre count.
 FOCUS, FORGIVENESS = 2, 4
-#: Weights of size and offset beside the heatmap.
-SIZE_WEIGHT, OFFSET_WEIGHT = 0.1, 1.0
+#: Weights of size and offset beside the heatmap. (The paper has 0.1 for sizes in cells.)
+SIZE_WEIGHT, OFFSET_WEIGHT = 1.0, 1.0
 
 
 def centernet_losses(
@@ -25,17 +25,19 @@ def centernet_losses(
     Args:
         heat: (B, K, H, W) logits.
         offsets: (B, 2, H, W) x and y, cells.
-        sizes: (B, 2, H, W) width and height, cells.
+        sizes: (B, 2, H, W) natural logarithm of width and height in cells.
         truth: what they should be.
         is_inside: (B, H, W) bool; cells of the padding do not count.
 
     Returns:
-        loss_heat, loss_offset and loss_size, each () float32 and divided by the number of centres.
+        loss_heat, loss_offset and loss_size, each () float32 and divided by the number of objects;
+        the latter two are absolute differences, over the cells of an object in the mean.
     """
     image, row, column = truth.cells.unbind(1)
-    centres = max(len(truth.cells), 1)
+    centres = truth.weights.sum().clamp(min=1)
     away = [
-        (found[image, :, row, column].float() - expected).abs().sum() / centres
+        (truth.weights * (found[image, :, row, column].float() - expected).abs().sum(1)).sum()
+        / centres
         for found, expected in ((offsets, truth.offsets), (sizes, truth.sizes))
     ]
     return {

@@ -76,6 +76,31 @@ class ResNet50Levels(nn.Module):
         return levels
 
 
+class WayUp(nn.Module):
+    """From the coarsest level to the finest, with a convolution on each.
+
+    A centre is to be found to within a cell, also of an object that only coarse levels see whole:
+    so what they know is interpolated and worked on at every stride.
+    """
+
+    def __init__(self, channels: Sequence[int], out: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(before, out, 1) for before in channels)
+        self.merge = nn.ModuleList(
+            _norm_relu(nn.Conv2d(out, out, 3, padding=1, bias=False)) for _ in channels[1:]
+        )
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Levels, finest first -> (B, out, H, W) of the finest."""
+        x: Tensor = self.lateral[-1](levels[-1])
+        for level, lateral, merge in zip(
+            levels[-2::-1], self.lateral[-2::-1], self.merge[::-1], strict=True
+        ):
+            larger = functional.interpolate(x, size=level.shape[-2:], mode="bilinear")
+            x = merge(lateral(level) + larger)
+        return x
+
+
 class TopDown(nn.Module):
     """The finest level of a feature pyramid (Lin et al. 2017, "Feature Pyramid Networks").
 
@@ -101,19 +126,23 @@ class TopDown(nn.Module):
 
 
 class Heads(nn.Module):
-    """Heatmap, offset and size from one common layer; in float32 also under autocast."""
+    """Heatmap, offset and size; the last layers in float32 also under autocast."""
 
     def __init__(self, before: int, width: int, n_classes: int) -> None:
         super().__init__()
-        self.common = nn.Sequential(nn.Conv2d(before, width, 3, padding=1), nn.ReLU(inplace=True))
-        self.heat = nn.Conv2d(width, n_classes, 1)
-        self.offset = nn.Conv2d(width, 2, 1)
-        self.size = nn.Conv2d(width, 2, 1)
-        nn.init.constant_(self.heat.bias, math.log(PRIOR / (1 - PRIOR)))
+        self.heat = _head(before, width, n_classes)
+        self.box = _head(before, width, 4)
+        nn.init.constant_(self.heat[-1].bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, C, H, W) -> logits (B, K, H, W), offsets and sizes (B, 2, H, W) in cells."""
-        x = self.common(x)
+        """(B, C, H, W) -> logits (B, K, H, W), offsets and log sizes (B, 2, H, W) in cells."""
+        heat, box = self.heat[:-1](x), self.box[:-1](x)
         with torch.autocast(x.device.type, enabled=False):
-            x = x.float()
-            return self.heat(x), self.offset(x), self.size(x)
+            heat, box = self.heat[-1](heat.float()), self.box[-1](box.float())
+        return heat, box[:, :2], box[:, 2:]
+
+
+def _head(before: int, width: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, after, 1)
+    )

@@ -44,7 +44,8 @@ def generalised_dice_loss(logits: Tensor, target: Tensor, *, ignore: int = IGNOR
     n_classes = logits.shape[1]
     counts = target != ignore
     # (N, K): where whole batches are empty, sums over no rows are 0 and so is the gradient.
-    p = logits.float().movedim(1, -1)[counts].softmax(dim=1)
+    p = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    p = p.movedim(1, -1)[counts].softmax(dim=1)
     truth = F.one_hot(target[counts], n_classes).to(p.dtype)
     volume = truth.sum(0)
     weight = _weights(volume)
