@@ -10,6 +10,6 @@ class TrainDetector(StepOperator):
 
     step = "train_detector"
     label = "Train the detector"
-    description = "Train Faster R-CNN on everything labelled so far"
+    description = "Train Faster R-CNN or CenterNet on everything labelled so far"
     is_long = True
     view_verb = "Train on"

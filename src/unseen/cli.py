@@ -41,7 +41,7 @@ STEP_HELP = {
     "load_annotations": "take the annotators' labels back, job by job",
     "undo_annotations": "restore the labels as they were before a load",
     "reveal_labels": "play the annotator: copy the batch's labels from a hidden field",
-    "train_detector": "train Faster R-CNN on everything labelled",
+    "train_detector": "train the detector, Faster R-CNN or CenterNet, on everything labelled",
     "apply_detector": "predict boxes into a field of their own",
     "evaluate_detector": "precision, recall and F1 per class on the test split",
     "auto_label": "label the rest of the pool by the detector, where it is sure enough",

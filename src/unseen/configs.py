@@ -328,6 +328,14 @@ class TrainUnetConfig(StepConfig):
         maximum=1,
         advanced=True,
     )
+    dice: float = setting(
+        0.0,
+        "Weight of the generalised Dice loss beside the cross-entropy; 0 trains without.",
+        minimum=0,
+        maximum=10,
+        advanced=True,
+        only_with={"mode": ("recommended",)},
+    )
     patch_share: float = setting(
         0.7,
         "Share of crops with synthetic unseen patches (recommended mode).",
@@ -465,9 +473,14 @@ class RevealConfig(StepConfig):
 class TrainDetectorConfig(StepConfig):
     """Parameters of `train_detector`."""
 
+    detector: str = setting(
+        "faster_rcnn",
+        "Faster R-CNN, or CenterNet, which finds centres instead of judging anchors.",
+        choices=("faster_rcnn", "centernet"),
+    )
     architecture: str = setting(
         "auto",
-        "Faster R-CNN backbone: ResNet-50 FPN, or a small FPN for CPU and small data. Auto: resnet50 on a GPU, small elsewhere.",
+        "Backbone: ResNet-50 FPN, or a small FPN for CPU and small data. Auto: resnet50 on a GPU, small elsewhere.",
         choices=("auto", "resnet50", "small"),
     )
     epochs: int = setting(
@@ -486,6 +499,21 @@ class TrainDetectorConfig(StepConfig):
         minimum=1e-7,
         maximum=1,
         advanced=True,
+    )
+    balance: float | None = setting(
+        None,
+        "Repeat images of classes that fewer than this share of the images hold (0.5 is a start). Default: each image once per pass.",
+        minimum=0.001,
+        maximum=1,
+        advanced=True,
+    )
+    rectification: float = setting(
+        0.0,
+        "Weight of the class rectification loss, which pulls rare classes apart; 0 trains without.",
+        minimum=0,
+        maximum=10,
+        advanced=True,
+        only_with={"detector": ("faster_rcnn",)},
     )
     weights: str | None = setting(
         None,
@@ -516,6 +544,14 @@ class TrainDetectorConfig(StepConfig):
         None, "Iteration to train for. Default: the current one.", minimum=0, advanced=True
     )
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+    def _check_together(self) -> None:
+        super()._check_together()
+        if self.rectification and self.detector != "faster_rcnn":
+            raise ConfigError(
+                f"rectification={self.rectification:g} with detector={self.detector!r}; it compares "
+                "boxes in the head of Faster R-CNN: choose that detector, or 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -655,8 +691,14 @@ class SimulateConfig(StepConfig):
     )
     detector: bool = setting(True, "Train and evaluate the detector after each iteration.")
     full: bool = setting(False, "Train the detector on the fully labelled set too.")
+    detector_kind: str = setting(
+        "faster_rcnn",
+        "Which detector is trained.",
+        choices=("faster_rcnn", "centernet"),
+        advanced=True,
+    )
     architecture: str = setting(
-        "auto", "Faster R-CNN backbone.", choices=("auto", "resnet50", "small"), advanced=True
+        "auto", "Backbone of the detector.", choices=("auto", "resnet50", "small"), advanced=True
     )
     epochs: int = setting(100, "Epochs of the detector.", unit="epochs", minimum=1, advanced=True)
     detector_steps: int | None = setting(

@@ -6,6 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+#: Detectors as people call them.
+DETECTOR_NAMES = {"faster_rcnn": "Faster R-CNN", "centernet": "CenterNet"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
@@ -500,6 +503,7 @@ class TrainDetectorResult(StepResult):
     iteration: int
     checkpoint: str
     digest: str
+    detector: str  #: faster_rcnn or centernet
     architecture: str
     pretrained: bool
     images: int
@@ -517,7 +521,7 @@ class TrainDetectorResult(StepResult):
     def summary(self) -> str:
         weights = "pretrained" if self.pretrained else "from scratch"
         return (
-            f"Faster R-CNN ({self.architecture}, {weights}) of iteration {self.iteration} trained "
+            f"{DETECTOR_NAMES.get(self.detector, self.detector)} ({self.architecture}, {weights}) of iteration {self.iteration} trained "
             f"on {self.images} images with {self.boxes} boxes, {self.schedule}, in "
             f"{self.seconds:.0f} s."
         )
@@ -582,6 +586,7 @@ class IterationSummary:
     boxes: int
     class_counts: dict[str, int]  #: labelled boxes per class
     schedule: str | None = None
+    detector: str | None = None  #: faster_rcnn or centernet; None in older records: faster_rcnn
     architecture: str | None = None
     pretrained: bool | None = None
     per_class: dict[str, ClassMetrics] | None = None
@@ -644,7 +649,8 @@ class AutoLabelResult(StepResult):
         wanted = f"{100 * self.wanted_precision:.3g} %"
         if not sure:
             best = ", ".join(
-                f"{c} at least {100 * (t.get('bound') or 0):.0f} %" for c, t in self.thresholds.items()
+                f"{c} at least {100 * (t.get('bound') or 0):.0f} %"
+                for c, t in self.thresholds.items()
             )
             return (
                 f"The detector is not good enough for any class: {wanted} right was asked for, "

@@ -257,3 +257,60 @@ def test_zooming_an_image_without_boxes_leaves_it_without():
     )
     assert xyxy.shape == (0, 4)
     assert labels.shape == (0,)
+
+
+def test_the_same_loop_trains_centernet_and_its_checkpoint_loads(tmp_path):
+    from unseen.science.centernet import CenterNet
+    from unseen.science.faster_rcnn import DetectorSpec, detector_spec, load_detector
+
+    rng = np.random.default_rng(0)
+    images = [rng.random((64, 64, 3), np.float32) for _ in range(2)]
+    boxes = [np.asarray([[8, 8, 20, 20]], np.float32)] * 2
+    spec = detector_spec("small", ("a", "b"), 64, detector="centernet")
+    config = TrainDetectorConfig(detector="centernet", steps=2, batch_size=1, balance=0.5)
+    trained = fit_detector(
+        images,
+        boxes,
+        [np.asarray([0]), np.asarray([1])],
+        spec=spec,
+        config=config,
+        device=torch.device("cpu"),
+    )
+    assert isinstance(trained.model, CenterNet)
+    stored = DetectorSpec.from_dict(spec.to_dict())
+    loaded = load_detector(stored, trained.model.state_dict())
+    first, second = (detect(model, images) for model in (trained.model, loaded))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_an_older_description_without_a_detector_is_faster_rcnn():
+    from unseen.science.faster_rcnn import DetectorSpec, detector_spec
+
+    values = detector_spec("small", ("a",), 64).to_dict()
+    del values["detector"]
+    assert DetectorSpec.from_dict(values).detector == "faster_rcnn"
+
+
+def test_rectification_is_for_faster_rcnn_and_changes_its_loss():
+    from unseen.errors import ConfigError
+    from unseen.science.faster_rcnn import detector_spec
+
+    with pytest.raises(ConfigError, match="head of Faster R-CNN"):
+        TrainDetectorConfig(detector="centernet", rectification=0.1)
+    rng = np.random.default_rng(0)
+    images = [rng.random((64, 64, 3), np.float32) for _ in range(2)]
+    boxes = [np.asarray([[8, 8, 20, 20], [30, 30, 50, 50]], np.float32)] * 2
+    labels = [np.asarray([0, 0]), np.asarray([0, 1])]
+    losses = {}
+    for weight in (0.0, 5.0):
+        trained = fit_detector(
+            images,
+            boxes,
+            labels,
+            spec=detector_spec("small", ("a", "b"), 64),
+            config=TrainDetectorConfig(steps=1, batch_size=2, rectification=weight),
+            device=torch.device("cpu"),
+        )
+        losses[weight] = trained.losses[0]
+    assert losses[5.0] > losses[0.0]

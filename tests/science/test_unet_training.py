@@ -188,3 +188,16 @@ def test_crops_hold_the_image_and_its_labels_and_ignore_what_is_beyond(rng):
     for crop, target in zip(images, targets, strict=True):
         found = np.sort(crop[0][target == 1].numpy())
         assert np.corrcoef(found, inside)[0, 1] > 0.95
+
+
+def test_the_dice_loss_is_added_by_its_weight():
+    from unseen.science.dice import generalised_dice_loss
+
+    spec = UNetSpec(classes=("a",))
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(2, len(spec.maps), 8, 8, generator=generator)
+    target = torch.randint(0, 2, (2, 8, 8), generator=generator)
+    plain, half = unet_loss(logits, target, spec), unet_loss(logits, target, spec, dice=0.5)
+    assert float(half - plain) == pytest.approx(
+        0.5 * float(generalised_dice_loss(logits, target)), abs=1e-6
+    )

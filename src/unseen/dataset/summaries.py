@@ -52,6 +52,7 @@ def _summary(series: str, strategy: str, number: int, record: Record) -> Iterati
         boxes=sum(counts.values()),
         class_counts=counts,
         schedule=detector.get("schedule"),
+        detector=detector.get("detector"),
         architecture=detector.get("architecture"),
         pretrained=detector.get("pretrained"),
         per_class={k: ClassMetrics(**m) for k, m in per_class.items()} if per_class else None,

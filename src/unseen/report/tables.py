@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from unseen.report.curves import Curves, balance, defined, metrics_of, read_curves
 from unseen.report.facts import fact
-from unseen.results import IterationSummary
+from unseen.results import DETECTOR_NAMES, IterationSummary
 
 #: More iterations than this are thinned out evenly; a table must fit a page.
 MAX_ITERATIONS = 8
@@ -278,8 +278,9 @@ def _conditions(
     pretrained = {p.pretrained for p in given if p.pretrained is not None}
     if architecture or schedule:
         weights = {frozenset({True}): "pretrained", frozenset({False}): "from scratch"}
+        names = sorted({DETECTOR_NAMES[p.detector or "faster_rcnn"] for p in given})
         what = [
-            architecture and f"Faster R-CNN ({architecture})",
+            architecture and f"{' and '.join(names) or 'Detector'} ({architecture})",
             weights.get(frozenset(pretrained)),
         ]
         what += [f"schedule: {schedule}" if schedule else None]

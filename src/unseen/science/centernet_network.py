@@ -12,7 +12,7 @@ from torch.nn import functional
 from torchvision.models import resnet50
 from torchvision.ops import FrozenBatchNorm2d
 
-from unseen.science.small_faster_rcnn import _norm_relu, _Stage
+from unseen.science.small_faster_rcnn import Stage, norm_relu
 
 #: px per cell of the output.
 STRIDE = 4
@@ -28,10 +28,10 @@ class SmallLevels(nn.Module):
 
     def __init__(self, stem: int = 16) -> None:
         super().__init__()
-        self.stem = _norm_relu(nn.Conv2d(3, stem, 3, stride=2, padding=1, bias=False))
+        self.stem = norm_relu(nn.Conv2d(3, stem, 3, stride=2, padding=1, bias=False))
         befores = (stem, *self.channels[:-1])
         self.stages = nn.ModuleList(
-            _Stage(before, after) for before, after in zip(befores, self.channels, strict=True)
+            Stage(before, after) for before, after in zip(befores, self.channels, strict=True)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -87,7 +87,7 @@ class WayUp(nn.Module):
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(before, out, 1) for before in channels)
         self.merge = nn.ModuleList(
-            _norm_relu(nn.Conv2d(out, out, 3, padding=1, bias=False)) for _ in channels[1:]
+            norm_relu(nn.Conv2d(out, out, 3, padding=1, bias=False)) for _ in channels[1:]
         )
 
     def forward(self, levels: list[Tensor]) -> Tensor:

@@ -12,8 +12,13 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
 from unseen.configs import TrainDetectorConfig
-from unseen.errors import LabelError, ShapeError, TrainingError
+from unseen.errors import ConfigError, LabelError, ShapeError, TrainingError
 from unseen.progress import Progress, silent
+from unseen.science.class_balance import (
+    add_class_rectification,
+    balanced_order,
+    class_imbalance,
+)
 from unseen.science.detector_data import TrainingSet, augment, zoom
 from unseen.science.devices import autocast, seeded
 from unseen.science.faster_rcnn import DetectorSpec, build_detector
@@ -39,7 +44,7 @@ class TrainedDetector:
         message: where the weights came from, in one sentence.
     """
 
-    model: FasterRCNN
+    model: nn.Module
     losses: list[float]
     steps: int
     schedule: str
@@ -97,12 +102,19 @@ def fit_detector(
     losses: list[float] = []
     with seeded(config.seed, device):
         model, pretrained, message = build_detector(spec, weights=config.weights)
-        model.to(device, memory_format=torch.channels_last).train()
+        if config.rectification:
+            _rectify(model, labels, spec, config.rectification)
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.train()
         data = TrainingSet(images, boxes, labels, spec)
         optimiser, rates = _optimiser(
             model, config.learning_rate or (PRETRAINED_RATE if pretrained else SCRATCH_RATE), total
         )
-        order = _endless(len(images), rng)
+        order = (
+            _endless(len(images), rng)
+            if config.balance is None
+            else balanced_order(labels, rng, threshold=config.balance)
+        )
         for step in range(total):
             progress(step, total, "training the detector")
             batch = [augment(*zoom(*data[next(order)], rng), rng) for _ in range(config.batch_size)]
@@ -128,7 +140,7 @@ def fit_detector(
 
 
 def detect(
-    model: FasterRCNN, images: Sequence[np.ndarray], *, precision: str = "auto"
+    model: nn.Module, images: Sequence[np.ndarray], *, precision: str = "auto"
 ) -> list[Detections]:
     """Find objects in a batch of images of any sizes.
 
@@ -180,6 +192,20 @@ def _endless(n: int, rng: np.random.Generator) -> Iterator[int]:
     """Every index once per pass, in an order of its own, for ever."""
     while True:
         yield from rng.permutation(n).tolist()
+
+
+def _rectify(
+    model: nn.Module, labels: Sequence[np.ndarray], spec: DetectorSpec, weight: float
+) -> None:
+    """Add the class rectification loss, the stronger the more unequal the classes are."""
+    if not isinstance(model, FasterRCNN):
+        raise ConfigError(
+            f"rectification={weight} with detector={spec.detector!r}; it compares boxes in the head "
+            "of Faster R-CNN: choose that detector, or 0"
+        )
+    found = np.concatenate([np.asarray(of, np.int64).reshape(-1) for of in labels])
+    counts = np.bincount(found)
+    add_class_rectification(model, weight=weight * class_imbalance(counts[counts > 0]))
 
 
 def _check(

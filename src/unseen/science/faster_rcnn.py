@@ -1,4 +1,4 @@
-"""Faster R-CNN in two sizes: ResNet-50 FPN, and a small one for CPU and little data.
+"""The detectors: Faster R-CNN in two sizes, ResNet-50 FPN and a small one; CenterNet is built from here.
 
 Ren et al., "Faster R-CNN" (2015), with the feature pyramid of Lin et al. (2017). The larger one is
 torchvision's first version rather than `fasterrcnn_resnet50_fpn_v2`: its frozen normalisation does
@@ -19,10 +19,12 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FrozenBatchNorm2d
 
 from unseen.errors import CheckpointError, ConfigError
+from unseen.science.centernet import build_centernet, load_centernet
 from unseen.science.pretrained import read_weights
 from unseen.science.small_faster_rcnn import Predictor, small_faster_rcnn
 
 ARCHITECTURES = ("small", "resnet50")
+DETECTORS = ("faster_rcnn", "centernet")
 
 #: Longest side in px up to which the small detector sees an image as it is.
 SMALL_IMAGE_SIZE = 320
@@ -42,6 +44,7 @@ class DetectorSpec:
         anchor_sizes: side in px of the square anchors, per pyramid level, finest first; as many on
             each level.
         aspect_ratios: height / width of the anchors.
+        detector: "faster_rcnn" or "centernet", which has no anchors.
     """
 
     architecture: str
@@ -50,8 +53,11 @@ class DetectorSpec:
     shortest_side: int | None = None
     anchor_sizes: tuple[tuple[int, ...], ...] = ((7, 12), (21, 36), (60, 100))
     aspect_ratios: tuple[float, ...] = (0.33, 1.0, 3.0)
+    detector: str = "faster_rcnn"
 
     def __post_init__(self) -> None:
+        if self.detector not in DETECTORS:
+            raise ConfigError(f"detector={self.detector!r}: expected one of {', '.join(DETECTORS)}")
         if self.architecture not in ARCHITECTURES:
             raise ConfigError(
                 f"architecture={self.architecture!r}: expected one of {', '.join(ARCHITECTURES)}"
@@ -85,7 +91,12 @@ class DetectorSpec:
 
 
 def detector_spec(
-    architecture: str, classes: tuple[str, ...], longest_side: int, *, image_size: int | None = None
+    architecture: str,
+    classes: tuple[str, ...],
+    longest_side: int,
+    *,
+    image_size: int | None = None,
+    detector: str = "faster_rcnn",
 ) -> DetectorSpec:
     """The spec by architecture and image size alone, so that all iterations and baselines share it.
 
@@ -96,6 +107,7 @@ def detector_spec(
         image_size: longest side inside the network, px. By default the small detector takes images
             as they are up to 320 px and reduces larger ones to that; resnet50 takes torchvision's
             800 px for the shortest side, 1333 px at most for the longest.
+        detector: "faster_rcnn" or "centernet".
     """
     if architecture == "resnet50":
         shortest, longest = RESNET50_IMAGE_SIZE
@@ -106,11 +118,13 @@ def detector_spec(
             shortest_side=None if image_size else shortest,
             anchor_sizes=((32,), (64,), (128,), (256,), (512,)),
             aspect_ratios=(0.5, 1.0, 2.0),
+            detector=detector,
         )
     return DetectorSpec(
         architecture=architecture,
         classes=classes,
         image_size=image_size or max(32, min(longest_side, SMALL_IMAGE_SIZE)),
+        detector=detector,
     )
 
 
@@ -123,7 +137,7 @@ def resolve_architecture(architecture: str, device: torch.device) -> str:
 
 def build_detector(
     spec: DetectorSpec, *, weights: str | None = None
-) -> tuple[FasterRCNN, bool, str]:
+) -> tuple[nn.Module, bool, str]:
     """A detector ready for training.
 
     Args:
@@ -140,6 +154,8 @@ def build_detector(
         CheckpointError: `weights` names a file that is missing or holds something else.
         ConfigError: `weights` names a file, and the architecture is small.
     """
+    if spec.detector == "centernet":
+        return build_centernet(weights=weights, **_centernet(spec))
     if spec.architecture == "small":
         if weights not in (None, "none", "default"):
             raise ConfigError(
@@ -155,12 +171,14 @@ def build_detector(
     return model, True, message
 
 
-def load_detector(spec: DetectorSpec, weights: Mapping[str, Tensor]) -> FasterRCNN:
+def load_detector(spec: DetectorSpec, weights: Mapping[str, Tensor]) -> nn.Module:
     """A trained detector in evaluation mode.
 
     Raises:
         CheckpointError: the weights do not fit the spec.
     """
+    if spec.detector == "centernet":
+        return load_centernet(weights=weights, **_centernet(spec))
     if spec.architecture == "small":
         model = _small(spec)
     else:
@@ -173,7 +191,17 @@ def load_detector(spec: DetectorSpec, weights: Mapping[str, Tensor]) -> FasterRC
             f"the weights do not fit a {spec.architecture} detector of {len(spec.classes)} classes "
             f"({str(error).splitlines()[-1].strip()}); train again"
         ) from error
-    return model.eval()
+    evaluated: nn.Module = model.eval()
+    return evaluated
+
+
+def _centernet(spec: DetectorSpec) -> dict[str, Any]:
+    return {
+        "n_classes": len(spec.classes),
+        "architecture": spec.architecture,
+        "image_size": spec.image_size,
+        "shortest_side": spec.shortest_side or spec.image_size,
+    }
 
 
 def _small(spec: DetectorSpec) -> FasterRCNN:

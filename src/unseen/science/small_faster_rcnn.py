@@ -119,9 +119,9 @@ class SmallBackbone(nn.Module):
     ) -> None:
         super().__init__()
         stem, *stages = channels
-        self.stem = _norm_relu(nn.Conv2d(3, stem, 3, stride=2, padding=1, bias=False))
+        self.stem = norm_relu(nn.Conv2d(3, stem, 3, stride=2, padding=1, bias=False))
         self.stages = nn.ModuleList(
-            _Stage(before, after) for before, after in zip(channels, stages, strict=False)
+            Stage(before, after) for before, after in zip(channels, stages, strict=False)
         )
         self.pyramid = FeaturePyramidNetwork(list(stages), out)
         self.out_channels = out
@@ -137,7 +137,7 @@ class SmallBackbone(nn.Module):
         return pyramid
 
 
-class _Stage(nn.Module):
+class Stage(nn.Module):
     """Halves the resolution; two residual steps of one and two 3x3 convolutions."""
 
     def __init__(self, before: int, after: int) -> None:
@@ -147,7 +147,7 @@ class _Stage(nn.Module):
         )
         # Averages reach the coarse levels directly: faint, wide stains are nothing but averages.
         self.shortcut = nn.Conv2d(before, after, 1, bias=False)
-        self.inner = _norm_relu(nn.Conv2d(after, after, 3, padding=1, bias=False))
+        self.inner = norm_relu(nn.Conv2d(after, after, 3, padding=1, bias=False))
         self.outer = nn.Sequential(
             nn.Conv2d(after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)
         )
@@ -166,7 +166,8 @@ def _rpn_head(channels: int, anchors: int) -> RPNHead:
     return head
 
 
-def _norm_relu(convolution: nn.Conv2d) -> nn.Sequential:
+def norm_relu(convolution: nn.Conv2d) -> nn.Sequential:
+    """A convolution, batch normalisation and ReLU."""
     return nn.Sequential(
         convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)
     )

@@ -16,6 +16,7 @@ from unseen.configs import TrainUnetConfig
 from unseen.errors import TrainingError
 from unseen.science.crops import CropSampler, LabelledImages
 from unseen.science.devices import autocast
+from unseen.science.dice import generalised_dice_loss
 from unseen.science.masks import BACKGROUND
 from unseen.science.outlier_exposure import IGNORE, PatchSource
 from unseen.science.unet import UNet, UNetSpec
@@ -101,16 +102,18 @@ def fit_unet(
     return TrainedUNet(model, losses, data.mean_areas(len(spec.foreground_maps)))
 
 
-def unet_loss(logits: Tensor, target: Tensor, spec: UNetSpec) -> Tensor:
+def unet_loss(logits: Tensor, target: Tensor, spec: UNetSpec, *, dice: float = 0.0) -> Tensor:
     """The mean loss over the pixels that count.
 
-    Recommended mode: cross-entropy without class weights. Paper mode: for both maps, background and
+    Recommended mode: cross-entropy without class weights, and on request a share of the generalised
+    Dice loss. Paper mode: for both maps, background and
     foreground, squared error of the linear output or binary cross-entropy of its sigmoid.
 
     Args:
         logits: (B, K, H, W) float32.
         target: (B, H, W) int64; IGNORE pixels do not count.
         spec: the network's.
+        dice: weight of the Dice loss, >= 0.
 
     Returns:
         () float32; 0 when no pixel counts.
@@ -118,7 +121,8 @@ def unet_loss(logits: Tensor, target: Tensor, spec: UNetSpec) -> Tensor:
     counts = target != IGNORE
     total = counts.sum().clamp_min(1)
     if not spec.is_paper:
-        return F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum") / total
+        entropy = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum") / total
+        return entropy + dice * generalised_dice_loss(logits, target) if dice else entropy
     truth = torch.stack([target == BACKGROUND, target > BACKGROUND], dim=1).to(logits.dtype)
     if spec.paper_loss == "mse":
         loss = F.mse_loss(logits, truth, reduction="none")
@@ -163,7 +167,7 @@ def _optimise(
             group["lr"] = config.learning_rate * one_cycle(step, config.optimiser_steps)
         with autocast(config.precision, device):
             logits = model(images.contiguous(memory_format=torch.channels_last)).logits
-        loss = unet_loss(logits, target, model.spec)
+        loss = unet_loss(logits, target, model.spec, dice=config.dice)
         losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]):
             raise TrainingError(

@@ -196,6 +196,7 @@ def _measure(
 ) -> None:
     train_detector(
         dataset,
+        detector=config.detector_kind,
         architecture=config.architecture,
         epochs=config.epochs,
         steps=config.detector_steps,

@@ -1,4 +1,4 @@
-"""Train Faster R-CNN on everything that is labelled."""
+"""Train a detector on everything that is labelled."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def train_detector(
         tuple(classes),
         int(np.median(data.longest_sides)),
         image_size=config.image_size,
+        detector=config.detector,
     )
     trained = fit_detector(
         data.images,
@@ -69,6 +70,7 @@ def train_detector(
         iteration=iteration,
         checkpoint=str(path),
         digest=digest,
+        detector=spec.detector,
         architecture=spec.architecture,
         pretrained=trained.pretrained,
         images=len(data.images),
@@ -98,6 +100,7 @@ def train_detector(
             "checkpoint": str(path),
             "digest": digest,
             "classes": classes,
+            "detector": spec.detector,
             "architecture": spec.architecture,
             "pretrained": trained.pretrained,
             "weights": trained.message,
