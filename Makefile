@@ -16,7 +16,7 @@ DATASET ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo app test check lint format docs clean-venv
+.PHONY: help setup demo app test e2e check lint format docs notebook pictures clean-venv
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
@@ -42,6 +42,10 @@ app: $(STAMP) ## open the FiftyOne App on the newest demo: DATASET=<name>, PORT=
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest $(OPTIONS)
 
+e2e: $(STAMP) ## run the tests of the App in a browser; installs Chromium where there is none
+	UNSEEN_BROWSER="$$($(BIN)/python tests/doubles/app_browser.py)" && export UNSEEN_BROWSER && \
+		$(BIN)/python -m pytest -m e2e tests/e2e $(OPTIONS)
+
 check: lint test ## everything a change must pass: lint, format, types, layers, tests
 
 lint: $(STAMP) ## lint, format, types and layers, without the tests
@@ -56,6 +60,14 @@ format: $(STAMP) ## bring the code into its format
 
 docs: $(STAMP) ## write the tables of docs/cli.md and docs/operators.md again
 	$(BIN)/python docs/reference.py
+
+notebook: $(STAMP) ## run docs/example.ipynb again and keep its outputs
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[docs]'
+	$(BIN)/python docs/notebook.py
+
+pictures: $(STAMP) ## take the pictures of the App in docs/pictures again
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[docs]'
+	$(BIN)/python docs/app_pictures.py $(OPTIONS)
 
 clean-venv: ## remove the virtual environment
 	rm -rf $(VENV)

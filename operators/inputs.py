@@ -96,7 +96,7 @@ def problems(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str | 
             try:
                 check_value(config, parameter.name, value)
             except ConfigError as error:
-                found[parameter.name] = str(error)
+                found[parameter.name] = str(error).removeprefix(f"{config.__name__}.")
     if not found:
         try:
             settings(config, params)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .annotation_operator import AnnotationOperator
+from .step_operator import show_saved_view
 
 
 class NextIteration(AnnotationOperator):
@@ -18,5 +19,5 @@ class NextIteration(AnnotationOperator):
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
         shown = [ctx.ops.reload_dataset()]
         if result["batch"] and ctx.dataset.has_saved_view(result["batch"]):
-            shown.append(ctx.ops.set_view(name=result["batch"]))
+            shown.append(show_saved_view(ctx, result["batch"]))
         return shown

@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .step_operator import StepOperator
+from .step_operator import StepOperator, show_saved_view
 
 
 class SelectBatch(StepOperator):
@@ -24,4 +24,4 @@ class SelectBatch(StepOperator):
         )
 
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
-        return [ctx.ops.reload_dataset(), ctx.ops.set_view(name=result["batch"])]
+        return [ctx.ops.reload_dataset(), show_saved_view(ctx, result["batch"])]

@@ -92,6 +92,14 @@ class StepOperator(foo.Operator):
         return _result_of_task(outcome) if isinstance(outcome, asyncio.Task) else _result(outcome)
 
 
+def show_saved_view(ctx: Any, name: str) -> Any:
+    """The App's operation that shows a saved view in the grid.
+
+    Not by its name: the App (1.22) looks that up in its own list, which a new view is not in.
+    """
+    return ctx.ops.set_view(view=ctx.dataset.load_saved_view(name))
+
+
 def how_to_schedule() -> str:
     """What a long run can be handed to, and what that needs; 1.22 only greys "Schedule" out."""
     worker = "start a worker with `fiftyone delegated launch`"

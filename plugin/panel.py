@@ -112,7 +112,7 @@ class CurationPanel(foo.Panel):
         # 1.22: the App breaks down over a sample that the grid's view does not hold.
         if not ctx.params.get("again") and not holds(ctx.view, sample_id):
             if found.batch is not None and ctx.dataset.has_saved_view(found.batch.name):
-                ctx.ops.set_view(name=found.batch.name)
+                ctx.ops.set_view(view=ctx.dataset.load_saved_view(found.batch.name))
             else:
                 ctx.ops.clear_view()
             self._then(ctx, "open_row", row=row, again=True)
@@ -123,7 +123,7 @@ class CurationPanel(foo.Panel):
         """The batch in rank order."""
         batch = overview.ranking(ctx.dataset).batch
         if batch is not None and ctx.dataset.has_saved_view(batch.name):
-            ctx.ops.set_view(name=batch.name)
+            ctx.ops.set_view(view=ctx.dataset.load_saved_view(batch.name))
 
     def show_hits(self, ctx: Any) -> None:
         self._show_matches(ctx, "tp")

@@ -85,8 +85,11 @@ def test_an_unreachable_server_is_an_error_message_in_the_app(batch, monkeypatch
 
 
 def test_the_next_iteration_puts_its_batch_in_front(cvat, batch):
+    import fiftyone as fo
+
     dataset = batch(2)
     ctx = context(dataset, "next_iteration")
     result = {"batch": "batch_01", "summary": ""}
     asked = [m.body for m in operator("next_iteration").refresh(ctx, result)]
-    assert asked[-1].params == {"name": "batch_01"}
+    shown = fo.DatasetView._build(dataset, asked[-1].params["view"])
+    assert shown.values("id") == dataset.load_saved_view("batch_01").values("id")

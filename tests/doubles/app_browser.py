@@ -127,11 +127,15 @@ class App:
         else:
             self.says("No samples yet")
         self.settle()
-        # 1.22: a sample that another page has left open opens here as well.
+        # 1.22: the server hands on what an earlier page has left open: a sample, a view.
         sample = self.page.locator("[data-cy=modal]")
         if sample.count():
             self.page.keyboard.press("Escape")
             sample.wait_for(state="detached")
+        if self._view:
+            self.page.locator("[data-cy=btn-clear-view-bar]").click()
+            self.wait(lambda: not self._view, "the whole dataset")
+            self.settle()
 
     def shown(self) -> int:
         """How many samples the grid says it shows."""
@@ -217,32 +221,23 @@ class App:
         self.form.get_by_role("button", name="Cancel").wait_for()
 
     def field(self, label: str) -> Any:
-        """The input of a form's field; the App (1.22) does not tie labels to inputs."""
-        return self.form.locator(f'xpath=.//p[normalize-space()="{label}"]/following::input[1]')
+        """The input of a form's field, by its label without the unit that follows in brackets.
+
+        The App (1.22) ties no label to its input.
+        """
+        text = "normalize-space()"
+        is_it = f'{text}="{label}" or starts-with({text}, "{label} (")'
+        return self.form.locator(f"xpath=.//p[{is_it}]/following::input[1]")
 
     def fill(self, **fields: Any) -> None:
-        """Fill in fields by their labels and wait until the server has looked at each value.
-
-        Names are labels with underscores for blanks; a unit in brackets is left out.
-        """
+        """Fill in fields by their names and wait until the server has looked at each value."""
         for name, value in fields.items():
-            label = name.replace("_", " ").capitalize()
-            place = self.form.locator(
-                f'xpath=.//p[normalize-space()="{label}" or starts-with(normalize-space(), "{label} (")]'
-                "/following::input[1]"
-            )
+            place = self.field(name.replace("_", " ").capitalize())
             place.wait_for()
             if place.input_value() == str(value):
                 continue
             with self.page.expect_response(_looked_at(name, value)):
                 place.fill(str(value))
-                if place.get_attribute("role") == "combobox":
-                    self.page.keyboard.press("Enter")
-
-    def switch(self, label: str) -> None:
-        """Turn a switch or a tick box of the form over."""
-        with self.page.expect_response(lambda answer: "resolve-type" in answer.url):
-            self.form.locator("label", has_text=label).first.click()
 
     @property
     def execute_button(self) -> Any:
@@ -322,14 +317,18 @@ class App:
 
         1.22 folds more than `max_inline_actions` of a table into a menu behind one button.
         """
-        rows = self.panel.locator("tbody tr")
-        rows.nth(row).wait_for()
+        chosen = self.panel.locator("tbody tr").nth(row)
+        chosen.wait_for()
         self.settle()
-        alone = rows.nth(row).get_by_label(label)
-        if alone.count():
-            alone.locator("button").click()
+        inline, menu = (
+            chosen.locator(f"[aria-label='{label}'] button"),
+            chosen.get_by_test_id("MoreVertIcon"),
+        )
+        inline.or_(menu).first.wait_for()
+        if inline.count():
+            inline.click()
         else:
-            rows.nth(row).locator("button").last.click()
+            menu.click()
             either = re.compile(f"^({re.escape(label)}|{re.escape(name or label)})$")
             self.page.get_by_role("menuitem").get_by_text(either).click()
 

@@ -130,6 +130,8 @@ def test_a_simulation_runs_as_an_operator(unlabelled, tmp_path, delegate):
 
 
 def test_the_app_gets_progress_then_the_batch_in_front_then_the_result(wafers):
+    import fiftyone as fo
+
     messages = list(
         operator("select_batch").execute(
             context(wafers, "select_batch", budget=2, strategy="sequential", advanced=False)
@@ -139,7 +141,8 @@ def test_the_app_gets_progress_then_the_batch_in_front_then_the_result(wafers):
     assert asked[0][0] == "set_progress"
     assert [name for name, _ in asked[-3:]] == ["set_progress", "reload_dataset", "set_view"]
     assert asked[-3][1]["progress"] == 1
-    assert asked[-1][1] == {"name": "batch_01"}
+    shown = fo.DatasetView._build(wafers, asked[-1][1]["view"])
+    assert shown.values("id") == wafers.load_saved_view("batch_01").values("id")
     last = messages[-1].to_json()
     assert last["cls"] == "ExecutionResult"
     assert last["body"]["batch"] == "batch_01"

@@ -99,7 +99,7 @@ def _classes(dataset: Any, names: Names, given: Sequence[str]) -> tuple[list[str
             f"the classes {', '.join(classes)} do not hold; add them to classes, or rename the "
             "labels with dataset.map_labels"
         )
-    if not given and not dataset.classes.get(names.label_field):
+    if not (given or dataset.classes.get(names.label_field) or dataset.default_classes):
         # Not kept: annotators must be able to find a class that nobody has labelled yet.
         return classes, ["The class list is open: it is what the labels show. Name all classes."]
     return classes, []
