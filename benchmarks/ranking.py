@@ -1,5 +1,9 @@
 """How good is the ranking? The loop 10 + 10 + 10 on arrays, without detector or database.
 
+Strategies: those of the package; `mixed`, which divides each batch between criteria; and peers that
+need no UNet (`ranking_peers.py`): uniqueness (by simple statistics), texture (by the statistics of
+`mixed`), representativeness and k_center.
+
 A rare class is missing from the first images. Each strategy chooses twice from the rest of the
 pool; what counts is how many of the rare boxes in the pool the 30 labelled images then hold.
 
@@ -7,10 +11,11 @@ pool; what counts is how many of the rare boxes in the pool the 30 labelled imag
     python benchmarks/ranking.py --data FOLDER --held-back CLASS
 
 prints a table and one line of JSON. Pools: `--kind` generates synthetic wafers, a new pool per
-seed; its rare classes come late by construction. `--data` reads a COCO folder's train split, cuts
-each image into `--tiles` x `--tiles` pieces, and thins the held-back class out: the pool holds
-`--rare-images` pieces with it, at random places after the initial ones (a new draw per seed), and
-pieces without it, in directory order.
+seed; its rare classes come late by construction. `--data` reads a COCO folder's train split in
+directory order, cuts each image into `--tiles` x `--tiles` pieces, and thins the held-back class
+out: the pool holds `--rare-images` pieces with it, at random places after the initial ones (a new
+draw per seed), and pieces without it. Both come from the same images: rare pieces from elsewhere in
+the folder would show other boards, and be found for that.
 
 Pixel figures are taken after the initial images, before the first label of a rare class: pixels in
 a rare box against all pixels outside its enlarged box.
@@ -22,15 +27,17 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import ranking_peers as peers
 import torch
 
 from unseen.configs import STRATEGIES, TrainUnetConfig
 from unseen.images import read_image, resize
-from unseen.science import selection
+from unseen.science import criteria, selection
 from unseen.science.boxes import clean_boxes
 from unseen.science.embedding import pooled_features
 from unseen.science.image_metrics import (
@@ -45,13 +52,16 @@ from unseen.science.inference import infer
 from unseen.science.masks import foreground_mask
 from unseen.science.quantiles import StreamingQuantiles
 from unseen.science.scale import working_scale
+from unseen.science.texture import stands_out, texture_features, texture_novelty
 from unseen.science.unet import UNetSpec
 from unseen.science.unet_training import fit_unet
 from unseen.science.unseen_score import entropy
-from unseen.synthetic.dataset import RARE_CLASSES, generate
+from unseen.synthetic.dataset import KINDS, RARE_CLASSES, generate
 
 INITIAL, BUDGET, ITERATIONS = 10, 10, 2
-METRICS = ("excess", "alpha", "threshold")
+METRICS = ("excess", "excess_995", "alpha", "threshold")
+#: Strategies that need no UNet.
+PEERS = ("uniqueness", "texture", "representativeness", "k_center")
 MARGIN = 10.0
 
 
@@ -63,6 +73,21 @@ class Pool:
     boxes: list[np.ndarray]  #: (N, 4) xyxy
     labels: list[list[str]]
     rare: tuple[str, ...]
+
+    @cached_property
+    def simple(self) -> np.ndarray:
+        """(N, D) embeddings of the peers."""
+        return peers.simple_embeddings(self.images)
+
+    @cached_property
+    def texture(self) -> np.ndarray:
+        """(N,) novelty of the whole images."""
+        tensors = (torch.from_numpy(i.transpose(2, 0, 1))[None] for i in self.images)
+        return texture_novelty(np.concatenate([texture_features(t).numpy() for t in tensors]))
+
+    def counts(self, chosen: list[int], classes: tuple[str, ...]) -> list[int]:
+        """Boxes per class in some of the images."""
+        return [sum(self.labels[i].count(name) for i in chosen) for name in classes]
 
     def rare_count(self, index: int) -> int:
         """Boxes of rare classes in one image."""
@@ -111,6 +136,8 @@ def coco_pool(
         image = read_image(folder / "train" / "data" / record["file_name"], channels=1)
         for piece, boxes, kept in _pieces(image, xyxy, labels, tiles):
             (rare if held_back in kept else common).append((piece, boxes, kept))
+        if len(common) >= count - rare_images and len(rare) >= rare_images:
+            break
     rng = np.random.default_rng(seed)
     common = common[: count - rare_images]
     places = rng.choice(np.arange(INITIAL, len(common)), rare_images, replace=False)
@@ -164,8 +191,9 @@ def score_pool(pool: Pool, labelled: list[int], config: TrainUnetConfig) -> Scor
         )
         score.append(maps.unseen[0])
         quantiles.add(score[-1])
-    t = quantiles.quantile(0.97)
+    t, high = quantiles.quantile(0.97), quantiles.quantile(0.995)
     metrics = {
+        "excess_995": torch.stack([excess_metric(s[None], high)[0] for s in score]),
         "excess": torch.stack([excess_metric(s[None], t)[0] for s in score]),
         "alpha": torch.stack([alpha_metric(s[None], 2.0)[0] for s in score]),
         "threshold": torch.stack([threshold_metric(s[None], t)[0] for s in score]),
@@ -226,6 +254,46 @@ def choose(
     return left[selection.plain(metric, BUDGET)]
 
 
+@dataclass
+class Mixed:
+    """The strategy `mixed`: criteria share the batch, and earn their shares by what they find."""
+
+    tried: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    found: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+
+    def batch(
+        self, pool: Pool, left: np.ndarray, labelled: list[int], scores: Scores
+    ) -> np.ndarray:
+        """Choose, see the labels, and remember which criterion found something rare."""
+        present = pool.counts(labelled, scores.classes)
+        initial = pool.counts(labelled[:INITIAL], scores.classes)
+        shares = criteria.earned_shares(self.found, self.tried)
+        if not criteria.is_new_and_rare(present, initial).any():
+            shares[2] = 0
+        metric = scores.metrics["excess_995"][left]
+        near = selection.candidates(metric, BUDGET)
+        spread = selection.diverse(metric[near], scores.embeddings[left[near]], BUDGET)
+        new = criteria.new_class_metric(scores.counts[left, :-1], present, initial)
+        beyond = selection.plain(pool.texture[left], len(left))
+        orders = [
+            near[spread],
+            beyond[stands_out(pool.texture)[left][beyond]],
+            selection.plain(new, len(left)),
+        ]
+        order, source = criteria.alternate(orders, shares, BUDGET)
+        batch = left[order]
+        # What counts as found is what was new and rare when the batch was chosen.
+        classes = tuple(sorted({name for labels in pool.labels for name in labels}))
+        wanted = criteria.is_new_and_rare(
+            pool.counts(labelled, classes), pool.counts(labelled[:INITIAL], classes)
+        )
+        for image, criterion in zip(batch.tolist(), source.tolist(), strict=True):
+            self.tried[criterion] += 1
+            held = np.asarray(pool.counts([image], classes)) > 0
+            self.found[criterion] += bool((held & wanted).any())
+        return batch
+
+
 def simulate(
     pool: Pool,
     strategy: str,
@@ -233,11 +301,23 @@ def simulate(
     score: Callable[[list[int]], Scores],
 ) -> float:
     """Share of the pool's rare boxes that the labelled images hold at the end."""
-    labelled = list(range(INITIAL))
+    labelled, mixed = list(range(INITIAL)), Mixed()
     for iteration in range(ITERATIONS):
         left = np.asarray([i for i in range(len(pool.images)) if i not in labelled])
-        scores = None if strategy in ("random", "sequential") else score(labelled)
-        batch = choose(strategy, pool, left, labelled, scores, seed + 1000 * iteration)
+        if strategy == "mixed":
+            batch = mixed.batch(pool, left, labelled, score(labelled))
+        elif strategy == "k_center":
+            batch = np.asarray(peers.k_center(pool.simple, labelled, BUDGET))
+        elif strategy in PEERS:
+            metric = {
+                "uniqueness": lambda: peers.uniqueness(pool.simple),
+                "representativeness": lambda: peers.representativeness(pool.simple),
+                "texture": lambda: pool.texture,
+            }[strategy]()
+            batch = left[selection.plain(metric[left], BUDGET)]
+        else:
+            scores = None if strategy in ("random", "sequential") else score(labelled)
+            batch = choose(strategy, pool, left, labelled, scores, seed + 1000 * iteration)
         labelled = labelled + batch.tolist()
     return sum(map(pool.rare_count, labelled)) / sum(map(pool.rare_count, range(len(pool.images))))
 
@@ -246,7 +326,7 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--kind", choices=("bare", "device"), help="synthetic wafers")
+    source.add_argument("--kind", choices=KINDS, help="synthetic images")
     source.add_argument("--data", type=Path, help="COCO folder with train/")
     parser.add_argument("--held-back", help="the class to make rare (with --data)")
     parser.add_argument("--rare-images", type=int, default=12, help="images with it in the pool")
@@ -259,8 +339,8 @@ def main() -> None:
     parser.add_argument(
         "--strategies",
         nargs="+",
-        default=["diverse", "plain", "balanced", "entropy", "random", "sequential"],
-        choices=(*STRATEGIES, *METRICS),
+        default=["mixed", "diverse", "plain", "entropy", *PEERS, "random", "sequential"],
+        choices=sorted({*STRATEGIES, *METRICS, *PEERS, "mixed"}),
         help="a metric's name ranks plainly by that metric",
     )
     parser.add_argument("--threads", type=int, default=1)
@@ -315,9 +395,9 @@ def report(
     """Print the table and the JSON line."""
     name = arguments.kind or f"{arguments.data.name}, {arguments.held_back} held back"
     print(f"\n{name}, {arguments.mode} mode, {len(arguments.seeds)} seeds")
-    print(f"{'strategy':<12} rare boxes found, % of the pool's")
+    print(f"{'strategy':<20} rare boxes found, % of the pool's")
     for strategy, values in found.items():
-        print(f"{strategy:<12} {np.mean(values):5.1f} +- {np.std(values):4.1f}")
+        print(f"{strategy:<20} {np.mean(values):5.1f} +- {np.std(values):4.1f}")
     figures = {
         "auroc": [s.auroc for s in first],
         "mean_score": [s.mean_score for s in first],
@@ -325,7 +405,7 @@ def report(
         "score_s": [s.score_s for s in first],
     }
     for key, values in figures.items():
-        print(f"{key:<12} {np.mean(values):.4g} +- {np.std(values):.2g}")
+        print(f"{key:<20} {np.mean(values):.4g} +- {np.std(values):.2g}")
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items()}
     print(json.dumps({"settings": settings, "found_percent": found, **figures}))
 

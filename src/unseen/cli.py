@@ -216,9 +216,19 @@ def _add_others(verbs: Any) -> None:
 
     _verb(verbs, "install-plugin", "make FiftyOne find the plugin", _install_plugin)
 
-    verb = _verb(verbs, "synthesize", "write a set of synthetic wafer images", _synthesize)
+    verb = _verb(
+        verbs,
+        "synthesize",
+        "write a set of synthetic images: wafers, rolled metal, solder joints",
+        _synthesize,
+    )
     verb.add_argument("folder", metavar="FOLDER", help="new or empty folder")
-    verb.add_argument("--kind", choices=("bare", "device"), default="bare", help="[default: bare]")
+    verb.add_argument(
+        "--kind",
+        choices=("bare", "device", "texture", "lookalikes"),
+        default="bare",
+        help="[default: bare]",
+    )
     for name, default, text in (
         ("train", 200, "images of the pool"),
         ("test", 60, "images of the test split"),

@@ -118,11 +118,31 @@ def test_rare_classes_can_start_earlier_for_small_pools(kind):
 
 
 def test_common_classes_have_about_the_stated_numbers(kind, pool):
-    expected = {"bare": 6, "device": 5}[kind]
-    assert _labels(pool).count("particle") / POOL == pytest.approx(expected, rel=0.15)
-    if kind == "bare":
-        with_scratch = sum("scratch" in image.labels for image in pool)
-        assert with_scratch / POOL == pytest.approx(0.28, abs=0.1)
+    per_image = {
+        "bare": {"particle": 6},
+        "device": {"particle": 5},
+        "texture": {"pit": 4},
+        "lookalikes": {"ball": 25.4, "pad": 12.2},  # .94 x 40, of which 32.5 % are pads
+    }[kind]
+    for label, expected in per_image.items():
+        assert _labels(pool).count(label) / POOL == pytest.approx(expected, rel=0.15)
+    some = {"bare": {"scratch": 0.28}, "texture": {"inclusion": 0.35}}.get(kind, {})
+    for label, share in some.items():
+        with_it = sum(label in image.labels for image in pool)
+        assert with_it / POOL == pytest.approx(share, abs=0.1)
+
+
+def test_no_two_lookalikes_overlap_and_some_boards_are_bare():
+    pool = list(generate("lookalikes", 60, seed=3))
+    counts = [len(image.labels) for image in pool]
+    assert min(counts) == 0
+    assert all(20 <= count <= 60 for count in counts if count)
+    for image in pool:
+        boxes = image.xyxy
+        low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+        high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+        overlap = np.prod(np.clip(high - low, 0, None), axis=2)
+        assert not (overlap - np.diag(np.diag(overlap))).any()
 
 
 def test_the_test_split_shows_every_class_often(kind):
@@ -132,26 +152,87 @@ def test_the_test_split_shows_every_class_often(kind):
     assert set(_labels(test)) == set(CLASSES[kind])
 
 
-def test_marks_have_the_stated_sizes(pool):
-    sizes = {label: [] for label in ("particle", "scratch", "stain")}
+def test_marks_have_the_stated_sizes(kind, pool):
+    sizes = {label: [] for label in CLASSES[kind]}
     for image in pool:
         for label, (x1, y1, x2, y2) in zip(image.labels, image.xyxy, strict=True):
             sizes[label].append(max(x2 - x1, y2 - y1))
-    assert min(sizes["particle"]) >= 3
-    assert max(sizes["particle"]) <= 20
-    assert min(sizes["stain"]) >= 22
-    assert max(sizes["stain"]) <= 72
-    assert np.median(sizes["scratch"]) > 50
+    limits = {
+        "particle": (3, 20),
+        "stain": (22, 72),
+        "scratch": (10, 130),
+        "pit": (3, 20),
+        "inclusion": (10, 46),
+        "chatter": (256, 256),  # all of the picture
+        "streak": (256, 256),  # from side to side
+        "ball": (11, 24),
+        "pad": (9, 20),
+        "chipped": (9, 24),
+        "void": (11, 24),
+    }
+    for label, found in sizes.items():
+        assert limits[label][0] <= min(found) <= max(found) <= limits[label][1]
+    if kind in ("bare", "device"):
+        assert np.median(sizes["scratch"]) > 50
 
 
-def test_global_brightness_and_contrast_do_not_give_stains_away():
+def test_a_streak_is_a_thin_line_and_chatter_spares_no_part():
+    for image in generate("texture", POOL, seed=3):
+        changed = image.pixels != image.background
+        if "streak" in image.labels and "chatter" not in image.labels:
+            assert changed.any(axis=0).all()
+            assert changed.mean() < 0.1
+        if "chatter" in image.labels:
+            cells = changed.reshape(8, 32, 8, 32).mean(axis=(1, 3))
+            assert cells.min() > 0.5
+
+
+def test_a_chipped_ball_lacks_a_part_of_its_disc_and_a_void_its_middle():
+    shares = {"ball": [], "chipped": [], "void": []}
+    for image in generate("lookalikes", 60, seed=3, split="test"):
+        mark = image.pixels.astype(float) - image.background
+        for label, (x1, y1, x2, y2) in zip(image.labels, image.xyxy.astype(int), strict=True):
+            if label in shares:
+                inside = mark[y1:y2, x1:x2]
+                shares[label].append((inside > 0.5 * np.median(inside[inside > 0])).mean())
+    # Of a square box a disc covers pi / 4; what is missing is missing there.
+    assert np.median(shares["ball"]) > np.median(shares["chipped"])
+    assert np.median(shares["ball"]) > np.median(shares["void"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [
+        ("bare", "stain"),
+        ("texture", "chatter"),
+        ("texture", "streak"),
+        ("lookalikes", "chipped"),
+        ("lookalikes", "void"),
+    ],
+)
+def test_global_brightness_and_contrast_do_not_give_rare_classes_away(kind, label):
     # Each statistic taken alone must be near chance: between 0.2 and 0.8 as area under the ROC.
-    images = list(generate("bare", POOL, seed=3))
-    has_stain = np.asarray(["stain" in image.labels for image in images])
+    images = list(generate(kind, POOL, seed=3))
+    is_shown = np.asarray([label in image.labels for image in images])
     for statistic in (np.mean, np.std):
         values = np.asarray([statistic(image.pixels) for image in images])
-        higher = values[has_stain][:, None] > values[~has_stain][None, :]
+        higher = values[is_shown][:, None] > values[~is_shown][None, :]
         assert 0.2 < higher.mean() < 0.8
+
+
+def test_the_wafers_are_the_same_as_ever():
+    # Figures in the documentation are of these very pictures. Means, because another machine's
+    # Fourier transform may round a pixel the other way.
+    for kind, levels, boxes, corners in (
+        ("bare", (121.58, 127.34, 122.53), 467, (124.52, 125.73, 134.93, 135.52)),
+        ("device", (109.29, 108.70, 108.05), 402, (124.83, 126.05, 132.10, 133.53)),
+    ):
+        images = list(generate(kind, 80, seed=3))
+        means = [images[index].pixels.mean() for index in (0, 30, 70)]
+        assert means == pytest.approx(levels, abs=0.02)
+        assert len(_labels(images)) == boxes
+        found = np.concatenate([image.xyxy for image in images]).mean(axis=0)
+        assert found.tolist() == pytest.approx(corners, abs=0.05)
 
 
 def test_the_grain_drifts_along_the_bare_pool():

@@ -42,12 +42,14 @@ def solder_joints(
     wanted = [label for label in sorted(rare) for _ in range(1 + int(rng.random() < 0.4))]
     pads = rng.uniform(0.15, 0.5)  # their share differs from board to board
     for number, (x, y) in enumerate(sites[: max(count, len(wanted))]):
-        if number < len(wanted):
-            label = wanted[number]
-        else:
-            label = "pad" if rng.random() < pads else "ball"
+        label = wanted[number] if number < len(wanted) else _common(rng, pads)
         _joint(scene, rng, label, float(x), float(y), radius=rng.uniform(6.5, 9.5) + drift)
     return scene.render()
+
+
+def _common(rng: np.random.Generator, pads: float) -> str:
+    """A pad with probability `pads`, else a ball."""
+    return "pad" if rng.random() < pads else "ball"
 
 
 def _sites(rng: np.random.Generator, size: int) -> np.ndarray:
