@@ -162,6 +162,14 @@ class App:
         """Wait until the grid says that it shows `count` samples."""
         self.wait(lambda: self.shown() == count, f"{count} samples in the grid")
 
+    def wait_for_samples(self, dataset: Any, ids: list[str]) -> None:
+        """Wait until the grid has asked for exactly these samples in this order, and shows as many."""
+        self.wait(
+            lambda: self.shown_view(dataset).values("id") == ids,
+            "these samples asked for by the grid",
+        )
+        self.wait_until_shown(len(ids))
+
     def wait(self, holds: Callable[[], Any], what: str, *, seconds: float = PATIENCE) -> Any:
         """Wait until `holds` returns something true, and return it.
 

@@ -68,8 +68,7 @@ def test_a_person_gets_from_a_plain_dataset_to_an_evaluation_through_forms(app, 
     assert batch.values("unseen_rank") == [1, 2, 3, 4]
     assert set(batch.values("id")) == set(dataset.match_tags("batch_01").values("id"))
     app.page.set_viewport_size({"width": 1600, "height": 1000})
-    app.wait_until_shown(BUDGET)
-    assert app.shown_view(dataset).values("id") == batch.values("id")
+    app.wait_for_samples(dataset, batch.values("id"))
     picture("batch")
 
     app.browse("Reveal labels")

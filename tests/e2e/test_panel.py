@@ -78,9 +78,10 @@ def test_a_bar_of_the_histogram_shows_its_images(app, dataset, picture):
     app.open("panel")
     app.tab("Ranking")
     click_bar(app, tallest)
+    found = set(expected.values("id"))
+    app.wait(lambda: set(app.shown_view(dataset).values("id")) == found, "the bar's images")
     app.wait_until_shown(len(expected))
     shown = app.shown_view(dataset)
-    assert set(shown.values("id")) == set(expected.values("id"))
     values = shown.values(ranking.field)
     assert values == sorted(values, reverse=True)
     picture("bar")
@@ -90,8 +91,9 @@ def test_the_batch_is_shown_in_rank_order(app, dataset):
     app.open("panel")
     app.tab("Ranking")
     app.press("Show in the grid")
-    app.wait_until_shown(4)
-    assert app.shown_view(dataset).values("unseen_rank") == [1, 2, 3, 4]
+    batch = dataset.load_saved_view("batch_02")
+    app.wait_for_samples(dataset, batch.values("id"))
+    assert batch.values("unseen_rank") == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_a_cell_shows_the_boxes_behind_it(app, dataset, label, kind, field, pict
     app.tab("Progress")
     assert len(expected), f"no {kind} in this evaluation: the test would show nothing"
     app.row_action(0, label, kind)
-    app.wait_until_shown(len(expected))
+    app.wait_for_samples(dataset, expected.values("id"))
     shown = app.shown_view(dataset)
     assert shown.values(f"{field}.detections.id") == expected.values(f"{field}.detections.id")
     picture(kind)
