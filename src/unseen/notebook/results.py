@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from unseen import results as r
@@ -221,7 +221,7 @@ def _file(path: str) -> list[Table]:
 
 def _short_path(path: str) -> str:
     """Relative where it lies below the folder one works in."""
-    here = os.getcwd()  # noqa: PTH109
+    here = Path.cwd()
     return os.path.relpath(path, here) if PurePath(path).is_relative_to(here) else path
 
 

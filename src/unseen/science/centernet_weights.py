@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from unseen.errors import CheckpointError
+from unseen.science.pretrained import from_imagenet, load_part
 
 
 def load_pretrained(model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -20,33 +20,10 @@ def load_pretrained(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     Raises:
         CheckpointError: the tensors are of something else.
     """
-    found = _from_imagenet(state) if "conv1.weight" in state else _from_detector(state)
-    wanted = ("levels.",) if "conv1.weight" in state else ("levels.", "top_down.")
-    expected = {name for name in model.state_dict() if name.startswith(wanted)}
-    if set(found) != expected:
-        odd = sorted(set(found) ^ expected)
-        raise CheckpointError(
-            f"the pretrained weights are not those of torchvision's fasterrcnn_resnet50_fpn or "
-            f"resnet50: {len(odd)} tensors differ, such as {odd[0]!r}; name another file, or "
-            "weights='none'"
-        )
-    try:
-        model.load_state_dict(found, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the pretrained weights do not fit ({str(error).splitlines()[-1].strip()}); name "
-            "another file, or weights='none'"
-        ) from error
-
-
-def _from_imagenet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # The frozen normalisation adds no eps of its own.
-    eps = nn.BatchNorm2d(1).eps
-    return {
-        f"levels.body.{name}": value + eps if name.endswith("running_var") else value
-        for name, value in state.items()
-        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
-    }
+    is_imagenet = "conv1.weight" in state
+    found = from_imagenet(state, "levels.body.") if is_imagenet else _from_detector(state)
+    wanted = ("levels.",) if is_imagenet else ("levels.", "top_down.")
+    load_part(model, found, {name for name in model.state_dict() if name.startswith(wanted)})
 
 
 def _from_detector(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

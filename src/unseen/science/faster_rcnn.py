@@ -20,7 +20,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from unseen.errors import CheckpointError, ConfigError
 from unseen.science.centernet import build_centernet, load_centernet
-from unseen.science.pretrained import read_weights
+from unseen.science.pretrained import from_imagenet, load_part, read_weights
 from unseen.science.small_faster_rcnn import Predictor, small_faster_rcnn
 
 ARCHITECTURES = ("small", "resnet50")
@@ -249,12 +249,7 @@ def _freeze_norms(module: nn.Module) -> None:
 def _load_pretrained(model: FasterRCNN, state: Mapping[str, Tensor]) -> None:
     """Load all but the predictor, whose classes are others."""
     if "conv1.weight" in state:  # an ImageNet ResNet-50
-        eps = nn.BatchNorm2d(1).eps
-        state = {
-            f"backbone.body.{name}": value + eps if name.endswith("running_var") else value
-            for name, value in state.items()
-            if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
-        }
+        state = from_imagenet(state, "backbone.body.")
         expected = {name for name in model.state_dict() if name.startswith("backbone.body.")}
     else:
         state = {
@@ -266,20 +261,7 @@ def _load_pretrained(model: FasterRCNN, state: Mapping[str, Tensor]) -> None:
         expected = {
             name for name in model.state_dict() if not name.startswith("roi_heads.box_predictor.")
         }
-    if set(state) != expected:
-        odd = sorted(set(state) ^ expected)
-        raise CheckpointError(
-            f"the pretrained weights are not those of torchvision's fasterrcnn_resnet50_fpn or "
-            f"resnet50: {len(odd)} tensors differ, such as {odd[0]!r}; name another file, or "
-            "weights='none'"
-        )
-    try:
-        model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the pretrained weights do not fit ({str(error).splitlines()[-1].strip()}); name "
-            "another file, or weights='none'"
-        ) from error
+    load_part(model, state, expected)
 
 
 def _as_tuples(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where pretrained weights come from: a file, torch's store, or the network if there is one."""
+"""Where pretrained weights come from - a file, torch's store, the network - and how they are loaded."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from unseen.errors import CheckpointError
@@ -130,3 +130,40 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+def from_imagenet(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors of an ImageNet ResNet for a backbone whose frozen normalisation adds no eps.
+
+    Args:
+        state: of torchvision's ResNet.
+        prefix: put before each name, such as "backbone.body.".
+    """
+    eps = nn.BatchNorm2d(1).eps
+    return {
+        f"{prefix}{name}": value + eps if name.endswith("running_var") else value
+        for name, value in state.items()
+        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+    }
+
+
+def load_part(model: nn.Module, state: Mapping[str, Tensor], expected: set[str]) -> None:
+    """Load the part of a model that pretrained weights are there for.
+
+    Raises:
+        CheckpointError: the tensors are not the expected ones.
+    """
+    if set(state) != expected:
+        odd = sorted(set(state) ^ expected)
+        raise CheckpointError(
+            f"the pretrained weights are not those of torchvision's fasterrcnn_resnet50_fpn or "
+            f"resnet50: {len(odd)} tensors differ, such as {odd[0]!r}; name another file, or "
+            "weights='none'"
+        )
+    try:
+        model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the pretrained weights do not fit ({str(error).splitlines()[-1].strip()}); name "
+            "another file, or weights='none'"
+        ) from error

@@ -37,7 +37,20 @@ def mark_structure(
         raise DatasetError(
             f"dataset {dataset.name!r} has no images (or the view is empty); add images first"
         )
-    source = find_source(dataset, images, config)
+    return draw_structure(
+        dataset, images, find_source(dataset, images, config), config, names, progress
+    )
+
+
+def draw_structure(
+    dataset: Any,
+    images: Images,
+    source: Source,
+    config: StructureConfig,
+    names: Names,
+    progress: Progress,
+) -> StructureResult:
+    """Write the structure of a checked source, and the record of what counts."""
     is_new = dataset.get_field(names.structure) is None
     if not config.dry_run:
         structure.declare_field(dataset, names)

@@ -20,7 +20,7 @@ from unseen.dataset.workspace import save_workspace
 from unseen.errors import DatasetError, LabelError
 from unseen.progress import Progress
 from unseen.results import PrepareResult
-from unseen.steps.mark_structure import mark_structure
+from unseen.steps.mark_structure import draw_structure, mark_structure
 from unseen.steps.screen_images import screen_images
 from unseen.steps.split_dataset import check_unbegun, split_dataset
 from unseen.steps.step import step
@@ -44,9 +44,7 @@ def prepare_dataset(
     images = Images.of(dataset)
     if not images.ids:
         raise DatasetError(f"dataset {dataset.name!r} is empty; add images first")
-    if config.structure != "none":
-        find_source(dataset, images, config)
-
+    source = find_source(dataset, images, config) if config.structure != "none" else None
     splitting = _of(config, SplitConfig)
     split_dataset(dataset, **{**splitting, "dry_run": True})
 
@@ -59,7 +57,9 @@ def prepare_dataset(
         if config.dry_run:
             excluded = max(excluded, len(found.skipped))
     split = split_dataset(dataset, progress=progress, **splitting)
-    if config.structure != "none" or dataset.get_field(names.structure) is not None:
+    if source is not None:
+        draw_structure(dataset, images, source, config, names, progress)
+    elif dataset.get_field(names.structure) is not None:
         mark_structure(dataset, progress=progress, **_of(config, StructureConfig))
     if not config.dry_run:
         save_workspace(dataset)

@@ -76,7 +76,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         batch_size=config.batch_size,
         workers=config.workers,
         seed=config.seed,
-        weights=_weights(target, names, rules, ids),
+        weights=_weights(target, names, rules, ids, paths),
     )
     scored = skipped_count = regions = 0
     total_score = 0.0
@@ -184,12 +184,16 @@ def _known_entry(
 
 
 def _weights(
-    target: Any, names: Names, rules: structure.StructureRecord | None, ids: list[str]
+    target: Any,
+    names: Names,
+    rules: structure.StructureRecord | None,
+    ids: list[str],
+    paths: list[str],
 ) -> structure.ZoneReader | None:
     """What each pixel counts by the dataset's known structure; None where all count in full."""
     if rules is None or rules.version is None:
         return None
-    sizes, (_, paths) = reading.sizes(target), reading.ids_and_paths(target)
+    sizes = reading.sizes(target)
 
     def size_of(position: int) -> tuple[int, int]:
         return sizes[position] or image_size(paths[position])
