@@ -191,6 +191,57 @@ def test_all_together_reach_the_annotator(cvat, batch, uploaded):
         assert part in text
 
 
+def test_known_structure_is_drawn_into_the_copies_and_explained(cvat, batch, uploaded):
+    import numpy as np
+
+    dataset = batch(2)
+    unseen.mark_structure(dataset, pitch=(32.0, 32.0), origin=(16.0, 16.0))
+    result = unseen.request_annotations(dataset, structure=True, suggestions=False)
+    assert result.overlays == 2
+    originals = {Path(path).name: path for path in dataset.values("filepath")}
+    lines = np.zeros((64, 64), bool)
+    lines[[16, 48]] = lines[:, [16, 48]] = True
+    for name, path, _ in uploaded:
+        with Image.open(path) as drawn, Image.open(originals[name]) as original:
+            changed = np.any(np.asarray(drawn) != np.asarray(original.convert("RGB")), axis=2)
+        np.testing.assert_array_equal(changed, lines)
+    assert not shapes_of(cvat)  # nothing that could come back as a label
+    text = cvat.state.guides[cvat.tasks[1].guide_id].markdown
+    assert "Thin blue lines" in text
+    assert "Colours mark" not in text
+
+
+def test_structure_that_nobody_marked_is_refused_before_anything_is_sent(cvat, batch):
+    dataset = batch(2)
+    before = state_of(dataset)
+    with pytest.raises(AnnotationError, match="run mark_structure first"):
+        unseen.request_annotations(dataset, structure=True)
+    assert state_of(dataset) == before
+    assert cvat.tasks == {}
+
+
+def test_automatic_labels_go_for_review_instead_of_all_predictions(cvat, batch):
+    from unseen.dataset import writing
+    from unseen.dataset.fields import Names
+
+    dataset, names = batch(2), Names()
+    with pytest.raises(AnnotationError, match="run auto_label first"):
+        unseen.request_annotations(dataset, auto_labels=True)
+    assert cvat.tasks == {}
+    with_predictions(dataset)
+    writing.declare_detections(dataset, names.auto_labels, names, "test")
+    ids = dataset.match_tags("batch_01").values("id")
+    chosen = {i: [("scratch", [0.5, 0.25, 0.25, 0.125], 0.2)] for i in ids}
+    writing.save_detections(dataset, names.auto_labels, chosen)
+    result = unseen.request_annotations(dataset, auto_labels=True, suggestions=False)
+    # Below the confidence that predictions need: these were chosen already.
+    assert [(s["label"], s["points"]) for s in shapes_of(cvat)] == [
+        ("scratch", [32, 16, 48, 24])
+    ] * 2
+    assert result.predictions == 2
+    assert dataset.match_tags("batch_01").values("ground_truth") == [None, None]
+
+
 def test_a_box_that_sticks_out_is_cut_and_one_outside_is_left_out(cvat, batch):
     dataset = batch(1)
     for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):

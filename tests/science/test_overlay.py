@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from unseen.errors import ShapeError
-from unseen.science.overlay import TINT, contour, enlarge, overlay
+from unseen.science.overlay import (
+    LINE_COLOUR,
+    LINE_OPACITY,
+    TINT,
+    contour,
+    draw_lines,
+    enlarge,
+    overlay,
+)
 
 
 def picture(rng, height=60, width=90):
@@ -157,3 +165,26 @@ def test_a_wrong_array_is_refused_with_its_shape(rng):
 def test_an_opacity_out_of_range_is_refused(rng, opacity):
     with pytest.raises(ValueError, match="opacity"):
         overlay(picture(rng), even(1), opacity=opacity)
+
+
+def test_a_line_is_blended_in_and_nothing_else_changes(rng):
+    image = picture(rng)
+    before = image.copy()
+    line = np.asarray([[0, 0.5], [1, 0.5]], np.float32)  # across, in row 30 of 60
+    result = draw_lines(image, [line])
+    np.testing.assert_array_equal(image, before)
+    expected = image.astype(np.float32)
+    expected[30] += LINE_OPACITY * (np.asarray(LINE_COLOUR, np.float32) - expected[30])
+    np.testing.assert_array_equal(result, np.rint(expected).astype(np.uint8))
+
+
+def test_lines_on_the_border_are_on_the_last_pixels_and_no_line_draws_nothing(rng):
+    image = picture(rng)
+    corner = np.asarray([[1, 0], [1, 1], [0, 1]], np.float32)
+    changed = np.any(draw_lines(image, [corner]) != image, axis=2)
+    rows, columns = np.nonzero(changed)
+    assert ((rows == 59) | (columns == 89)).all()
+    assert changed[:, 89].mean() > 0.9
+    np.testing.assert_array_equal(draw_lines(image, []), image)
+    with pytest.raises(ShapeError):
+        draw_lines(image[:, :, 0], [corner])
