@@ -16,7 +16,7 @@ DATASET ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo app test e2e check lint format docs notebook pictures clean-venv
+.PHONY: help setup demo benchmark app test e2e check lint format docs notebook pictures clean-venv
 
 help: ## list these commands
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' \
@@ -35,6 +35,10 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP) ## run the whole loop: DATA=<COCO folder> for your images, FULL=1 for the full set
 	$(BIN)/unseen demo --output $(OUTPUT) $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full) $(OPTIONS)
+
+benchmark: $(STAMP) ## compare strategies on synthetic images: DATA=<COCO folders>, OPTIONS="--seeds 0,1"
+	$(BIN)/unseen benchmark synthetic:bare synthetic:device synthetic:texture synthetic:lookalikes $(DATA) \
+		--output $(OUTPUT)-benchmark $(OPTIONS)
 
 app: $(STAMP) ## open the FiftyOne App on the newest demo: DATASET=<name>, PORT=<number>
 	$(BIN)/unseen app $(DATASET) $(if $(PORT),--port $(PORT)) $(OPTIONS)

@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 
+from unseen.configs import METRICS
 from unseen.throwaway import ThrowawayDatabase
 
 
@@ -26,9 +27,8 @@ def fake_score(rng: np.random.Generator, size: int, mark: str) -> dict[str, obje
         w, h = rng.integers(3, 8, 2)
         heat[y : y + h, x : x + w] = rng.integers(13, 255, (h, w))
         regions.append((x / size, y / size, w / size, h / size, float(rng.random())))
-    metrics = {
-        m: float(rng.gamma(2)) for m in ("alpha", "threshold", "excess", "entropy", "foreground")
-    }
+    names = (*METRICS, "entropy", "foreground", "texture")
+    metrics = {name: float(rng.gamma(2)) for name in names}
     return {
         **metrics,
         "model": mark,
@@ -37,6 +37,25 @@ def fake_score(rng: np.random.Generator, size: int, mark: str) -> dict[str, obje
         "heatmap": heat,
         "regions": regions,
     }
+
+
+def label_some(dataset, names, labelled: int = 30) -> None:
+    """Add labelled images outside the pool; those of the second half show a new and rare class."""
+    import fiftyone as fo
+
+    samples = []
+    for i in range(labelled):
+        is_initial = i < labelled // 2
+        boxes = 10 * [fo.Detection(label="a", bounding_box=[0.1, 0.1, 0.1, 0.1])]
+        if not is_initial:
+            boxes[0] = fo.Detection(label="c", bounding_box=[0.4, 0.4, 0.1, 0.1])
+        sample = fo.Sample(
+            filepath=f"/images/labelled-{i:03d}.png",
+            tags=[names.initial_tag] if is_initial else [],
+        )
+        sample[names.label_field] = fo.Detections(detections=boxes)
+        samples.append(sample)
+    dataset.add_samples(samples, progress=False)
 
 
 def main() -> None:
@@ -64,18 +83,24 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     dataset.add_samples(
         [fo.Sample(filepath=f"/images/{i:07d}.png") for i in range(args.pool)], progress=False
     )
+    ids = dataset.values("id")
     names = Names()
+    label_some(dataset, names)
     mark = "0" * 12
     writing.declare_score_fields(dataset, names)
     # Scores repeat after some hundred: making them must not take longer than writing them.
     scores = [fake_score(rng, args.heatmap_size, mark) for _ in range(512)]
-    excess = rng.gamma(2, size=args.pool)
-    ids = dataset.values("id")
+    excess, texture = rng.gamma(2, size=args.pool), rng.lognormal(2, 0.5, size=args.pool)
+    texture[:: args.pool // 200] *= 20  # what stands out
 
     def write(start: int, stop: int) -> None:
         for begin in range(start, stop, 256):
             chunk = {
-                ids[i]: {**scores[i % 512], "excess": float(excess[i])}
+                ids[i]: {
+                    **scores[i % 512],
+                    "excess": float(excess[i]),
+                    "texture": float(texture[i]),
+                }
                 for i in range(begin, min(begin + 256, stop))
             }
             writing.save_scores(dataset, names, chunk)
@@ -87,11 +112,16 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     result["write_samples"] = args.write
     print(f"writing {args.write} samples with heatmaps: {result['write_seconds']:.1f} s (goal 15)")
     write(args.write, args.pool)
-    entry = {"digest": mark, "classes": ["a", "b", "c"], "parameters": {}}
+    entry = {
+        "digest": mark,
+        "classes": ["a", "b", "c"],
+        "parameters": {},
+        "thresholds": {"texture_median": [0.0]},
+    }
     iterations.record_step(dataset, names, 0, "score_samples", entry)
     iterations.record_step(dataset, names, 0, "train_unet", {"digest": mark})
 
-    for strategy in ("diverse", "plain", "balanced", "entropy", "random", "sequential"):
+    for strategy in ("diverse", "mixed", "plain", "balanced", "entropy", "random", "sequential"):
         began = time.perf_counter()
         unseen.select_batch(dataset, budget=100, strategy=strategy, replace=True)
         seconds = round(time.perf_counter() - began, 2)

@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import unseen
+from unseen.benchmark.config import NOT_HERE, BenchmarkConfig
 from unseen.cli import STEP_HELP, default_text, verb_of
 from unseen.configs import STEP_CONFIGS, Parameter, StepConfig, parameters
 
@@ -60,6 +61,10 @@ def cli_reference() -> str:
         verb = verb_of(step)
         head = f"## unseen {verb}\n\n{_sentence(STEP_HELP[step])}\n\n    unseen {verb} DATASET\n\n"
         parts.append(head + table("Option", option, own(STEP_CONFIGS[step])))
+    head = "## unseen benchmark\n\nCompare strategies on complete labels; see [benchmark.md](benchmark.md).\n\n"
+    head += "    unseen benchmark SOURCE [SOURCE ...]\n\n"
+    rows = [p for p in own(BenchmarkConfig) if p.name not in NOT_HERE]
+    parts.append(head + table("Option", option, rows))
     parts.append("## Options of every step\n\n" + table("Option", option, shared()))
     return "\n\n".join(parts)
 

@@ -15,6 +15,7 @@ from .mark_structure import MarkStructure
 from .next_iteration import NextIteration
 from .open_workspace import OpenWorkspace
 from .prepare_dataset import PrepareDataset
+from .rank_regions import RankRegions
 from .request_annotations import RequestAnnotations
 from .reveal_labels import RevealLabels
 from .score_samples import ScoreSamples
@@ -35,6 +36,7 @@ OPERATORS = [
     TrainUnet,
     ScoreSamples,
     SelectBatch,
+    RankRegions,
     RequestAnnotations,
     ListAnnotations,
     LoadAnnotations,

@@ -42,10 +42,11 @@ def form(ctx: Any, config: type[StepConfig], *, view_verb: str | None = None) ->
         config: whose parameters are asked for.
         view_verb: what the step does to a view, for example "Score". Then the form asks for the
             target; the whole dataset is the default even while a view is open, because the view
-            in front is usually the last batch. None asks for no target.
+            in front is usually the last batch. While patches are in front, such as the ranked
+            regions, the dataset is meant and nothing is asked. None asks for no target.
     """
     inputs = types.Object()
-    if view_verb:
+    if view_verb and not shows_patches(ctx):
         inputs.view_target(ctx, action_description=view_verb, default_target=ViewTarget.DATASET)
     found = [_as_in_data(p, ctx.dataset, ctx.params) for p in parameters(config)]
     found = [p for p in found if _has_meaning(p, found, ctx.params)]
@@ -70,6 +71,16 @@ def form(ctx: Any, config: type[StepConfig], *, view_verb: str | None = None) ->
         problem = inputs.str("problem", view=types.Error(label=invalid[None]))
         problem.invalid, problem.error_message = True, invalid[None]
     return inputs
+
+
+def shows_patches(ctx: Any) -> bool:
+    """Whether the App, which this request comes from, shows patches such as the ranked regions.
+
+    Steps work on whole images; then 1.22 offers nothing but patches as target.
+    """
+    # An App request carries its operator's URI (1.22); what Python passes on is meant.
+    is_app = "operator_uri" in ctx.request_params
+    return is_app and ctx.view is not None and ctx.view._is_generated
 
 
 def settings(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,8 @@ class StepOperator(foo.Operator):
         return f"{self.label}: {ctx.dataset.name}"
 
     def execute(self, ctx: Any) -> Any:
-        collection = ctx.target_view() if self.view_verb else ctx.dataset
+        has_target = self.view_verb is not None and not inputs.shows_patches(ctx)
+        collection = ctx.target_view() if has_target else ctx.dataset
         return run_step(ctx, self.step, collection, self.refresh, lambda: self.around(ctx))
 
     def around(self, ctx: Any) -> contextlib.AbstractContextManager[Any]:

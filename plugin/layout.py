@@ -134,6 +134,7 @@ def ranking_facts(ranking: Any) -> dict[str, Any]:
         if ranking.histogram is not None and ranking.histogram.is_open
         else None,
         "is_diverse": ranking.batch is not None and ranking.batch.strategy == "diverse",
+        "is_mixed": ranking.batch is not None and ranking.batch.strategy == "mixed",
     }
 
 
@@ -144,6 +145,7 @@ def batch_table(ranking: Any) -> list[dict[str, Any]]:
             "image": f"{row.rank}. {row.filename}",
             "value": "-" if row.value is None else f"{row.value:.4g}",
             "regions": "-" if row.regions is None else row.regions,
+            "chosen_by": (row.chosen_by or "random").replace("_", " "),
         }
         for row in ranking.rows[:ROWS]
     ]
@@ -188,12 +190,15 @@ def _ranking(
                 "chosen before."
             )
             panel.md(text, name="order")
-        table = types.TableView(**TABLE)
-        for key, label in (
+        columns = [
             ("image", "Rank, image"),
-            ("value", facts["metric"].capitalize()),
+            ("value", facts["metric"].replace("_", " ").capitalize()),
             ("regions", "Regions"),
-        ):
+        ]
+        if facts["is_mixed"]:
+            columns.append(("chosen_by", "Chosen by"))
+        table = types.TableView(**TABLE)
+        for key, label in columns:
             table.add_column(key, label=label)
         table.add_row_action("open", events.open_row, icon="visibility", tooltip="Open the image")
         panel.list("rows", types.Object(), view=table)

@@ -310,6 +310,11 @@ def test_another_metric_can_be_asked_for(begun):
 def test_the_metric_is_the_one_that_ranked_the_batch(begun):
     unseen.select_batch(begun, budget=2, strategy="plain", metric="alpha")
     assert overview.ranking(begun).metric == "alpha"
+    entry = iterations.read_record(begun, NAMES, 0)["steps"]["score_samples"]
+    asked = {"parameters": {"adapt_alpha": True}, "alpha": 2.5, "imbalance": 0.25}
+    iterations.record_step(begun, NAMES, 0, "score_samples", {**entry, **asked})
+    details = overview.ranking(begun).trust.details
+    assert any("alpha (exponent 2.50, by an imbalance of 0.25)" in text for text in details)
     unseen.select_batch(begun, budget=2, strategy="entropy", replace=True)
     assert overview.ranking(begun).metric == "entropy"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ STEP_HELP = {
     "train_unet": "train the UNet on everything labelled",
     "score_samples": "score what the UNet has never seen: heatmap, metrics, regions",
     "select_batch": "choose the batch to label next and save it as a view",
+    "rank_regions": "rank the strongest unseen regions of the whole pool, as a view of patches",
     "request_annotations": "hand the batch to the annotators, most novel image first",
     "list_annotations": "list what was handed out: tasks, jobs, links, and how far they are",
     "load_annotations": "take the annotators' labels back, job by job",
@@ -67,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     given = build_parser().parse_args(arguments)
+    given.typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # Libraries report on stdout as they like; it belongs to the result alone.
         given.stdout = sys.stdout
@@ -100,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for step in unseen.STEPS:
         _add_step(verbs, step)
+    _add_benchmark(verbs)
     _add_others(verbs)
     return parser
 
@@ -134,6 +138,39 @@ def _add_step(verbs: Any, step: str) -> None:
     advanced = verb.add_argument_group("advanced parameters")
     for parameter in parameters(STEP_CONFIGS[step]):
         _add_parameter(advanced if parameter.advanced else main_group, parameter)
+
+
+def _add_benchmark(verbs: Any) -> None:
+    from unseen.benchmark.config import NOT_HERE, BenchmarkConfig
+
+    text = "compare strategies on complete labels: rare classes found, detectors, a report"
+    verb = _verb(verbs, "benchmark", text, _benchmark)
+    verb.add_argument(
+        "sources",
+        metavar="SOURCE",
+        nargs="+",
+        help="FiftyOne dataset, COCO folder with train/ and test/, or synthetic:KIND",
+    )
+    verb.add_argument("--quiet", action="store_true", help="show no progress")
+    main_group = verb.add_argument_group("parameters")
+    advanced = verb.add_argument_group("advanced parameters")
+    for parameter in parameters(BenchmarkConfig):
+        if parameter.name not in NOT_HERE:
+            _add_parameter(advanced if parameter.advanced else main_group, parameter)
+
+
+def _benchmark(given: argparse.Namespace) -> tuple[Any, int]:
+    from unseen.benchmark import BenchmarkConfig, run_benchmark
+
+    prefix = "parameter_"
+    values = {k[len(prefix) :]: v for k, v in vars(given).items() if k.startswith(prefix)}
+    config = from_mapping(BenchmarkConfig, values)
+    command = shlex.join(["unseen", *given.typed])
+    with Bars() as bars:
+        progress = None if given.quiet else bars
+        result = run_benchmark(*given.sources, config=config, progress=progress, command=command)
+    print(result.summary(), file=sys.stderr)
+    return result.to_dict(), 0
 
 
 def _add_parameter(group: Any, parameter: Parameter) -> None:
@@ -251,8 +288,8 @@ def _add_others(verbs: Any) -> None:
     verb.add_argument("--full", action="store_true", help="add the fully labelled set")
     verb.add_argument(
         "--strategies",
-        default="diverse,sequential,random",
-        help="comma-separated [default: diverse,sequential,random]",
+        default="mixed,sequential,random",
+        help="comma-separated [default: mixed,sequential,random]",
     )
     for name, value, text in (
         ("iterations", 2, "batches after the initial images"),

@@ -20,13 +20,22 @@ from unseen.errors import ConfigError
 T = TypeVar("T")
 C = TypeVar("C", bound="StepConfig")
 
-STRATEGIES = ("diverse", "plain", "balanced", "random", "sequential", "entropy", "foreground")
-METRICS = ("excess", "alpha", "threshold")
+STRATEGIES = (
+    "mixed",
+    "diverse",
+    "plain",
+    "balanced",
+    "random",
+    "sequential",
+    "entropy",
+    "foreground",
+)
+METRICS = ("excess", "alpha", "threshold", "region_strength")
 #: Where known structure of the images comes from, and which part of the image then counts.
 STRUCTURES = ("grid", "mask", "polylines", "field", "none")
 ZONES = ("everywhere", "inside", "outside")
 #: Strategies that rank by what the UNet says; the others need no model.
-SCORED_STRATEGIES = ("diverse", "plain", "balanced", "entropy", "foreground")
+SCORED_STRATEGIES = ("diverse", "mixed", "plain", "balanced", "entropy", "foreground")
 
 
 def setting(
@@ -295,7 +304,7 @@ class TrainUnetConfig(StepConfig):
     )
     steps: int | None = setting(
         None,
-        "Optimiser steps. Default: 300, in the paper mode 600. Longer is not better: the unseen score fades with over-training.",
+        "Optimiser steps. Default: 400, in the paper mode 600. Longer is not better: the unseen score fades with over-training.",
         unit="steps",
         minimum=1,
     )
@@ -343,6 +352,12 @@ class TrainUnetConfig(StepConfig):
         maximum=1,
         advanced=True,
     )
+    near_misses: bool = setting(
+        True,
+        "Among the synthetic unseen patches, also known objects with a part missing and changes from edge to edge (recommended mode).",
+        advanced=True,
+        only_with={"mode": ("recommended",)},
+    )
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
     precision: str = setting(
         "auto",
@@ -362,7 +377,7 @@ class TrainUnetConfig(StepConfig):
         The paper's two maps become complementary only with time: on the synthetic bare wafer
         300 steps leave a mean unseen score of .023 (noise), 600 one of .013.
         """
-        return self.steps or (600 if self.mode == "paper" else 300)
+        return self.steps or (600 if self.mode == "paper" else 400)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -377,6 +392,11 @@ class ScoreConfig(StepConfig):
         "Exponent of the alpha metric; the higher, the less low-scoring pixels count.",
         minimum=0.1,
         maximum=64,
+    )
+    adapt_alpha: bool = setting(
+        False,
+        "Raise the exponent with the imbalance of the labelled classes: alpha x (1 + imbalance); 0 = as many boxes of each class.",
+        advanced=True,
     )
     threshold: float | None = setting(
         None,
@@ -444,15 +464,36 @@ class SelectConfig(StepConfig):
     """Parameters of `select_batch`."""
 
     budget: int = setting(10, "Images in the batch.", unit="images", minimum=1)
-    strategy: str = setting("diverse", "How the batch is chosen.", choices=STRATEGIES)
+    strategy: str = setting("mixed", "How the batch is chosen.", choices=STRATEGIES)
     metric: str = setting(
-        "excess", "Image metric that ranks (strategies diverse and plain).", choices=METRICS
+        "excess", "Image metric that ranks (strategies diverse, mixed and plain).", choices=METRICS
     )
     random_share: float = setting(
         0.0, "Share of the batch drawn at random instead.", minimum=0, maximum=1
     )
     replace: bool = setting(False, "Replace the last batch if no one has labelled any of it yet.")
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankRegionsConfig(StepConfig):
+    """Parameters of `rank_regions`."""
+
+    count: int = setting(
+        100,
+        "Regions that get a rank, the strongest of the pool.",
+        unit="regions",
+        minimum=1,
+        maximum=10000,
+    )
+    max_per_image: int = setting(
+        5,
+        "At most so many regions of one image, so that no single image fills the list.",
+        unit="regions",
+        minimum=1,
+        maximum=1000,
+    )
+    min_score: float = setting(0.0, "Regions with a lower score get no rank.", minimum=0, maximum=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -466,6 +507,18 @@ class RevealConfig(StepConfig):
         None,
         "Batch to reveal: 0 is the initial set. Default: the first one that is not labelled.",
         minimum=0,
+    )
+    regions_only: bool = setting(
+        False,
+        "Label only the unseen regions of a batch; the rest of its images does not count.",
+        advanced=True,
+    )
+    regions_per_image: int = setting(
+        5,
+        "As many regions per image, the strongest ones.",
+        minimum=1,
+        advanced=True,
+        only_with={"regions_only": (True,)},
     )
 
 
@@ -663,7 +716,7 @@ class SimulateConfig(StepConfig):
         "hidden_truth", "Field with the complete labels that the simulated annotator copies from."
     )
     strategies: tuple[str, ...] = setting(
-        ("diverse", "sequential", "random"),
+        ("mixed", "sequential", "random"),
         "Strategies to run; the first is the main loop and fills the label field.",
         choices=STRATEGIES,
     )
@@ -679,12 +732,17 @@ class SimulateConfig(StepConfig):
         "directory", "How the initial images are chosen.", choices=("directory", "random")
     )
     metric: str = setting("excess", "Image metric that ranks.", choices=METRICS, advanced=True)
+    regions_only: bool = setting(
+        False,
+        "Label only the unseen regions of ranked batches; other strategies show none and label whole images.",
+        advanced=True,
+    )
     mode: str = setting(
         "recommended", "UNet mode.", choices=("recommended", "paper"), advanced=True
     )
     unet_steps: int | None = setting(
         None,
-        "Optimiser steps of the UNet. Default: 300, in the paper mode 600.",
+        "Optimiser steps of the UNet. Default: 400, in the paper mode 600.",
         unit="steps",
         minimum=1,
         advanced=True,
@@ -768,6 +826,17 @@ class RequestConfig(StepConfig):
     auto_labels: bool = setting(
         False,
         "Draw the automatic labels of `auto_label` as boxes to review, instead of all predictions.",
+    )
+    regions_only: bool = setting(
+        False,
+        "Ask for the unseen regions alone, outlined in copies of the images; what lies around them then counts neither as background nor in the evaluation.",
+    )
+    regions_per_image: int = setting(
+        5,
+        "As many regions per image, the strongest ones.",
+        minimum=1,
+        advanced=True,
+        only_with={"regions_only": (True,)},
     )
     guide: bool = setting(True, "Attach a guide to each task: what is marked, and the classes.")
     instructions: str = setting("", "Your own words to the annotators, put into the guide.")
@@ -885,7 +954,7 @@ class NextConfig(StepConfig):
     """Parameters of `next_iteration`."""
 
     budget: int = setting(10, "Images in the next batch.", unit="images", minimum=1)
-    strategy: str = setting("diverse", "How the batch is chosen.", choices=STRATEGIES)
+    strategy: str = setting("mixed", "How the batch is chosen.", choices=STRATEGIES)
     detector: bool = setting(
         True, "Train and evaluate the detector too, where there is a labelled test split."
     )
@@ -922,6 +991,7 @@ STEP_CONFIGS: dict[str, type[StepConfig]] = {
     "train_unet": TrainUnetConfig,
     "score_samples": ScoreConfig,
     "select_batch": SelectConfig,
+    "rank_regions": RankRegionsConfig,
     "request_annotations": RequestConfig,
     "list_annotations": ListAnnotationsConfig,
     "load_annotations": LoadConfig,

@@ -20,7 +20,7 @@ def run_demo(
     data: Path | None = None,
     *,
     output: Path = Path("demo"),
-    strategies: Sequence[str] = ("diverse", "sequential", "random"),
+    strategies: Sequence[str] = ("mixed", "sequential", "random"),
     iterations: int = 2,
     budget: int = 10,
     unet_steps: int | None = None,

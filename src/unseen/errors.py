@@ -72,6 +72,10 @@ class TrainingError(UnseenError):
     """Training diverged or had nothing to learn from."""
 
 
+class BenchmarkError(UnseenError):
+    """A comparison of strategies could not be made."""
+
+
 class ShapeError(UnseenError, ValueError):
     """An array does not have the documented shape."""
 

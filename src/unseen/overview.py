@@ -97,8 +97,8 @@ def ranking(dataset: Any, names: Names | None = None, metric: str | None = None)
     Args:
         dataset: a dataset or its name.
         names: the loop.
-        metric: one of excess, alpha, threshold, entropy, foreground; default: the one that ranked
-            the newest batch.
+        metric: one of excess, alpha, threshold, region_strength, entropy, foreground; default: the
+            one that ranked the newest batch.
 
     Raises:
         ConfigError: there is no such metric.
@@ -233,11 +233,12 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
         dataset, names, path, overview_ranking.scored_mark(records), tag
     )
     labelled = overview_ranking.labelled_batch(dataset, names, records)
+    scores = overview_ranking.newest_scores(records)
     trust = judge_ranking(
         found.candidates,
-        metric=metric,
+        metric=_in_words(metric, scores),
         budget=batch.images if batch is not None and batch.number else 10,
-        mean_score=overview_ranking.newest_scores(records).get("mean_score"),
+        mean_score=scores.get("mean_score"),
         evidence=_evidence(labelled, found.test_labels),
         classes=overview_ranking.known_classes(dataset, names, records),
         are_scores_old=look.facts.scores == OLD,
@@ -263,6 +264,13 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
         control=_control(look),
         empty_state=empty,
     )
+
+
+def _in_words(metric: str, scores: Mapping[str, Any]) -> str:
+    """The metric as sentences name it: alpha with its exponent, where that follows the labels."""
+    if metric != "alpha" or not (scores.get("parameters") or {}).get("adapt_alpha"):
+        return metric
+    return f"alpha (exponent {scores['alpha']:.2f}, by an imbalance of {scores['imbalance']:.2f})"
 
 
 def _evidence(

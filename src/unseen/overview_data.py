@@ -171,6 +171,9 @@ class BatchRow(Plain):
     is_labelled: bool
     annotation: str | None  #: sent, loaded, removed
     url: str | None  #: opens the image in the annotation tool
+    chosen_by: str | None = (
+        None  #: in a mixed batch: pixel, texture, object, new_class; None = at random
+    )
 
 
 #: What can be said about a ranking, best first.
@@ -226,7 +229,7 @@ class Ranking(Plain):
     """What the newest scores say about the pool, and what became of the batch."""
 
     dataset: str
-    metric: str  #: name: excess, alpha, threshold, entropy, foreground
+    metric: str  #: name: excess, alpha, threshold, region_strength, entropy, foreground
     field: str  #: the sample field that holds it
     scored: int  #: unlabelled images of pool and batch with a value
     histogram: Histogram | None

@@ -176,6 +176,11 @@ class PrepareResult(StepResult):
         return " ".join([text, *self.notes])
 
 
+def _partly(images: int) -> str:
+    """A sentence on images that are labelled in part, where there are any."""
+    return f" {images} of the images are labelled in part." if images else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainUnetResult(StepResult):
     """Result of `train_unet`."""
@@ -196,6 +201,7 @@ class TrainUnetResult(StepResult):
         default_factory=dict
     )  #: clipped, empty, not finite
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
+    partly_labelled: int = 0  #: images of which only a part is labelled
 
     def summary(self) -> str:
         skipped = f" {len(self.skipped)} unreadable images skipped." if self.skipped else ""
@@ -203,7 +209,7 @@ class TrainUnetResult(StepResult):
         return (
             f"UNet of iteration {self.iteration} trained on {self.images} images with "
             f"{self.boxes} boxes ({', '.join(self.classes)}) in {self.seconds:.0f} s."
-            f"{skipped}{problems}"
+            f"{_partly(self.partly_labelled)}{skipped}{problems}"
         )
 
 
@@ -219,14 +225,21 @@ class ScoreResult(StepResult):
     regions: int
     checkpoint: str
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
+    alpha: float | None = None  #: exponent of the alpha metric
+    imbalance: float | None = None  #: of the labelled classes, where alpha goes by it
 
     def summary(self) -> str:
         done = f" {self.already_scored} had been scored before." if self.already_scored else ""
         bad = f" {len(self.skipped)} could not be read." if self.skipped else ""
         return (
             f"{self.scored} images scored in {self.seconds:.0f} s; "
-            f"{self.regions} unseen regions.{done}{bad}"
+            f"{self.regions} unseen regions.{done}{bad}{self._exponent()}"
         )
+
+    def _exponent(self) -> str:
+        if self.imbalance is None:
+            return ""
+        return f" Alpha {self.alpha:.2f}, by an imbalance of {self.imbalance:.2f}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,12 +252,46 @@ class SelectResult(StepResult):
     sample_ids: list[str]
     pool: int
     unscored: int = 0
+    criteria: dict[str, int] = dataclasses.field(
+        default_factory=dict
+    )  #: images per criterion of the strategy mixed: pixel, texture, object, new_class
 
     def summary(self) -> str:
         missing = f" {self.unscored} pool images have no score yet." if self.unscored else ""
+        what = {
+            "pixel": "unseen pixels",
+            "texture": "their texture",
+            "object": "an unusual object",
+            "new_class": "a new class",
+        }
+        parts = ", ".join(f"{n} for {what.get(c, c)}" for c, n in self.criteria.items())
         return (
             f"{len(self.sample_ids)} of {self.pool} pool images selected ({self.strategy}) as "
-            f"{self.batch}.{missing}"
+            f"{self.batch}{': ' + parts if parts else ''}.{missing}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankRegionsResult(StepResult):
+    """Result of `rank_regions`."""
+
+    iteration: int
+    view: str  #: saved view of the patches, in rank order
+    regions: int  #: that have a rank now
+    asked_for: int
+    images: int  #: that they are in
+    sample_ids: list[str]  #: of the image of each region, in rank order
+    scores: list[float]  #: of the regions, in rank order
+    pool: int
+    unscored: int = 0
+
+    def summary(self) -> str:
+        fewer = f" ({self.asked_for} were asked for)" if self.regions < self.asked_for else ""
+        missing = f" {self.unscored} pool images have no score yet." if self.unscored else ""
+        span = f"{self.scores[0]:.2f} to {self.scores[-1]:.2f}" if self.scores else "none"
+        return (
+            f"{self.regions} unseen regions{fewer} in {self.images} of {self.pool} pool images "
+            f"ranked as {self.view}, scores {span}.{missing}"
         )
 
 
@@ -263,7 +310,8 @@ class RequestResult(StepResult):
     suggestions: int = 0  #: boxes sent by this run
     predictions: int = 0
     labels: int = 0
-    overlays: int = 0  #: images with a heatmap drawn in
+    overlays: int = 0  #: images with something drawn in
+    in_part: int = 0  #: images of which only the unseen regions are asked for
     notes: list[str] = dataclasses.field(default_factory=list)  #: what the user should know
 
     def summary(self) -> str:
@@ -279,6 +327,8 @@ class RequestResult(StepResult):
         verb = "would be sent" if self.dry_run else "sent"
         parts = [f"{self.sent} images {verb} to {self.backend} as {self.anno_key}"]
         parts[0] += f" with {boxes}." if boxes else "."
+        if self.in_part:
+            parts[0] += f" Of {self.in_part} of them the unseen regions alone are asked for."
         if not self.sent and not self.dry_run:
             parts = [
                 f"All {self.images} images of {self.anno_key} are with the annotators already."
@@ -490,10 +540,14 @@ class RevealResult(StepResult):
     images: int
     boxes: int
     class_counts: dict[str, int]
+    partly_labelled: int = 0  #: images of which only the unseen regions were labelled
 
     def summary(self) -> str:
         counts = ", ".join(f"{k} {v}" for k, v in self.class_counts.items())
-        return f"{self.images} images labelled with {self.boxes} boxes ({counts or 'none'})."
+        return (
+            f"{self.images} images labelled with {self.boxes} boxes ({counts or 'none'})."
+            f"{_partly(self.partly_labelled)}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -517,13 +571,14 @@ class TrainDetectorResult(StepResult):
     device: str
     box_problems: dict[str, int] = dataclasses.field(default_factory=dict)
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
+    partly_labelled: int = 0  #: images of which only a part is labelled
 
     def summary(self) -> str:
         weights = "pretrained" if self.pretrained else "from scratch"
         return (
             f"{DETECTOR_NAMES.get(self.detector, self.detector)} ({self.architecture}, {weights}) of iteration {self.iteration} trained "
             f"on {self.images} images with {self.boxes} boxes, {self.schedule}, in "
-            f"{self.seconds:.0f} s."
+            f"{self.seconds:.0f} s.{_partly(self.partly_labelled)}"
         )
 
 
@@ -564,6 +619,7 @@ class EvaluateResult(StepResult):
     per_class: dict[str, ClassMetrics]
     macro_f1: float  #: mean over the classes with support
     mean_ap: float  #: mean of the classes' AP over those with support
+    partly_labelled: int = 0  #: images of which only a part is labelled, and counts
 
     def summary(self) -> str:
         rows = "; ".join(
@@ -572,6 +628,7 @@ class EvaluateResult(StepResult):
         )
         return (
             f"Mean F1 {self.macro_f1:.3f}, AP {self.mean_ap:.3f} on {self.images} images. {rows}."
+            f"{_partly(self.partly_labelled)}"
         )
 
 

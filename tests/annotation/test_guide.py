@@ -18,6 +18,7 @@ def guide(**changes):
         "overlay": True,
         "structure": True,
         "predictions": True,
+        "regions_only": True,
     }
     return task_guide(**{**settings, **changes})
 
@@ -34,6 +35,7 @@ def test_first_line_is_the_marker_alone():
         ("overlay", "The colours are not part of the image"),
         ("structure", "Thin blue lines"),
         ("predictions", "drawn by a detector"),
+        ("regions_only", "Yellow rectangles show the parts to look at"),
     ],
 )
 def test_only_what_is_marked_is_explained(setting, words):
@@ -43,8 +45,16 @@ def test_only_what_is_marked_is_explained(setting, words):
 
 def test_a_task_without_any_marks_says_so():
     nothing = "Nothing is marked"
-    assert nothing in guide(suggestions=False, overlay=False, predictions=False)
+    assert nothing in guide(suggestions=False, overlay=False, predictions=False, regions_only=False)
     assert nothing not in guide(suggestions=False, overlay=False)
+
+
+def test_where_to_look_is_either_everywhere_or_inside_of_the_rectangles():
+    everywhere, inside = "every class, also where nothing is marked", "inside of a yellow rectangle"
+    assert everywhere not in guide()
+    assert inside in guide()
+    assert everywhere in guide(regions_only=False)
+    assert inside not in guide(regions_only=False)
 
 
 def test_ranks_count_both_ends():

@@ -20,6 +20,8 @@ def score(rng, **changes):
         "excess": 0.25,
         "entropy": 3.0,
         "foreground": 4.0,
+        "region_strength": 1.25,
+        "texture": 5.0,
         "model": "abc",
         "expected_counts": np.asarray([0.5, 1.5], dtype=np.float32),
         "embedding": rng.normal(size=8).astype(np.float32),
@@ -37,7 +39,7 @@ def test_scores_read_back_equal_what_fiftyone_stores(wafers, rng):
     values = score(rng)
     writing.save_scores(wafers, NAMES, {raw: values})
     sample = wafers[public]
-    for name in ("alpha", "threshold", "excess", "entropy", "foreground", "model"):
+    for name in values.keys() - {"expected_counts", "embedding", "heatmap", "regions"}:
         sample[f"unseen_{name}"] = values[name]
     sample["unseen_expected_counts"] = values["expected_counts"].tolist()
     sample["unseen_embedding"] = values["embedding"]

@@ -24,6 +24,7 @@ SMALL = {
     "train_unet": {"steps": 2, "batch_size": 2, "crop_size": 32, "channels": (4, 8)},
     "score_samples": {"heatmap_size": 16},
     "select_batch": {"budget": 2},
+    "rank_regions": {"count": 3},
     "train_detector": {"architecture": "small", "steps": 1, "batch_size": 1, "image_size": 64},
     "apply_detector": {},
     "evaluate_detector": {},
@@ -249,6 +250,32 @@ def test_a_step_works_on_the_dataset_unless_a_view_is_asked_for(wafers, stand_in
     assert isinstance(seen[0], fo.Dataset)
     assert seen[1] == view
     assert isinstance(seen[2], fo.Dataset)
+
+
+def test_while_the_app_shows_patches_a_step_works_on_the_dataset(wafers, stand_in):
+    import fiftyone as fo
+
+    seen = []
+
+    def score(collection, *, progress):
+        seen.append(collection)
+        raise LabelError("enough")
+
+    stand_in("score_samples", score)
+    patches = wafers.exists("ground_truth").to_patches("ground_truth")
+    ctx = context(wafers, "score_samples", view=patches)
+    form = operator("score_samples").resolve_type(ctx, "inputs").type.properties
+    assert "view_target" not in form
+    list(operator("score_samples").execute(ctx))
+    assert isinstance(seen[0], fo.Dataset)
+
+
+def test_patches_from_python_are_refused(wafers):
+    from fiftyone.operators.executor import ExecutionError
+
+    patches = wafers.exists("ground_truth").to_patches("ground_truth")
+    with pytest.raises(ExecutionError, match="the view shows patches or frames"):
+        operator("screen_images")(patches)
 
 
 def test_the_form_offers_the_open_view_but_starts_with_the_dataset(wafers):

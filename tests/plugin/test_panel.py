@@ -166,6 +166,21 @@ def test_a_row_of_the_batch_opens_its_sample(panel, scored):
     assert given["id"] == scored.load_saved_view("batch_01").values("id")[1]
 
 
+def test_only_a_mixed_batch_says_what_chose_each_image(panel, scored):
+    def columns(shown):
+        return [c["label"] for c in shown["type"]["properties"]["rows"]["view"]["columns"]]
+
+    _, _, _, shown = send(panel, scored, "change_tab", {"tab": "Now"}, value="Ranking")
+    assert columns(shown) == ["Rank, image", "Excess", "Regions"]
+    unseen.select_batch(scored, budget=4, strategy="mixed", random_share=0.5, replace=True)
+    _, _, data, shown = send(panel, scored, "change_tab", {"tab": "Now"}, value="Ranking")
+    assert columns(shown) == ["Rank, image", "Excess", "Regions", "Chosen by"]
+    by_sample = scored.load_saved_view("batch_01").values("unseen_chosen_by")
+    assert by_sample[2:] == [None, None]
+    said = [(name or "random").replace("_", " ") for name in by_sample]
+    assert [row["chosen_by"] for row in data["rows"]] == said
+
+
 def test_a_cell_of_the_table_shows_exactly_the_boxes_it_counts(panel, measured):
     import fiftyone as fo
 

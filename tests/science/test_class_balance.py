@@ -8,7 +8,6 @@ from unseen.errors import ConfigError, ShapeError
 from unseen.science.class_balance import (
     add_class_rectification,
     balanced_order,
-    class_imbalance,
     class_rectification_loss,
     minority_classes,
     repeat_factors,
@@ -77,13 +76,6 @@ def test_without_rare_classes_every_image_comes_once_per_pass(rng):
     order = balanced_order([[0], [0], []], rng)
     for _ in range(3):
         assert sorted(itertools.islice(order, 3)) == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"), [([5, 5, 5], 0), ([10, 0], 0.5), ([8, 4, 0], 12 / 24), ([7], 0)]
-)
-def test_imbalance_is_what_is_missing_to_equal_classes(counts, expected):
-    assert class_imbalance(counts) == pytest.approx(expected)
 
 
 def test_the_minority_are_the_rarest_classes_up_to_half_of_the_examples():

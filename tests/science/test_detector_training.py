@@ -5,7 +5,7 @@ import torch
 from unseen.configs import TrainDetectorConfig
 from unseen.errors import LabelError, ShapeError, TrainingError
 from unseen.science.boxes import iou
-from unseen.science.detector_data import TrainingSet, augment, resize, zoom
+from unseen.science.detector_data import Labelled, TrainingSet, augment, resize, zoom
 from unseen.science.detector_training import detect, fit_detector
 from unseen.science.faster_rcnn import DetectorSpec, detector_spec
 
@@ -177,7 +177,7 @@ def test_training_images_are_read_once_and_scaled_with_their_boxes():
     spec = detector_spec("small", CLASSES, 200, image_size=64)
     data = TrainingSet(lazy, boxes, [np.array([0, 1, 2])], spec)
     for _ in range(2):
-        pixels, xyxy, labels = data[0]
+        pixels, xyxy, labels, _ = data[0]
         assert pixels.shape == (3, 32, 64)
         torch.testing.assert_close(pixels, torch.full((3, 32, 64), 0.25))
         torch.testing.assert_close(
@@ -212,9 +212,8 @@ def test_boxes_follow_the_augmented_pixels():
     rng = np.random.default_rng(0)
     shapes = set()
     for _ in range(40):
-        pixels, xyxy, labels = augment(
-            image, torch.tensor([[20.0, 5.0, 50.0, 12.0]]), torch.tensor([2]), rng
-        )
+        one = Labelled(image, torch.tensor([[20.0, 5.0, 50.0, 12.0]]), torch.tensor([2]))
+        pixels, xyxy, labels, _ = augment(one, rng)
         x1, y1, x2, y2 = xyxy[0].int().tolist()
         is_object = pixels[0] > (pixels.min() + pixels.max()) / 2
         assert is_object[y1:y2, x1:x2].all()
@@ -232,7 +231,7 @@ def test_boxes_follow_the_zoomed_pixels_and_leave_with_them():
     rng = np.random.default_rng(0)
     counts, sides = set(), set()
     for _ in range(60):
-        pixels, xyxy, labels = zoom(image, boxes, torch.tensor([1, 2]), rng)
+        pixels, xyxy, labels, _ = zoom(Labelled(image, boxes, torch.tensor([1, 2])), rng)
         assert pixels.shape[0] == 3
         assert pixels.shape[1] <= 60
         assert pixels.shape[2] <= 90
@@ -252,9 +251,8 @@ def test_boxes_follow_the_zoomed_pixels_and_leave_with_them():
 
 def test_zooming_an_image_without_boxes_leaves_it_without():
     rng = np.random.default_rng(0)
-    _, xyxy, labels = zoom(
-        torch.rand(3, 40, 40), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), rng
-    )
+    none = Labelled(torch.rand(3, 40, 40), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+    _, xyxy, labels, _ = zoom(none, rng)
     assert xyxy.shape == (0, 4)
     assert labels.shape == (0,)
 

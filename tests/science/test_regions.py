@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from unseen.errors import ShapeError
-from unseen.science.regions import unseen_regions
+from unseen.science.regions import region_strength, unseen_regions
 
 
 def _map(*blobs, size=(40, 50)):
@@ -70,6 +70,39 @@ def test_boxes_cover_exactly_the_pixels_above_the_threshold(rng):
         assert covered[score > 0.5].all()
         assert found.area.sum() == (score > 0.5).sum()
         assert (np.diff(found.score) <= 0).all()
+
+
+def _strength(score, threshold=0.1):
+    return region_strength(unseen_regions(score, threshold, max_regions=None).score, threshold)
+
+
+def test_no_region_has_no_strength():
+    assert _strength(np.zeros((9, 9), np.float32)) == 0
+    assert region_strength([], 1.0) == 0
+
+
+def test_twice_the_image_with_its_objects_is_as_strong():
+    score = _map(
+        (2, 3, 6, 10, 0.4), (20, 30, 28, 34, 0.9), (0, 40, 5, 50, 0.6), (31, 4, 36, 9, 0.3)
+    )
+    doubled = np.kron(score, np.ones((2, 2), np.float32))
+    assert _strength(doubled) == pytest.approx(_strength(score), rel=1e-6)
+    assert _strength(np.kron(score, np.ones((5, 5), np.float32))) == pytest.approx(_strength(score))
+
+
+def test_strength_counts_examples_each_by_its_height_above_the_threshold():
+    one = _map((2, 2, 8, 8, 0.55))
+    assert _strength(one) == pytest.approx((0.55 - 0.1) / 0.9, rel=1e-6)
+    assert _strength(_map((2, 2, 8, 8, 1.0), (20, 2, 24, 40, 1.0))) == pytest.approx(2)
+    # Beside each other the strengths add up.
+    beside = np.concatenate([one, _map((2, 30, 8, 36, 0.3))], axis=1)
+    assert _strength(beside) == pytest.approx((0.45 + 0.2) / 0.9, rel=1e-6)
+
+
+def test_one_strong_example_outweighs_two_that_are_hardly_unseen():
+    assert _strength(_map((2, 2, 6, 6, 0.9))) > _strength(
+        _map((2, 2, 30, 12, 0.2), (2, 30, 30, 40, 0.2))
+    )
 
 
 def test_only_one_map_at_a_time():

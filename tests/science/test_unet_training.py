@@ -43,10 +43,10 @@ def test_without_images_there_is_nothing_to_train_on():
 
 @pytest.mark.parametrize(("mode", "loss"), MODES)
 def test_a_few_steps_lower_the_loss(rng, mode, loss):
-    config = replace(QUICK, steps=30)
+    config = replace(QUICK, steps=60)
     trained = fit_unet(*_wafers(rng), spec=_spec(mode, loss), config=config)
-    assert len(trained.losses) == 30
-    assert np.mean(trained.losses[-5:]) < 0.75 * np.mean(trained.losses[:3])
+    assert len(trained.losses) == 60
+    assert np.mean(trained.losses[-20:]) < 0.75 * np.mean(trained.losses[:3])
     assert not trained.model.training
     # 8 px boxes with 3 px on each side, partly cut off at the image's border
     assert len(trained.mean_areas) == (1 if mode == "paper" else 2)
@@ -70,6 +70,24 @@ def test_training_is_reproducible_and_leaves_the_global_random_state_alone(rng):
     assert torch.equal(torch.get_rng_state(), state)
     other = fit_unet(*wafers, spec=_spec(), config=replace(QUICK, seed=1))
     assert other.losses != first.losses
+
+
+def test_near_misses_are_pasted_unless_they_are_left_out(rng):
+    wafers = _wafers(rng)
+
+    def losses(mode, **options):
+        config = replace(QUICK, steps=4, patch_share=1.0, **options)
+        return fit_unet(*wafers, spec=_spec(mode), config=config).losses
+
+    assert losses("recommended") == losses("recommended", near_misses=True)
+    assert losses("recommended") != losses("recommended", near_misses=False)
+    assert losses("paper") == losses("paper", near_misses=False)
+
+
+def test_the_default_number_of_steps_is_that_of_the_mode():
+    assert TrainUnetConfig().optimiser_steps == 400
+    assert TrainUnetConfig(mode="paper").optimiser_steps == 600
+    assert TrainUnetConfig(steps=7).optimiser_steps == 7
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import unseen
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import iterations, reading, scope, writing
 from unseen.dataset.fields import Names
 from unseen.errors import DatasetError, LabelError
 
@@ -30,14 +30,14 @@ def detected(make_wafers, tmp_path):
     return wafers
 
 
-def say(dataset, wrong=0, confidence=0.05):
+def say(dataset, wrong=0, confidence=0.05, label="scratch"):
     """Predictions on the test split: the truth, but for `wrong` far too small boxes per image."""
     field = NAMES.predictions(0)
     writing.declare_detections(dataset, field, NAMES, "test")
     found = {}
     for sample in dataset.match_tags("test"):
         boxes = [(d.label, d.bounding_box, confidence) for d in sample.ground_truth.detections]
-        boxes += [("scratch", [0.9, 0.02 * i, 0.01, 0.01], 0.9) for i in range(wrong)]
+        boxes += [(label, [0.9, 0.02 * i, 0.01, 0.01], 0.9) for i in range(wrong)]
         found[sample.id] = boxes
     writing.save_detections(dataset, field, found)
 
@@ -101,3 +101,16 @@ def test_clean_removes_the_automatic_labels(detected, tmp_path):
     unseen.auto_label(detected, wanted_precision=0.7, model_dir=str(tmp_path))
     unseen.clean_dataset(detected)
     assert detected.get_field(NAMES.auto_labels) is None
+
+
+def test_what_lies_outside_of_a_test_images_scope_is_not_held_against_the_detector(
+    detected, tmp_path
+):
+    say(detected, wrong=3, label="particle")  # at the right edge
+    settings = {"wanted_precision": 0.7, "dry_run": True, "model_dir": str(tmp_path)}
+    before = unseen.auto_label(detected, **settings).thresholds
+    test = detected.match_tags("test").values("id")
+    scope.write(detected, NAMES, {i: [[0.0, 0.0, 0.9, 1.0]] for i in test})
+    after = unseen.auto_label(detected, **settings).thresholds
+    assert before["particle"]["confidence"] is None
+    assert after["particle"]["confidence"] == pytest.approx(0.05)

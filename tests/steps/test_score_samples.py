@@ -51,3 +51,61 @@ def test_a_named_checkpoint_can_rank(trained):
     unseen.train_unet(trained, steps=3, seed=4, crop_size=32, channels=(4, 8))
     unseen.score_samples(trained, checkpoint=first)
     assert len(unseen.select_batch(trained, budget=3).sample_ids) == 3
+
+
+def test_region_strength_is_that_of_the_stored_regions(trained):
+    unseen.score_samples(trained, max_regions=1000, region_quantile=0.9)
+    entry = iterations.read_record(trained, Names(), 0)["steps"]["score_samples"]
+    threshold = entry["thresholds"]["region"]
+    scores, strengths = trained.exists("unseen_model").values(
+        ["unseen_regions.detections.confidence", "unseen_region_strength"]
+    )
+    assert max(strengths) > 0
+    for of_image, strength in zip(scores, strengths, strict=True):
+        expected = sum(score - threshold for score in of_image) / (1 - threshold)
+        assert strength == pytest.approx(expected, rel=1e-5)
+    unseen.score_samples(trained, max_regions=0, region_quantile=0.9)
+    assert trained.exists("unseen_model").values("unseen_region_strength") == strengths
+
+
+def test_alpha_follows_the_imbalance_of_the_labels_only_when_asked(trained):
+    counts = trained.match_tags("test", bool=False).count_values("ground_truth.detections.label")
+    most = max(counts.values())
+    imbalance = sum(most - n for n in counts.values()) / (most * len(counts))
+    assert imbalance > 0
+    plain = unseen.score_samples(trained)
+    assert (plain.alpha, plain.imbalance) == (2.0, None)
+    assert "lpha" not in plain.summary()
+    low = trained.exists("unseen_model").values("unseen_alpha")
+    adapted = unseen.score_samples(trained, adapt_alpha=True)
+    assert adapted.scored == 8  # what is stored changes, so nothing counts as scored already
+    assert adapted.imbalance == pytest.approx(imbalance)
+    assert adapted.alpha == pytest.approx(2 * (1 + imbalance))
+    assert f"Alpha {adapted.alpha:.2f}, by an imbalance of {imbalance:.2f}." in adapted.summary()
+    entry = iterations.read_record(trained, Names(), 0)["steps"]["score_samples"]
+    assert (entry["alpha"], entry["imbalance"]) == (adapted.alpha, adapted.imbalance)
+    # S is at most 1, so that a higher power is a lower sum.
+    high = trained.exists("unseen_model").values("unseen_alpha")
+    assert all(b < a for a, b in zip(low, high, strict=True))
+
+
+def test_a_run_that_goes_on_keeps_its_alpha_although_labels_came(trained):
+    import fiftyone as fo
+
+    first = unseen.score_samples(trained, adapt_alpha=True)
+    many = fo.Detections(
+        detections=40 * [fo.Detection(label="particle", bounding_box=[0.1, 0.1, 0.1, 0.1])]
+    )
+    sample = pool(trained).first()
+    trained.set_values("ground_truth", {sample.id: many}, key_field="id")
+    again = unseen.score_samples(trained, adapt_alpha=True)
+    assert (again.scored, again.alpha) == (0, first.alpha)
+    assert unseen.score_samples(trained, adapt_alpha=True, rescore=True).alpha > first.alpha
+
+
+def test_records_of_versions_with_fewer_parameters_still_count(trained):
+    unseen.score_samples(trained)
+    entry = iterations.read_record(trained, Names(), 0)["steps"]["score_samples"]
+    older = {k: v for k, v in entry["parameters"].items() if k != "adapt_alpha"}
+    iterations.record_step(trained, Names(), 0, "score_samples", {**entry, "parameters": older})
+    assert unseen.score_samples(trained).already_scored == 8

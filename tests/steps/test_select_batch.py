@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import unseen
+from unseen.configs import METRICS
 from unseen.errors import DatasetError
 
 pytestmark = pytest.mark.fiftyone
@@ -25,11 +26,20 @@ def test_a_pool_without_any_label_field_can_be_chosen_at_random(make_wafers):
     assert len(chosen.sample_ids) == 2
 
 
-def test_plain_order_is_that_of_the_metric(scored):
+@pytest.mark.parametrize("metric", METRICS)
+def test_plain_order_is_that_of_the_metric(scored, metric):
     pool = scored.exists("unseen_excess")
-    ids, values = pool.values(["id", "unseen_excess"])
+    ids, values = pool.values(["id", f"unseen_{metric}"])
     best = [ids[i] for i in np.argsort(-np.asarray(values), kind="stable")[:5]]
-    assert unseen.select_batch(scored, budget=5, strategy="plain").sample_ids == best
+    chosen = unseen.select_batch(scored, budget=5, strategy="plain", metric=metric)
+    assert chosen.sample_ids == best
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_diverse_batch_starts_with_the_highest_metric(scored, metric):
+    ids, values = scored.exists("unseen_excess").values(["id", f"unseen_{metric}"])
+    chosen = unseen.select_batch(scored, budget=3, strategy="diverse", metric=metric)
+    assert chosen.sample_ids[0] == ids[int(np.argmax(values))]
 
 
 def test_sequential_is_the_directory_order_whatever_the_order_of_the_samples(make_wafers):

@@ -27,6 +27,10 @@ _STRUCTURE = """\
 - Thin blue lines show known structure, such as the edges of dies. They are not part of the image.
 """
 
+_REGIONS_ONLY = """\
+- Yellow rectangles show the parts to look at. They are not part of the image.
+"""
+
 _PREDICTIONS = """\
 - Some boxes of the classes were drawn by a detector. Check each one: correct its class and its \
 edges, or delete it. A box that you leave counts as right.
@@ -34,10 +38,18 @@ edges, or delete it. A box that you leave counts as right.
 
 _NOTHING_MARKED = "- Nothing is marked in these images. Look at the whole image.\n"
 
-_RULES = """\
-## What to label
-
+_EVERYWHERE = """\
 - Label every object of every class, also where nothing is marked.
+"""
+
+_INSIDE = """\
+- Label every object of every class of which a part lies inside of a yellow rectangle, also where \
+nothing else is marked. Draw all of it, also what sticks out.
+- Leave out what lies outside of the rectangles. It does not count as empty.
+- Label the whole image where there is no yellow rectangle.
+"""
+
+_RULES = """\
 - Draw rectangles, tight around the object. Polygons, ellipses and masks become rectangles.
 - Draw shapes, not tracks. Tags are ignored.
 - Is there nothing to label in an image? Leave it empty. It counts as checked once the job is completed.
@@ -60,6 +72,7 @@ def task_guide(
     overlay: bool,
     predictions: bool,
     structure: bool = False,
+    regions_only: bool = False,
     instructions: str = "",
 ) -> str:
     """The guide of one task, as Markdown.
@@ -74,6 +87,7 @@ def task_guide(
         overlay: whether the images are coloured where the model has never seen anything like it.
         predictions: whether the task holds boxes of a detector.
         structure: whether lines of known structure are drawn into the images.
+        regions_only: whether rectangles are drawn in, outside of which nothing is to be labelled.
         instructions: Markdown of the user's own, placed first.
     """
     marked = "".join(
@@ -81,6 +95,7 @@ def task_guide(
         for text, is_there in (
             (_SUGGESTIONS, suggestions),
             (_OVERLAY, overlay),
+            (_REGIONS_ONLY, regions_only),
             (_PREDICTIONS, predictions),
         )
         if is_there
@@ -90,7 +105,7 @@ def task_guide(
         f"{instructions.strip()}\n" if instructions.strip() else "",
         f"{_extent(images, first_rank)}\n" if images is not None else "",
         f"## What is marked\n\n{marked or _NOTHING_MARKED}{_STRUCTURE if structure else ''}",
-        _RULES,
+        f"## What to label\n\n{_INSIDE if regions_only else _EVERYWHERE}{_RULES}",
         _class_table(classes),
     ]
     return "\n".join(part for part in parts if part)

@@ -17,6 +17,8 @@ import numpy as np
 from unseen.compute.scorer import ImageScore, RawScore, Scorer, Thresholds
 from unseen.errors import ImageError
 from unseen.science.inference import Inference
+from unseen.science.novelty import usual_texture
+from unseen.science.object_novelty import UsualObjects, usual_objects
 from unseen.science.quantiles import StreamingQuantiles
 
 #: Images whose scores decide the thresholds; a larger pool is sampled evenly at random.
@@ -45,6 +47,7 @@ class LocalScoring:
 
     Attributes:
         thresholds: given, or known once the first result is out.
+        usual: the density of the pool's objects, likewise; None where they are too few.
     """
 
     def __init__(
@@ -55,10 +58,12 @@ class LocalScoring:
         region_quantile: float,
         threshold: float | None = None,
         thresholds: Thresholds | None = None,
+        usual: UsualObjects | None = None,
         batch_size: int = 8,
         workers: int = 2,
         seed: int = 51,
         weights: Weights | None = None,
+        observe: Callable[[int, RawScore], None] | None = None,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -68,20 +73,24 @@ class LocalScoring:
             region_quantile: of the pool's scores that becomes the regions' threshold.
             threshold: the metric's threshold, instead of a quantile.
             thresholds: all of them, from an earlier run over the same pool.
+            usual: the density that goes with them.
             batch_size: images per forward pass.
             workers: threads that read.
             seed: of the sample that decides the thresholds.
             weights: what each pixel of an image counts; default: all in full.
+            observe: told the position and the maps of each image, from several threads.
         """
         self._scorer = scorer
         self._quantile = quantile
         self._region_quantile = region_quantile
         self._threshold = threshold
         self.thresholds = thresholds
+        self.usual = usual
         self._batch_size = batch_size
         self._workers = workers
         self._seed = seed
         self._weights = weights
+        self._observe = observe
 
     def score(self, paths: Sequence[str]) -> Iterator[Scored]:
         """Score every file once; unreadable ones come back with their error.
@@ -125,17 +134,21 @@ class LocalScoring:
         for _, raw in held:
             # What does not count must not decide either.
             quantiles.add(raw.score if raw.counted is None else raw.score[raw.counted])
+        usual = usual_texture(np.stack([raw.texture for _, raw in held]))
+        self.usual = usual_objects(np.concatenate([raw.objects for _, raw in held]))
         metric = self._threshold
         return Thresholds(
             metric=quantiles.quantile(self._quantile) if metric is None else metric,
             region=quantiles.quantile(self._region_quantile),
             heatmap=quantiles.quantile(HEATMAP_QUANTILE),
+            texture_median=tuple(usual.median.tolist()),
+            texture_width=tuple(usual.width.tolist()),
         )
 
     def _finish(self, group: list[tuple[int, RawScore]]) -> list[Scored]:
         assert self.thresholds is not None
         thresholds = self.thresholds
-        return [Scored(i, self._scorer.finish(raw, thresholds)) for i, raw in group]
+        return [Scored(i, self._scorer.finish(raw, thresholds, self.usual)) for i, raw in group]
 
     def _raw_scores(
         self, paths: Sequence[str], order: np.ndarray, threads: ThreadPoolExecutor
@@ -146,21 +159,24 @@ class LocalScoring:
             if isinstance(group, Scored):
                 yield group
                 continue
-            found = self._scorer.infer([image for _, image in group])
-            indices = [i for i, _ in group]
-            shape = (group[0][1].shape[0], group[0][1].shape[1])
-            reducing.append((indices, threads.submit(self._reduce, found, indices, shape)))
+            indices, images = [i for i, _ in group], [image for _, image in group]
+            found = self._scorer.infer(images)
+            reducing.append((indices, threads.submit(self._reduce, found, indices, images)))
             if len(reducing) > 2:
                 yield _together(*reducing.popleft())
         while reducing:
             yield _together(*reducing.popleft())
 
     def _reduce(
-        self, found: Inference, indices: list[int], shape: tuple[int, int]
+        self, found: Inference, indices: list[int], images: list[np.ndarray]
     ) -> list[RawScore]:
-        weigh = self._weights
+        weigh, shape = self._weights, (images[0].shape[0], images[0].shape[1])
         weights = None if weigh is None else [weigh(i, shape) for i in indices]
-        return self._scorer.reduce(found, weights)
+        raw_scores = self._scorer.reduce(found, images, weights)
+        if self._observe is not None:
+            for index, raw in zip(indices, raw_scores, strict=True):
+                self._observe(index, raw)
+        return raw_scores
 
     def _image_groups(
         self, paths: Sequence[str], order: np.ndarray

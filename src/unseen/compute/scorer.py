@@ -17,6 +17,7 @@ from unseen.science.boxes import xyxy_to_rel_xywh
 from unseen.science.devices import resolve_device
 from unseen.science.embedding import pooled_features
 from unseen.science.heatmap import heatmap
+from unseen.science.illumination import evened
 from unseen.science.image_metrics import (
     alpha_metric,
     entropy_metric,
@@ -26,7 +27,16 @@ from unseen.science.image_metrics import (
     threshold_metric,
 )
 from unseen.science.inference import Inference, infer
-from unseen.science.regions import unseen_regions
+from unseen.science.novelty import UsualTexture, texture_novelty
+from unseen.science.object_novelty import (
+    SIDE,
+    UsualObjects,
+    cut_outs,
+    image_novelty,
+    object_novelty,
+)
+from unseen.science.regions import region_strength, unseen_regions
+from unseen.science.texture import texture_features
 from unseen.science.unet import UNet, UNetSpec
 from unseen.science.unseen_score import entropy
 
@@ -39,11 +49,28 @@ class Thresholds:
         metric: t of the threshold and excess metrics.
         region: pixels above it form regions.
         heatmap: unseen score that is shown at full strength.
+        texture_median: what is usual in the pool, of each texture feature; empty where it was
+            never taken (records of older versions).
+        texture_width: the usual deviation from it.
     """
 
     metric: float
     region: float
     heatmap: float
+    texture_median: tuple[float, ...] = ()
+    texture_width: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Records come back with lists.
+        object.__setattr__(self, "texture_median", tuple(self.texture_median))
+        object.__setattr__(self, "texture_width", tuple(self.texture_width))
+
+    @property
+    def usual_texture(self) -> UsualTexture | None:
+        """What the novelty of a texture is measured against, where it is known."""
+        if not self.texture_median:
+            return None
+        return UsualTexture(np.asarray(self.texture_median), np.asarray(self.texture_width))
 
 
 @dataclass(frozen=True)
@@ -60,6 +87,8 @@ class RawScore:
     foreground: float
     expected_counts: np.ndarray  #: (K + 1,)
     embedding: np.ndarray  #: (D,)
+    texture: np.ndarray  #: (50,) of the whole image, whatever its pixels weigh
+    objects: np.ndarray  #: (M, SIDE, SIDE) float16 cut-outs of what is no background
 
 
 @dataclass(frozen=True)
@@ -76,6 +105,9 @@ class ImageScore:
     heatmap: np.ndarray | None  #: (h, w) uint8
     regions: list[tuple[float, float, float, float, float]]  #: relative x, y, w, h and score
     mean_score: float
+    region_strength: float  #: of all regions, also those beyond the most that are kept
+    texture: float | None  #: novelty of the whole image's texture, >= 0; None = unknown
+    objects: float | None  #: novelty of the most unusual object, nats; None = no object, or unknown
 
 
 class Scorer:
@@ -84,9 +116,10 @@ class Scorer:
     Attributes:
         path: the checkpoint's file.
         digest: SHA-256 of the weights.
-        classes: classes the UNet knows.
+        classes: classes that the UNet tells apart; none in the paper mode.
         scale: working scale.
         iteration: iteration it was trained for.
+        alpha: exponent of the alpha metric; may be changed before anything is scored.
     """
 
     def __init__(
@@ -103,6 +136,8 @@ class Scorer:
             self.scale = float(description["scale"])
             self._mean_areas = [float(a) for a in description["mean_areas"]]
             self.iteration = int(description["iteration"])
+            size = description.get("object_size")  # checkpoints of older versions have none
+            self._object_size = None if size is None else float(size)
             model = UNet(spec)
             model.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -111,8 +146,9 @@ class Scorer:
             ) from error
         self.path = str(checkpoint)
         self.digest: str = description["digest"]
-        self.classes = list(spec.classes)
+        self.classes = [] if spec.is_paper else list(spec.classes)
         self.device = resolve_device(config.device)
+        self.alpha = config.alpha
         self._config = config
         self._channels = spec.in_channels
         self._model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -127,22 +163,25 @@ class Scorer:
 
     def infer(self, images: Sequence[np.ndarray]) -> Inference:
         """The network's maps of a batch of equally large images."""
-        batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (B, C, h, w)
         return infer(
             self._model,
-            batch,
+            _batch(images),
             tile_size=self._config.tile_size,
             precision=self._config.precision,
         )
 
     @torch.inference_mode()
     def reduce(
-        self, found: Inference, weights: Sequence[np.ndarray | None] | None = None
+        self,
+        found: Inference,
+        images: Sequence[np.ndarray],
+        weights: Sequence[np.ndarray | None] | None = None,
     ) -> list[RawScore]:
         """The numbers of each image of a batch; apart from `infer`, so that it can run beside it.
 
         Args:
             found: the network's maps of B images.
+            images: the images themselves, each (h, w, C) float32.
             weights: (h, w) float32 in [0, 1] per image, or None where every pixel counts in full.
                 Each map is multiplied by it before anything is summed.
         """
@@ -160,7 +199,7 @@ class Scorer:
             )
             classes = classes * weight[:, None]
         native = 1.0 / self.scale**2
-        alpha = alpha_metric(unseen, self._config.alpha) * native
+        alpha = alpha_metric(unseen, self.alpha) * native
         total_entropy = entropy_metric(spread) * native
         foreground = foreground_area(foreground_map) * native
         counts = expected_counts(classes, unseen, self._mean_areas)
@@ -169,6 +208,8 @@ class Scorer:
         counted = [None if w is None else w > 0 for w in weights or [None] * len(score)]
         columns = [t.float().cpu().numpy() for t in (alpha, total_entropy, foreground)]
         counts_, embedding_ = counts.float().cpu().numpy(), embedding.float().cpu().numpy()
+        texture = texture_features(_batch(images).to(unseen.device)).cpu().numpy()
+        objects = self._objects(images, (foreground_map + unseen).float().cpu().numpy())
         return [
             RawScore(
                 score[i],
@@ -178,20 +219,34 @@ class Scorer:
                 float(columns[2][i]),
                 counts_[i],
                 embedding_[i],
+                texture[i],
+                objects[i],
             )
             for i in range(len(score))
         ]
 
-    def finish(self, raw: RawScore, thresholds: Thresholds) -> ImageScore:
-        """Metrics that need a threshold, regions and heatmap."""
+    def _objects(self, images: Sequence[np.ndarray], foreground: np.ndarray) -> list[np.ndarray]:
+        if self._object_size is None:
+            return [np.zeros((0, SIDE, SIDE), np.float16)] * len(images)
+        grey = evened(_batch(images).mean(dim=1, keepdim=True), torch.zeros(1))[:, 0].numpy()
+        found = (cut_outs(g, f, self._object_size) for g, f in zip(grey, foreground, strict=True))
+        return [objects.astype(np.float16) for objects in found]
+
+    def finish(
+        self, raw: RawScore, thresholds: Thresholds, usual: UsualObjects | None = None
+    ) -> ImageScore:
+        """Metrics that need a threshold or the rest of the pool, regions and heatmap."""
         config = self._config
         score = raw.score.astype(np.float32)
         native = 1.0 / self.scale**2
         tensor = torch.from_numpy(score)[None]
         height, width = score.shape
-        regions = unseen_regions(score, thresholds.region, max_regions=config.max_regions)
-        boxes = xyxy_to_rel_xywh(regions.xyxy, width, height)
+        regions = unseen_regions(score, thresholds.region, max_regions=None)
+        kept = config.max_regions
+        boxes = xyxy_to_rel_xywh(regions.xyxy[:kept], width, height)
         size = config.heatmap_size
+        texture = thresholds.usual_texture
+        novel = None if usual is None else image_novelty(object_novelty(raw.objects, usual))
         return ImageScore(
             alpha=raw.alpha,
             threshold=float(threshold_metric(tensor, thresholds.metric)) * native,
@@ -203,7 +258,17 @@ class Scorer:
             heatmap=heatmap(score, thresholds.heatmap, size) if size else None,
             regions=[
                 (float(x), float(y), float(w), float(h), float(s))
-                for (x, y, w, h), s in zip(boxes, regions.score, strict=True)
+                for (x, y, w, h), s in zip(boxes, regions.score[:kept], strict=True)
             ],
             mean_score=float(score.mean()),
+            region_strength=region_strength(regions.score, thresholds.region),
+            texture=None
+            if texture is None
+            else float(texture_novelty(raw.texture[None], texture)[0]),
+            objects=novel,
         )
+
+
+def _batch(images: Sequence[np.ndarray]) -> torch.Tensor:
+    """(B, C, h, w) of images (h, w, C)."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

@@ -13,6 +13,7 @@ from unseen.annotation.shapes import clip_box
 from unseen.configs import RequestConfig
 from unseen.dataset import iterations
 from unseen.dataset.fields import REGION_LABEL, Names
+from unseen.dataset.scope import Scope, reaches
 from unseen.errors import AnnotationError
 
 
@@ -84,6 +85,14 @@ def without_unknown(
         i: [b for b in found if b.kind != "prediction" or b.label in classes]
         for i, found in boxes.items()
     }
+
+
+def within(boxes: Sequence[KnownBox], asked: Scope | None) -> list[KnownBox]:
+    """The boxes that reach into what is asked for; None asks for the whole image."""
+    if asked is None:
+        return list(boxes)
+    found = reaches([box.box for box in boxes], asked)
+    return [box for box, reaches_in in zip(boxes, found, strict=True) if reaches_in]
 
 
 def _predictions_field(dataset: Any, names: Names, *, auto: bool) -> str:

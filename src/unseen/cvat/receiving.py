@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bson import ObjectId
@@ -16,7 +17,7 @@ from unseen.cvat.attributes import Attributes
 from unseen.cvat.jobs import is_changed, is_finished
 from unseen.cvat.session import CvatError
 from unseen.cvat.tally import Tally
-from unseen.dataset import sendings, snapshots, truth
+from unseen.dataset import scope, sendings, snapshots, truth
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, SENT, Names
 from unseen.dataset.sendings import Sending, SentTask
 from unseen.progress import Progress
@@ -48,6 +49,8 @@ class Receiver:
         """
         if not self.config.dry_run:
             truth.declare_fields(self.dataset, self.names)
+            if self.sending.scopes:
+                scope.declare(self.dataset, self.names)
         tasks = self.sending.live_tasks
         for number, task in enumerate(tasks):
             progress(number, len(tasks), "load annotations")
@@ -157,7 +160,7 @@ class Receiver:
                 if not self._is_refused(boxes, task, job, n):
                     update = self._merge(before, boxes, finished, vanished)
                     if update is not None:
-                        updates[sample_id] = update
+                        updates[sample_id] = self._in_scope(update, before, sample_id)
         self._write(updates)
 
     def _merge(
@@ -194,6 +197,13 @@ class Receiver:
         if not is_changed and merged.base == before.base and state == before.state:
             return None
         return truth.Update(document if is_changed else None, merged.base, state)
+
+    def _in_scope(self, update: truth.Update, before: truth.Truth, sample_id: str) -> truth.Update:
+        """First labels of an image that was asked for in part are complete in that part only."""
+        asked = self.sending.scopes.get(sample_id)
+        if asked is None or before.document is not None or update.document is None:
+            return update
+        return replace(update, scope=scope.document(asked))
 
     def _is_refused(
         self, boxes: Sequence[FoundBox], task: SentTask, job: Mapping[str, Any], frame: int

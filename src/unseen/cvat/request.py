@@ -15,13 +15,13 @@ from unseen.configs import RequestConfig
 from unseen.cvat import checks
 from unseen.cvat.api import Api
 from unseen.cvat.backend import BackendConfig
-from unseen.cvat.boxes_out import boxes_to_send, without_unknown
+from unseen.cvat.boxes_out import boxes_to_send, within, without_unknown
 from unseen.cvat.credentials import find
 from unseen.cvat.making import Order, Outgoing
 from unseen.cvat.projects import delete_if_empty, prepare_project
 from unseen.cvat.sending import Sender, forget_tasks
 from unseen.cvat.shapes_out import label_specs
-from unseen.dataset import iterations, reading, sendings, truth, writing
+from unseen.dataset import iterations, reading, scope, sendings, truth, writing
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, Names
 from unseen.dataset.sendings import Sending
 from unseen.errors import AnnotationError, DatasetError
@@ -82,6 +82,11 @@ def plan(
             "structure=True, but no image has known structure; run mark_structure first, or leave "
             "structure out"
         )
+    if config.regions_only and dataset.get_field(names.regions) is None:
+        raise AnnotationError(
+            "regions_only=True, but no image has unseen regions; run train_unet and score_samples "
+            "first, or leave regions_only out"
+        )
     server = config.url or (earlier.url if earlier else None)
     api = Api(find(server), config.organization or (earlier.organization if earlier else None))
     if earlier is not None and earlier.live_tasks and earlier.url != api.base_url:
@@ -95,6 +100,8 @@ def plan(
     boxes = boxes_to_send(dataset, names, config, paths)
     checks.check_classes(classes, {b.label for f in boxes.values() for b in f if b.kind == "label"})
     boxes = without_unknown(boxes, classes)
+    scopes = scope.asked_for(dataset, names, config, list(paths))
+    boxes = {i: within(found, scopes.get(i)) for i, found in boxes.items()}
     labels = label_specs(classes, REGION_LABEL if config.suggestions else None)
     users = checks.check_users(api, config)
     sending = earlier or Sending(
@@ -112,6 +119,9 @@ def plan(
     sending.organization = config.organization or sending.organization
     # Annotators have had the earlier classes, and may have used them.
     sending.classes = list(dict.fromkeys([*sending.classes, *classes]))
+    # What is sent anew is asked for anew.
+    earlier_scopes = {i: s for i, s in sending.scopes.items() if i not in paths}
+    sending.scopes = {**earlier_scopes, **scopes}
     missing = _find_project(api, config, sending, labels)
     sizes = checks.check_images(paths, progress=lambda n: progress(n, len(paths), "check images"))
     images = [
@@ -123,7 +133,7 @@ def plan(
 def _check_fields(dataset: Any, names: Names) -> None:
     """The fields of the annotation are free or ours; they are made with the first task."""
     ours = writing.own_fields(dataset, names.prefix)
-    for field in (names.annotation, names.annotation_url, names.annotation_base):
+    for field in (names.annotation, names.annotation_url, names.annotation_base, names.scope):
         if dataset.get_field(field) is not None and field not in ours:
             raise DatasetError(
                 f"field {field!r} exists in dataset {dataset.name!r} and was not made by this "
@@ -242,7 +252,9 @@ def _register(
         task_size=config.task_size,
         segment_size=config.segment_size,
         image_quality=config.image_quality,
-        media_field=names.overlay if config.overlay or config.structure else "filepath",
+        media_field=names.overlay
+        if config.overlay or config.structure or config.regions_only
+        else "filepath",
     )
 
 
@@ -259,6 +271,7 @@ def _guide_of(dataset: Any, names: Names, config: RequestConfig, sending: Sendin
             suggestions=any(b.kind == "suggestion" for i in images for b in i.boxes),
             overlay=config.overlay,
             structure=config.structure,
+            regions_only=any(i.sample_id in sending.scopes for i in images),
             predictions=any(b.kind == "prediction" for i in images for b in i.boxes),
             instructions=config.instructions,
         )

@@ -12,7 +12,7 @@ from typing import Any
 import fiftyone as fo
 
 from unseen.dataset import reading, writing
-from unseen.dataset.fields import REGION_LABEL, Names
+from unseen.dataset.fields import REGION_LABEL, SCOPE_LABEL, Names
 from unseen.errors import LabelError
 
 #: From this many classes on, a drop-down list replaces the row of buttons, as FiftyOne does it.
@@ -56,8 +56,13 @@ def prepare(dataset: Any, names: Names, classes: Sequence[str]) -> dict[str, Any
         regions = {**_boxes_of([REGION_LABEL], {}, set()), "read_only": True}
         dataset.update_label_schema(names.regions, regions)
         active.append(names.regions)
+    if dataset.get_field(names.scope) is not None:
+        found = dataset.label_schemas.get(names.scope, {})
+        schema = _boxes_of([SCOPE_LABEL], found, set())
+        dataset.update_label_schema(names.scope, schema)
+        active.append(names.scope)
     dataset.activate_label_schemas(active)
-    _show(dataset, [names.label_field, names.heatmap, names.regions])
+    _show(dataset, [names.label_field, names.heatmap, names.regions, names.scope])
     return dict(dataset.label_schemas[names.label_field])
 
 

@@ -20,6 +20,7 @@ REGIONS = "#c77700"  # white letters can be read on it
 RANK = "#ff6d04"
 STRUCTURE = "#0096ff"
 LABELS = "#00e58a"
+SCOPE = "#e6c400"
 #: Of a heatmap at full strength: the texture below it can still be judged.
 OPACITY = 0.5
 
@@ -32,6 +33,7 @@ def colours(names: Names) -> dict[str, str]:
         names.regions: REGIONS,
         names.structure: STRUCTURE,
         names.rank: RANK,
+        names.scope: SCOPE,
     }
 
 
@@ -55,9 +57,19 @@ def show_rank(dataset: Any, names: Names) -> None:
     _show(dataset, names, [names.rank])
 
 
+def show_criterion(dataset: Any, names: Names) -> None:
+    """Switch on what chose each image of a mixed batch, beside its rank."""
+    _show(dataset, names, [names.rank, names.chosen_by])
+
+
 def show_structure(dataset: Any, names: Names) -> None:
     """Switch on labels and structure."""
     _show(dataset, names, [names.label_field, names.structure])
+
+
+def show_scope(dataset: Any, names: Names) -> None:
+    """Switch on labels and the scope in which they are complete."""
+    _show(dataset, names, [names.label_field, names.scope])
 
 
 def forget(dataset: Any, fields: Sequence[str], colours: Mapping[str, str]) -> None:

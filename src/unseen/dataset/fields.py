@@ -14,6 +14,8 @@ from unseen.configs import StepConfig
 ITERATION_METHOD = "unseen/iteration"
 #: Label of an unseen region.
 REGION_LABEL = "unseen"
+#: Label of a rectangle of the scope; people may give it any other.
+SCOPE_LABEL = "labelled"
 #: Class names that the loop gives a meaning of its own.
 RESERVED_CLASSES = ("unseen", "background")
 #: `method` of the custom runs that hold how an annotation run was sent, and labels before a load.
@@ -97,6 +99,21 @@ class Names:
         return self._field("foreground")
 
     @property
+    def region_strength(self) -> str:
+        """Float: the unseen regions, each by its strength and none by its size."""
+        return self._field("region_strength")
+
+    @property
+    def texture(self) -> str:
+        """Float: how unlike the rest of the pool the texture of the whole image is."""
+        return self._field("texture")
+
+    @property
+    def objects(self) -> str:
+        """Float: how unlike the objects of the pool the most unusual object of the image is."""
+        return self._field("objects")
+
+    @property
     def expected_counts(self) -> str:
         """List of floats: expected examples per class, `unseen` last."""
         return self._field("expected_counts")
@@ -117,6 +134,11 @@ class Names:
         return self._field("rank")
 
     @property
+    def chosen_by(self) -> str:
+        """String: what chose an image of a mixed batch, one of `unseen.science.mixed.CRITERIA`."""
+        return self._field("chosen_by")
+
+    @property
     def excluded_reason(self) -> str:
         """String: why the sample is excluded. Shared by all series, like the tag."""
         return f"{self.prefix}_excluded_reason"
@@ -125,6 +147,15 @@ class Names:
     def structure(self) -> str:
         """Polylines: known structure of the image. Shared by all series: it is of the image."""
         return f"{self.prefix}_structure"
+
+    @property
+    def scope(self) -> str:
+        """Detections: the rectangles that are labelled, of an image that is labelled in part.
+
+        It belongs to the label field, whichever loop has filled it: another one may be complete.
+        """
+        own = f"{self.prefix}_"
+        return f"{own}{self.label_field.removeprefix(own)}_scope"
 
     # --- annotation ----------------------------------------------------------------------------
     @property
@@ -148,7 +179,7 @@ class Names:
         return self._field("overlay")
 
     def metric(self, name: str) -> str:
-        """The field of the image metric `name` (alpha, threshold, excess, entropy, foreground)."""
+        """The field of the image metric `name`: one of `METRICS`, entropy or foreground."""
         return self._field(name)
 
     @property
@@ -160,6 +191,11 @@ class Names:
     def batch(self, iteration: int) -> str:
         """Tag and saved view of the batch that makes iteration `iteration`."""
         return self._numbered("batch", iteration)
+
+    @property
+    def top_regions(self) -> str:
+        """Saved view: patches of the strongest unseen regions of the pool, in rank order."""
+        return f"{self.series}_top_regions" if self.series else "top_regions"
 
     def predictions(self, iteration: int) -> str:
         """Field with the detector's predictions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +19,12 @@ from PIL import Image
 
 from unseen.dataset import reading, structure, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.scope import Scope
 from unseen.errors import DatasetError, ImageError
 from unseen.images import image_size, read_image
 from unseen.progress import Progress, silent
 from unseen.results import Skipped
-from unseen.science.overlay import draw_lines, overlay
+from unseen.science.overlay import SCOPE_COLOUR, draw_lines, overlay
 
 #: Samples whose heatmaps are in memory at a time.
 CHUNK = 64
@@ -58,6 +59,7 @@ def write_overlays(
     opacity: float,
     heat: bool = True,
     lines: bool = False,
+    scopes: Mapping[str, Scope] | None = None,
     progress: Progress = silent,
     workers: int = 2,
 ) -> Overlays:
@@ -75,6 +77,7 @@ def write_overlays(
         opacity: of the tint at full heat, in (0, 1].
         heat: draw the heatmap.
         lines: draw the lines of the known structure.
+        scopes: sample id -> rectangles to outline.
         progress: called with the samples done.
         workers: threads; each has one image in memory.
 
@@ -88,7 +91,7 @@ def write_overlays(
     writing.declare(
         dataset, names.overlay, fo.StringField, names, "Copy of the image with the heatmap drawn in"
     )
-    wanted = _Wanted(names, heat, lines)
+    wanted = _Wanted(names, heat, lines, scopes or {})
     folder = Path(folder).expanduser().absolute()
     ids, files = reading.ids_and_paths(view)
     paths: dict[str, str] = {}
@@ -187,11 +190,13 @@ class _Wanted:
     names: Names
     heat: bool
     lines: bool
+    scopes: Mapping[str, Scope]
 
     def read(self, document: dict[str, Any]) -> _Drawn:
         packed = (document.get(self.names.heatmap) or {}).get("map") if self.heat else None
         label = document.get(self.names.structure) if self.lines else None
-        return _Drawn(packed, structure.to_lines(label))
+        asked = self.scopes.get(str(document["_id"]), [])
+        return _Drawn(packed, structure.to_lines(label), [_outline(box) for box in asked])
 
 
 @dataclass(frozen=True)
@@ -200,6 +205,7 @@ class _Drawn:
 
     packed: bytes | None = None  #: heatmap as FiftyOne stores it
     lines: list[np.ndarray] = field(default_factory=list)  #: each (N, 2) relative
+    outlines: list[np.ndarray] = field(default_factory=list)  #: likewise
 
 
 def _chunks(
@@ -221,7 +227,7 @@ def _show(filepath: str, drawn: _Drawn, folder: Path, name: str, opacity: float)
     """The file to show: a new copy, or the image itself where there is nothing to draw."""
     heat = None if drawn.packed is None else fou.deserialize_numpy_array(drawn.packed)
     pixels, is_jpeg = _displayed(filepath)
-    if (heat is None or not heat.any()) and not drawn.lines:
+    if (heat is None or not heat.any()) and not drawn.lines and not drawn.outlines:
         return filepath
     target = folder / (name + (".jpg" if is_jpeg else ".png"))
     part = target.with_name(target.name + ".part")
@@ -229,6 +235,8 @@ def _show(filepath: str, drawn: _Drawn, folder: Path, name: str, opacity: float)
         pixels = draw_lines(pixels, drawn.lines)
     if heat is not None and heat.any():
         pixels = overlay(pixels, heat, opacity=opacity)
+    if drawn.outlines:
+        pixels = draw_lines(pixels, drawn.outlines, colour=SCOPE_COLOUR)
     picture = Image.fromarray(pixels)
     if is_jpeg:
         picture.save(part, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
@@ -236,6 +244,12 @@ def _show(filepath: str, drawn: _Drawn, folder: Path, name: str, opacity: float)
         picture.save(part, format="PNG", compress_level=1)
     part.replace(target)
     return str(target)
+
+
+def _outline(box: Sequence[float]) -> np.ndarray:
+    """Relative [x, y, width, height] -> (5, 2), round and back to the first corner."""
+    x, y, w, h = box
+    return np.asarray([(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)], dtype=np.float32)
 
 
 def _name(filepath: str, sample_id: str, names: Names) -> str:

@@ -170,6 +170,7 @@ def read_rows(
         "labelled": {"$gt": [f"${names.label_field}", None]},
         "annotation": f"${names.annotation}",
         "url": f"${names.annotation_url}",
+        "chosen_by": f"${names.chosen_by}",
     }
     ids = _recorded_ids(records, batch_tag)
     match: dict[str, Any] = {"tags": batch_tag}
@@ -186,6 +187,7 @@ def read_rows(
             is_labelled=bool(row["labelled"]),
             annotation=row.get("annotation"),
             url=row.get("url"),
+            chosen_by=row.get("chosen_by"),
         )
         for row in dataset._sample_collection.aggregate(pipeline)
     ]

@@ -54,6 +54,8 @@ class Sending:
     tasks: list[SentTask] = field(default_factory=list)
     complete: bool = False  #: every image of the batch was sent
     closed: bool = False  #: every image came back, or was given up
+    #: Sample id -> relative [x, y, width, height] of the only rectangles that were asked for.
+    scopes: dict[str, list[list[float]]] = field(default_factory=dict)
 
     @property
     def live_tasks(self) -> list[SentTask]:

@@ -52,7 +52,7 @@ def take(dataset: Any, names: Names, anno_key: str, ids: Sequence[str], before: 
     key = names.snapshot_key(1 + max((s.number for s in taken), default=0))
     rows = dataset._sample_collection.find(
         {"_id": {"$in": [ObjectId(i) for i in ids]}},
-        dict.fromkeys([*_fields(names), f"{names.annotation_base}.{anno_key}"], 1),
+        dict.fromkeys([*_fields(dataset, names), f"{names.annotation_base}.{anno_key}"], 1),
     )
     config = dataset.init_run(
         method=SNAPSHOT_METHOD,
@@ -157,16 +157,21 @@ def difference(dataset: Any, names: Names, snapshot: Snapshot) -> Difference:
     if current:  # a field that is null cannot take a path below it
         empty = {"_id": {"$in": [ObjectId(i) for i in current]}, names.annotation_base: None}
         updates.append(UpdateMany(empty, {"$set": {names.annotation_base: {}}}))
-    updates += [_update(kept[i], names, snapshot.anno_key) for i in current]
+    fields = _fields(dataset, names)
+    updates += [_update(kept[i], fields, names, snapshot.anno_key) for i in current]
     return Difference(current, {i: kept[i].get(names.label_field) for i in current}, updates)
 
 
-def _fields(names: Names) -> tuple[str, ...]:
-    return (names.label_field, names.annotation, names.annotation_url)
+def _fields(dataset: Any, names: Names) -> list[str]:
+    fields = [names.label_field, names.annotation, names.annotation_url]
+    # Labels and the part of the image that they are complete in belong together.
+    return fields + [names.scope] * (dataset.get_field(names.scope) is not None)
 
 
-def _update(document: Mapping[str, Any], names: Names, anno_key: str) -> UpdateOne:
-    values = {name: document.get(name) for name in _fields(names)}
+def _update(
+    document: Mapping[str, Any], fields: Sequence[str], names: Names, anno_key: str
+) -> UpdateOne:
+    values = {name: document.get(name) for name in fields}
     values["last_modified_at"] = datetime.now(timezone.utc)
     # What other annotation runs know of the image stays.
     path = f"{names.annotation_base}.{anno_key}"

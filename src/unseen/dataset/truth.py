@@ -48,6 +48,7 @@ class Update:
     base: Sequence[KnownBox] | None = None
     state: str | None = None
     url: str | None = None
+    scope: dict[str, Any] | None = None  #: which part of the image these labels are complete in
 
 
 def declare_fields(dataset: Any, names: Names) -> None:
@@ -127,6 +128,8 @@ def write(dataset: Any, names: Names, anno_key: str, updates: Mapping[str, Updat
             values[names.annotation] = update.state
         if update.url is not None:
             values[names.annotation_url] = update.url
+        if update.scope is not None:
+            values[names.scope] = update.scope
         ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": values}))
     if ops:
         dataset._bulk_write(ops, ids=list(updates))

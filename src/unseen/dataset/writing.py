@@ -38,6 +38,9 @@ def declare_score_fields(dataset: Any, names: Names) -> None:
         names.threshold: "M_thresh: pixels whose unseen score is above the threshold",
         names.entropy: "Entropy of the UNet's output, summed over the image",
         names.foreground: "Predicted foreground area in pixels",
+        names.region_strength: "Unseen regions, each by its strength and none by its size",
+        names.texture: "Novelty of the whole image's texture, in usual deviations of the pool",
+        names.objects: "Novelty of the image's most unusual object among those of the pool, nats",
     }
     for name, text in numbers.items():
         declare(dataset, name, fo.FloatField, names, text)
@@ -61,7 +64,7 @@ def declare_score_fields(dataset: Any, names: Names) -> None:
     declare(dataset, names.embedding, fo.VectorField, names, "Features where the image is unseen")
     declare(dataset, names.model, fo.StringField, names, "Checkpoint that scored this sample")
     indexes = dataset.list_indexes()
-    for name in (names.excess, names.alpha, names.threshold):
+    for name in (names.excess, names.alpha, names.threshold, names.region_strength):
         if name not in indexes:
             dataset.create_index(name)
     group_fields(dataset, names)
@@ -75,9 +78,10 @@ def save_scores(dataset: Any, names: Names, scores: Mapping[str, Mapping[str, An
     Args:
         dataset: the dataset (not a view).
         names: the loop.
-        scores: sample id -> plain values: the five numbers by metric name, `model` (text),
-            `expected_counts` (list), `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and
-            `regions`, a list of (relative x, y, w, h, score).
+        scores: sample id -> plain values: the five numbers by metric name, `region_strength`,
+            `texture` and `objects` (None or left out where unknown), `model` (text), `expected_counts` (list),
+            `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and `regions`, a list of
+            (relative x, y, w, h, score).
     """
     now = datetime.now(timezone.utc)
     ops = []
@@ -86,6 +90,9 @@ def save_scores(dataset: Any, names: Names, scores: Mapping[str, Mapping[str, An
             names.metric(m): float(s[m])
             for m in ("alpha", "threshold", "excess", "entropy", "foreground")
         }
+        values[names.region_strength] = s.get("region_strength")
+        values[names.texture] = s.get("texture")
+        values[names.objects] = s.get("objects")
         values[names.model] = s["model"]
         values[names.expected_counts] = [float(v) for v in s["expected_counts"]]
         values[names.embedding] = fou.serialize_numpy_array(np.asarray(s["embedding"], np.float32))

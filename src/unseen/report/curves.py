@@ -107,7 +107,7 @@ def defined(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def balance(counts: Mapping[str, int], classes: Sequence[str]) -> float | None:
+def balance(counts: Mapping[str, float], classes: Sequence[str]) -> float | None:
     """Normalised entropy of the labelled boxes: 1 = as many of each class, 0 = one class only.
 
     H = -sum(p log p) / log(K) over the K classes of the fixed list; None with fewer than two

@@ -83,6 +83,21 @@ def _select(facts: Facts, params: Params) -> Refusal | None:
     return None
 
 
+def _rank_regions(facts: Facts, params: Params) -> Refusal | None:
+    if facts.scores == NONE:
+        return None, "Nothing is scored yet: score the pool first."
+    if facts.scores == OLD:
+        return None, (
+            "The scores are those of an older UNet or of another zone: score the pool first."
+        )
+    if not facts.counts.pool:
+        return (
+            None,
+            "The pool is empty: every image is labelled, out, in the test split or excluded.",
+        )
+    return None
+
+
 def _request(facts: Facts, params: Params) -> Refusal | None:
     batch, images = facts.batch, params.get("images")
     if images == "batch" and (batch is None or not batch.number):
@@ -121,6 +136,7 @@ _CHECKS: dict[str, Callable[[Facts, Params], Refusal | None]] = {
     "train_unet": _train,
     "score_samples": _score,
     "select_batch": _select,
+    "rank_regions": _rank_regions,
     "request_annotations": _request,
     "train_detector": _train,
     "apply_detector": _apply,

@@ -31,7 +31,8 @@ class Look:
 
 
 _LOOKS = {
-    "diverse": Look("#0072B2", "solid", "circle"),
+    "mixed": Look("#0072B2", "solid", "circle"),
+    "diverse": Look("#8C6BB1", "solid", "square"),
     "plain": Look("#56B4E9", "solid", "triangle-up"),
     "balanced": Look("#009E73", "solid", "diamond"),
     "entropy": Look("#E69F00", "dashdot", "diamond"),

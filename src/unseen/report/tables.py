@@ -26,6 +26,8 @@ class Table:
     notes: tuple[str, ...] = ()
     #: indices of rows that start a new group
     groups: frozenset[int] = field(default_factory=frozenset)
+    #: (row, column) of cells in bold, in HTML and Markdown
+    best: frozenset[tuple[int, int]] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,16 @@ def as_text(table: Table) -> str:
 def as_markdown(table: Table) -> str:
     """A pipe table."""
 
-    def line(row: tuple[str, ...]) -> str:
-        return "| " + " | ".join(_markdown_cell(cell) for cell in row) + " |"
+    def line(row: tuple[str, ...], index: int = -1) -> str:
+        cells = map(_markdown_cell, row)
+        bold = (f"**{c}**" if (index, i) in table.best else c for i, c in enumerate(cells))
+        return "| " + " | ".join(bold) + " |"
 
     n = len(table.header)
     marks = [" --- " if i < table.text_columns else " ---: " for i in range(n)]
     parts = [f"**{_markdown_cell(table.title)}**", ""]
-    parts += [line(table.header), "|" + "|".join(marks) + "|", *map(line, table.rows)]
+    parts += [line(table.header), "|" + "|".join(marks) + "|"]
+    parts += [line(row, index) for index, row in enumerate(table.rows)]
     if table.notes:
         parts += ["", "  \n".join(_markdown_cell(note) for note in table.notes)]
     return "\n".join(parts)
@@ -114,14 +119,16 @@ def as_markdown(table: Table) -> str:
 def as_html(table: Table) -> str:
     """A `<table>` with a caption; all text is escaped."""
 
-    def cells(row: tuple[str, ...], tag: str) -> str:
+    def cells(row: tuple[str, ...], tag: str, index: int = -1) -> str:
+        texts = [html.escape(cell) for cell in row]
+        texts = [f"<b>{t}</b>" if (index, i) in table.best else t for i, t in enumerate(texts)]
         return "".join(
-            f"<{tag}{'' if i < table.text_columns else ' class=n'}>{html.escape(cell)}</{tag}>"
-            for i, cell in enumerate(row)
+            f"<{tag}{'' if i < table.text_columns else ' class=n'}>{text}</{tag}>"
+            for i, text in enumerate(texts)
         )
 
     body = "".join(
-        f"<tr{' class=g' if i in table.groups else ''}>{cells(row, 'td')}</tr>"
+        f"<tr{' class=g' if i in table.groups else ''}>{cells(row, 'td', i)}</tr>"
         for i, row in enumerate(table.rows)
     )
     notes = "".join(f"<p class=note>{html.escape(note)}</p>" for note in table.notes)

@@ -25,6 +25,7 @@ from unseen.science.centernet_network import (
 from unseen.science.centernet_targets import cells_inside, encode
 from unseen.science.centernet_weights import load_pretrained
 from unseen.science.pretrained import read_weights
+from unseen.science.scope import known_cells
 from unseen.science.small_faster_rcnn import StandardisingTransform
 
 #: Features at stride 4, and units of the layer that the heads share.
@@ -58,7 +59,8 @@ class CenterNet(nn.Module):
         Args:
             images: each (3, H, W) or grey (1, H, W) float32 in [0, 1], of any size.
             targets: in training, per image `boxes` (N, 4) xyxy px and `labels` (N,) from 1; N may
-                be 0.
+                be 0. Where the image is labelled in part also `unknown`, the rest as (K, 4) xyxy px:
+                there the heatmap counts at the centres of boxes only.
 
         Returns:
             In training mode the losses by name, each () float32. In evaluation mode per image
@@ -84,8 +86,13 @@ class CenterNet(nn.Module):
                 shape=heat.shape[-2:],
                 stride=STRIDE,
             )
-            is_inside = cells_inside(batch.image_sizes, heat, stride=STRIDE)
-            return centernet_losses(heat, offsets, sizes, truth, is_inside)
+            counts = cells_inside(batch.image_sizes, heat, stride=STRIDE)
+            is_centre = (truth.heat == 1).any(dim=1)
+            for index, target in enumerate(targets):
+                if "unknown" in target:
+                    known = known_cells(target["unknown"], shape=heat.shape[-2:], stride=STRIDE)
+                    counts[index] &= known | is_centre[index]
+            return centernet_losses(heat, offsets, sizes, truth, counts)
         found = decode(heat, offsets, sizes, batch.image_sizes, stride=STRIDE)
         scaled: list[dict[str, Tensor]] = self.transform.postprocess(
             found, batch.image_sizes, original

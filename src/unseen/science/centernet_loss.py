@@ -27,7 +27,7 @@ def centernet_losses(
         offsets: (B, 2, H, W) x and y, cells.
         sizes: (B, 2, H, W) natural logarithm of width and height in cells.
         truth: what they should be.
-        is_inside: (B, H, W) bool; cells of the padding do not count.
+        is_inside: (B, H, W) bool; cells of the padding, or that nobody looked at, do not count.
 
     Returns:
         loss_heat, loss_offset and loss_size, each () float32 and divided by the number of objects;

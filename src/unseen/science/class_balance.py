@@ -18,6 +18,7 @@ from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
 
 from unseen.errors import ConfigError, ShapeError
+from unseen.science.imbalance import class_imbalance as class_imbalance
 
 #: Images with a class that fewer than this share of the images hold are repeated. (LVIS has 0.001
 #: for a thousand classes; with a handful, half of the images is what an even share would be.)
@@ -97,22 +98,6 @@ def balanced_order(
             yield from repeated_pass(factors, rng).tolist()
 
     return passes()
-
-
-def class_imbalance(counts: npt.ArrayLike) -> float:
-    """The share of examples that all classes lack of as many as the largest one has.
-
-    The loss below is to be weighted with it (there called Omega_imb), so that it vanishes where
-    nothing is rare.
-
-    Args:
-        counts: (K,) examples per class, not all 0.
-
-    Returns:
-        In [0, 1): 0 = as many of each.
-    """
-    counts = np.asarray(counts, dtype=np.float64)
-    return float((counts.max() - counts).sum() / (counts.max() * len(counts)))
 
 
 def class_rectification_loss(

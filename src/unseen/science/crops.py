@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,10 @@ from torch import Tensor
 from unseen.errors import ShapeError, TrainingError
 from unseen.science.boxes import as_boxes
 from unseen.science.illumination import evened
-from unseen.science.masks import covered_pixels, target_mask
+from unseen.science.masks import BACKGROUND, covered_pixels, target_mask
 from unseen.science.outlier_exposure import IGNORE, PatchSource
 from unseen.science.reflection import reflected_indices
+from unseen.science.scope import check_scopes, scope_mask
 
 Array = npt.NDArray[np.float32]
 
@@ -36,11 +37,13 @@ class LabelledImages:
 
     Attributes:
         images: each (h, w, C) float32, evenly lit at the level `mean`, about in [0, 1].
-        targets: each (h, w) int64, 0 = background, 1 + k = class k.
+        targets: each (h, w) int64, 0 = background, 1 + k = class k, IGNORE = not labelled.
         pixels: each (N, 4) int64, what every box covers: left, top, right, bottom.
         labels: each (N,) int64 class indices.
         mean: (C,) of all pixels as they came.
         std: (C,) around `mean` of all pixels of the evenly lit images, at least one 8-bit step.
+        scopes: each (N, 4) int64, the pixels of its rectangles where the image is labelled in part,
+            as in `pixels`; None where it is labelled as a whole.
     """
 
     images: list[Array]
@@ -49,6 +52,7 @@ class LabelledImages:
     labels: list[npt.NDArray[np.int64]]
     mean: Array
     std: Array
+    scopes: list[npt.NDArray[np.int64] | None] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -60,6 +64,7 @@ class LabelledImages:
         class_count: int,
         scale: float,
         margin: float,
+        scopes: Sequence[npt.ArrayLike | None] | None = None,
     ) -> LabelledImages:
         """Check the arguments, even out the light and compute the masks.
 
@@ -72,6 +77,7 @@ class LabelledImages:
                 f"{len(images)} images have {len(boxes)} lists of boxes and {len(labels)} of "
                 "labels; expected as many"
             )
+        check_scopes(scopes, len(images))
         found = cls([], [], [], [], np.zeros(0, np.float32), np.zeros(0, np.float32))
         for image, image_boxes, image_labels in zip(images, boxes, labels, strict=True):
             if image.ndim != 3 or not image.size or image.shape[2] != images[0].shape[2]:
@@ -95,10 +101,12 @@ class LabelledImages:
                 covered_pixels(xyxy, height=height, width=width, scale=scale, margin=margin)
             )
             found.labels.append(classes)
+            scope = None if scopes is None else scopes[len(found.labels) - 1]
+            found.scopes.append(_ignore_outside(scope, found.targets[-1], scale))
         mean = _mean(found.images)
         even = [_evened(image, mean) for image in found.images]
         std = _deviation(even, mean)
-        return cls(even, found.targets, found.pixels, found.labels, mean, std)
+        return cls(even, found.targets, found.pixels, found.labels, mean, std, found.scopes)
 
     def mean_areas(self, class_count: int) -> list[float]:
         """Mean area of each class's enlarged boxes, px at working scale.
@@ -154,6 +162,11 @@ class CropSampler:
         if len(data.pixels[i]) and rng.uniform() < 0.5:
             left, top, right, bottom = data.pixels[i][int(rng.integers(len(data.pixels[i])))]
             centre = ((top + bottom) / 2, (left + right) / 2)
+        elif data.scopes and (scope := data.scopes[i]) is not None and len(scope):
+            # Anywhere else nothing might be known: the crop would be of no use.
+            areas = (scope[:, 2:] - scope[:, :2]).prod(axis=1)
+            left, top, right, bottom = scope[rng.choice(len(scope), p=areas / areas.sum())]
+            centre = (rng.uniform(top, bottom), rng.uniform(left, right))
         rows = self._window(full_target.shape[0], None if centre is None else centre[0])
         columns = self._window(full_target.shape[1], None if centre is None else centre[1])
         image = full_image[rows[:, None], columns]
@@ -193,6 +206,21 @@ class CropSampler:
         else:
             start = int(np.clip(centre + self._rng.uniform(-0.75, -0.25) * size, 0, last))
         return np.arange(start, start + size)
+
+
+def _ignore_outside(
+    scope: npt.ArrayLike | None, target: npt.NDArray[np.int64], scale: float
+) -> npt.NDArray[np.int64] | None:
+    """Let what nobody looked at be no background; the scope's pixels, None for the whole image."""
+    if scope is None:
+        return None
+    height, width = target.shape
+    is_out = ~scope_mask(scope, height=height, width=width, scale=scale)
+    if not is_out.any():
+        return None
+    target[is_out & (target == BACKGROUND)] = IGNORE
+    pixels = covered_pixels(scope, height=height, width=width, scale=scale, margin=0.0)
+    return np.asarray(pixels[(pixels[:, 2:] > pixels[:, :2]).all(axis=1)])
 
 
 def _mean(images: Sequence[Array]) -> Array:

@@ -22,6 +22,7 @@ from unseen.science.class_balance import (
 from unseen.science.detector_data import TrainingSet, augment, zoom
 from unseen.science.devices import autocast, seeded
 from unseen.science.faster_rcnn import DetectorSpec, build_detector
+from unseen.science.scope import check_scopes
 
 #: Peak learning rates: from scratch, and from pretrained weights.
 SCRATCH_RATE = 2e-3
@@ -75,6 +76,7 @@ def fit_detector(
     spec: DetectorSpec,
     config: TrainDetectorConfig,
     device: torch.device,
+    scopes: Sequence[np.ndarray | None] | None = None,
     progress: Progress = silent,
 ) -> TrainedDetector:
     """Train with the same hyper-parameters, however many images there are.
@@ -89,6 +91,8 @@ def fit_detector(
         spec: what to build; `detector_spec` chooses it.
         config: epochs or steps, batch size, learning rate, weights, precision and seed.
         device: where to compute.
+        scopes: per image the rectangles that are labelled, (N, 4) xyxy px at native scale, or None
+            for all of it; what lies outside and in no box is no background. None: for all images.
         progress: told the steps.
 
     Raises:
@@ -97,6 +101,7 @@ def fit_detector(
         TrainingError: no images, or the loss is not finite.
     """
     _check(images, boxes, labels, len(spec.classes))
+    check_scopes(scopes, len(images))
     total, schedule = _schedule(len(images), config)
     rng = np.random.default_rng(config.seed)
     losses: list[float] = []
@@ -106,7 +111,7 @@ def fit_detector(
             _rectify(model, labels, spec, config.rectification)
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.train()
-        data = TrainingSet(images, boxes, labels, spec)
+        data = TrainingSet(images, boxes, labels, spec, scopes)
         optimiser, rates = _optimiser(
             model, config.learning_rate or (PRETRAINED_RATE if pretrained else SCRATCH_RATE), total
         )
@@ -117,11 +122,9 @@ def fit_detector(
         )
         for step in range(total):
             progress(step, total, "training the detector")
-            batch = [augment(*zoom(*data[next(order)], rng), rng) for _ in range(config.batch_size)]
-            inputs = [image.to(device) for image, _, _ in batch]
-            targets = [
-                {"boxes": xyxy.to(device), "labels": label.to(device)} for _, xyxy, label in batch
-            ]
+            batch = [augment(zoom(data[next(order)], rng), rng) for _ in range(config.batch_size)]
+            inputs = [one.pixels.to(device) for one in batch]
+            targets = [one.target(device) for one in batch]
             with autocast(config.precision, device):
                 loss = torch.stack([part.float() for part in model(inputs, targets).values()]).sum()
             losses.append(float(loss.detach()))

@@ -21,6 +21,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from unseen.errors import CheckpointError, ConfigError
 from unseen.science.centernet import build_centernet, load_centernet
 from unseen.science.pretrained import from_imagenet, load_part, read_weights
+from unseen.science.scoped_faster_rcnn import heed_scope
 from unseen.science.small_faster_rcnn import Predictor, small_faster_rcnn
 
 ARCHITECTURES = ("small", "resnet50")
@@ -205,13 +206,14 @@ def _centernet(spec: DetectorSpec) -> dict[str, Any]:
 
 
 def _small(spec: DetectorSpec) -> FasterRCNN:
-    return small_faster_rcnn(
+    model = small_faster_rcnn(
         len(spec.classes),
         image_size=spec.image_size,
         shortest_side=spec.shortest_side or spec.image_size,
         anchor_sizes=spec.anchor_sizes,
         aspect_ratios=spec.aspect_ratios,
     )
+    return heed_scope(model)
 
 
 def _resnet50(spec: DetectorSpec, *, frozen: bool) -> FasterRCNN:
@@ -234,7 +236,7 @@ def _resnet50(spec: DetectorSpec, *, frozen: bool) -> FasterRCNN:
         # As torchvision does from pretrained weights: the stem and the first stage stay.
         for name in ("conv1", "bn1", "layer1"):
             model.backbone.body[name].requires_grad_(requires_grad=False)
-    return model
+    return heed_scope(model)
 
 
 def _freeze_norms(module: nn.Module) -> None:

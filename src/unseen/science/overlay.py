@@ -20,6 +20,8 @@ CONTOUR_SPACING = 600
 #: Colour of known structure, far from the tint, and how much of it a line shows.
 LINE_COLOUR = (0, 150, 255)
 LINE_OPACITY = 0.6
+#: Colour of the outlines of the parts that are to be labelled.
+SCOPE_COLOUR = (255, 220, 0)
 
 
 def overlay(
@@ -65,13 +67,17 @@ def overlay(
 
 
 def draw_lines(
-    image: npt.NDArray[np.uint8], lines: Sequence[npt.NDArray[np.float32]]
+    image: npt.NDArray[np.uint8],
+    lines: Sequence[npt.NDArray[np.float32]],
+    *,
+    colour: tuple[int, int, int] = LINE_COLOUR,
 ) -> npt.NDArray[np.uint8]:
     """Draw thin lines through which the image can still be seen.
 
     Args:
         image: (H, W, 3) uint8.
         lines: each (N, 2) float32, corners (x, y) relative to the image's size.
+        colour: red, green, blue.
 
     Returns:
         (H, W, 3) uint8; lines are `1 + min(H, W) // CONTOUR_SPACING` px wide.
@@ -93,9 +99,9 @@ def draw_lines(
         )
     on = np.asarray(drawn)
     result: npt.NDArray[np.uint8] = image.copy()
-    colour = np.asarray(LINE_COLOUR, np.float32)
     below = result[on].astype(np.float32)
-    result[on] = np.rint(below + LINE_OPACITY * (colour - below)).astype(np.uint8)
+    above = np.asarray(colour, np.float32)
+    result[on] = np.rint(below + LINE_OPACITY * (above - below)).astype(np.uint8)
     return result
 
 

@@ -23,7 +23,7 @@ def unseen_regions(
     score: npt.NDArray[np.float32],
     threshold: float,
     *,
-    max_regions: int = 20,
+    max_regions: int | None = 20,
     min_area: int = 9,
     closing: int = 2,
 ) -> Regions:
@@ -37,14 +37,14 @@ def unseen_regions(
     Args:
         score: (h, w) float32 in [0, 1].
         threshold: pixels with S > threshold count.
-        max_regions: at most so many are returned.
+        max_regions: at most so many are returned; None: all.
         min_area: regions with fewer pixels above the threshold are dropped, px.
         closing: half side of the closing's square, px; gaps of up to twice this are bridged.
     """
     if score.ndim != 2:
         raise ShapeError(f"the score has shape {score.shape}; expected (h, w)")
     novel = score > threshold
-    if max_regions <= 0 or not novel.any():
+    if max_regions == 0 or not novel.any():
         return _no_regions()
     labels, count = ndimage.label(_closed(novel, closing), structure=np.ones((3, 3), dtype=bool))
     # Only pixels above the threshold speak for a region, not those the closing added.
@@ -65,6 +65,26 @@ def unseen_regions(
         np.clip(typical[order], 0, 1).astype(np.float32),
         area[order].astype(np.float32),
     )
+
+
+def region_strength(score: npt.ArrayLike, threshold: float) -> float:
+    """How many novel examples there are, strong ones counting in full and faint ones in part.
+
+    The sum over the regions of (c - t) / (1 - t), with c the region's score: 0 at the threshold, 1
+    where the typical pixel is certainly unseen. The area of a region is not in it, so that a small
+    example counts as much as a large one of the same strength (Ivanov et al. 2021, VI, future work).
+
+    Args:
+        score: (N,) in [0, 1], of all regions of an image (`unseen_regions`).
+        threshold: t, above which pixels form regions, in [0, 1].
+
+    Returns:
+        In [0, N]; higher = label sooner.
+    """
+    values = np.asarray(score, dtype=np.float64).reshape(-1)
+    if not len(values) or threshold >= 1:
+        return 0.0
+    return float((values - threshold).clip(0).sum() / (1 - threshold))
 
 
 def _closed(novel: npt.NDArray[np.bool_], closing: int) -> npt.NDArray[np.bool_]:

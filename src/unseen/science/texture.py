@@ -1,23 +1,20 @@
-"""What the surface of a whole image looks like, and how unlike the rest of the pool that is.
+"""What the surface of a whole image looks like: gradients at five scales.
 
 The unseen score of a pixel answers to objects. A change that covers the whole image - other grain,
 bands, a mark from edge to edge - has no border for it to answer to, and may even look like
-background. These numbers know nothing of labels: they are gradients at five scales, and an image is
-novel when they lie far from what is usual in the pool. A drift of the whole pool is not novel.
+background. These numbers know nothing of labels; `novelty` says how unusual they are in a pool.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unseen.errors import ShapeError
 from unseen.science.illumination import evened
+from unseen.science.novelty import stands_out as stands_out
+from unseen.science.novelty import texture_novelty as texture_novelty
 
 #: Scales, each half as fine as the one before.
 LEVELS = 5
@@ -27,15 +24,8 @@ KINDS = 5
 CELL = 32
 #: The cell that stands for an image's strongest marks, by this quantile; and its surface, .5.
 QUANTILES = (0.5, 0.95)
-#: An image's novelty stands out when it lies this many usual deviations above the median.
-STANDS_OUT = 3.0
 #: Smallest energy that is told from none: a hundredth of an 8-bit step, squared.
 _FLOOR = 1e-7
-#: From a median absolute deviation to a standard deviation, for a normal distribution.
-_NORMAL = 1.4826
-#: What is the same in most images has no width: a hundredth of a logarithm is then a step.
-_SMALLEST_WIDTH = 0.01
-_BLUR = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 def texture_features(images: Tensor) -> Tensor:
@@ -62,115 +52,75 @@ def texture_features(images: Tensor) -> Tensor:
     grey = images.float().mean(dim=1, keepdim=True)
     grey = evened(grey, grey.new_zeros(1))
     height, width = grey.shape[2:]
-    grid = max(1, round(height / CELL)), max(1, round(width / CELL))
+    rows, columns = max(1, round(height / CELL)), max(1, round(width / CELL))
     energies = []
+    # One by one: an image fits into the processor's cache, a batch of them does not.
+    greys = [grey[i : i + 1] for i in range(len(grey))]
     for level in range(LEVELS):
-        energies.append(_energies(grey, grid))
+        down, across = _cell_means(greys[0], 2, rows), _cell_means(greys[0], 3, columns)
+        energies.append(torch.cat([_energies(g, down, across) for g in greys]))
         if level < LEVELS - 1:
-            grey = _halved(grey)
-    # (2, B, LEVELS * KINDS) -> (B, 2 * LEVELS * KINDS)
-    cells = torch.cat(energies, dim=1).clamp_min(_FLOOR).log()
-    found = torch.quantile(cells.flatten(2), cells.new_tensor(QUANTILES), dim=2)
-    return torch.cat(tuple(found), dim=1)
+            greys = [_blurred_half(_blurred_half(_padded(g, 2), 2), 3) for g in greys]
+    cells = torch.cat(energies, dim=1).clamp_min(_FLOOR).log().flatten(2).sort(dim=2).values
+    return torch.cat([_quantile(cells, q) for q in QUANTILES], dim=1)
 
 
-class UsualTexture(NamedTuple):
-    """What is usual in a pool; a few hundred images drawn at random are enough to know it."""
+def _energies(grey: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """(1, KINDS, rows, columns): squared derivatives of (1, 1, h, w), averaged over each cell.
 
-    median: npt.NDArray[np.float64]  #: (D,)
-    width: npt.NDArray[np.float64]  #: (D,) > 0, a standard deviation if values were normal
-
-
-def usual_texture(features: npt.ArrayLike) -> UsualTexture:
-    """Median and width of each feature over a pool.
-
-    The width is the median absolute deviation: the rare images that are looked for must not widen
-    what is usual.
-
-    Args:
-        features: (N, D) of the pool or a random part of it; rows with NaN were never computed.
-
-    Raises:
-        ShapeError: features are not (N, D).
+    One buffer serves all kinds, and two small products of matrices average it.
     """
-    values = _rows(features)
-    known = values[~np.isnan(values).any(axis=1)]
-    if not len(known):
-        return UsualTexture(np.zeros(values.shape[1]), np.ones(values.shape[1]))
-    median = np.median(known, axis=0)
-    width = _NORMAL * np.median(np.abs(known - median), axis=0)
-    return UsualTexture(median, np.maximum(width, _SMALLEST_WIDTH))
-
-
-def texture_novelty(
-    features: npt.ArrayLike, usual: UsualTexture | None = None
-) -> npt.NDArray[np.float64]:
-    """How far each image lies from what is usual: the root of the sum of squared deviations.
-
-    Args:
-        features: (N, D).
-        usual: of the pool; by default of these very images.
-
-    Returns:
-        (N,) float64 >= 0, NaN for rows with NaN; higher = label sooner.
-
-    Raises:
-        ShapeError: features are not (N, D).
-    """
-    values = _rows(features)
-    median, width = usual or usual_texture(values)
-    return np.asarray(np.sqrt((((values - median) / width) ** 2).sum(axis=1)))
-
-
-def stands_out(novelty: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Which images lie beyond the pool's own spread of novelty, and not just at its upper end.
-
-    In every pool some images are the most novel. Worth a label for that alone are those whose
-    logarithm lies `STANDS_OUT` usual deviations (by the median absolute deviation) above the median.
-
-    Args:
-        novelty: (N,) of the whole pool, >= 0; NaN where unknown.
-
-    Returns:
-        (N,) bool.
-    """
-    values = np.asarray(novelty, dtype=np.float64).reshape(-1)
-    known = np.log(values[values > 0])
-    if not len(known):
-        return np.zeros(len(values), dtype=bool)
-    median = np.median(known)
-    usual = max(_NORMAL * float(np.median(np.abs(known - median))), _SMALLEST_WIDTH)
-    return np.asarray(values > np.exp(median + STANDS_OUT * usual))
-
-
-def _rows(features: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    values = np.asarray(features, dtype=np.float64)
-    if values.ndim != 2:
-        raise ShapeError(f"features have shape {values.shape}; expected (N, D)")
-    return values
-
-
-def _energies(grey: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, KINDS, rows, columns): squared derivatives, averaged over each cell."""
     x = _padded(grey, 1)
     middle = x[..., 1:-1, 1:-1]
     left, right = x[..., 1:-1, :-2], x[..., 1:-1, 2:]
     above, below = x[..., :-2, 1:-1], x[..., 2:, 1:-1]
-    kinds = (
-        (right - left) / 2,
-        (below - above) / 2,
-        (x[..., 2:, 2:] - x[..., :-2, :-2]) / 2,
-        (x[..., 2:, :-2] - x[..., :-2, 2:]) / 2,
-        4 * middle - left - right - above - below,
+    differences = (
+        (right, left),
+        (below, above),
+        (x[..., 2:, 2:], x[..., :-2, :-2]),
+        (x[..., 2:, :-2], x[..., :-2, 2:]),
     )
-    return F.adaptive_avg_pool2d(torch.cat(kinds, dim=1).square(), grid)
+    change = torch.empty_like(grey)
+    found = []
+    for plus, minus in differences:
+        torch.sub(plus, minus, out=change)
+        # Half of a difference is the derivative, and a quarter of its square the energy.
+        found.append(0.25 * (down @ change.square_() @ across.T))
+    torch.mul(middle, 4, out=change)
+    for beside in (left, right, above, below):
+        change -= beside
+    found.append(down @ change.square_() @ across.T)
+    return torch.cat(found, dim=1)
 
 
-def _halved(grey: Tensor) -> Tensor:
-    """Every second pixel of the blurred image."""
-    line = grey.new_tensor(_BLUR)
-    blurred = F.conv2d(_padded(grey, 2), line.view(1, 1, 1, 5))
-    return F.conv2d(blurred, line.view(1, 1, 5, 1))[..., ::2, ::2]
+def _cell_means(grey: Tensor, dim: int, cells: int) -> Tensor:
+    """(cells, size): averages `size` pixels in cells as `adaptive_avg_pool` does."""
+    size = grey.shape[dim]
+    pixel = torch.arange(size, device=grey.device)
+    cell = torch.arange(cells, device=grey.device)[:, None]
+    # Cells overlap by a pixel where they do not divide the side.
+    is_inside = (pixel >= cell * size // cells) & (pixel < -(-(cell + 1) * size // cells))
+    inside = is_inside.to(grey.dtype)
+    return inside / inside.sum(dim=1, keepdim=True)
+
+
+def _blurred_half(padded: Tensor, dim: int) -> Tensor:
+    """Every second pixel of the image blurred along a dimension, of which it loses the padding."""
+    size = padded.shape[dim] - 4
+    parts = [padded.narrow(dim, k, size) for k in range(5)]
+    every_second = (slice(None),) * dim + (slice(None, None, 2),)
+    outer, inner, middle, inner_2, outer_2 = (part[every_second] for part in parts)
+    # 1 4 6 4 1, sixteenths; sums of slices are several times as quick as a convolution.
+    blurred = (inner + inner_2).mul_(4).add_(middle, alpha=6)
+    return blurred.add_(outer).add_(outer_2).mul_(1 / 16)
+
+
+def _quantile(ordered: Tensor, quantile: float) -> Tensor:
+    """As `torch.quantile`, of values in ascending order along the last dimension."""
+    at = quantile * (ordered.shape[-1] - 1)
+    low = int(at)
+    high = min(low + 1, ordered.shape[-1] - 1)
+    return torch.lerp(ordered[..., low], ordered[..., high], at - low)
 
 
 def _padded(grey: Tensor, width: int) -> Tensor:

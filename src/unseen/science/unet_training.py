@@ -18,6 +18,7 @@ from unseen.science.crops import CropSampler, LabelledImages
 from unseen.science.devices import autocast
 from unseen.science.dice import generalised_dice_loss
 from unseen.science.masks import BACKGROUND
+from unseen.science.near_misses import NearMissSource
 from unseen.science.outlier_exposure import IGNORE, PatchSource
 from unseen.science.unet import UNet, UNetSpec
 
@@ -52,6 +53,7 @@ def fit_unet(
     *,
     spec: UNetSpec,
     config: TrainUnetConfig,
+    scopes: Sequence[npt.ArrayLike | None] | None = None,
     scale: float = 1.0,
     device: torch.device | str = "cpu",
     progress: ProgressListener | None = None,
@@ -68,6 +70,8 @@ def fit_unet(
         labels: for each image (N,) indices into `spec.classes`.
         spec: the network.
         config: steps, batch and crop size, learning rate, margin, patches, precision, seed.
+        scopes: for each image the rectangles that are labelled, (N, 4) xyxy, px of the *native*
+            image, or None for all of it; outside only the boxes count. None: for all images.
         scale: working px per native px.
         device: where to train.
         progress: called after each step.
@@ -85,12 +89,13 @@ def fit_unet(
         class_count=len(spec.classes),
         scale=scale,
         margin=config.box_margin,
+        scopes=scopes,
     )
     model = _new_model(spec, data, seed=config.seed).to(device)
     sampler = CropSampler(
         data,
         size=_crop_size(config.crop_size, data, model.stride),
-        patches=_patches(spec, data, ring=round(config.box_margin * scale)),
+        patches=_patches(spec, data, config, ring=round(config.box_margin * scale)),
         patch_share=config.patch_share,
         rng=rng,
     )
@@ -193,10 +198,13 @@ def _new_model(spec: UNetSpec, data: LabelledImages, *, seed: int) -> UNet:
     return model
 
 
-def _patches(spec: UNetSpec, data: LabelledImages, *, ring: int) -> PatchSource | None:
+def _patches(
+    spec: UNetSpec, data: LabelledImages, config: TrainUnetConfig, *, ring: int
+) -> PatchSource | None:
     if spec.is_paper:
         return None
-    return PatchSource(data.images, data.std, unseen=len(spec.classes) + 1, ring=ring)
+    kind = NearMissSource if config.near_misses else PatchSource
+    return kind(data.images, data.std, unseen=len(spec.classes) + 1, ring=ring)
 
 
 def _crop_size(wanted: int, data: LabelledImages, stride: int) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from unseen.configs import AutoLabelConfig, StepConfig, parameters
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import iterations, reading, scope, writing
 from unseen.dataset.fields import Names
 from unseen.errors import DatasetError, LabelError
 from unseen.progress import Progress
@@ -110,6 +110,7 @@ def _thresholds(
             f"in {gt_field!r}, predictions in {predictions!r}); label the test split and run "
             "apply_detector with target='test'"
         )
+    test = scope.in_scope(test, replace(names, label_field=gt_field), (gt_field, predictions))
     with quiet():
         matched = test.exists(predictions).evaluate_detections(
             predictions,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def _annotation_runs(dataset: Any, names: Names) -> list[str]:
 
 def _tags(dataset: Any, names: Names, views: list[str]) -> list[str]:
     """Batch tags have a view of their name; the splits are known from their record."""
-    tags = set(views)
+    tags = {view for view in views if re.search(r"batch_\d{2,}$", view)}  # of any series
     for key in dataset.list_runs(method=setup.SETUP_METHOD):
         record = dataset.get_run_info(key).config.serialize()
         if record.get("prefix") == names.prefix:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from fiftyone import ViewField as F
 
 from unseen.configs import EvaluateConfig
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import iterations, reading, scope, writing
 from unseen.dataset.fields import Names
 from unseen.errors import DatasetError, LabelError
 from unseen.progress import Progress
@@ -28,7 +29,8 @@ def evaluate_detector(
     P, R and F1 count predictions from `min_confidence` on, as a user of the detector would; they
     are stored under the iteration's evaluation key, which FiftyOne's Model Evaluation panel opens.
     AP counts all predictions, at the same IoU. The class list is fixed, so that macro averages can
-    be compared between iterations.
+    be compared between iterations. Of a test image that is labelled in part, the boxes count whose
+    centre lies in its scope.
     """
     dataset = reading.dataset_of(view)
     gt_field = config.gt_field or names.label_field
@@ -45,6 +47,9 @@ def evaluate_detector(
     classes = classes or reading.resolve_classes(dataset, names)
     field = names.predictions(iteration)
     test = _test_split(view, names, gt_field, field)
+    of_truth = replace(names, label_field=gt_field)
+    partly_labelled = scope.count(test, of_truth)
+    test = scope.in_scope(test, of_truth, (gt_field, field))
     key = names.eval_key(iteration)
 
     progress(0, 2, "evaluate detector")
@@ -92,6 +97,7 @@ def evaluate_detector(
         per_class=per_class,
         macro_f1=float(np.mean([m.f1 for m in present])) if present else 0.0,
         mean_ap=float(np.mean([m.ap or 0.0 for m in present])) if present else 0.0,
+        partly_labelled=partly_labelled,
     )
     writing.group_fields(dataset, names)
     metrics = result.to_dict()
@@ -105,6 +111,7 @@ def evaluate_detector(
             "seconds": elapsed(),
             "eval_key": key,
             "images": result.images,
+            "partly_labelled": partly_labelled,
             "per_class": metrics["per_class"],
             "macro_f1": result.macro_f1,
             "mean_ap": result.mean_ap,

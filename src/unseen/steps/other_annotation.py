@@ -6,6 +6,7 @@ closes the batch. Other backends of FiftyOne (Label Studio, Labelbox, your own) 
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,15 @@ from typing import Any
 
 from unseen.annotation.merge import KnownBox
 from unseen.configs import LoadConfig, RequestConfig
-from unseen.dataset import app_annotation, other_backends, sendings, snapshots, truth, writing
+from unseen.dataset import (
+    app_annotation,
+    other_backends,
+    scope,
+    sendings,
+    snapshots,
+    truth,
+    writing,
+)
 from unseen.dataset.fields import LOADED, SENT, Names
 from unseen.dataset.sendings import Sending
 from unseen.errors import AnnotationError, LabelError
@@ -59,9 +68,17 @@ def request(
         classes=list(classes),
         notes=_notes(config, names, iteration),
     )
+    if config.regions_only and config.backend != "app":
+        raise AnnotationError(
+            f"regions_only=True with backend={config.backend!r}, which shows no outlines; use cvat "
+            "or app, or leave regions_only out"
+        )
     if config.dry_run or not new:
         return result
+    scopes = scope.asked_for(dataset, names, config, new)
     if config.backend == "app":
+        # Before the schemas: the rectangles can be moved in the Annotate tab.
+        scope.write(dataset, names, scopes)
         app_annotation.prepare(dataset, names, classes)
     else:
         given = {"url": config.url, "project_name": config.project}
@@ -87,9 +104,10 @@ def request(
     )
     sending.sample_ids = [*sending.sample_ids, *new]
     sending.complete, sending.closed = True, False
+    sending.scopes = {**sending.scopes, **scopes}
     sendings.write_sending(dataset, names, sending)
     writing.group_fields(dataset, names)
-    return result
+    return dataclasses.replace(result, in_part=len(scopes))
 
 
 def close(dataset: Any, names: Names, config: LoadConfig, sending: Sending, tally: Any) -> None:

@@ -120,7 +120,7 @@ def _to_cvat(
     media: dict[str, str] = {}
     notes = _notes(dataset, config, names, boxes["suggestion"], classes) if ready.images else []
     if ready.images and not config.dry_run:
-        if config.overlay or config.structure:
+        if config.overlay or config.structure or config.regions_only:
             media, notes = _overlays(dataset, config, names, anno_key, ready, notes, progress)
         try:
             request.carry_out(dataset, names, config, ready, media, progress)
@@ -150,6 +150,7 @@ def _to_cvat(
             for image in ready.images
             if (path := media.get(image.sample_id, image.filepath))
         ),
+        in_part=sum(image.sample_id in sending.scopes for image in ready.images),
         notes=notes,
     )
 
@@ -188,6 +189,7 @@ def _overlays(
         opacity=config.overlay_opacity,
         heat=config.overlay,
         lines=config.structure,
+        scopes=ready.sending.scopes,
         progress=progress,
     )
     if drawn.plain:

@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone as fo
 
 from unseen.configs import RevealConfig
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import iterations, reading, scope, writing
 from unseen.dataset.fields import Names
 from unseen.errors import DatasetError
 from unseen.progress import Progress
@@ -23,7 +23,9 @@ def reveal_labels(
     """Label a batch (or the initial images) with what a hidden field holds.
 
     Samples that have labels already keep them. A sample whose hidden field is None is labelled as
-    empty: the annotator looked and found nothing.
+    empty: the annotator looked and found nothing. With `regions_only` the annotator looks at the
+    unseen regions alone, and copies the boxes that reach into them; images that show none are
+    labelled as a whole.
     """
     dataset = reading.dataset_of(view)
     reading.check_label_field(dataset, config.hidden_field, parameter="hidden_field")
@@ -48,14 +50,26 @@ def reveal_labels(
         i: truth.copy() if truth is not None else fo.Detections()
         for i, truth in zip(ids, truths, strict=True)
     }
+    scopes: dict[str, scope.Scope] = {}
+    if config.regions_only and iteration:
+        scopes = scope.around_regions(dataset, names, ids, strongest=config.regions_per_image)
+        for i, part in scopes.items():
+            found = labels[i].detections
+            seen = scope.reaches([d.bounding_box for d in found], part)
+            labels[i].detections = [d for d, is_seen in zip(found, seen, strict=True) if is_seen]
     writing.set_labels(dataset, names.label_field, labels)
+    scope.write(dataset, names, scopes)
     if labels:  # nothing new must not change what the record says was labelled then
         iterations.record_step(
             dataset,
             names,
             iteration,
             "reveal_labels",
-            {"parameters": config.to_dict(), "images": len(labels)},
+            {
+                "parameters": config.to_dict(),
+                "images": len(labels),
+                "partly_labelled": len(scopes),
+            },
             **iterations.record_labels(dataset, names),
         )
     progress(1, 1, "reveal labels")
@@ -66,6 +80,7 @@ def reveal_labels(
         images=len(labels),
         boxes=sum(counts.values()),
         class_counts={k: counts[k] for k in sorted(counts)},
+        partly_labelled=len(scopes),
     )
 
 

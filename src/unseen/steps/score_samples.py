@@ -6,19 +6,23 @@ import logging
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
 
 from unseen.compute.local import LocalScoring, Scored
+from unseen.compute.object_density import load_density, save_density
 from unseen.compute.scorer import Scorer, Thresholds
 from unseen.configs import ScoreConfig
 from unseen.dataset import iterations, reading, structure, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.storage import model_folder
 from unseen.errors import DatasetError, LabelError
 from unseen.images import image_size
 from unseen.progress import Progress
 from unseen.results import ScoreResult, Skipped
+from unseen.science.imbalance import adapted_alpha, class_imbalance
 from unseen.steps.step import elapsed, step
 
 logger = logging.getLogger(__name__)
@@ -28,6 +32,7 @@ CHUNK = 256
 #: Parameters that change what is stored; with others, samples count as scored already.
 _DECISIVE = (
     "alpha",
+    "adapt_alpha",
     "threshold",
     "threshold_quantile",
     "region_quantile",
@@ -59,6 +64,8 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
     mark = structure.score_mark(scorer.digest, rules)
     known = _known_entry(dataset, config, names, iteration, mark, is_pool=is_pool)
     thresholds = Thresholds(**known["thresholds"]) if known else None
+    usual = load_density(**known["objects"]) if known and known.get("objects") else None
+    scorer.alpha, imbalance = _alpha(dataset, config, names, known)
     already = 0
     if thresholds is not None and dataset.get_field(names.model) is not None:
         todo = target.match(fo.ViewField(names.model) != mark)
@@ -73,6 +80,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         region_quantile=config.region_quantile,
         threshold=config.threshold,
         thresholds=thresholds,
+        usual=usual,
         batch_size=config.batch_size,
         workers=config.workers,
         seed=config.seed,
@@ -87,9 +95,14 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         "mark": mark,
         "classes": scorer.classes,
         "from_pool": known["from_pool"] if known else is_pool,
+        "objects": known.get("objects") if known else None,
+        "checkpoints": known.get("checkpoints", []) if known else [],
+        "alpha": scorer.alpha,
+        "imbalance": imbalance,
     }
     with _Writer(dataset, names, mark) as writer:
-        for result in _after_thresholds(scoring, paths, dataset, names, iteration, entry):
+        folder = model_folder(dataset, config)
+        for result in _after_thresholds(scoring, paths, dataset, names, iteration, entry, folder):
             if result.score is None:
                 skipped_count += 1
                 skipped.append(
@@ -107,6 +120,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
                 writer.add(ids[result.index], result)
             progress(scored + skipped_count, len(ids), "score images")
     used = asdict(scoring.thresholds) if scoring.thresholds else {}
+    levels = {k: v for k, v in used.items() if not k.startswith("texture_")}
     mean = total_score / scored if scored else 0.0
     if scored or skipped:  # a run with nothing to do must not overwrite what was measured
         iterations.record_step(
@@ -134,11 +148,13 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         iteration=iteration,
         scored=scored,
         already_scored=already,
-        thresholds=used,
+        thresholds=levels,
         mean_score=mean,
         regions=regions,
         checkpoint=scorer.path,
         skipped=skipped,
+        alpha=scorer.alpha,
+        imbalance=imbalance if config.adapt_alpha else None,
     )
 
 
@@ -178,9 +194,26 @@ def _known_entry(
     if iterations.scored_mark(entry) != mark:
         return None
     now = config.to_dict()
-    if any(entry["parameters"].get(k) != now[k] for k in _DECISIVE):
+    # What an older version did not know, it did as the default does.
+    before = {**ScoreConfig().to_dict(), **entry["parameters"]}
+    if any(before[k] != now[k] for k in _DECISIVE):
         return None
+    if is_pool and (not entry["thresholds"].get("texture_median") or "objects" not in entry):
+        return None  # of a version that took no texture or no objects
+    if entry.get("objects") and not Path(entry["objects"]["path"]).is_file():
+        return None  # somebody has tidied up
     return entry if entry["from_pool"] or not is_pool else None
+
+
+def _alpha(
+    dataset: Any, config: ScoreConfig, names: Names, known: dict[str, Any] | None
+) -> tuple[float, float]:
+    """The exponent, and the imbalance of what is labelled; a run that goes on keeps both."""
+    if known and "imbalance" in known:
+        return known["alpha"], known["imbalance"]
+    counts = iterations.record_labels(dataset, names)["class_counts"]
+    imbalance = class_imbalance(list(counts.values()))
+    return adapted_alpha(config.alpha, imbalance) if config.adapt_alpha else config.alpha, imbalance
 
 
 def _weights(
@@ -208,11 +241,21 @@ def _after_thresholds(
     names: Names,
     iteration: int,
     entry: dict[str, Any],
+    folder: Path,
 ) -> Iterable[Scored]:
-    """Put the thresholds on record before the first score is written, for a run that goes on."""
+    """Put the thresholds on record before the first score is written, for a run that goes on.
+
+    What the objects of the pool look like goes into a file, and into the `entry`.
+    """
     is_recorded = scoring.thresholds is not None
     for result in scoring.score(paths):
         if not is_recorded and scoring.thresholds is not None:
+            if scoring.usual is not None:
+                stem = f"{names.series or 'main'}-objects-{iteration:02d}"
+                about = {"dataset": dataset.name, "iteration": iteration}
+                path, digest = save_density(folder, stem, scoring.usual, about)
+                entry["objects"] = {"path": str(path), "digest": digest}
+                entry["checkpoints"] = [str(path)]
             iterations.record_step(
                 dataset,
                 names,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import fiftyone as fo
 import numpy as np
 
 from unseen.configs import SCORED_STRATEGIES, SelectConfig
-from unseen.dataset import appearance, iterations, reading, structure, writing
+from unseen.dataset import appearance, iterations, reading, writing
 from unseen.dataset.fields import Names
 from unseen.errors import BudgetError, DatasetError
 from unseen.progress import Progress
 from unseen.results import SelectResult
 from unseen.science import selection
+from unseen.science.mixed import CRITERIA
+from unseen.steps.mixed_batch import Mixture, choose_mixed
+from unseen.steps.newest_scores import newest_scores
 from unseen.steps.step import elapsed, step
 
 
@@ -37,7 +40,8 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
     number = waiting or max(iterations.batches(dataset, names), default=0) + 1
     progress(0, 3, "read the ranking")
     pool = reading.pool(view, names)
-    ranked, size, unscored = _rank(dataset, pool, config, names)
+    ranking = _rank(dataset, pool, config, names)
+    ranked, mixture = ranking.ids, ranking.mixture
     progress(1, 3, "freeze the batch")
 
     tag = names.batch(number)
@@ -50,6 +54,8 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
     writing.declare(dataset, names.rank, fo.IntField, names, "Rank in its batch, 1 = most novel")
     ranks = {sample_id: rank for rank, sample_id in enumerate(ranked, start=1)}
     dataset.set_values(names.rank, ranks, key_field="id")
+    sources = mixture.sources if mixture else {}
+    _save_sources(dataset, names, ranked, sources)
     writing.group_fields(dataset, names)
     if is_new and not names.series:
         appearance.show_rank(dataset, names)
@@ -64,8 +70,9 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
             "seconds": elapsed(),
             "batch": tag,
             "batch_ids": ranked,
-            "pool": size,
-            "unscored": unscored,
+            "pool": ranking.pool,
+            "unscored": ranking.unscored,
+            **_on_record(mixture),
         },
         strategy=config.strategy,
         seed=config.seed,
@@ -78,15 +85,20 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
         batch=tag,
         strategy=config.strategy,
         sample_ids=ranked,
-        pool=size,
-        unscored=unscored,
+        pool=ranking.pool,
+        unscored=ranking.unscored,
+        criteria={c: n for c in CRITERIA if (n := list(sources.values()).count(c))},
     )
 
 
-def _rank(
-    dataset: Any, pool: Any, config: SelectConfig, names: Names
-) -> tuple[list[str], int, int]:
-    """Ids in rank order, the size of the pool, and how many of it the model has not scored."""
+class _Ranking(NamedTuple):
+    ids: list[str]  #: in rank order
+    pool: int  #: its size
+    unscored: int  #: how many of the pool the newest UNet has not scored
+    mixture: Mixture | None = None  #: how a mixed batch came about
+
+
+def _rank(dataset: Any, pool: Any, config: SelectConfig, names: Names) -> _Ranking:
     rng = np.random.default_rng(config.seed)
     budget = config.budget
     if config.strategy not in SCORED_STRATEGIES:
@@ -97,9 +109,11 @@ def _rank(
         else:
             order = selection.sequential(len(ids), budget)
             order = selection.mix_random(order, len(ids), share=config.random_share, rng=rng)
-        return [ids[i] for i in order], len(ids), 0
+        return _Ranking([ids[i] for i in order], len(ids), 0)
 
-    mark, classes = _newest_scores(dataset, names)
+    mark, entry = newest_scores(
+        dataset, names, otherwise=", or choose the strategy random or sequential"
+    )
     size, scored = reading.count_equal(pool, names.model, mark)
     _check_pool(dataset, size, budget)
     if not scored:
@@ -107,12 +121,25 @@ def _rank(
             f"none of the {size} pool images was scored by the newest UNet ({mark}); run "
             "score_samples first"
         )
+    _check_version(dataset, entry, config, names)
     ranked_pool = pool.match(fo.ViewField(names.model) == mark)
     fixed = min(budget - round(config.random_share * budget), scored)
-    if config.strategy == "balanced":
+    mixture = None
+    if config.strategy == "mixed":
+        mixture = choose_mixed(
+            dataset,
+            ranked_pool,
+            names,
+            budget=fixed,
+            metric=names.metric(config.metric),
+            classes=entry["classes"],
+            embed=lambda ids: _embeddings(dataset, names, ids),
+        )
+        chosen = mixture.ids
+    elif config.strategy == "balanced":
         ids, values = reading.raw_values(ranked_pool, [names.expected_counts])
         counts = np.asarray(values[names.expected_counts], dtype=np.float64)
-        labelled = _labelled_counts(dataset, names, classes)
+        labelled = _labelled_counts(dataset, names, list(entry["classes"]))
         chosen = [ids[i] for i in selection.balanced(counts, labelled, fixed)]
     else:
         metric = {"entropy": names.entropy, "foreground": names.foreground}.get(
@@ -126,7 +153,8 @@ def _rank(
         if config.strategy == "diverse" and ids:
             embeddings = _embeddings(dataset, names, ids)
             chosen = [ids[i] for i in selection.diverse(numbers, embeddings, fixed)]
-    return _fill_at_random(pool, chosen, budget, rng), size, size - scored
+    ids = _fill_at_random(pool, chosen, budget, rng)
+    return _Ranking(ids, size, size - scored, mixture)
 
 
 def _fill_at_random(
@@ -155,31 +183,19 @@ def _check_pool(dataset: Any, size: int, budget: int) -> None:
         )
 
 
-def _newest_scores(dataset: Any, names: Names) -> tuple[str, list[str]]:
-    """The mark of the newest UNet that scored, and its classes."""
-    newest = iterations.newest_with(dataset, names, "score_samples", None)
-    trained = iterations.newest_with(dataset, names, "train_unet", None)
-    record = None if newest is None else iterations.read_record(dataset, names, newest)
-    if record is None or dataset.get_field(names.model) is None:
+def _check_version(dataset: Any, entry: dict[str, Any], config: SelectConfig, names: Names) -> None:
+    """Refuse to rank by a number that an older version of this package did not store."""
+    if entry.get("thresholds", {}).get("texture_median"):
+        return
+    needed = {names.texture} if config.strategy == "mixed" else set()
+    if config.metric == "region_strength" and config.strategy in ("diverse", "plain", "mixed"):
+        needed.add(names.region_strength)
+    if needed:
         raise DatasetError(
-            f"no sample of dataset {dataset.name!r} has been scored yet; run train_unet and "
-            "score_samples first, or choose the strategy random or sequential"
+            f"the pool of dataset {dataset.name!r} was scored without {', '.join(sorted(needed))}, "
+            f"which strategy {config.strategy!r} with metric {config.metric!r} needs; run "
+            "score_samples again, or choose another one"
         )
-    entry = record["steps"]["score_samples"]
-    model = (record["steps"].get("train_unet") or {}).get("digest", entry["digest"])
-    if entry["parameters"].get("checkpoint"):  # a UNet that the user named, on purpose
-        model, trained = entry["digest"], None
-    if (trained is not None and trained > (newest or 0)) or model != entry["digest"]:
-        raise DatasetError(
-            "the scores are older than the newest UNet; run score_samples again before selecting"
-        )
-    mark = iterations.scored_mark(entry)
-    if mark != structure.score_mark(entry["digest"], structure.read_record(dataset, names)):
-        raise DatasetError(
-            "what counts in the ranking changed since the pool was scored (known structure: zone, "
-            "margin or weight); run score_samples again before selecting"
-        )
-    return mark, list(entry["classes"])
 
 
 def _labelled_counts(dataset: Any, names: Names, classes: list[str]) -> np.ndarray:
@@ -199,5 +215,29 @@ def _embeddings(dataset: Any, names: Names, ids: list[str]) -> np.ndarray:
 def _take_back(dataset: Any, names: Names, tag: str) -> None:
     """Undo a batch that is replaced."""
     before = dataset.match_tags(tag).values("id")
-    if before and dataset.get_field(names.rank) is not None:
-        dataset.set_values(names.rank, dict.fromkeys(before), key_field="id")
+    for name in (names.rank, names.chosen_by):
+        if before and dataset.get_field(name) is not None:
+            dataset.set_values(name, dict.fromkeys(before), key_field="id")
+
+
+def _save_sources(dataset: Any, names: Names, ids: list[str], sources: dict[str, str]) -> None:
+    """What each image was chosen for; another strategy leaves nothing of an earlier batch."""
+    if sources:
+        is_new = dataset.get_field(names.chosen_by) is None
+        text = "Criterion that chose the image: " + ", ".join(CRITERIA)
+        writing.declare(dataset, names.chosen_by, fo.StringField, names, text)
+        if is_new and not names.series:  # baselines stay in the background
+            appearance.show_criterion(dataset, names)
+    if dataset.get_field(names.chosen_by) is not None:
+        dataset.set_values(names.chosen_by, {i: sources.get(i) for i in ids}, key_field="id")
+
+
+def _on_record(mixture: Mixture | None) -> dict[str, Any]:
+    """What the next mixed batch needs, to see what this one found."""
+    if mixture is None:
+        return {}
+    return {
+        "sources": mixture.sources,
+        "class_counts": mixture.class_counts,
+        "initial_counts": mixture.initial_counts,
+    }

@@ -144,6 +144,7 @@ class _Loop:
             self.dataset,
             iteration=number,
             hidden_field=self.config.hidden_field,
+            regions_only=self.config.regions_only,
             progress=self._said(number),
             **self._place(),
         )
@@ -262,7 +263,7 @@ def _label_test_split(dataset: Any, config: SimulateConfig, names: Names) -> Non
 
 def _check(dataset: Any, config: SimulateConfig, names: Names) -> None:
     if not config.strategies:
-        raise ConfigError("strategies is empty; expected at least one, such as diverse")
+        raise ConfigError("strategies is empty; expected at least one, such as mixed")
     if config.hidden_field == names.label_field:
         raise ConfigError(
             f"hidden_field and label_field are both {names.label_field!r}; the simulated annotator "
@@ -273,7 +274,9 @@ def _check(dataset: Any, config: SimulateConfig, names: Names) -> None:
     earlier = (record or {"steps": {}})["steps"].get("simulate")
     if earlier:
         before, now = earlier["parameters"], config.to_dict()
-        different = sorted(k for k in now if before.get(k) != now[k])
+        # A parameter that came later had its default's effect.
+        before = {**type(config)().to_dict(), **before}
+        different = sorted(k for k in now if before[k] != now[k])
         if different:
             raise ConfigError(
                 f"dataset {dataset.name!r} holds a simulation with other parameters "

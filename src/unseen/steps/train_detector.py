@@ -49,6 +49,7 @@ def train_detector(
         spec=spec,
         config=config,
         device=device,
+        scopes=data.scopes,
         progress=progress,
     )
     path, digest = save_checkpoint(
@@ -84,6 +85,7 @@ def train_detector(
         device=str(device),
         box_problems=data.box_problems,
         skipped=data.skipped,
+        partly_labelled=data.partly_labelled,
     )
     labels = iterations.record_labels(dataset, names)
     iterations.record_step(
@@ -110,6 +112,7 @@ def train_detector(
             "final_loss": result.final_loss,
             "images": result.images,
             "boxes": result.boxes,
+            "partly_labelled": result.partly_labelled,
             "device": str(device),
         },
         **labels,

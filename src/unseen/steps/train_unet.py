@@ -15,7 +15,7 @@ from unseen.dataset.storage import model_folder
 from unseen.progress import Progress
 from unseen.results import TrainUnetResult
 from unseen.science.devices import resolve_device
-from unseen.science.scale import working_scale
+from unseen.science.scale import object_size, working_scale
 from unseen.science.unet import UNetSpec
 from unseen.science.unet_training import fit_unet
 from unseen.steps.step import elapsed, step
@@ -50,6 +50,7 @@ def train_unet(
         data.labels,
         spec=spec,
         config=config,
+        scopes=data.scopes,
         scale=data.scale,
         device=device,
         progress=progress,
@@ -63,6 +64,7 @@ def train_unet(
             "spec": spec.to_dict(),
             "scale": data.scale,
             "mean_areas": [float(a) for a in trained.mean_areas],
+            "object_size": object_size(np.concatenate(data.xyxy), data.scale),
             "dataset": dataset.name,
             "iteration": iteration,
             "parameters": config.to_dict(),
@@ -84,6 +86,7 @@ def train_unet(
         device=str(device),
         box_problems=data.box_problems,
         skipped=data.skipped,
+        partly_labelled=data.partly_labelled,
     )
     labels = iterations.record_labels(dataset, names)
     iterations.record_step(
@@ -103,6 +106,7 @@ def train_unet(
             "classes": data.classes,
             "working_scale": data.scale,
             "final_loss": result.final_loss,
+            "partly_labelled": result.partly_labelled,
             "device": str(device),
         },
         seed=config.seed,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unseen.compute.image_store import ImageStore
-from unseen.dataset import reading
+from unseen.dataset import reading, scope
 from unseen.dataset.fields import Names
 from unseen.errors import LabelError
 from unseen.progress import Progress
@@ -29,6 +29,12 @@ class TrainingData:
     longest_sides: list[int]  #: native px
     scale: float
     skipped: list[Skipped]
+    scopes: list[np.ndarray | None]  #: per image (N, 4) float32, native px; None: all of it
+
+    @property
+    def partly_labelled(self) -> int:
+        """Number of images of which only a part is labelled."""
+        return sum(part is not None for part in self.scopes)
 
     @property
     def boxes(self) -> int:
@@ -64,20 +70,21 @@ def read_training_data(
     _check(found, names)
     known = list(found.class_counts if classes is None else classes)
     reading.check_class_names(known)
-    factor = scale(found.images) if scale else 1.0
+    scopes, unusable = scope.read(view, names, found.images)
+    left_out = {item.sample_id for item in unusable}
+    wanted = [image for image in found.images if image.sample_id not in left_out]
+    factor = scale(wanted) if scale else 1.0
     store = ImageStore(
-        [image.filepath for image in found.images],
+        [image.filepath for image in wanted],
         scale=factor,
         channels=channels,
-        on_read=lambda n: progress(n, len(found.images), "read labelled images"),
+        on_read=lambda n: progress(n, len(wanted), "read labelled images"),
     )
     unreadable = [
-        Skipped(
-            sample_id=found.images[i].sample_id, filepath=found.images[i].filepath, reason=reason
-        )
+        Skipped(sample_id=wanted[i].sample_id, filepath=wanted[i].filepath, reason=reason)
         for i, reason in store.failures.items()
     ]
-    images = [found.images[i] for i in store.kept]
+    images = [wanted[i] for i in store.kept]
     return TrainingData(
         images=store,
         xyxy=[image.xyxy for image in images],
@@ -87,7 +94,8 @@ def read_training_data(
         box_problems=found.box_problems,
         longest_sides=[max(image.width, image.height) for image in images],
         scale=factor,
-        skipped=found.skipped + unreadable,
+        skipped=found.skipped + unusable + unreadable,
+        scopes=[scopes.get(image.sample_id) for image in images],
     )
 
 

@@ -1,0 +1,186 @@
+"""One run: one strategy, one seed, one case, from the initial images to the last batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unseen.benchmark import detectors
+from unseen.benchmark.cases import Case, generated
+from unseen.benchmark.choosing import Choice, Chooser
+from unseen.benchmark.config import FULL, BenchmarkConfig, Strategy
+from unseen.benchmark.pools import Pool, make_pool
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be done, and where its record lies.
+
+    Attributes:
+        case: name of the case.
+        strategy: its text, as the user gave it.
+        seed: of the pool, the training and all choices.
+        folder: of the whole benchmark.
+    """
+
+    case: str
+    strategy: str
+    seed: int
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        """The file that says that the run is done, and what came out."""
+        name = re.sub(r"[^\w.-]+", "_", f"{self.case}-{self.strategy}-{self.seed}")
+        return self.folder / "runs" / f"{name}.json"
+
+    @property
+    def case_file(self) -> Path:
+        """Where the case is stored."""
+        return self.folder / "cases" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', self.case)}.json"
+
+
+def execute(run: Run, config: BenchmarkConfig, command: str) -> dict[str, Any]:
+    """Do one run and write its record.
+
+    Raises:
+        UnseenError: the images, labels or parameters do not allow it.
+    """
+    import torch
+
+    torch.set_num_threads(config.threads)
+    start = time.perf_counter()
+    case = generated(Case.read(run.case_file), config, run.seed, run.folder)
+    pool = make_pool(case, config, run.seed)
+    strategy = Strategy.of(run.strategy)
+    cache = run.folder / "cache" / run.case_file.stem
+    if strategy.name == FULL:
+        labelled = list(range(len(pool.files)))
+        iterations = [_iteration(pool, labelled, None, config, run, cache, is_last=True)]
+    else:
+        labelled, iterations = _loop(pool, strategy, config, run, cache)
+    record = {
+        "case": run.case,
+        "strategy": run.strategy,
+        "seed": run.seed,
+        "mode": "paper" if strategy.name.startswith("paper") else "recommended",
+        "classes": list(pool.classes),
+        "rare": list(pool.rare),
+        "pool": {
+            "images": len(pool.files),
+            "boxes": pool.counts(range(len(pool.files))),
+            "class_images": {
+                name: sum(name in file.labels for file in pool.files) for name in pool.classes
+            },
+            "rare_images": sum(map(pool.holds_rare, range(len(pool.files)))),
+        },
+        "initial": len(pool.start),
+        "budget": config.budget,
+        "labelled": [[i, {n: c for n, c in pool.counts([i]).items() if c}] for i in labelled],
+        "iterations": iterations,
+        "seconds": round(time.perf_counter() - start, 1),
+        "machine": machine(config),
+        "command": command,
+    }
+    write_json(record, run.record)
+    return record
+
+
+def _loop(
+    pool: Pool, strategy: Strategy, config: BenchmarkConfig, run: Run, cache: Path
+) -> tuple[list[int], list[dict[str, Any]]]:
+    chooser = Chooser(pool, strategy, config, run.seed, cache)
+    labelled = list(pool.start)
+    iterations = []
+    for number in range(config.iterations + 1):
+        is_last = number == config.iterations
+        choice = None if is_last else chooser.choose(labelled)
+        iterations.append(_iteration(pool, labelled, choice, config, run, cache, is_last=is_last))
+        if choice is not None:
+            labelled += [int(i) for i in choice.batch]
+    # A batch belongs to the iteration that it makes, its scores to the one that they were made in.
+    batches = [[], *(entry.pop("next") for entry in iterations[:-1])]
+    iterations[-1].pop("next")
+    for entry, batch in zip(iterations, batches, strict=True):
+        entry["batch"] = batch
+    return labelled, iterations
+
+
+def _iteration(
+    pool: Pool,
+    labelled: Sequence[int],
+    choice: Choice | None,
+    config: BenchmarkConfig,
+    run: Run,
+    cache: Path,
+    *,
+    is_last: bool,
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"epochs": None, "steps": None}
+    seconds: dict[str, float | None] = {"epochs": None, "steps": None}
+    if config.detector == "each" or (config.detector == "last" and is_last):
+        for schedule in config.schedules:
+            found[schedule], seconds[schedule] = detectors.measure(
+                pool, labelled, config, schedule=schedule, seed=run.seed, cache=cache
+            )
+    spent = {} if choice is None else choice.seconds
+    entry = {
+        "images": len(labelled),
+        "batch": [],
+        "criteria": None if choice is None else choice.criteria,
+        "seconds": {
+            "train_unet": spent.get("train_unet"),
+            "score": spent.get("score"),
+            "train_detector": seconds,
+        },
+        "score": None if choice is None else choice.score,
+        "detectors": found,
+    }
+    if run.strategy != FULL:
+        entry["next"] = [] if choice is None else [int(i) for i in choice.batch]
+    return entry
+
+
+def machine(config: BenchmarkConfig) -> str:
+    """What it ran on, for whoever reads the times."""
+    import torch
+
+    from unseen.science.devices import resolve_device
+
+    device = resolve_device(config.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return (
+        f"{name}, {os.cpu_count()} cores, {config.jobs} processes of {config.threads} "
+        f"threads, torch {torch.__version__.split('+')[0]}"
+    )
+
+
+def _processor() -> str:
+    listed = Path("/proc/cpuinfo")
+    if listed.is_file():
+        for line in listed.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def write_json(record: dict[str, Any], path: Path) -> None:
+    """All or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(record))
+    temporary.replace(path)
+
+
+def settings_of(config: BenchmarkConfig) -> dict[str, Any]:
+    """The parameters that decide what a run finds: those two calls must share to be one benchmark."""
+    free = {"strategies", "seeds", "held_back", "output", "jobs", "threads", "device"}
+    free |= {"detector", "schedules"}  # what is missing of these is found out from the records
+    return {name: value for name, value in config.to_dict().items() if name not in free}

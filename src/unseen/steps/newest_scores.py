@@ -1,0 +1,45 @@
+"""Whether the pool's scores are those of the newest UNet: what every step that ranks asks first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unseen.dataset import iterations, structure
+from unseen.dataset.fields import Names
+from unseen.errors import DatasetError
+
+
+def newest_scores(dataset: Any, names: Names, *, otherwise: str = "") -> tuple[str, dict[str, Any]]:
+    """The mark of the samples that the newest UNet scored, and the record of that.
+
+    Args:
+        dataset: the dataset (not a view).
+        names: the loop.
+        otherwise: what the step can do without scores, for the end of the message.
+
+    Raises:
+        DatasetError: nothing was scored, or by an older UNet, or when something else counted.
+    """
+    newest = iterations.newest_with(dataset, names, "score_samples", None)
+    trained = iterations.newest_with(dataset, names, "train_unet", None)
+    record = None if newest is None else iterations.read_record(dataset, names, newest)
+    if record is None or dataset.get_field(names.model) is None:
+        raise DatasetError(
+            f"no sample of dataset {dataset.name!r} has been scored yet; run train_unet and "
+            f"score_samples first{otherwise}"
+        )
+    entry = record["steps"]["score_samples"]
+    model = (record["steps"].get("train_unet") or {}).get("digest", entry["digest"])
+    if entry["parameters"].get("checkpoint"):  # a UNet that the user named, on purpose
+        model, trained = entry["digest"], None
+    if (trained is not None and trained > (newest or 0)) or model != entry["digest"]:
+        raise DatasetError(
+            "the scores are older than the newest UNet; run score_samples again before ranking"
+        )
+    mark = iterations.scored_mark(entry)
+    if mark != structure.score_mark(entry["digest"], structure.read_record(dataset, names)):
+        raise DatasetError(
+            "what counts in the ranking changed since the pool was scored (known structure: zone, "
+            "margin or weight); run score_samples again before ranking"
+        )
+    return mark, entry

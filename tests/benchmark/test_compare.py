@@ -1,0 +1,204 @@
+"""A whole benchmark on tiny images: it is the package's own loop, it can be stopped, it adds up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unseen.benchmark import run_benchmark
+from unseen.benchmark.config import BenchmarkConfig
+from unseen.benchmark.detectors import steps_of
+from unseen.cli import main
+from unseen.errors import BenchmarkError, ConfigError
+
+
+def records(output: Path) -> dict[str, dict]:
+    found = {}
+    for path in sorted((output / "runs").glob("*.json")):
+        record = json.loads(path.read_text())
+        found[f"{record['case']} {record['strategy']} {record['seed']}"] = record
+    return found
+
+
+def without_times(record: dict) -> dict:
+    kept = {k: v for k, v in record.items() if k not in ("seconds", "machine", "command")}
+    kept["iterations"] = [
+        {k: v for k, v in entry.items() if k != "seconds"} for entry in record["iterations"]
+    ]
+    return kept
+
+
+@pytest.mark.fiftyone
+def test_batches_are_those_that_the_steps_choose_on_a_dataset(coco_folder, tmp_path, small):
+    import fiftyone as fo
+
+    import unseen
+    from unseen.dataset.coco_folder import import_coco_folder
+
+    folder = coco_folder()
+    strategies = ("mixed", "diverse", "plain", "balanced", "entropy", "sequential")
+    run_benchmark(str(folder), strategies=strategies, output=str(tmp_path / "out"), **small)
+    name = import_coco_folder(folder, "benchmark-same").dataset
+    unseen.simulate(
+        name,
+        strategies=strategies,
+        iterations=2,
+        initial=6,
+        budget=4,
+        unet_steps=12,
+        detector=False,
+        seed=0,
+        model_dir=str(tmp_path / "models"),
+    )
+    dataset = fo.load_dataset(name)
+    paths = sorted(dataset.match_tags("test", bool=False).values("filepath"))
+    for strategy in strategies:
+        record = records(tmp_path / "out")[f"parts {strategy} 0"]
+        for number in (1, 2):
+            prefix = "" if strategy == strategies[0] else f"{strategy}_"
+            view = dataset.load_saved_view(f"{prefix}batch_{number:02d}")
+            chosen = [paths.index(path) for path in view.values("filepath")]
+            assert record["iterations"][number]["batch"] == chosen, (strategy, number)
+
+
+def test_a_repeated_call_does_only_what_is_missing(coco_folder, tmp_path, small):
+    folder, output = str(coco_folder()), tmp_path / "out"
+    run_benchmark(folder, strategies=("plain", "random"), output=str(output), **small)
+    before = {p: p.stat().st_mtime_ns for p in (output / "runs").iterdir()}
+    assert len(before) == 2
+    done = []
+    result = run_benchmark(
+        folder,
+        strategies=("plain", "random", "entropy"),
+        output=str(output),
+        progress=lambda n, total, label="": done.append((n, total)),
+        **small,
+    )
+    assert done[0] == (2, 3)
+    assert done[-1] == (3, 3)
+    assert result.runs == 3
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    # The UNet of the initial images serves both; each has one of its own later.
+    assert len(list((output / "cache").rglob("*.npz"))) == 3
+
+
+def test_two_processes_find_what_one_finds(coco_folder, tmp_path, small):
+    folder = str(coco_folder())
+    strategies = ("mixed", "k_center", "texture", "random")
+    for jobs in (1, 2):
+        run_benchmark(
+            folder, strategies=strategies, jobs=jobs, output=str(tmp_path / f"{jobs}"), **small
+        )
+    one, two = records(tmp_path / "1"), records(tmp_path / "2")
+    assert [without_times(r) for r in one.values()] == [without_times(r) for r in two.values()]
+    assert len(one) == 4
+
+
+def test_every_run_labels_the_same_number_of_different_images(coco_folder, tmp_path, small):
+    output = tmp_path / "out"
+    strategies = ("mixed", "ensemble", "k_center:unet", "paper_bce", "random")
+    run_benchmark(str(coco_folder()), strategies=strategies, members=2, output=str(output), **small)
+    for record in records(output).values():
+        labelled = [index for index, _ in record["labelled"]]
+        assert len(labelled) == len(set(labelled)) == 14
+        assert labelled[:6] == list(range(6))
+        batches = [entry["batch"] for entry in record["iterations"]]
+        assert labelled[6:] == [i for batch in batches for i in batch]
+        assert [entry["images"] for entry in record["iterations"]] == [6, 10, 14]
+        counts = {n: sum(c.get(n, 0) for _, c in record["labelled"]) for n in record["classes"]}
+        assert all(counts[n] <= record["pool"]["boxes"][n] for n in counts)
+    mixed = records(output)["parts mixed 0"]["iterations"]
+    assert sum(mixed[0]["criteria"].values()) == 4
+    assert 0 <= mixed[0]["score"]["pixel_auroc"] <= 1
+
+
+@pytest.mark.slow
+def test_detectors_are_measured_by_epochs_and_by_steps(coco_folder, tmp_path, small):
+    output = tmp_path / "out"
+    settings = {**small, "detector": "each", "schedules": ("epochs", "steps"), "epochs": 2}
+    result = run_benchmark(
+        str(coco_folder()), strategies=("sequential", "full"), output=str(output), **settings
+    )
+    found = records(output)
+    few, full = found["parts sequential 0"], found["parts full 0"]
+    assert [e["detectors"]["epochs"]["schedule"] for e in few["iterations"]] == [
+        f"2 epochs ({n} steps)" for n in (3, 5, 7)
+    ]
+    assert steps_of(BenchmarkConfig(**settings)) == 7
+    assert full["iterations"][0]["images"] == 30
+    assert full["iterations"][0]["detectors"]["epochs"]["schedule"] == "2 epochs (15 steps)"
+    assert full["iterations"][0]["detectors"]["steps"]["schedule"].startswith("7 steps")
+    for entry in (*few["iterations"], *full["iterations"]):
+        for one in entry["detectors"].values():
+            counts = np.asarray(one["counts"])
+            assert counts.shape == (6, 2, 3)
+            support = counts[:, :, [0, 2]].sum(axis=(0, 2))
+            assert support.tolist() == [row["support"] for row in one["per_class"].values()]
+    assert Path(result.report).is_file()
+    assert "sequential" in Path(result.report).read_text()
+
+
+def test_a_run_that_cannot_be_done_does_not_stop_the_others(coco_folder, tmp_path, small):
+    folder = coco_folder()
+    # Seed by seed the pool begins elsewhere; with no box in its first images there is nothing to learn.
+    labels = folder / "train" / "labels.json"
+    document = json.loads(labels.read_text())
+    late = [a for a in document["annotations"] if a["image_id"] > 12]
+    labels.write_text(json.dumps({**document, "annotations": late}))
+    settings = {
+        **small,
+        "pool": 20,
+        "seeds": tuple(range(8)),
+        "initial": 4,
+        "strategies": ("random",),
+    }
+    result = run_benchmark(str(folder), output=str(tmp_path / "out"), **settings)
+    assert 0 < result.runs < 8
+    assert len(result.failed) == 8 - result.runs
+    assert all("none of the 4 initial images" in reason for reason in result.failed.values())
+    assert "not done: parts, random, seed" in result.summary()
+
+
+def test_a_benchmark_without_any_run_is_an_error(coco_folder, tmp_path, small):
+    settings = {**small, "initial": 200, "strategies": ("random",)}
+    with pytest.raises(BenchmarkError, match=r"parts, random, seed 0.*30 images to choose from"):
+        run_benchmark(str(coco_folder()), output=str(tmp_path / "out"), **settings)
+
+
+def test_a_folder_holds_one_benchmark(coco_folder, tmp_path, small):
+    folder, output = str(coco_folder()), tmp_path / "out"
+    settings = {**small, "strategies": ("random",), "output": str(output)}
+    run_benchmark(folder, **settings)
+    with pytest.raises(ConfigError, match="budget: 4, now 5"):
+        run_benchmark(folder, **{**settings, "budget": 5})
+    other = tmp_path / "holiday"
+    other.mkdir()
+    (other / "photo.txt").write_text("sea")
+    with pytest.raises(ConfigError, match="other things than a benchmark"):
+        run_benchmark(folder, **{**settings, "output": str(other)})
+    assert [p.name for p in other.iterdir()] == ["photo.txt"]
+
+
+def test_the_command_line_prints_one_json_line(coco_folder, tmp_path, capsys):
+    output = tmp_path / "out"
+    options = ["--strategies", "sequential,random", "--seeds", "0,1", "--detector", "never"]
+    options += ["--initial", "6", "--budget", "4", "--output", str(output)]
+    assert main(["benchmark", str(coco_folder()), *options]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 1
+    printed = json.loads(out[0])
+    assert printed["runs"] == 4
+    assert json.loads(Path(printed["figures"]).read_text())
+    command = records(output)["parts random 1"]["command"]
+    assert command.startswith("unseen benchmark")
+    assert "--seeds 0,1" in command
+
+
+def test_a_wrong_strategy_on_the_command_line_names_what_there_is(coco_folder, capsys):
+    assert main(["benchmark", str(coco_folder()), "--strategies", "best"]) == 2
+    error = capsys.readouterr().err
+    assert "'best'" in error
+    assert "mixed" in error

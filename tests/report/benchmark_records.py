@@ -1,0 +1,165 @@
+"""Records of benchmark runs: by hand, and a made-up benchmark of many of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+CLASSES = ["particle", "stain"]
+
+
+def record(
+    case: str,
+    strategy: str,
+    seed: int,
+    images: list[dict[str, int]],
+    order: list[int],
+    *,
+    initial: int = 1,
+    budget: int = 2,
+    rare: tuple[str, ...] = ("stain",),
+    classes: list[str] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """A run over a pool given by the boxes of each image, labelled in that order.
+
+    `f1` and `ap`: what detectors measured after each batch, per schedule; `scores`: of the model that
+    chose the next batch.
+    """
+    classes = classes or CLASSES
+    sizes = [initial]
+    while sizes[-1] < len(order):
+        sizes.append(min(sizes[-1] + budget, len(order)))
+    if strategy == "full":
+        sizes = [len(order)]
+    f1, scores = more.pop("f1", {}), more.pop("scores", {})
+    return {
+        "case": case,
+        "strategy": strategy,
+        "seed": seed,
+        "mode": "recommended",
+        "classes": classes,
+        "rare": list(rare),
+        "pool": {
+            "images": len(images),
+            "boxes": {c: sum(i.get(c, 0) for i in images) for c in classes},
+            "class_images": {c: sum(i.get(c, 0) > 0 for i in images) for c in classes},
+        },
+        "initial": initial,
+        "budget": budget,
+        "labelled": [[i, images[i]] for i in order],
+        "iterations": [
+            {
+                "images": n,
+                "batch": order[sizes[k - 1] : n] if k else [],
+                "criteria": None,
+                "seconds": {
+                    "train_unet": 24.0,
+                    "score": 9.0,
+                    "train_detector": {"epochs": 80.0, "steps": None},
+                },
+                "score": scores.get(k),
+                "detectors": {
+                    s: detector(f1[s][k], classes) if s in f1 and f1[s][k] is not None else None
+                    for s in ("epochs", "steps")
+                },
+            }
+            for k, n in enumerate(sizes)
+        ],
+        "seconds": 210.0,
+        "machine": "2 cores, no GPU",
+        "command": "unseen benchmark synthetic:bare",
+        **more,
+    }
+
+
+def detector(f1: float, classes: list[str], support: int = 20) -> dict[str, Any]:
+    """A detector with that F1 in every class."""
+    one = {"precision": f1, "recall": f1, "f1": f1, "ap": 0.9 * f1, "support": support}
+    return {
+        "schedule": "100 epochs (750 steps)",
+        "per_class": {name: dict(one) for name in classes},
+        "macro_f1": f1,
+        "mean_ap": 0.9 * f1,
+        "counts": [[[1, 0, 0] for _ in classes]],
+    }
+
+
+#: How likely each strategy is to take an image with a rare class, over one without, per case.
+ODDS = {
+    "bare": {"mixed": 40, "diverse": 25, "entropy": 6, "uniqueness": 5, "random": 1},
+    "device": {"mixed": 25, "diverse": 20, "entropy": 12, "uniqueness": 4, "random": 1},
+    "lookalikes": {"mixed": 2, "diverse": 2, "entropy": 5, "uniqueness": 1, "random": 1},
+}
+SCHEDULES = ("epochs", "steps")
+
+
+def simulated(
+    cases: tuple[str, ...] = tuple(ODDS),
+    seeds: int = 4,
+    *,
+    detectors: bool = True,
+    full: bool = True,
+    images: int = 200,
+) -> list[dict[str, Any]]:
+    """A whole benchmark whose strategies differ by how likely they are to take a rare image."""
+    found = []
+    for number, case in enumerate(cases):
+        for seed in range(seeds):
+            rng = np.random.default_rng([number, seed])
+            pool = [
+                {"particle": int(rng.integers(1, 9)), "scratch": int(rng.integers(0, 3))}
+                for _ in range(images)
+            ]
+            for i in rng.choice(np.arange(10, images), 16, replace=False):
+                pool[i]["stain"] = int(rng.integers(1, 4))
+            for strategy, odds in ODDS[case].items():
+                weights = np.array([odds if "stain" in p else 1 for p in pool[10:]], float)
+                chosen = rng.choice(images - 10, 20, replace=False, p=weights / weights.sum()) + 10
+                order = [*range(10), *(int(i) for i in chosen)]
+                share = sum("stain" in pool[i] for i in order) / 16
+                f1 = {
+                    s: [
+                        float(0.4 + 0.1 * k + 0.15 * k * share + rng.normal(0, 0.02))
+                        for k in range(3)
+                    ]
+                    for s in SCHEDULES
+                }
+                scores = {
+                    k: {
+                        "pixel_auroc": 0.9 + 0.08 * float(rng.random()),
+                        "image_auroc": 0.8 + 0.1 * float(rng.random()),
+                        "mean_score": 0.002,
+                    }
+                    for k in range(2)
+                }
+                found.append(
+                    record(
+                        case,
+                        strategy,
+                        seed,
+                        pool,
+                        order,
+                        initial=10,
+                        budget=10,
+                        classes=["particle", "scratch", "stain"],
+                        f1=f1 if detectors else {},
+                        scores=scores if strategy in ("mixed", "diverse", "entropy") else {},
+                    )
+                )
+            if full:
+                found.append(
+                    record(
+                        case,
+                        "full",
+                        seed,
+                        pool,
+                        list(range(images)),
+                        initial=10,
+                        budget=10,
+                        classes=["particle", "scratch", "stain"],
+                        f1={s: [0.86] for s in SCHEDULES} if detectors else {},
+                    )
+                )
+    return found
