@@ -34,6 +34,14 @@ def test_k_center_takes_the_farthest_image_each_time(rng):
     assert len(set(taken)) == 9
 
 
+def test_neighbour_distance_is_the_mean_over_the_three_nearest(rng):
+    points = rng.normal(size=(30, 4))
+    distance = np.linalg.norm(points[:, None] - points, axis=2)
+    expected = np.sort(distance, axis=1)[:, 1:4].mean(axis=1)
+    np.testing.assert_allclose(peers.neighbour_distance(points), expected)
+    assert peers.neighbour_distance(points[:2]) == pytest.approx([distance[0, 1]] * 2)
+
+
 def test_k_center_never_takes_an_image_twice_even_among_copies():
     points = np.zeros((5, 2))
     assert sorted(peers.k_center(points, [2], 4)) == [0, 1, 3, 4]

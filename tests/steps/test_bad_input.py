@@ -329,7 +329,7 @@ def test_parameters_out_of_range_are_refused_before_anything_happens(wafers, sta
     before = state(wafers)
     bad = [
         ("select_batch", {"budget": 0}, "budget=0; expected a whole number"),
-        ("select_batch", {"strategy": "best"}, "strategy='best'; expected one of diverse"),
+        ("select_batch", {"strategy": "best"}, "strategy='best'; expected one of mixed"),
         ("score_samples", {"alpha": "x"}, "alpha='x'; expected a number"),
         ("train_unet", {"steps": 2.5}, "steps=2.5; expected a whole number"),
         ("train_unet", {"speed": 1}, "no parameter 'speed'"),

@@ -93,3 +93,11 @@ def test_test_and_excluded_samples_are_never_chosen(scored):
     excluded.tag_samples("excluded")
     chosen = unseen.select_batch(scored, budget=6, strategy="plain").sample_ids
     assert not set(chosen) & set(scored.match_tags(["test", "excluded"]).values("id"))
+
+
+def test_somebody_elses_view_of_the_batchs_name_is_not_replaced(wafers):
+    wafers.save_view("batch_01", wafers.limit(2), description="mine")
+    with pytest.raises(DatasetError, match=r"'batch_01'.*not made by this package; rename it"):
+        unseen.select_batch(wafers, budget=3, strategy="random")
+    assert len(wafers.load_saved_view("batch_01")) == 2
+    assert wafers.count_sample_tags().get("batch_01", 0) == 0

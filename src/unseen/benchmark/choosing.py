@@ -89,6 +89,8 @@ class Chooser:
             )
             found = detectors.predictions(trained, self.pool.files)
             return np.asarray([detectors.confidence_margin(one) for one in found]), {}
+        if name == "neighbours":
+            return peers.neighbour_distance(self._embeddings(labelled)), {}
         from unseen.dataset import brain  # only here: other strategies need no database
 
         compute = brain.uniqueness if name == "uniqueness" else brain.representativeness

@@ -14,7 +14,7 @@ PAPER_STRATEGIES = ("paper_mse", "paper_bce")
 #: Disagreement of several UNets.
 ENSEMBLE = "ensemble"
 #: Peers that rank by one vector per image; `:unet` and `:pretrained` name other vectors.
-EMBEDDING_STRATEGIES = ("uniqueness", "representativeness", "k_center")
+EMBEDDING_STRATEGIES = ("uniqueness", "neighbours", "representativeness", "k_center")
 #: Those of them that FiftyOne Brain computes.
 BRAIN_STRATEGIES = ("uniqueness", "representativeness")
 EMBEDDINGS = ("simple", "unet", "pretrained")

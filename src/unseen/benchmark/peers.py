@@ -49,6 +49,23 @@ def pretrained_embeddings(pool: Pool, device: str) -> Vectors:
     return np.asarray(np.stack(rows), dtype=np.float64)
 
 
+def neighbour_distance(embeddings: Vectors, count: int = 3) -> npt.NDArray[np.float64]:
+    """(N,) mean distance of each image to its nearest neighbours in the pool; higher = more unlike.
+
+    The plain form of what Brain's uniqueness is a variant of: that one compares directions only, and
+    (in 1.22) does not sort the neighbours that it weighs.
+
+    Args:
+        embeddings: (N, D).
+        count: neighbours, at most N - 1 are there.
+    """
+    from scipy.spatial import cKDTree
+
+    found = min(count + 1, len(embeddings))
+    distance, _ = cKDTree(embeddings).query(embeddings, k=found)
+    return np.asarray(np.reshape(distance, (len(embeddings), -1))[:, 1:].mean(axis=1))
+
+
 def k_center(embeddings: Vectors, labelled: Sequence[int], budget: int) -> list[int]:
     """Core-set: again and again the image that is farthest from all labelled or chosen ones.
 

@@ -17,7 +17,6 @@ from pymongo import UpdateMany, UpdateOne
 
 from unseen.dataset import reading, writing
 from unseen.dataset.fields import Names
-from unseen.errors import DatasetError
 
 #: The attribute of a region; without a rank it is missing.
 RANK = "rank"
@@ -55,21 +54,6 @@ def read_scores(view: Any, names: Names) -> tuple[list[str], list[list[float]]]:
         ids.append(str(row["_id"]))
         scores.append(row["scores"])
     return ids, scores
-
-
-def check_view(dataset: Any, names: Names) -> None:
-    """Make sure that the saved view to write is ours or not there.
-
-    Raises:
-        DatasetError: somebody else saved a view of that name.
-    """
-    name = names.top_regions
-    is_there = dataset.has_saved_view(name)
-    if is_there and name not in writing.own_views(dataset, names.prefix):
-        raise DatasetError(
-            f"the saved view {name!r} of dataset {dataset.name!r} was not made by this package; "
-            "rename it, or pass another series="
-        )
 
 
 def write(dataset: Any, names: Names, ranked: Sequence[Place]) -> None:

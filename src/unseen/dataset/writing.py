@@ -165,6 +165,19 @@ def own_views(dataset: Any, prefix: str) -> list[str]:
     ]
 
 
+def check_own_view(dataset: Any, names: Names, name: str) -> None:
+    """Make sure that the saved view to write is ours or not there.
+
+    Raises:
+        DatasetError: somebody else saved a view of that name.
+    """
+    if dataset.has_saved_view(name) and name not in own_views(dataset, names.prefix):
+        raise DatasetError(
+            f"the saved view {name!r} of dataset {dataset.name!r} was not made by this package; "
+            "rename it, or pass another series="
+        )
+
+
 def save_own_view(dataset: Any, names: Names, name: str, view: Any, description: str) -> None:
     """Save a view with the mark of this package."""
     text = f"[{names.prefix}] {description}"

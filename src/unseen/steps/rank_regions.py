@@ -31,7 +31,7 @@ def rank_regions(
     """
     dataset = reading.dataset_of(view)
     reading.check_label_field(dataset, names.label_field, must_exist=False)
-    region_ranks.check_view(dataset, names)
+    writing.check_own_view(dataset, names, names.top_regions)
     iteration = iterations.current_iteration(dataset, names)
     progress(0, 3, "read the regions")
     mark, _ = newest_scores(dataset, names)

@@ -38,6 +38,7 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
             "first, or pass replace=True to choose it anew"
         )
     number = waiting or max(iterations.batches(dataset, names), default=0) + 1
+    writing.check_own_view(dataset, names, names.batch(number))
     progress(0, 3, "read the ranking")
     pool = reading.pool(view, names)
     ranking = _rank(dataset, pool, config, names)
