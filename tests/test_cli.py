@@ -140,7 +140,7 @@ def test_flags_have_a_negative_form_and_lists_are_separated_by_commas(step):
     [
         (["--budget", "0"], "budget='0'; expected a whole number (images) from 1"),
         (["--budget", "many"], "budget='many'; expected a whole number"),
-        (["--strategy", "best"], "strategy='best'; expected one of diverse"),
+        (["--strategy", "best"], "strategy='best'; expected one of mixed"),
         (["--prefix", "No"], "prefix='No': expected lower-case"),
     ],
 )

@@ -43,8 +43,9 @@ def score(dataset, ids, rng, mark=MARK, names=NAMES):
     scores = {
         i: {
             **{m: float(rng.gamma(2)) for m in metrics},
+            "texture": float(rng.gamma(2)),
             "model": mark,
-            "expected_counts": [1.0],
+            "expected_counts": [1.0, 1.0, 1.0],
             "embedding": np.ones(4, np.float32),
             "heatmap": None,
             "regions": [(0.1, 0.1, 0.1, 0.1, 0.5)] * 3,
@@ -63,7 +64,7 @@ def record_unet(dataset, iteration, digest=MARK * 5, names=NAMES):
 
 def record_scores(dataset, iteration, digest=MARK * 5, names=NAMES):
     entry = {"digest": digest, "classes": ["particle", "scratch"], "parameters": {}}
-    entry |= {"mean_score": 0.01}
+    entry |= {"mean_score": 0.01, "thresholds": {"texture_median": [0.0]}}
     iterations.record_step(dataset, names, iteration, "score_samples", entry)
 
 
@@ -390,7 +391,7 @@ def test_iterations_and_baselines_are_curves_with_gains(begun, rng):
     predict(begun, rng, 1, quality=0.5, names=baseline)
     _, _, progress, advice = all_answers(begun)
     assert [(c.series, c.label, c.is_main) for c in progress.curves] == [
-        ("", "Diverse", True),
+        ("", "Mixed", True),
         ("random", "Random", False),
     ]
     first, second = progress.main.points

@@ -84,6 +84,6 @@ def test_cleaning_leaves_the_app_as_it_was(scored):
 
 
 def test_the_rank_numbers_the_tiles_once_there_is_a_batch(scored):
-    unseen.select_batch(scored, budget=2)
+    unseen.select_batch(scored, budget=2, strategy="diverse")
     assert shown(scored)[-1] == NAMES.rank
     assert colours(scored)[NAMES.rank] == appearance.RANK

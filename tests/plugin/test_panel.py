@@ -170,6 +170,7 @@ def test_only_a_mixed_batch_says_what_chose_each_image(panel, scored):
     def columns(shown):
         return [c["label"] for c in shown["type"]["properties"]["rows"]["view"]["columns"]]
 
+    unseen.select_batch(scored, budget=4, strategy="plain", replace=True)
     _, _, _, shown = send(panel, scored, "change_tab", {"tab": "Now"}, value="Ranking")
     assert columns(shown) == ["Rank, image", "Excess", "Regions"]
     unseen.select_batch(scored, budget=4, strategy="mixed", random_share=0.5, replace=True)
