@@ -36,11 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--basic", action="store_true", help="without near misses, 300 steps")
+    parser.add_argument("--near-misses", action="store_true", help="in the training, 400 steps")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    rows = [measure(seed, arguments.count, is_basic=arguments.basic) for seed in arguments.seeds]
+    near = arguments.near_misses
+    rows = [measure(seed, arguments.count, near_misses=near) for seed in arguments.seeds]
     for row in rows:
         print(", ".join(f"{name} {value:.3f}" for name, value in row.items()))
     for name in ("against_particles", "against_background"):
@@ -49,7 +50,7 @@ def main() -> None:
     print(json.dumps({"options": vars(arguments), "rows": rows}))
 
 
-def measure(seed: int, count: int, *, is_basic: bool) -> dict[str, float]:
+def measure(seed: int, count: int, *, near_misses: bool) -> dict[str, float]:
     """Train on the first images of one pool and score the rest."""
     images = marked_pool(seed, count)
     pixels = [(i.pixels.astype(np.float32) / 255)[:, :, None] for i in images]
@@ -58,13 +59,12 @@ def measure(seed: int, count: int, *, is_basic: bool) -> dict[str, float]:
     sides = [min(x2 - x1, y2 - y1) for image in first for x1, y1, x2, y2 in image.xyxy]
     assert RING not in classes
     assert working_scale(sides, [max(image.pixels.shape) for image in first]) == 1
-    settings = {"near_misses": False, "steps": 300} if is_basic else {}
     trained = fit_unet(
         pixels[:INITIAL],
         [image.xyxy for image in first],
         [[classes.index(label) for label in image.labels] for image in first],
         spec=UNetSpec("recommended", "mse", TrainUnetConfig().channels, classes, 1),
-        config=TrainUnetConfig(seed=seed, box_margin=MARGIN, **settings),
+        config=TrainUnetConfig(seed=seed, box_margin=MARGIN, near_misses=near_misses),
     )
     of_particles, of_background = StreamingAuroc(), StreamingAuroc()
     rings = 0

@@ -402,7 +402,7 @@ def test_iterations_and_baselines_are_curves_with_gains(begun, rng):
     assert second.gain.boxes == second.boxes - first.boxes > 0
     assert second.gain.interval.low <= second.gain.macro_f1 <= second.gain.interval.high
     assert set(progress.eval_keys) == {"iter_00", "iter_01", "random_iter_01"}
-    assert {(r.label, r.iteration) for r in progress.rows} >= {("Diverse", 0), ("Random", 1)}
+    assert {(r.label, r.iteration) for r in progress.rows} >= {("Mixed", 0), ("Random", 1)}
     assert advice.recommendation == "go on"
 
 

@@ -177,3 +177,21 @@ def test_initial_images_without_a_box_are_refused(coco_folder, tmp_path):
     )
     with pytest.raises(LabelError, match="none of the 4 initial images of parts"):
         make_pool(empty, BenchmarkConfig(initial=4, budget=4), 0)
+
+
+def test_boxes_of_other_classes_can_be_left_out(coco_folder, tmp_path):
+    folder = coco_folder()
+    (all_of_them,) = read(folder, tmp_path)
+    (dots,) = read(folder, tmp_path, classes=("dot",))
+    assert dots.classes == ("dot",)
+    for whole, part in zip(all_of_them.train, dots.train, strict=True):
+        assert part.labels == ["dot"] * whole.labels.count("dot")
+        kept = [b for b, label in zip(whole.xyxy, whole.labels, strict=True) if label == "dot"]
+        assert part.xyxy == kept
+    with pytest.raises(ConfigError, match=r"classes=spot: there is no such class.*dot, rare"):
+        read(folder, tmp_path, classes=("spot",))
+    config = BenchmarkConfig(classes=("particle",), pool=30, test=2)
+    (case,) = read_cases(["synthetic:device"], config, tmp_path, silent)
+    made = generated(case, config, 0, tmp_path)
+    assert {label for f in made.train for label in f.labels} == {"particle"}
+    assert rare_classes(made, made.train, ()) == ()

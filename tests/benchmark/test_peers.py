@@ -108,7 +108,7 @@ def test_strategies_are_read_with_their_options():
     assert Strategy.of("uniqueness").embeddings == "simple"
     assert Strategy.of("k_center:unet").embeddings == "unet"
     assert Strategy.of("plain:alpha").metric == "alpha"
-    assert Strategy.of("mixed:basic").is_basic
+    assert Strategy.of("mixed:near_misses").has_near_misses
     with pytest.raises(ConfigError, match=r"'best'.*mixed"):
         Strategy.of("best")
     with pytest.raises(ConfigError, match=r"random:x.*it has none"):

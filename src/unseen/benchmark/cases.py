@@ -107,6 +107,8 @@ def read_cases(
             pieces = folder / "data" / f"{name}-tiles-{config.tiles}"
             train = _tiled(train, pieces / "train", config.tiles, progress)
             test = _tiled(test, pieces / "test", config.tiles, progress)
+        train, test = _of_classes(train, config, classes), _of_classes(test, config, classes)
+        classes = config.classes or classes
         for held_back in config.held_back or ("",):
             if held_back and held_back not in classes:
                 raise ConfigError(
@@ -141,7 +143,10 @@ def generated(case: Case, config: BenchmarkConfig, seed: int, folder: Path) -> C
             temporary.replace(place)
         except OSError:  # another process was quicker
             shutil.rmtree(temporary, ignore_errors=True)
-    splits = {split: tuple(_files_of(place / split)) for split in ("train", "test")}
+    splits = {
+        split: tuple(_of_classes(_files_of(place / split), config, CLASSES[case.kind]))
+        for split in ("train", "test")
+    }
     return Case(case.name, case.kind, case.classes, case.held_back, **splits)
 
 
@@ -154,7 +159,8 @@ def _synthetic(source: str, config: BenchmarkConfig) -> Case:
             f"{source} has rare classes of its own, in images of one size; held_back and tiles are "
             "for real images. Run it in a benchmark without them"
         )
-    return Case(kind, kind, tuple(CLASSES[kind]), "")
+    _of_classes((), config, CLASSES[kind])
+    return Case(kind, kind, config.classes or tuple(CLASSES[kind]), "")
 
 
 def rare_classes(
@@ -179,10 +185,30 @@ def rare_classes(
     if given:
         return tuple(given)
     if case.kind:
-        return tuple(RARE_CLASSES[case.kind])
+        return tuple(name for name in RARE_CLASSES[case.kind] if name in case.classes)
     counts = [sum(file.labels.count(name) for file in train) for name in case.classes]
     most = sum(counts) / max(1, len(counts)) / 3
     return tuple(n for n, count in zip(case.classes, counts, strict=True) if 0 < count <= most)
+
+
+def _of_classes(
+    files: Sequence[LabelledFile], config: BenchmarkConfig, known: Sequence[str]
+) -> list[LabelledFile]:
+    """The files with the boxes of the wanted classes alone."""
+    unknown = sorted(set(config.classes) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"classes={', '.join(unknown)}: there is no such class; expected some of "
+            f"{', '.join(known)}"
+        )
+    if not config.classes:
+        return list(files)
+    found = []
+    for file in files:
+        kept = [i for i, label in enumerate(file.labels) if label in config.classes]
+        boxes, labels = [file.xyxy[i] for i in kept], [file.labels[i] for i in kept]
+        found.append(LabelledFile(file.path, file.width, file.height, boxes, labels))
+    return found
 
 
 def _read(

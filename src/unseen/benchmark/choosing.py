@@ -79,7 +79,11 @@ class Chooser:
         name = self.strategy.name
         if name == ENSEMBLE:
             return disagreement(
-                self.pool, labelled, self.config, is_basic=self.strategy.is_basic, seed=self.seed
+                self.pool,
+                labelled,
+                self.config,
+                near_misses=self.strategy.has_near_misses,
+                seed=self.seed,
             )
         if name == "texture":
             return self._texture, {}
@@ -109,7 +113,7 @@ class Chooser:
     def _unet(self, labelled: Sequence[int]) -> PoolScores:
         name = self.strategy.name
         mode = name if name in PAPER_STRATEGIES else "recommended"
-        variant = UnetVariant(mode, self.strategy.is_basic)
+        variant = UnetVariant(mode, self.strategy.has_near_misses)
         return pool_scores(
             self.pool, labelled, variant, self.config, seed=self.seed, cache=self.cache
         )

@@ -36,8 +36,8 @@ ALL_STRATEGIES = (
 )
 #: Parameters of steps that have no meaning here: nothing is written into a dataset.
 NOT_HERE = ("series", "prefix", "initial_tag", "model_dir")
-#: An option that any UNet strategy takes: trained without near misses, 300 steps.
-BASIC = "basic"
+#: An option that any UNet strategy takes: a UNet that is trained on near misses as well, 400 steps.
+NEAR_MISSES = "near_misses"
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Strategy:
         if name in EMBEDDING_STRATEGIES:
             known = EMBEDDINGS
         elif name in ("plain", "diverse"):
-            known = (*METRICS, BASIC)
+            known = (*METRICS, NEAR_MISSES)
         elif name in (*UNET_STRATEGIES, ENSEMBLE):
-            known = (BASIC,)
+            known = (NEAR_MISSES,)
         if option and option not in known:
             expected = f"expected {name}:" + f" or {name}:".join(known) if known else "it has none"
             raise ConfigError(f"strategy {text!r} has no option {option!r}; {expected}")
@@ -83,9 +83,9 @@ class Strategy:
         return self.option if self.option in METRICS else METRICS[0]
 
     @property
-    def is_basic(self) -> bool:
-        """Whether its UNet is trained without near misses."""
-        return self.option == BASIC
+    def has_near_misses(self) -> bool:
+        """Whether its UNet is trained on near misses."""
+        return self.option == NEAR_MISSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +129,10 @@ class BenchmarkConfig(StepConfig):
     )
     rare_images: int = setting(
         12, "Images in the pool that hold the class that is held back.", unit="images", minimum=1
+    )
+    classes: tuple[str, ...] = setting(
+        (),
+        "Only these classes: boxes of others count as background. Default: all of the dataset.",
     )
     rare: tuple[str, ...] = setting(
         (),

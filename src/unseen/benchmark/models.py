@@ -38,9 +38,6 @@ from unseen.science.unet import UNetSpec
 from unseen.science.unet_training import fit_unet
 from unseen.science.unseen_score import ProbabilityMaps, entropy
 
-#: Optimiser steps of a UNet that is trained without near misses, as it was before there were any.
-BASIC_STEPS = 300
-
 
 @dataclass(frozen=True)
 class UnetVariant:
@@ -48,12 +45,12 @@ class UnetVariant:
 
     Attributes:
         mode: "recommended", "paper_mse" or "paper_bce".
-        is_basic: trained without near misses.
+        near_misses: trained on near misses as well.
         member: number within an ensemble; each has a seed of its own.
     """
 
     mode: str = "recommended"
-    is_basic: bool = False
+    near_misses: bool = False
     member: int = 0
 
     def training(self, config: BenchmarkConfig, seed: int) -> TrainUnetConfig:
@@ -65,14 +62,14 @@ class UnetVariant:
         }
         if self.mode != "recommended":
             settings |= {"mode": "paper", "paper_loss": self.mode.rpartition("_")[2]}
-        elif self.is_basic:
-            settings |= {"near_misses": False, "steps": config.unet_steps or BASIC_STEPS}
+        else:
+            settings["near_misses"] = self.near_misses
         return TrainUnetConfig(**settings)
 
     @property
     def name(self) -> str:
         """For file names."""
-        return f"{self.mode}{'-basic' if self.is_basic else ''}-{self.member}"
+        return f"{self.mode}{'-near' if self.near_misses else ''}-{self.member}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,7 @@ def pool_scores(
 
 
 def disagreement(
-    pool: Pool, labelled: Sequence[int], config: BenchmarkConfig, *, is_basic: bool, seed: int
+    pool: Pool, labelled: Sequence[int], config: BenchmarkConfig, *, near_misses: bool, seed: int
 ) -> tuple[np.ndarray, dict[str, float]]:
     """How much several UNets differ on each image: (N,) nats, summed over pixels, and seconds.
 
@@ -142,7 +139,7 @@ def disagreement(
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for member in range(config.members):
-            training = UnetVariant(is_basic=is_basic, member=member).training(config, seed)
+            training = UnetVariant(near_misses=near_misses, member=member).training(config, seed)
             checkpoint = _train(pool, sorted(labelled), training, Path(folder))
             members.append(Scorer(checkpoint, ScoreConfig(device=config.device)))
     trained = time.perf_counter()
@@ -207,29 +204,34 @@ def _score(
 ) -> dict[str, Any]:
     settings = ScoreConfig(device=config.device, heatmap_size=0)
     scorer = Scorer(checkpoint, settings)
-    pixels = _RarePixels(pool, labelled, scorer.scale, training.box_margin)
-    scoring = LocalScoring(
-        scorer,
-        quantile=settings.threshold_quantile,
-        region_quantile=settings.region_quantile,
-        batch_size=settings.batch_size,
-        workers=config.threads,
-        seed=settings.seed,
-        observe=pixels,
-    )
+    pixels = _RarePixels(pool, scorer.scale, training.box_margin)
+    options: dict[str, Any] = {
+        "quantile": settings.threshold_quantile,
+        "region_quantile": settings.region_quantile,
+        "batch_size": settings.batch_size,
+        "workers": config.threads,
+        "seed": settings.seed,
+    }
     count = len(pool.files)
+    left = [i for i in range(count) if i not in labelled]
     columns: dict[str, np.ndarray] = {}
-    total, scored = 0.0, 0
-    for result in scoring.score([file.path for file in pool.files]):
-        if result.score is None:
-            continue
-        scored += 1
-        total += result.score.mean_score
-        for name, value in vars(result.score).items():
-            if name in ("heatmap", "regions", "mean_score"):
+    means: list[float] = []
+    # What is labelled has no say in the thresholds, as in `score_samples`; peers need its vectors.
+    scoring = LocalScoring(scorer, observe=lambda i, raw: pixels(left[i], raw), **options)
+    for places in (left, sorted(labelled)):
+        for result in scoring.score([pool.files[i].path for i in places]):
+            if result.score is None:
                 continue
-            row = np.asarray(value, dtype=np.float64)
-            columns.setdefault(name, np.full((count, *row.shape), np.nan))[result.index] = row
+            if places is left:
+                means.append(result.score.mean_score)
+            for name, value in vars(result.score).items():
+                if name in ("heatmap", "regions", "mean_score"):
+                    continue
+                row = np.asarray(value, dtype=np.float64)
+                column = columns.setdefault(name, np.full((count, *row.shape), np.nan))
+                column[places[result.index]] = row
+        known: dict[str, Any] = {"thresholds": scoring.thresholds, "usual": scoring.usual}
+        scoring = LocalScoring(scorer, **known, **options)
     counts, embeddings = columns.pop("expected_counts"), columns.pop("embedding")
     return {
         "metrics": columns,
@@ -237,22 +239,20 @@ def _score(
         "embeddings": embeddings,
         "classes": tuple(scorer.classes),
         "pixel_auroc": pixels.area(),
-        "mean_score": total / max(1, scored),
+        "mean_score": float(np.mean(means)) if means else 0.0,
     }
 
 
 class _RarePixels:
     """Listens to the scores and counts pixels of rare boxes against pixels far from them."""
 
-    def __init__(self, pool: Pool, labelled: set[int], scale: float, margin: float) -> None:
-        self._pool, self._labelled = pool, labelled
+    def __init__(self, pool: Pool, scale: float, margin: float) -> None:
+        self._pool = pool
         self._scale, self._margin = scale, margin
         self._areas = StreamingAuroc()
         self._lock = threading.Lock()
 
     def __call__(self, index: int, raw: RawScore) -> None:
-        if index in self._labelled:
-            return
         file = self._pool.files[index]
         is_rare = np.asarray([label in self._pool.rare for label in file.labels], bool)
         boxes = _boxes(file)[is_rare]
