@@ -81,6 +81,10 @@ def test_a_repeated_call_does_only_what_is_missing(coco_folder, tmp_path, small)
     assert done[-1] == (3, 3)
     assert result.runs == 3
     assert {p: p.stat().st_mtime_ns for p in before} == before
+    # What earlier calls did is in every later report.
+    again = run_benchmark(folder, strategies=("random",), output=str(output), **small)
+    assert again.runs == 3
+    assert "entropy" in Path(again.report).read_text()
     # The UNet of the initial images serves both; each has one of its own later.
     assert len(list((output / "cache").rglob("*.npz"))) == 3
 
@@ -195,6 +199,11 @@ def test_the_command_line_prints_one_json_line(coco_folder, tmp_path, capsys):
     command = records(output)["parts random 1"]["command"]
     assert command.startswith("unseen benchmark")
     assert "--seeds 0,1" in command
+
+
+def test_the_full_set_alone_is_no_comparison(coco_folder, capsys):
+    assert main(["benchmark", str(coco_folder()), "--strategies", "full"]) == 2
+    assert "compares nothing; name at least one" in capsys.readouterr().err
 
 
 def test_a_wrong_strategy_on_the_command_line_names_what_there_is(coco_folder, capsys):

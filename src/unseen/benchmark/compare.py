@@ -17,7 +17,7 @@ from typing import Any
 
 from unseen.benchmark.cases import read_cases
 from unseen.benchmark.choosing import check_strategy
-from unseen.benchmark.config import BRAIN_STRATEGIES, BenchmarkConfig, Strategy
+from unseen.benchmark.config import BRAIN_STRATEGIES, FULL, BenchmarkConfig, Strategy
 from unseen.benchmark.runs import Run, execute, settings_of, write_json
 from unseen.configs import from_mapping
 from unseen.errors import BenchmarkError, ConfigError, UnseenError
@@ -104,11 +104,13 @@ def run_benchmark(
         case.write(Run(case.name, "", 0, folder).case_file)
     todo = [run for run in runs if not _is_done(run, config)]
     failed = _execute_all(todo, config, command, say, len(runs))
-    records = [json.loads(run.record.read_text()) for run in runs if _is_done(run, config)]
-    if not records:
+    if not any(_is_done(run, config) for run in runs):
         name, reason = next(iter(failed.items()))
         raise BenchmarkError(f"no run could be done; the first one, {name}: {reason}")
-    written = write_benchmark(records, folder, first=config.strategies[0])
+    # Also the runs of earlier calls: strategies, seeds and datasets add up to one benchmark.
+    records = [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*.json"))]
+    first = next(text for text in config.strategies if text != FULL)
+    written = write_benchmark(records, folder, first=first)
     return BenchmarkResult(
         report=str(written["html"]),
         figures=str(written["json"]),

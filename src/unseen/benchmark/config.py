@@ -196,6 +196,10 @@ class BenchmarkConfig(StepConfig):
                 raise ConfigError(f"{name} is empty; expected at least one")
         if len(set(self.seeds)) != len(self.seeds):
             raise ConfigError(f"seeds={list(self.seeds)!r} names a seed twice")
+        if self.strategies == (FULL,):
+            raise ConfigError(
+                "strategies=full alone compares nothing; name at least one that chooses images"
+            )
         if self.detector == "never" and FULL in self.strategies:
             raise ConfigError(
                 "strategy 'full' is a detector that has seen every label, and detector='never'; "
