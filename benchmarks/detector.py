@@ -44,10 +44,10 @@ from unseen.science.class_balance import (
     THRESHOLD,
     add_class_rectification,
     balanced_order,
-    class_imbalance,
 )
 from unseen.science.detector_training import Detections, detect, fit_detector
 from unseen.science.devices import resolve_device
+from unseen.science.imbalance import class_imbalance
 from unseen.science.small_faster_rcnn import SmallBackbone
 from unseen.synthetic.dataset import CLASSES, KINDS, generate
 

@@ -166,6 +166,11 @@ def test_a_pool_that_is_too_small_says_so(coco_folder, tmp_path):
         make_pool(case, BenchmarkConfig(held_back=("rare",), initial=4, budget=4), 0)
 
 
+def test_a_pool_of_rare_images_alone_is_refused():
+    with pytest.raises(ConfigError, match="pool=35 with rare_images=30 leaves 5 other images"):
+        BenchmarkConfig(pool=35, rare_images=30, held_back=("rare",))
+
+
 def test_initial_images_without_a_box_are_refused(coco_folder, tmp_path):
     (case,) = read(coco_folder(), tmp_path)
     empty = Case(

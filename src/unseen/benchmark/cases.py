@@ -19,11 +19,13 @@ import numpy as np
 from PIL import Image
 
 from unseen.benchmark.config import BenchmarkConfig
+from unseen.benchmark.json_file import write_json
 from unseen.dataset.coco_json import read_split
 from unseen.errors import ConfigError, DatasetError
 from unseen.images import read_image
 from unseen.progress import Progress
 from unseen.science.boxes import clean_boxes
+from unseen.science.criteria import RARE_SHARE
 from unseen.synthetic.dataset import CLASSES, KINDS, RARE_CLASSES, write_coco_folder
 
 #: What a generated pool is called on the command line: `synthetic:bare`.
@@ -65,8 +67,7 @@ class Case:
 
     def write(self, path: Path) -> None:
         """Store it for the runs."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self)))
+        write_json(asdict(self), path)
 
     @classmethod
     def read(cls, path: Path) -> Case:
@@ -187,7 +188,7 @@ def rare_classes(
     if case.kind:
         return tuple(name for name in RARE_CLASSES[case.kind] if name in case.classes)
     counts = [sum(file.labels.count(name) for file in train) for name in case.classes]
-    most = sum(counts) / max(1, len(counts)) / 3
+    most = RARE_SHARE * sum(counts) / max(1, len(counts))
     return tuple(n for n, count in zip(case.classes, counts, strict=True) if 0 < count <= most)
 
 

@@ -27,7 +27,8 @@ from unseen.images import read_image
 from unseen.science import criteria, selection
 from unseen.science.auroc import auroc
 from unseen.science.mixed import CRITERIA, mixed
-from unseen.science.texture import texture_features, texture_novelty
+from unseen.science.novelty import texture_novelty
+from unseen.science.texture import texture_features
 
 Indices = npt.NDArray[np.int64]
 Metric = npt.NDArray[np.float64]

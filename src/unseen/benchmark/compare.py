@@ -17,11 +17,13 @@ from typing import Any
 
 from unseen.benchmark.cases import read_cases
 from unseen.benchmark.choosing import check_strategy
-from unseen.benchmark.config import BRAIN_STRATEGIES, FULL, BenchmarkConfig, Strategy
-from unseen.benchmark.runs import Run, execute, settings_of, write_json
+from unseen.benchmark.config import BRAIN_STRATEGIES, BenchmarkConfig, Strategy
+from unseen.benchmark.json_file import write_json
+from unseen.benchmark.runs import Run, execute, settings_of
 from unseen.configs import from_mapping
 from unseen.errors import BenchmarkError, ConfigError, UnseenError
 from unseen.progress import Progress, silent
+from unseen.report.benchmark_runs import FULL
 from unseen.report.write_benchmark import write_benchmark
 from unseen.throwaway import ThrowawayDatabase
 
@@ -108,7 +110,9 @@ def run_benchmark(
         name, reason = next(iter(failed.items()))
         raise BenchmarkError(f"no run could be done; the first one, {name}: {reason}")
     # Also the runs of earlier calls: strategies, seeds and datasets add up to one benchmark.
-    records = [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*.json"))]
+    asked = {run.record: place for place, run in enumerate(runs)}
+    found = sorted((folder / "runs").glob("*.json"), key=lambda p: (asked.get(p, len(asked)), p))
+    records = [json.loads(path.read_text()) for path in found]
     first = next(text for text in config.strategies if text != FULL)
     written = write_benchmark(records, folder, first=first)
     return BenchmarkResult(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from unseen.configs import METRICS, StepConfig, setting
 from unseen.errors import ConfigError
+from unseen.report.benchmark_runs import FULL
 
 #: Strategies of the package that rank by what a UNet says.
 UNET_STRATEGIES = ("mixed", "diverse", "plain", "balanced", "entropy", "foreground")
@@ -22,8 +23,6 @@ EMBEDDINGS = ("simple", "unet", "pretrained")
 UNSCORED_STRATEGIES = ("random", "sequential")
 #: Image-level novelty alone, and the uncertainty of a detector trained on what is labelled.
 OTHER_STRATEGIES = ("texture", "margin")
-#: Not a strategy: a detector that has seen every label.
-FULL = "full"
 
 ALL_STRATEGIES = (
     *UNET_STRATEGIES,
@@ -204,6 +203,13 @@ class BenchmarkConfig(StepConfig):
             raise ConfigError(
                 "strategy 'full' is a detector that has seen every label, and detector='never'; "
                 "leave it out, or measure a detector"
+            )
+        common = None if self.pool is None else self.pool - self.rare_images
+        if self.held_back and common is not None and common <= self.initial:
+            raise ConfigError(
+                f"pool={self.pool} with rare_images={self.rare_images} leaves {common} other images; "
+                f"expected more than the {self.initial} initial ones. Enlarge the pool, or lower "
+                "rare_images"
             )
         if self.pool is not None and self.pool < self.initial + self.iterations * self.budget:
             raise ConfigError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 
 from unseen.benchmark.cases import LabelledFile
 from unseen.benchmark.config import BenchmarkConfig
+from unseen.benchmark.json_file import write_json
 from unseen.benchmark.pools import Pool
 from unseen.compute.image_store import ImageStore
 from unseen.configs import TrainDetectorConfig
@@ -134,10 +134,7 @@ def measure(
         return stored["record"], stored["seconds"]
     trained = train(pool, labelled, config, schedule=schedule, seed=seed)
     record = evaluated(trained, pool)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"record": record, "seconds": trained.seconds}))
-    temporary.replace(path)
+    write_json({"record": record, "seconds": trained.seconds}, path)
     return record, trained.seconds
 
 

@@ -90,13 +90,14 @@ def _thinned(case: Case, config: BenchmarkConfig, rng: np.random.Generator) -> l
         # Ends of the shortest stretches that hold enough of both, by where they begin.
         rares = np.concatenate([[0], np.cumsum(is_rare)])
         commons = np.arange(len(rares)) - rares
-        enough = [
-            (begin, end)
-            for begin in range(len(is_rare))
-            if (end := _end(begin, rares, commons, config.rare_images, wanted)) is not None
-        ]
-        if enough:
-            first, last = enough[int(rng.integers(len(enough)))]
+        ends = np.maximum(
+            np.searchsorted(rares, rares[:-1] + config.rare_images),
+            np.searchsorted(commons, commons[:-1] + wanted),
+        )
+        enough = np.flatnonzero(ends <= len(is_rare))
+        if len(enough):
+            first = int(enough[rng.integers(len(enough))])
+            last = int(ends[first])
         else:
             wanted = None  # said below, with the numbers of the whole directory
     common = [f for f, r in zip(case.train[first:last], is_rare[first:last], strict=True) if not r]
@@ -122,11 +123,3 @@ def _thinned(case: Case, config: BenchmarkConfig, rng: np.random.Generator) -> l
     for place, index in sorted(zip(behind.tolist(), chosen.tolist(), strict=True), reverse=True):
         common.insert(place, rare[index])
     return common
-
-
-def _end(
-    begin: int, rares: np.ndarray, commons: np.ndarray, rare_images: int, common_images: int
-) -> int | None:
-    """Where a stretch from `begin` ends that holds enough of both kinds; None where none does."""
-    has_both = (rares - rares[begin] >= rare_images) & (commons - commons[begin] >= common_images)
-    return int(np.argmax(has_both)) if has_both.any() else None

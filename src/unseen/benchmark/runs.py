@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -15,8 +14,10 @@ from typing import Any
 from unseen.benchmark import detectors
 from unseen.benchmark.cases import Case, generated
 from unseen.benchmark.choosing import Choice, Chooser
-from unseen.benchmark.config import FULL, BenchmarkConfig, Strategy
+from unseen.benchmark.config import BenchmarkConfig, Strategy
+from unseen.benchmark.json_file import write_json
 from unseen.benchmark.pools import Pool, make_pool
+from unseen.report.benchmark_runs import FULL
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def execute(run: Run, config: BenchmarkConfig, command: str) -> dict[str, Any]:
     cache = run.folder / "cache" / run.case_file.stem
     if strategy.name == FULL:
         labelled = list(range(len(pool.files)))
-        iterations = [_iteration(pool, labelled, None, config, run, cache, is_last=True)]
+        iterations = [_iteration(pool, labelled, [], None, config, run, cache)]
     else:
         labelled, iterations = _loop(pool, strategy, config, run, cache)
     record = {
@@ -97,43 +98,38 @@ def _loop(
     pool: Pool, strategy: Strategy, config: BenchmarkConfig, run: Run, cache: Path
 ) -> tuple[list[int], list[dict[str, Any]]]:
     chooser = Chooser(pool, strategy, config, run.seed, cache)
-    labelled = list(pool.start)
+    labelled, batch = list(pool.start), list[int]()
     iterations = []
     for number in range(config.iterations + 1):
-        is_last = number == config.iterations
-        choice = None if is_last else chooser.choose(labelled)
-        iterations.append(_iteration(pool, labelled, choice, config, run, cache, is_last=is_last))
-        if choice is not None:
-            labelled += [int(i) for i in choice.batch]
-    # A batch belongs to the iteration that it makes, its scores to the one that they were made in.
-    batches = [[], *(entry.pop("next") for entry in iterations[:-1])]
-    iterations[-1].pop("next")
-    for entry, batch in zip(iterations, batches, strict=True):
-        entry["batch"] = batch
+        # A batch belongs to the iteration that it makes, its scores to the one they were made in.
+        choice = chooser.choose(labelled) if number < config.iterations else None
+        iterations.append(_iteration(pool, labelled, batch, choice, config, run, cache))
+        batch = [] if choice is None else [int(i) for i in choice.batch]
+        labelled += batch
     return labelled, iterations
 
 
 def _iteration(
     pool: Pool,
     labelled: Sequence[int],
+    batch: list[int],
     choice: Choice | None,
     config: BenchmarkConfig,
     run: Run,
     cache: Path,
-    *,
-    is_last: bool,
 ) -> dict[str, Any]:
+    """What is measured after a batch; no choice means that it was the last one."""
     found: dict[str, Any] = {"epochs": None, "steps": None}
     seconds: dict[str, float | None] = {"epochs": None, "steps": None}
-    if config.detector == "each" or (config.detector == "last" and is_last):
+    if config.detector == "each" or (config.detector == "last" and choice is None):
         for schedule in config.schedules:
             found[schedule], seconds[schedule] = detectors.measure(
                 pool, labelled, config, schedule=schedule, seed=run.seed, cache=cache
             )
     spent = {} if choice is None else choice.seconds
-    entry = {
+    return {
         "images": len(labelled),
-        "batch": [],
+        "batch": batch,
         "criteria": None if choice is None else choice.criteria,
         "seconds": {
             "train_unet": spent.get("train_unet"),
@@ -143,9 +139,6 @@ def _iteration(
         "score": None if choice is None else choice.score,
         "detectors": found,
     }
-    if run.strategy != FULL:
-        entry["next"] = [] if choice is None else [int(i) for i in choice.batch]
-    return entry
 
 
 def machine(config: BenchmarkConfig) -> str:
@@ -169,14 +162,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def write_json(record: dict[str, Any], path: Path) -> None:
-    """All or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(record))
-    temporary.replace(path)
 
 
 def settings_of(config: BenchmarkConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -163,7 +164,7 @@ def separation_table(benchmark: Benchmark) -> DataTable | None:
     measured = {
         (key, moment): values_of(
             benchmark,
-            lambda run, k=key, m=place: _mean_score(run, k, m),  # type: ignore[misc]
+            partial(_mean_score, key=key, moment=place),
         )
         for key in readings
         for moment, place in moments.items()

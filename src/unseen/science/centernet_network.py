@@ -132,6 +132,7 @@ class Heads(nn.Module):
         super().__init__()
         self.heat = _head(before, width, n_classes)
         self.box = _head(before, width, 4)
+        # Indexing a Sequential gives a Module, of which mypy cannot know that it has a bias.
         nn.init.constant_(self.heat[-1].bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

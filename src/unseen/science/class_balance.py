@@ -18,7 +18,6 @@ from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
 
 from unseen.errors import ConfigError, ShapeError
-from unseen.science.imbalance import class_imbalance as class_imbalance
 
 #: Images with a class that fewer than this share of the images hold are repeated. (LVIS has 0.001
 #: for a thousand classes; with a handful, half of the images is what an even share would be.)
@@ -162,6 +161,7 @@ def minority_classes(labels: Tensor) -> list[int]:
     Args:
         labels: (N,) int64; classes without a label do not count.
     """
+    # torch has no types for this method.
     classes, counts = labels.unique(return_counts=True)  # type: ignore[no-untyped-call]
     order = counts.argsort(stable=True)
     is_minor = counts[order].cumsum(0) <= MINORITY * len(labels)

@@ -17,11 +17,11 @@ from unseen.progress import Progress, silent
 from unseen.science.class_balance import (
     add_class_rectification,
     balanced_order,
-    class_imbalance,
 )
 from unseen.science.detector_data import TrainingSet, augment, zoom
 from unseen.science.devices import autocast, seeded
 from unseen.science.faster_rcnn import DetectorSpec, build_detector
+from unseen.science.imbalance import class_imbalance
 from unseen.science.scope import check_scopes
 
 #: Peak learning rates: from scratch, and from pretrained weights.
@@ -109,6 +109,7 @@ def fit_detector(
         model, pretrained, message = build_detector(spec, weights=config.weights)
         if config.rectification:
             _rectify(model, labels, spec, config.rectification)
+        # torch's types know the memory format of tensors only, not that of modules.
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.train()
         data = TrainingSet(images, boxes, labels, spec, scopes)
@@ -134,7 +135,7 @@ def fit_detector(
                     "learning_rate, or use precision='fp32'"
                 )
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
             optimiser.step()
             rates.step()

@@ -85,8 +85,9 @@ def mixed(
         )
     if not (by_class > 0).any():
         shares[CRITERIA.index("new_class")] = 0
-    hits, tries = np.asarray(found, np.float64), np.asarray(tried, np.float64)
-    is_proven = bool(((hits >= PROVEN_IMAGES) & (hits >= PROVEN_SHARE * tries))[1])
+    place = CRITERIA.index("texture")
+    hits, tries = np.asarray(found).reshape(-1)[place], np.asarray(tried).reshape(-1)[place]
+    is_proven = bool(hits >= PROVEN_IMAGES and hits >= PROVEN_SHARE * tries)
     near = selection.candidates(by_pixel, budget)
     spread = selection.diverse(by_pixel[near], embed(near), budget) if budget else near
     orders = (

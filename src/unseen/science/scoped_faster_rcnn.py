@@ -23,6 +23,8 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from unseen.science.scope import is_known
 
+# torchvision has no types: mypy takes its classes for Any, which it lets nobody derive from unasked.
+
 #: Labels; from 1 on they are objects, and -1 is torchvision's for what is too near to one.
 BACKGROUND, UNKNOWN = 0, -2
 

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from unseen.errors import ShapeError
 from unseen.science.illumination import evened
-from unseen.science.novelty import stands_out as stands_out
-from unseen.science.novelty import texture_novelty as texture_novelty
 
 #: Scales, each half as fine as the one before.
 LEVELS = 5
