@@ -55,3 +55,16 @@ def test_the_iteration_is_the_newest_batch_with_a_label(wafers):
     wafers.set_values("ground_truth", {ids[2]: fo.Detections()}, key_field="id")
     assert iterations.current_iteration(wafers, NAMES) == 2
     assert iterations.open_batch(wafers, NAMES) is None
+
+
+def test_files_of_a_step_that_was_run_again_are_still_found_and_removed(wafers, tmp_path):
+    import unseen
+
+    settings = {"steps": 2, "crop_size": 32, "channels": (4, 8), "model_dir": str(tmp_path)}
+    first = unseen.train_unet(wafers, **settings).checkpoint
+    second = unseen.train_unet(wafers, seed=52, **settings).checkpoint
+    assert first != second
+    entry = iterations.read_record(wafers, NAMES, 0)["steps"]["train_unet"]
+    assert (entry["checkpoint"], entry["checkpoints"]) == (second, [first, second])
+    assert unseen.clean_dataset(wafers).checkpoints == 2
+    assert not list(tmp_path.rglob("*.safetensors"))

@@ -94,7 +94,8 @@ def record_step(
         dataset: where the record is kept.
         names: the loop.
         iteration: which record.
-        step: name of the step; an earlier entry of the same step is replaced.
+        step: name of the step; an earlier entry of the same step is replaced, but for the files
+            that it names as `checkpoints`: they are still there, and to be removed some day.
         entry: JSON data: parameters, seconds, digests, metrics.
         **top: facts of the whole iteration, such as `class_counts`; None is left out.
     """
@@ -109,6 +110,10 @@ def record_step(
         "steps": {},
     }
     record.update({k: v for k, v in top.items() if v is not None})
+    entry = dict(entry)
+    if "checkpoints" in entry:
+        before = record["steps"].get(step, {}).get("checkpoints", [])
+        entry["checkpoints"] = list(dict.fromkeys([*before, *entry["checkpoints"]]))
     record["steps"][step] = {
         **entry,
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
