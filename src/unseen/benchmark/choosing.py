@@ -189,7 +189,8 @@ class Chooser:
 
     @cached_property
     def _pretrained(self) -> npt.NDArray[np.float64]:
-        return peers.pretrained_embeddings(self.pool, self.config.device)
+        folder = self.cache.parent / "features"
+        return peers.pretrained_embeddings(self.pool, self.config.device, folder)
 
     @cached_property
     def _texture(self) -> Metric:
@@ -207,10 +208,10 @@ def check_strategy(strategy: Strategy) -> None:
         ConfigError: pretrained embeddings were asked for and cannot be had.
     """
     if strategy.name in EMBEDDING_STRATEGIES and strategy.embeddings == "pretrained":
-        from unseen.science.pretrained_features import pretrained_backbone
+        from unseen.science.backbones import find_backbone
 
-        model, message = pretrained_backbone()
-        if model is None:
+        backbone, message = find_backbone()
+        if backbone.network is None:
             raise ConfigError(
                 f"strategy {strategy.name}:pretrained needs weights, and there are none: {message}"
             )

@@ -6,12 +6,13 @@ Uniqueness and representativeness are FiftyOne Brain's own functions (`dataset.b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from unseen.benchmark.pools import Pool
-from unseen.errors import CheckpointError
+from unseen.errors import ImageError
 from unseen.images import read_image
 from unseen.science.image_statistics import image_statistics, standardised
 
@@ -23,30 +24,27 @@ def simple_embeddings(pool: Pool) -> Vectors:
     return standardised(np.stack([image_statistics(read_image(f.path)) for f in pool.files]))
 
 
-def pretrained_embeddings(pool: Pool, device: str) -> Vectors:
-    """(N, 2048) mean features of torchvision's ResNet-50, as its Faster R-CNN was trained on COCO.
+def pretrained_embeddings(pool: Pool, device: str, folder: Path) -> Vectors:
+    """(N, V) features of each image by the pretrained network at hand, standardised over the pool.
+
+    Args:
+        pool: the images.
+        device: on which to compute.
+        folder: where features are kept.
 
     Raises:
-        CheckpointError: the weights are not there and cannot be downloaded.
+        CheckpointError: the weights are damaged.
+        ImageError: an image cannot be read.
     """
-    import torch
-
+    from unseen.compute.features import Features
+    from unseen.science.backbones import find_backbone
     from unseen.science.devices import resolve_device
-    from unseen.science.pretrained_features import pretrained_backbone, pretrained_features
 
-    model, message = pretrained_backbone()
-    if model is None:
-        raise CheckpointError(
-            f"pretrained embeddings are not to be had: {message}. Leave out the strategies with "
-            ":pretrained, or copy the weights there"
-        )
-    where = resolve_device(device)
-    model = model.to(where)
-    rows = []
-    for file in pool.files:
-        image = torch.from_numpy(read_image(file.path, channels=3).transpose(2, 0, 1))[None]
-        rows.append(pretrained_features(model, image.to(where))[0].float().cpu().numpy())
-    return np.asarray(np.stack(rows), dtype=np.float64)
+    features = Features(find_backbone()[0].on(resolve_device(device)), folder)
+    vectors = features.vectors([file.path for file in pool.files])
+    for message in features.failures.values():
+        raise ImageError(message)
+    return standardised(vectors)
 
 
 def neighbour_distance(embeddings: Vectors, count: int = 3) -> npt.NDArray[np.float64]:

@@ -52,7 +52,7 @@ def read_weights(weights: str | None) -> tuple[dict[str, Tensor] | None, str]:
         return _read(path), f"pretrained weights from {path}"
     stored = stored_weights()
     if not stored.is_file():
-        problem = _download(weights_url(), stored)
+        problem = download(weights_url(), stored)
         if problem:
             return None, (
                 f"trained from scratch: no pretrained weights ({problem}). Better results need "
@@ -67,6 +67,19 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path}: no such weights file; get it from {weights_url()}, or use weights='none' to "
             "train from scratch"
         )
+    return read_tensors(path, f"torchvision's .pth or .safetensors, such as {weights_url()}")
+
+
+def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
+    """The named tensors in a .pth or .safetensors file; nothing in it is executed.
+
+    Args:
+        path: the file.
+        expected: what it should have been, for the error.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds something else.
+    """
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -75,27 +88,30 @@ def _read(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     # safetensors' own error derives from Exception alone; torch raises any of the others.
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, expected) from error
     except Exception as error:
         if type(error).__name__ != "SafetensorError":
             raise
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, expected) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise _unreadable(path, TypeError("it holds something other than named tensors"))
+        wrong = TypeError("it holds something other than named tensors")
+        raise _unreadable(path, wrong, expected)
     return dict(state)
 
 
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: not a weights file ({str(error).splitlines()[0] if str(error) else error!r}); "
-        f"expected torchvision's .pth or .safetensors, such as {weights_url()}"
-    )
+def _unreadable(path: Path, error: Exception, expected: str) -> CheckpointError:
+    reason = str(error).splitlines()[0] if str(error) else repr(error)
+    if isinstance(error, pickle.UnpicklingError):
+        # torch's own words advise to load it all the same, with whatever code it holds.
+        reason = "it holds something other than plain tensors"
+    return CheckpointError(f"{path}: not a weights file ({reason}); expected {expected}")
 
 
-def _download(url: str, path: Path) -> str | None:
-    """Fetch a file; what went wrong, or None."""
-    if not _answers(url):
-        return f"{url.split('/')[2]} does not answer"
+def download(url: str, path: Path) -> str | None:
+    """Fetch a file whose name ends in its digest; what went wrong, or None."""
+    problem = unreachable(url)
+    if problem:
+        return problem
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         digest = path.stem.rsplit("-", 1)[-1]
@@ -104,6 +120,11 @@ def _download(url: str, path: Path) -> str | None:
     except (OSError, RuntimeError) as error:
         return f"the download failed: {error}"
     return None
+
+
+def unreachable(url: str) -> str | None:
+    """That a server does not answer within seconds, or None where it does."""
+    return None if _answers(url) else f"{url.split('/')[2]} does not answer"
 
 
 def _answers(url: str) -> bool:

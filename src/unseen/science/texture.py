@@ -51,16 +51,31 @@ def texture_features(images: Tensor) -> Tensor:
     grey = evened(grey, grey.new_zeros(1))
     height, width = grey.shape[2:]
     rows, columns = max(1, round(height / CELL)), max(1, round(width / CELL))
+    cells = log_energies(grey, rows, columns, LEVELS).flatten(2).sort(dim=2).values
+    return torch.cat([_quantile(cells, q) for q in QUANTILES], dim=1)
+
+
+def log_energies(grey: Tensor, rows: int, columns: int, levels: int) -> Tensor:
+    """Logarithms of the energies of derivatives in a grid of cells, scale by scale.
+
+    Args:
+        grey: (B, 1, H, W) float32, B > 0.
+        rows: cells from top to bottom, at least 1.
+        columns: cells from left to right, at least 1.
+        levels: scales, at least 1.
+
+    Returns:
+        (B, levels * KINDS, rows, columns) float32, natural logarithms.
+    """
     energies = []
     # One by one: an image fits into the processor's cache, a batch of them does not.
     greys = [grey[i : i + 1] for i in range(len(grey))]
-    for level in range(LEVELS):
+    for level in range(levels):
         down, across = _cell_means(greys[0], 2, rows), _cell_means(greys[0], 3, columns)
         energies.append(torch.cat([_energies(g, down, across) for g in greys]))
-        if level < LEVELS - 1:
+        if level < levels - 1:
             greys = [_blurred_half(_blurred_half(_padded(g, 2), 2), 3) for g in greys]
-    cells = torch.cat(energies, dim=1).clamp_min(_FLOOR).log().flatten(2).sort(dim=2).values
-    return torch.cat([_quantile(cells, q) for q in QUANTILES], dim=1)
+    return torch.cat(energies, dim=1).clamp_min(_FLOOR).log()
 
 
 def _energies(grey: Tensor, down: Tensor, across: Tensor) -> Tensor:
