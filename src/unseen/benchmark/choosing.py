@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from unseen.benchmark import detectors, peers
+from unseen.benchmark import borrowed, detectors, peers
 from unseen.benchmark.config import (
+    BORROWED_STRATEGIES,
     EMBEDDING_STRATEGIES,
     ENSEMBLE,
     PAPER_STRATEGIES,
@@ -71,6 +72,9 @@ class Chooser:
         if name == "k_center":
             vectors = self._embeddings(labelled)
             return Choice(np.asarray(peers.k_center(vectors, labelled, budget)))
+        if name in BORROWED_STRATEGIES:
+            vectors, labels = self._embeddings(labelled), borrowed.image_labels(self.pool, labelled)
+            return Choice(borrowed.choose(name, vectors, labels, budget, rng))
         metric, seconds = self._metric(labelled)
         choice = Choice(left[selection.plain(metric[left], budget)], seconds=seconds)
         choice.score = self._separation(metric, left)
@@ -205,8 +209,11 @@ def check_strategy(strategy: Strategy) -> None:
     """Refuse before the first run what would only fail in the middle of one.
 
     Raises:
-        ConfigError: pretrained embeddings were asked for and cannot be had.
+        ConfigError: pretrained embeddings were asked for and cannot be had, or a library is not
+            installed.
     """
+    if strategy.name in BORROWED_STRATEGIES:
+        borrowed.check_installed(strategy.name)
     if strategy.name in EMBEDDING_STRATEGIES and strategy.embeddings == "pretrained":
         from unseen.science.backbones import find_backbone
 

@@ -14,8 +14,16 @@ UNET_STRATEGIES = ("mixed", "diverse", "plain", "balanced", "entropy", "foregrou
 PAPER_STRATEGIES = ("paper_mse", "paper_bce")
 #: Disagreement of several UNets.
 ENSEMBLE = "ensemble"
+#: Published strategies that come from the library scikit-activeml.
+BORROWED_STRATEGIES = ("typiclust", "probcover", "badge", "dropquery")
 #: Peers that rank by one vector per image; `:unet` and `:pretrained` name other vectors.
-EMBEDDING_STRATEGIES = ("uniqueness", "neighbours", "representativeness", "k_center")
+EMBEDDING_STRATEGIES = (
+    "uniqueness",
+    "neighbours",
+    "representativeness",
+    "k_center",
+    *BORROWED_STRATEGIES,
+)
 #: Those of them that FiftyOne Brain computes.
 BRAIN_STRATEGIES = ("uniqueness", "representativeness")
 EMBEDDINGS = ("simple", "unet", "pretrained")

@@ -15,6 +15,7 @@ from unseen.benchmark.pools import Pool
 from unseen.errors import ImageError
 from unseen.images import read_image
 from unseen.science.image_statistics import image_statistics, standardised
+from unseen.science.selection import check_budget
 
 Vectors = npt.NDArray[np.float64]
 
@@ -54,38 +55,51 @@ def neighbour_distance(embeddings: Vectors, count: int = 3) -> npt.NDArray[np.fl
     (in 1.22) does not sort the neighbours that it weighs.
 
     Args:
-        embeddings: (N, D).
+        embeddings: (N, D); rows with NaN were never computed and get NaN.
         count: neighbours, at most N - 1 are there.
     """
     from scipy.spatial import cKDTree
 
-    found = min(count + 1, len(embeddings))
-    distance, _ = cKDTree(embeddings).query(embeddings, k=found)
-    return np.asarray(np.reshape(distance, (len(embeddings), -1))[:, 1:].mean(axis=1))
+    places = np.flatnonzero(~np.isnan(embeddings).any(axis=1))
+    known = embeddings[places]
+    mean = np.full(len(embeddings), np.nan)
+    if len(known) > 1:
+        distance, _ = cKDTree(known).query(known, k=min(count + 1, len(known)))
+        mean[places] = distance[:, 1:].mean(axis=1)
+    return mean
 
 
 def k_center(embeddings: Vectors, labelled: Sequence[int], budget: int) -> list[int]:
     """Core-set: again and again the image that is farthest from all labelled or chosen ones.
 
     The greedy algorithm of Sener and Savarese, *Active Learning for Convolutional Neural Networks: A
-    Core-Set Approach*, 2018.
+    Core-Set Approach*, 2018. It is CoreSet of scikit-activeml (a test holds them equal), without that
+    library, because it is among the strategies that are compared by default.
 
     Args:
-        embeddings: (N, D).
+        embeddings: (N, D); rows with NaN were never computed and come last.
         labelled: positions that are labelled already; at least one.
         budget: images wanted, at most as many as are left.
 
     Returns:
         Positions in the order chosen.
+
+    Raises:
+        BudgetError: budget exceeds what is left.
     """
     from scipy.spatial.distance import cdist
 
-    nearest = cdist(embeddings, embeddings[list(labelled)]).min(axis=1)
-    nearest[list(labelled)] = -1  # a copy of a labelled image is still another image
+    check_budget(budget, len(embeddings) - len(set(labelled)))
+    # A copy of a labelled image is still another image, and one without a vector is not a labelled one.
+    unknown, taken = np.flatnonzero(np.isnan(embeddings).any(axis=1)), -2
+    known = np.setdiff1d(np.asarray(labelled, dtype=np.int64), unknown)
+    nearest = cdist(embeddings, embeddings[known]).min(axis=1, initial=np.inf)
+    nearest[unknown] = -1
+    nearest[list(labelled)] = taken
     chosen: list[int] = []
     for _ in range(budget):
         best = int(np.argmax(nearest))
         chosen.append(best)
-        nearest = np.minimum(nearest, cdist(embeddings, embeddings[[best]])[:, 0])
-        nearest[chosen] = -1
+        nearest = np.fmin(nearest, cdist(embeddings, embeddings[[best]])[:, 0])
+        nearest[best] = taken
     return chosen
