@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from unseen.benchmark.cases import read_cases
 from unseen.benchmark.config import BenchmarkConfig, Strategy
 from unseen.benchmark.detectors import confidence_margin
 from unseen.benchmark.pools import make_pool
-from unseen.errors import ConfigError
+from unseen.errors import ConfigError, ImageError
 from unseen.progress import silent
 from unseen.science.detector_training import Detections
 from unseen.science.image_statistics import image_statistics, standardised
@@ -21,6 +23,22 @@ def pool(coco_folder, tmp_path):
     config = BenchmarkConfig(initial=6, budget=4)
     (case,) = read_cases([str(coco_folder())], config, tmp_path / "out", silent)
     return make_pool(case, config, 0)
+
+
+def test_pretrained_embeddings_are_standardised_and_kept(pool, tmp_path):
+    found = peers.pretrained_embeddings(pool, "cpu", tmp_path / "features")
+    assert found.shape == (len(pool.files), 944)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-6)
+    spread = found.std(axis=0)
+    assert (np.isclose(spread, 1) | (spread == 0)).all()
+    (kept,) = (tmp_path / "features").glob("features-efficientnet_lite0-*.sqlite")
+    before = kept.stat().st_size
+    again = peers.pretrained_embeddings(pool, "cpu", tmp_path / "features")
+    np.testing.assert_array_equal(again, found)
+    assert kept.stat().st_size == before
+    Path(pool.files[3].path).write_bytes(b"no image")
+    with pytest.raises(ImageError, match="cannot be read"):
+        peers.pretrained_embeddings(pool, "cpu", tmp_path / "features")
 
 
 def test_k_center_takes_the_farthest_image_each_time(rng):

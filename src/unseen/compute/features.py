@@ -21,6 +21,7 @@ from unseen.science.image_features import (
     VERSION,
     Floats,
     ImageFeatures,
+    fitted,
     image_features,
     patch_size,
     vector_size,
@@ -28,6 +29,8 @@ from unseen.science.image_features import (
 
 #: Images whose features are written, or read back, together.
 GROUP = 32
+#: Files that are looked at before the features of those that are new are computed.
+PART = 256
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -128,21 +131,31 @@ class Features:
         """Compute again what is stored, but damaged."""
         places = dict(zip(digests, indices, strict=True))
         lost = {d: _absolute(paths[places[d]]) for d in places.keys() - set(whole)}
-        self._fill(lost, lambda: None)
+        errors = self._fill(lost, lambda: None)
+        self.failures |= {lost[digest]: error for digest, error in errors.items()}
 
     def _digests(self, paths: Sequence[str], progress: Progress) -> list[str | None]:
         """The digest of each file, after its features are stored; None where it cannot be read."""
         absolute = [_absolute(path) for path in paths]
+        unique = list(dict.fromkeys(absolute))
         self.failures = {}
-        by_path = self._hashed(list(dict.fromkeys(absolute)))
-        by_digest = {digest: path for path, digest in by_path.items()}
+        by_path: dict[str, str] = {}
+        # Part by part, so that a run that is stopped while it looks at files goes on from there.
+        for start in range(0, len(unique), PART):
+            part = self._hashed(unique[start : start + PART])
+            by_path |= part
+            self._complete(part, start + PART, len(unique), progress)
+        return [None if path in self.failures else by_path[path] for path in absolute]
+
+    def _complete(self, part: dict[str, str], end: int, total: int, progress: Progress) -> None:
+        """Store what is missing of some files, after which `end` of `total` are done."""
+        by_digest = {digest: path for path, digest in part.items()}
         known = self.store.known(list(by_digest))
         todo = {digest: path for digest, path in by_digest.items() if digest not in known}
-        counter = itertools.count(len(paths) - len(todo) + 1)
-        progress(len(paths) - len(todo), len(paths), "features")
-        errors = self._fill(todo, lambda: progress(next(counter), len(paths), "features"))
-        self.failures |= {p: errors[d] for p, d in by_path.items() if d in errors}
-        return [None if path in self.failures else by_path[path] for path in absolute]
+        counter = itertools.count(min(end, total) - len(todo))
+        progress(next(counter), total, "features")
+        errors = self._fill(todo, lambda: progress(next(counter), total, "features"))
+        self.failures |= {path: errors[d] for path, d in part.items() if d in errors}
 
     def _hashed(self, paths: list[str]) -> dict[str, str]:
         """Path -> digest; files that are as they were remembered are not read again."""
@@ -175,7 +188,8 @@ class Features:
 
         def read(item: tuple[str, str]) -> Floats | ImageError:
             try:
-                return read_image(item[1], channels=3)
+                # Made smaller here, so that few large images are in memory as a whole.
+                return fitted(read_image(item[1]))
             except ImageError as error:
                 return error
 

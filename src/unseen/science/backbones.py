@@ -95,7 +95,7 @@ class Backbone:
         return found
 
     def on(self, device: torch.device | str) -> Backbone:
-        """The same with its network on a device."""
+        """The same with its network on a device, to which it is moved."""
         return self if self.network is None else replace(self, network=self.network.to(device))
 
     @property

@@ -92,12 +92,8 @@ def image_features(backbone: Backbone, image: Floats) -> ImageFeatures:
     Raises:
         ShapeError: the image has another shape.
     """
-    if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
-        raise ShapeError(
-            f"the image has shape {image.shape}; expected (H, W, 1) or (H, W, 3), not empty"
-        )
-    planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
-    pixels = _resized(planes[None].to(backbone.device)).expand(-1, 3, -1, -1)
+    planes = torch.from_numpy(np.ascontiguousarray(fitted(image).transpose(2, 0, 1)))
+    pixels = planes[None].to(backbone.device).expand(-1, 3, -1, -1)
     if backbone.network is None:
         return _plain_features(pixels)
     stages = backbone.stages(pixels)
@@ -113,18 +109,36 @@ def image_features(backbone: Backbone, image: Floats) -> ImageFeatures:
     return ImageFeatures(_array(torch.cat(vector, dim=1)[0]), _array(patches[0].permute(1, 2, 0)))
 
 
-def _resized(pixels: Tensor) -> Tensor:
-    """(1, C, H, W) with sides from `SMALLEST` to `LARGEST`, in proportion as far as that goes."""
-    sides = pixels.shape[2:]
+def fitted(image: Floats) -> Floats:
+    """The image as it is seen: sides from `SMALLEST` to `LARGEST`, in proportion as far as that goes.
+
+    Whoever reads many large images keeps this of each; `image_features` leaves it as it is.
+
+    Args:
+        image: (H, W, 1 or 3) float32.
+
+    Raises:
+        ShapeError: the image has another shape.
+    """
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
+        raise ShapeError(
+            f"the image has shape {image.shape}; expected (H, W, 1) or (H, W, 3), not empty"
+        )
+    sides = image.shape[:2]
     scale = min(max(1.0, SMALLEST / min(sides)), LARGEST / max(sides))
     height, width = (max(SMALLEST, round(side * scale)) for side in sides)
-    if (height, width) == tuple(sides):
-        return pixels
+    if (height, width) == sides:
+        return image.astype(np.float32, copy=False)
+    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))[
+        None
+    ]
     if height <= sides[0] and width <= sides[1]:
-        return F.interpolate(pixels, (height, width), mode="area")
-    return F.interpolate(
-        pixels, (height, width), mode="bilinear", align_corners=False, antialias=True
-    )
+        pixels = F.interpolate(pixels, (height, width), mode="area")
+    else:
+        pixels = F.interpolate(
+            pixels, (height, width), mode="bilinear", align_corners=False, antialias=True
+        )
+    return _array(pixels[0].permute(1, 2, 0))
 
 
 def _grid(rows: int, columns: int) -> tuple[int, int]:
