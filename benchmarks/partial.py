@@ -32,7 +32,7 @@ from unseen.science.faster_rcnn import detector_spec
 from unseen.science.image_metrics import excess_metric
 from unseen.science.inference import infer
 from unseen.science.quantiles import StreamingQuantiles
-from unseen.science.regions import unseen_regions
+from unseen.science.regions import shown_regions, unseen_regions
 from unseen.science.scope import reaches_scope, scope_around, scope_mask, usual_margin
 from unseen.science.unet import UNetSpec
 from unseen.science.unet_training import fit_unet
@@ -115,17 +115,19 @@ def _ranked(pool: list, seed: int) -> tuple[list[int], list[np.ndarray]]:
         spec=UNetSpec(config.mode, config.paper_loss, config.channels, known, 1),
         config=config,
     )
-    quantiles, scores = StreamingQuantiles(), []
+    quantiles, scores, present = StreamingQuantiles(), [], []
     for image in images:
         found = infer(trained.model, torch.from_numpy(image.transpose(2, 0, 1))[None])
         scores.append(found.maps.unseen)
+        present.append((found.maps.unseen + found.maps.foreground)[0].numpy())
         quantiles.add(scores[-1])
     settings = ScoreConfig()
     threshold = quantiles.quantile(settings.threshold_quantile)
     metric = np.asarray([float(excess_metric(s, threshold)[0]) for s in scores])
     above = quantiles.quantile(settings.region_quantile)
     regions = [
-        unseen_regions(s[0].numpy(), above, max_regions=settings.max_regions).xyxy for s in scores
+        shown_regions(unseen_regions(s[0].numpy(), above, present=p), settings.max_regions).xyxy
+        for s, p in zip(scores, present, strict=True)
     ]
     order = INITIAL + np.argsort(-metric[INITIAL:], kind="stable")
     return order.tolist(), regions

@@ -411,15 +411,15 @@ class ScoreConfig(StepConfig):
         maximum=0.99999,
     )
     region_quantile: float = setting(
-        0.995,
+        0.97,
         "Quantile of the pool's unseen scores above which pixels form regions.",
         minimum=0.5,
         maximum=0.99999,
         advanced=True,
     )
     max_regions: int = setting(
-        20,
-        "Unseen regions kept per image, strongest first.",
+        5,
+        "Unseen regions shown per image at most, the strongest first; fewer where the others are weak.",
         unit="regions",
         minimum=0,
         maximum=1000,

@@ -53,7 +53,7 @@ def test_a_named_checkpoint_can_rank(trained):
     assert len(unseen.select_batch(trained, budget=3).sample_ids) == 3
 
 
-def test_region_strength_is_that_of_the_stored_regions(trained):
+def test_region_strength_is_that_of_all_regions_shown_or_not(trained):
     unseen.score_samples(trained, max_regions=1000, region_quantile=0.9)
     entry = iterations.read_record(trained, Names(), 0)["steps"]["score_samples"]
     threshold = entry["thresholds"]["region"]
@@ -62,8 +62,8 @@ def test_region_strength_is_that_of_the_stored_regions(trained):
     )
     assert max(strengths) > 0
     for of_image, strength in zip(scores, strengths, strict=True):
-        expected = sum(score - threshold for score in of_image) / (1 - threshold)
-        assert strength == pytest.approx(expected, rel=1e-5)
+        shown = sum(score - threshold for score in of_image) / (1 - threshold)
+        assert strength >= shown * (1 - 1e-5)
     unseen.score_samples(trained, max_regions=0, region_quantile=0.9)
     assert trained.exists("unseen_model").values("unseen_region_strength") == strengths
 

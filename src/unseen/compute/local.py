@@ -23,8 +23,8 @@ from unseen.science.quantiles import StreamingQuantiles
 
 #: Images whose scores decide the thresholds; a larger pool is sampled evenly at random.
 SAMPLE_IMAGES = 256
-#: Bytes of score maps held back until the thresholds are known.
-SAMPLE_BYTES = 256_000_000
+#: Bytes of maps held back until the thresholds are known.
+SAMPLE_BYTES = 384_000_000
 #: The heatmap is at full strength at this quantile of the pool's scores.
 HEATMAP_QUANTILE = 0.999
 
@@ -113,7 +113,7 @@ class LocalScoring:
                     continue
                 if self.thresholds is None:
                     held += batch
-                    held_bytes += sum(raw.score.nbytes for _, raw in batch)
+                    held_bytes += sum(raw.score.nbytes + raw.present.nbytes for _, raw in batch)
                     if len(held) < SAMPLE_IMAGES and held_bytes < SAMPLE_BYTES:
                         continue
                     self.thresholds = self._decide(held)

@@ -35,7 +35,7 @@ from unseen.science.object_novelty import (
     image_novelty,
     object_novelty,
 )
-from unseen.science.regions import region_strength, unseen_regions
+from unseen.science.regions import region_strength, shown_regions, unseen_regions
 from unseen.science.texture import texture_features
 from unseen.science.unet import UNet, UNetSpec
 from unseen.science.unseen_score import entropy
@@ -81,6 +81,7 @@ class RawScore:
     """
 
     score: np.ndarray  #: (h, w) float16 unseen score at working scale, weighted
+    present: np.ndarray  #: (h, w) uint8, 255 x the probability of anything but background, weighted
     counted: np.ndarray | None  #: (h, w) bool: pixels that weigh anything; None = all
     alpha: float
     entropy: float
@@ -105,7 +106,7 @@ class ImageScore:
     heatmap: np.ndarray | None  #: (h, w) uint8
     regions: list[tuple[float, float, float, float, float]]  #: relative x, y, w, h and score
     mean_score: float
-    region_strength: float  #: of all regions, also those beyond the most that are kept
+    region_strength: float  #: of all regions, also those that are not shown
     texture: float | None  #: novelty of the whole image's texture, >= 0; None = unknown
     objects: float | None  #: novelty of the most unusual object, nats; None = no object, or unknown
 
@@ -209,10 +210,14 @@ class Scorer:
         columns = [t.float().cpu().numpy() for t in (alpha, total_entropy, foreground)]
         counts_, embedding_ = counts.float().cpu().numpy(), embedding.float().cpu().numpy()
         texture = texture_features(_batch(images).to(unseen.device)).cpu().numpy()
-        objects = self._objects(images, (foreground_map + unseen).float().cpu().numpy())
+        present = (foreground_map + unseen).float().cpu().numpy()
+        objects = self._objects(images, present)
+        # One byte: many maps wait until the thresholds are known.
+        there = (present.clip(0, 1) * 255).round().astype(np.uint8)
         return [
             RawScore(
                 score[i],
+                there[i],
                 counted[i],
                 float(columns[0][i]),
                 float(columns[1][i]),
@@ -241,9 +246,10 @@ class Scorer:
         native = 1.0 / self.scale**2
         tensor = torch.from_numpy(score)[None]
         height, width = score.shape
-        regions = unseen_regions(score, thresholds.region, max_regions=None)
-        kept = config.max_regions
-        boxes = xyxy_to_rel_xywh(regions.xyxy[:kept], width, height)
+        present = raw.present.astype(np.float32) / np.float32(255)
+        regions = unseen_regions(score, thresholds.region, present=present)
+        shown = shown_regions(regions, config.max_regions)
+        boxes = xyxy_to_rel_xywh(shown.xyxy, width, height)
         size = config.heatmap_size
         texture = thresholds.usual_texture
         novel = None if usual is None else image_novelty(object_novelty(raw.objects, usual))
@@ -258,7 +264,7 @@ class Scorer:
             heatmap=heatmap(score, thresholds.heatmap, size) if size else None,
             regions=[
                 (float(x), float(y), float(w), float(h), float(s))
-                for (x, y, w, h), s in zip(boxes, regions.score[:kept], strict=True)
+                for (x, y, w, h), s in zip(boxes, shown.score, strict=True)
             ],
             mean_score=float(score.mean()),
             region_strength=region_strength(regions.score, thresholds.region),

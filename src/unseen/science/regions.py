@@ -10,6 +10,10 @@ from scipy import ndimage
 
 from unseen.errors import ShapeError
 
+#: A region is shown where its weight is at least this part of the strongest one's in its image. Below
+#: it most regions hit nothing (`benchmarks/regions.py`); .3 and .4 also lose rare objects.
+LEAST_WEIGHT = 0.2
+
 
 class Regions(NamedTuple):
     """Regions of one map, strongest first."""
@@ -17,13 +21,18 @@ class Regions(NamedTuple):
     xyxy: npt.NDArray[np.float32]  #: (N, 4) px of the map; whole pixels, right and bottom exclusive
     score: npt.NDArray[np.float32]  #: (N,) in [0, 1]
     area: npt.NDArray[np.float32]  #: (N,) pixels above the threshold
+    weight: npt.NDArray[np.float32]  #: (N,) >= 0; higher = rather something to see
+
+    def taken(self, positions: npt.NDArray[np.intp]) -> Regions:
+        """Some of the regions, in the order of the positions."""
+        return Regions(*(values[positions] for values in self))
 
 
 def unseen_regions(
     score: npt.NDArray[np.float32],
     threshold: float,
     *,
-    max_regions: int | None = 20,
+    present: npt.NDArray[np.float32] | None = None,
     min_area: int = 9,
     closing: int = 2,
 ) -> Regions:
@@ -32,39 +41,79 @@ def unseen_regions(
     A closing joins pixels of one example that a weak pixel separates; regions then are the
     8-connected components. A region's score is the contraharmonic mean of S over its pixels, sum of
     S^2 / sum of S: the S of a typical unit of novelty. Unlike the plain mean it is not diluted by a
-    wide faint rim, and unlike the maximum one pixel does not decide.
+    wide faint rim, and unlike the maximum one pixel does not decide. Its weight is
+    (mean of 1 - P(background))^2 x the root of the sum of S.
 
     Args:
         score: (h, w) float32 in [0, 1].
         threshold: pixels with S > threshold count.
-        max_regions: at most so many are returned; None: all.
+        present: (h, w) float32 in [0, 1], S + P(foreground): the probability that a pixel is
+            anything but background. Default: S, as if nothing were known.
         min_area: regions with fewer pixels above the threshold are dropped, px.
         closing: half side of the closing's square, px; gaps of up to twice this are bridged.
+
+    Returns:
+        All regions, by score.
+
+    Raises:
+        ShapeError: the score is not (h, w), or `present` has another shape.
     """
     if score.ndim != 2:
         raise ShapeError(f"the score has shape {score.shape}; expected (h, w)")
+    if present is not None and present.shape != score.shape:
+        raise ShapeError(f"present has shape {present.shape}, the score {score.shape}")
     novel = score > threshold
-    if max_regions == 0 or not novel.any():
+    if not novel.any():
         return _no_regions()
     labels, count = ndimage.label(_closed(novel, closing), structure=np.ones((3, 3), dtype=bool))
     # Only pixels above the threshold speak for a region, not those the closing added.
     of_pixel = labels[novel]
     strength = score[novel].astype(np.float64)
+    there = strength if present is None else present[novel]
     area = np.bincount(of_pixel, minlength=count + 1)[1:]
     mass = np.bincount(of_pixel, weights=strength, minlength=count + 1)[1:]
     power = np.bincount(of_pixel, weights=strength**2, minlength=count + 1)[1:]
+    total = np.bincount(of_pixel, weights=there, minlength=count + 1)[1:]
     typical = np.divide(power, mass, out=np.zeros(count), where=mass > 0)
     kept = np.flatnonzero(area >= min_area)
     if not kept.size:
         return _no_regions()
-    order = kept[np.lexsort((kept, -typical[kept]))][:max_regions]
+    order = kept[np.lexsort((kept, -typical[kept]))]
     slices = ndimage.find_objects(np.where(novel, labels, 0))
     boxes = [(s[1].start, s[0].start, s[1].stop, s[0].stop) for s in (slices[i] for i in order)]
+    weight = (total[order] / area[order]) ** 2 * np.sqrt(mass[order])
     return Regions(
         np.asarray(boxes, dtype=np.float32),
         np.clip(typical[order], 0, 1).astype(np.float32),
         area[order].astype(np.float32),
+        weight.astype(np.float32),
     )
+
+
+def shown_regions(regions: Regions, most: int, *, least: float = LEAST_WEIGHT) -> Regions:
+    """The few regions of an image that are worth an annotator's look, the heaviest first.
+
+    By weight, because a region where the network doubts the background and which is large is rather
+    an object than a small one of the same S. Fewer than `most` where the others are weak: what hits
+    nothing costs the trust in the rest. What lies inside a region already taken says nothing more.
+
+    Args:
+        regions: of one image.
+        most: at most so many.
+        least: regions with less than this part of the highest weight are left out, in [0, 1].
+    """
+    enough = least * regions.weight.max(initial=0)
+    taken: list[int] = []
+    for i in np.argsort(-regions.weight, kind="stable"):
+        if len(taken) >= most or regions.weight[i] < enough:
+            break
+        if not any(_inside(regions.xyxy[i], regions.xyxy[k]) for k in taken):
+            taken.append(int(i))
+    return regions.taken(np.asarray(taken, dtype=np.intp))
+
+
+def _inside(box: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
+    return bool((box[:2] >= other[:2]).all() and (box[2:] <= other[2:]).all())
 
 
 def region_strength(score: npt.ArrayLike, threshold: float) -> float:
@@ -103,4 +152,4 @@ def _closed(novel: npt.NDArray[np.bool_], closing: int) -> npt.NDArray[np.bool_]
 
 def _no_regions() -> Regions:
     none = np.zeros(0, dtype=np.float32)
-    return Regions(np.zeros((0, 4), dtype=np.float32), none, none)
+    return Regions(np.zeros((0, 4), dtype=np.float32), none, none, none)

@@ -1,0 +1,249 @@
+"""Which of the regions that an annotator is shown hold something, and which rare objects they show.
+
+    python benchmarks/regions.py DATA/steel --held-back scratches patches --rare-images 20
+    python benchmarks/regions.py synthetic:bare synthetic:device --seeds 0 1
+
+A UNet is trained on the initial images of a benchmark's pool and scores the others. Looked at are the
+first `--images` of them by the excess metric, which are the first batches. A region hits an object when
+its centre lies in the object's box enlarged by the margin of the training (10 px), or when their IoU is
+above .1. Three settings:
+
+| settings | regions |
+|---|---|
+| twenty | pixels above the 99.5 % quantile of S; the twenty of the highest score |
+| five | the same, five |
+| shown | those of `score_samples` with its defaults |
+
+"hit": share of the regions that hit an object of any class; "chance": the same for regions of the same
+sizes at random places, which in images full of labels is most of it; "rare hit": share that hits the rare
+class; "rare": share of the rare class's objects that are hit, in these images; "rare, all": in every image
+of the pool that holds some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from unseen.benchmark.cases import generated, read_cases
+from unseen.benchmark.config import BenchmarkConfig
+from unseen.benchmark.pools import Pool, make_pool
+from unseen.compute.image_store import ImageStore
+from unseen.configs import ScoreConfig, TrainUnetConfig
+from unseen.images import read_image, resize
+from unseen.science.boxes import iou
+from unseen.science.image_metrics import excess_metric
+from unseen.science.inference import infer
+from unseen.science.quantiles import StreamingQuantiles
+from unseen.science.regions import shown_regions, unseen_regions
+from unseen.science.scale import working_scale
+from unseen.science.unet import UNetSpec
+from unseen.science.unet_training import fit_unet
+
+#: Quantile of S above which pixels form the regions of the first two settings.
+BEFORE = 0.995
+#: Draws of random places.
+DRAWS = 5
+#: Regions that overlap more than this hit.
+IOU = 0.1
+
+
+class Scored(NamedTuple):
+    """One image of the pool at working scale."""
+
+    score: np.ndarray  #: (h, w) float16
+    present: np.ndarray  #: (h, w) float16
+    boxes: np.ndarray  #: (N, 4) px
+    is_rare: np.ndarray  #: (N,) bool
+
+
+def main() -> None:
+    """Measure, print a table, and end with a JSON line."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(options.work or temporary)
+        rows = _rows(options, folder)
+    print(json.dumps({"options": vars(options), "rows": rows}))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sources", nargs="+", help="COCO folders, or synthetic:KIND")
+    parser.add_argument("--held-back", nargs="+", default=[], help="classes made rare, one by one")
+    parser.add_argument("--rare-images", type=int, default=12, help="images that hold that class")
+    parser.add_argument("--tiles", type=int, default=1, help="cut images into tiles x tiles first")
+    parser.add_argument("--pool", type=int, help="images in the pool; default: all")
+    parser.add_argument("--images", type=int, default=20, help="ranked images that are looked at")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--work", help="folder that keeps cut and generated images")
+    return parser.parse_args()
+
+
+def _rows(options: argparse.Namespace, folder: Path) -> list[dict]:
+    config = BenchmarkConfig(
+        held_back=tuple(options.held_back),
+        rare_images=options.rare_images,
+        tiles=options.tiles,
+        pool=options.pool,
+    )
+    rows: list[dict] = []
+    for case in read_cases(options.sources, config, folder, lambda *_: None):
+        for seed in options.seeds:
+            pool = make_pool(generated(case, config, seed, folder), config, seed)
+            scale, images = _scored(pool, seed)
+            for settings, regions in _settings(images).items():
+                found = _measure(images, regions, options.images, seed, scale)
+                rows.append({"case": case.name, "seed": seed, "settings": settings, **found})
+                _print(rows[-1], header=len(rows) == 1)
+    return rows
+
+
+def _scored(pool: Pool, seed: int) -> tuple[float, list[Scored]]:
+    """The working scale, and what the UNet says about all but the initial images."""
+    start = [pool.files[i] for i in pool.start]
+    config = TrainUnetConfig(seed=seed, device="cpu")
+    sides = [min(x2 - x1, y2 - y1) for file in start for x1, y1, x2, y2 in file.xyxy]
+    scale = working_scale(sides, [max(file.width, file.height) for file in start])
+    store = ImageStore([file.path for file in start], scale=scale)
+    known = tuple(sorted({label for file in start for label in file.labels}))
+    trained = fit_unet(
+        store,
+        [_boxes(file.xyxy) for file in start],
+        [np.asarray([known.index(label) for label in file.labels], int) for file in start],
+        spec=UNetSpec(config.mode, config.paper_loss, config.channels, known, store.channels),
+        config=config,
+        scale=scale,
+    )
+    images = []
+    for i in sorted(set(range(len(pool.files))) - set(pool.start)):
+        file = pool.files[i]
+        pixels = resize(read_image(file.path, channels=store.channels), scale)
+        maps = infer(trained.model, torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]).maps
+        images.append(
+            Scored(
+                maps.unseen[0].half().numpy(),
+                (maps.unseen + maps.foreground)[0].half().numpy(),
+                _boxes(file.xyxy) * np.float32(scale),
+                np.asarray([label in pool.rare for label in file.labels], bool),
+            )
+        )
+    return scale, images
+
+
+def _settings(images: list[Scored]) -> dict[str, Callable[[Scored], np.ndarray]]:
+    """How the regions (N, 4) of an image are made."""
+    config = ScoreConfig()
+    quantiles = StreamingQuantiles()
+    for image in images:
+        quantiles.add(image.score)
+    before, now = quantiles.quantile(BEFORE), quantiles.quantile(config.region_quantile)
+
+    def first(image: Scored, most: int) -> np.ndarray:
+        return unseen_regions(image.score.astype(np.float32), before).xyxy[:most]
+
+    def shown(image: Scored) -> np.ndarray:
+        score, present = (values.astype(np.float32) for values in (image.score, image.present))
+        found = unseen_regions(score, now, present=present)
+        return shown_regions(found, config.max_regions).xyxy
+
+    return {
+        "twenty": lambda image: first(image, 20),
+        "five": lambda image: first(image, 5),
+        "shown": shown,
+    }
+
+
+def _measure(
+    images: list[Scored],
+    regions: Callable[[Scored], np.ndarray],
+    most: int,
+    seed: int,
+    scale: float,
+) -> dict:
+    quantiles = StreamingQuantiles()
+    for image in images:
+        quantiles.add(image.score)
+    threshold = quantiles.quantile(ScoreConfig().threshold_quantile)
+    maps = [torch.from_numpy(image.score.astype(np.float32))[None] for image in images]
+    excess = np.asarray([float(excess_metric(score, threshold)[0]) for score in maps])
+    best = np.argsort(-excess, kind="stable")[:most]
+    margin = TrainUnetConfig().box_margin * scale
+    rng = np.random.default_rng(seed)
+    shown, hit, chance, rare_hit = 0, 0, 0.0, 0
+    for i in best:
+        image, xyxy = images[i], regions(images[i])
+        hits = _hits(xyxy, image.boxes, margin)
+        shown += len(xyxy)
+        hit += int(hits.any(axis=1).sum())
+        rare_hit += int(hits[:, image.is_rare].any(axis=1).sum())
+        for _ in range(DRAWS):
+            moved = _elsewhere(xyxy, image.score.shape, rng)
+            chance += float(_hits(moved, image.boxes, margin).any(axis=1).sum()) / DRAWS
+    return {
+        "images": len(best),
+        "shown": shown,
+        "hit": hit / max(1, shown),
+        "chance": chance / max(1, shown),
+        "rare hit": rare_hit / max(1, shown),
+        **_rare_found("rare", [images[i] for i in best], regions, margin),
+        **_rare_found("rare, all", images, regions, margin),
+    }
+
+
+def _rare_found(
+    name: str, images: list[Scored], regions: Callable[[Scored], np.ndarray], margin: float
+) -> dict:
+    """Share of the rare class's objects that are hit (None without any), and their number."""
+    found = count = 0
+    for image in images:
+        if image.is_rare.any():
+            hits = _hits(regions(image), image.boxes[image.is_rare], margin)
+            found += int(hits.any(axis=0).sum())
+            count += int(image.is_rare.sum())
+    return {name: found / count if count else None, f"{name}, objects": count}
+
+
+def _hits(regions: np.ndarray, boxes: np.ndarray, margin: float) -> np.ndarray:
+    """(N, M) bool: region i hits object k."""
+    centre = (regions[:, None, :2] + regions[:, None, 2:]) / 2
+    near = (centre > boxes[:, :2] - margin) & (centre < boxes[:, 2:] + margin)
+    return near.all(axis=2) | (iou(regions, boxes) > IOU)
+
+
+def _elsewhere(xyxy: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Boxes of the same sizes at random places of the image."""
+    size = xyxy[:, 2:] - xyxy[:, :2]
+    corner = rng.random(size.shape) * (np.asarray([shape[1], shape[0]]) - size)
+    return np.concatenate([corner, corner + size], axis=1).astype(np.float32)
+
+
+def _boxes(xyxy: list) -> np.ndarray:
+    return np.asarray(xyxy, np.float32).reshape(-1, 4)
+
+
+def _print(row: dict, *, header: bool) -> None:
+    if header:
+        print(
+            f"{'case':24}{'seed':>5} {'settings':10}{'shown':>7}{'hit':>6}{'chance':>8}"
+            f"{'rare hit':>10}{'rare':>6}{'of':>5}{'rare, all':>11}{'of':>5}"
+        )
+    rare = {k: "-" if row[k] is None else f"{row[k]:.2f}" for k in ("rare", "rare, all")}
+    print(
+        f"{row['case']:24}{row['seed']:5} {row['settings']:10}{row['shown']:7}{row['hit']:6.2f}"
+        f"{row['chance']:8.2f}{row['rare hit']:10.2f}{rare['rare']:>6}{row['rare, objects']:5}"
+        f"{rare['rare, all']:>11}{row['rare, all, objects']:5}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
