@@ -6,7 +6,7 @@
 
 | settings | |
 |---|---|
-| ours | Faster R-CNN, small or with --architecture resnet50 |
+| ours | Faster R-CNN, small or with another --architecture |
 | naive | torchvision's `FasterRCNN` with its default settings (2000 proposals, 512 boxes per image in the head, 7 x 7 RoIAlign) on the same backbone and anchors, in float32 |
 | centernet | CenterNet of the same size |
 | balanced, centernet-balanced | the same two, with images of rare classes repeated (--threshold) |
@@ -27,6 +27,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -163,8 +164,8 @@ def _centernet(spec: faster_rcnn.DetectorSpec, *, weights: str | None = None):
     )
 
 
-def _naive(spec: faster_rcnn.DetectorSpec) -> FasterRCNN:
-    backbone = SmallBackbone()
+def _naive(spec: faster_rcnn.DetectorSpec, backbone: Any = None) -> FasterRCNN:
+    backbone = backbone or SmallBackbone()
     return FasterRCNN(
         backbone,
         len(spec.classes) + 1,

@@ -35,6 +35,9 @@ def test_the_loop_runs_step_by_step_and_leaves_what_it_promises(wafers):
     assert revealed.images == 3
     detector = unseen.train_detector(wafers, **QUICK_DETECTOR)
     assert (detector.iteration, detector.images) == (1, 7)
+    assert detector.weights == (
+        "small Faster R-CNN, trained from scratch; architecture small as asked for"
+    )
     applied = unseen.apply_detector(wafers)
     assert (applied.field, applied.images) == ("predictions_01", 4)
     evaluated = unseen.evaluate_detector(wafers)

@@ -34,6 +34,8 @@ METRICS = ("excess", "alpha", "threshold", "region_strength")
 #: Where known structure of the images comes from, and which part of the image then counts.
 STRUCTURES = ("grid", "mask", "polylines", "field", "none")
 ZONES = ("everywhere", "inside", "outside")
+#: Architectures of the detectors, and "auto".
+DETECTOR_BACKBONES = ("auto", "lite0", "small", "mobilenet_v3", "resnet50")
 #: Strategies that rank by what the UNet says; the others need no model.
 SCORED_STRATEGIES = ("diverse", "mixed", "plain", "balanced", "entropy", "foreground")
 
@@ -533,8 +535,8 @@ class TrainDetectorConfig(StepConfig):
     )
     architecture: str = setting(
         "auto",
-        "Backbone: ResNet-50 FPN, or a small FPN for CPU and small data. Auto: resnet50 on a GPU, small elsewhere.",
-        choices=("auto", "resnet50", "small"),
+        "Backbone. For CPU and small data: lite0 (EfficientNet-Lite0, pretrained), or small, from scratch; larger: mobilenet_v3 (Faster R-CNN only), resnet50. Auto: resnet50 on a GPU; elsewhere lite0 where its weights are installed, or else small.",
+        choices=DETECTOR_BACKBONES,
     )
     epochs: int = setting(
         100, "Passes over the labelled images (the paper's schedule).", unit="epochs", minimum=1
@@ -570,7 +572,7 @@ class TrainDetectorConfig(StepConfig):
     )
     weights: str | None = setting(
         None,
-        "File with pretrained weights for resnet50 (torchvision's .pth or .safetensors); 'none' trains from scratch. Default: torchvision's, where they can be had.",
+        "File with pretrained weights for resnet50 or mobilenet_v3 (torchvision's .pth or .safetensors) or lite0; 'none' trains from scratch. Default: torchvision's, or those of lite0's package, where they can be had.",
         advanced=True,
     )
     classes: tuple[str, ...] = setting(
@@ -605,6 +607,7 @@ class TrainDetectorConfig(StepConfig):
                 f"rectification={self.rectification:g} with detector={self.detector!r}; it compares "
                 "boxes in the head of Faster R-CNN: choose that detector, or 0"
             )
+        check_backbone(self.detector, self.architecture)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -756,7 +759,7 @@ class SimulateConfig(StepConfig):
         advanced=True,
     )
     architecture: str = setting(
-        "auto", "Backbone of the detector.", choices=("auto", "resnet50", "small"), advanced=True
+        "auto", "Backbone of the detector.", choices=DETECTOR_BACKBONES, advanced=True
     )
     epochs: int = setting(100, "Epochs of the detector.", unit="epochs", minimum=1, advanced=True)
     detector_steps: int | None = setting(
@@ -776,6 +779,10 @@ class SimulateConfig(StepConfig):
     )
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+    def _check_together(self) -> None:
+        super()._check_together()
+        check_backbone(self.detector_kind, self.architecture)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1053,6 +1060,19 @@ def check_value(config: type[StepConfig], name: str, value: Any) -> None:
     """
     parameter = next(p for p in parameters(config) if p.name == name)
     _checked(config.__name__, parameter, value)
+
+
+def check_backbone(detector: str, architecture: str) -> None:
+    """Which architectures a detector has.
+
+    Raises:
+        ConfigError: this one not.
+    """
+    if detector == "centernet" and architecture == "mobilenet_v3":
+        raise ConfigError(
+            "architecture='mobilenet_v3' with detector 'centernet': it is torchvision's Faster R-CNN; "
+            "choose detector 'faster_rcnn', or architecture 'lite0', 'small' or 'resnet50'"
+        )
 
 
 def _unwrap_optional(hint: Any) -> tuple[Any, bool]:

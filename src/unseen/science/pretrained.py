@@ -13,7 +13,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+from torchvision.models.detection import (
+    FasterRCNN_MobileNet_V3_Large_320_FPN_Weights,
+    FasterRCNN_ResNet50_FPN_Weights,
+)
 
 from unseen.errors import CheckpointError
 
@@ -21,23 +24,32 @@ from unseen.errors import CheckpointError
 REACH_TIMEOUT = 5.0
 #: Longest silence in seconds during a download.
 STALL_TIMEOUT = 15.0
+#: By architecture, whole detectors that torchvision publishes.
+_PUBLISHED = {
+    "resnet50": FasterRCNN_ResNet50_FPN_Weights.COCO_V1,
+    "mobilenet_v3": FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1,
+}
 
 
-def weights_url() -> str:
-    """Where torchvision publishes the weights of `fasterrcnn_resnet50_fpn`."""
-    return str(FasterRCNN_ResNet50_FPN_Weights.COCO_V1.url)
+def weights_url(architecture: str = "resnet50") -> str:
+    """Where torchvision publishes the weights of a detector: "resnet50" or "mobilenet_v3"."""
+    return str(_PUBLISHED[architecture].url)
 
 
-def stored_weights() -> Path:
+def stored_weights(architecture: str = "resnet50") -> Path:
     """Where torch stores them; a file copied there by hand is found as well."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / weights_url().rsplit("/", 1)[-1]
+    name = weights_url(architecture).rsplit("/", 1)[-1]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
-def read_weights(weights: str | None) -> tuple[dict[str, Tensor] | None, str]:
+def read_weights(
+    weights: str | None, architecture: str = "resnet50"
+) -> tuple[dict[str, Tensor] | None, str]:
     """Pretrained weights, and one sentence about where they come from.
 
     Args:
         weights: a path; None or "default" for what torch has stored or can download; "none".
+        architecture: "resnet50" or "mobilenet_v3".
 
     Returns:
         The tensors, or None where training starts from scratch.
@@ -49,25 +61,26 @@ def read_weights(weights: str | None) -> tuple[dict[str, Tensor] | None, str]:
         return None, "trained from scratch, as asked for (weights='none')"
     if weights not in (None, "default"):
         path = Path(str(weights)).expanduser()
-        return _read(path), f"pretrained weights from {path}"
-    stored = stored_weights()
+        return _read(path, architecture), f"pretrained weights from {path}"
+    url, stored = weights_url(architecture), stored_weights(architecture)
     if not stored.is_file():
-        problem = download(weights_url(), stored)
+        problem = download(url, stored)
         if problem:
             return None, (
                 f"trained from scratch: no pretrained weights ({problem}). Better results need "
-                f"{weights_url()}: copy it to {stored}, or name the file as weights"
+                f"{url}: copy it to {stored}, or name the file as weights"
             )
-    return _read(stored), f"weights pretrained on COCO, from {stored}"
+    return _read(stored, architecture), f"weights pretrained on COCO, from {stored}"
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path, architecture: str) -> dict[str, Tensor]:
+    url = weights_url(architecture)
     if not path.is_file():
         raise CheckpointError(
-            f"{path}: no such weights file; get it from {weights_url()}, or use weights='none' to "
-            "train from scratch"
+            f"{path}: no such weights file; get it from {url}, or use weights='none' to train from "
+            "scratch"
         )
-    return read_tensors(path, f"torchvision's .pth or .safetensors, such as {weights_url()}")
+    return read_tensors(path, f"torchvision's .pth or .safetensors, such as {url}")
 
 
 def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
@@ -168,8 +181,20 @@ def from_imagenet(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
     }
 
 
-def load_part(model: nn.Module, state: Mapping[str, Tensor], expected: set[str]) -> None:
+def load_part(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    expected: set[str],
+    *,
+    known: str = "torchvision's fasterrcnn_resnet50_fpn or resnet50",
+) -> None:
     """Load the part of a model that pretrained weights are there for.
+
+    Args:
+        model: the model to load into.
+        state: the tensors, by their names in the model.
+        expected: the names that should be there.
+        known: what the tensors should have been of, for the error.
 
     Raises:
         CheckpointError: the tensors are not the expected ones.
@@ -177,9 +202,8 @@ def load_part(model: nn.Module, state: Mapping[str, Tensor], expected: set[str])
     if set(state) != expected:
         odd = sorted(set(state) ^ expected)
         raise CheckpointError(
-            f"the pretrained weights are not those of torchvision's fasterrcnn_resnet50_fpn or "
-            f"resnet50: {len(odd)} tensors differ, such as {odd[0]!r}; name another file, or "
-            "weights='none'"
+            f"the pretrained weights are not those of {known}: {len(odd)} tensors differ, such as "
+            f"{odd[0]!r}; name another file, or weights='none'"
         )
     try:
         model.load_state_dict(state, strict=False)

@@ -1,7 +1,8 @@
-"""A Faster R-CNN that trains from scratch on a few dozen images within minutes on a CPU.
+"""A Faster R-CNN that trains on a few dozen images within minutes on a CPU.
 
 torchvision's `FasterRCNN` class, with a small residual network and feature pyramid instead of a
-ResNet, and with numbers of proposals that suit tens of objects per image instead of hundreds.
+ResNet, and with numbers of proposals that suit tens of objects per image instead of hundreds. The small
+network trains from scratch; `lite_levels` has a pretrained one to take its place.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork
 
+from unseen.errors import ConfigError
+from unseen.science.lite_levels import LiteBackbone
 from unseen.science.roi_pooling import RoIPooling
 
 #: Standard deviation of an image, in [0, 1], below which its noise is not amplified further.
@@ -48,6 +51,7 @@ def small_faster_rcnn(
     shortest_side: int,
     anchor_sizes: tuple[tuple[int, ...], ...],
     aspect_ratios: tuple[float, ...],
+    backbone: SmallBackbone | LiteBackbone | None = None,
 ) -> FasterRCNN:
     """The untrained network.
 
@@ -57,8 +61,10 @@ def small_faster_rcnn(
         shortest_side: its shortest side is not enlarged beyond this, px.
         anchor_sizes: side in px of the square anchors, for strides 4, 8 and 16; as many on each.
         aspect_ratios: height / width of the anchors.
+        backbone: gives levels "0", "1" and "2" of `out_channels` each at those strides; by default
+            a `SmallBackbone`.
     """
-    backbone = SmallBackbone()
+    backbone = backbone or SmallBackbone()
     anchors = AnchorGenerator(anchor_sizes, (aspect_ratios,) * len(anchor_sizes))
     model = FasterRCNN(
         backbone,
@@ -87,6 +93,19 @@ def small_faster_rcnn(
     )
     model.roi_heads.add_gt_proposals = with_shifted_truth
     return model
+
+
+def refuse_weights(weights: str | None) -> None:
+    """The small networks have no pretrained weights.
+
+    Raises:
+        ConfigError: `weights` names a file.
+    """
+    if weights not in (None, "none", "default"):
+        raise ConfigError(
+            f"weights={weights!r}: expected none with architecture 'small', which trains from "
+            "scratch; set architecture to 'resnet50', 'mobilenet_v3' or 'lite0', whichever they are of"
+        )
 
 
 def with_shifted_truth(proposals: list[Tensor], truth: list[Tensor]) -> list[Tensor]:

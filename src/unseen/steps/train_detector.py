@@ -35,8 +35,9 @@ def train_detector(
     iteration = iterations.resolve_iteration(dataset, names, config.iteration)
     classes = reading.resolve_classes(dataset, names, config.classes)
     data = read_training_data(view, names, progress, classes=classes, channels=3)
+    architecture, why = resolve_architecture(config.architecture, device, weights=config.weights)
     spec = detector_spec(
-        resolve_architecture(config.architecture, device),
+        architecture,
         tuple(classes),
         int(np.median(data.longest_sides)),
         image_size=config.image_size,
@@ -63,6 +64,7 @@ def train_detector(
             "iteration": iteration,
             "schedule": trained.schedule,
             "pretrained": trained.pretrained,
+            "weights": trained.message,
             "parameters": config.to_dict(),
         },
     )
@@ -74,6 +76,7 @@ def train_detector(
         detector=spec.detector,
         architecture=spec.architecture,
         pretrained=trained.pretrained,
+        weights=f"{trained.message}; architecture {architecture} {why}",
         images=len(data.images),
         boxes=data.boxes,
         classes=classes,
@@ -105,7 +108,7 @@ def train_detector(
             "detector": spec.detector,
             "architecture": spec.architecture,
             "pretrained": trained.pretrained,
-            "weights": trained.message,
+            "weights": result.weights,
             "schedule": trained.schedule,
             "steps": trained.steps,
             "image_size": spec.image_size,
