@@ -17,7 +17,8 @@ above .1. Three settings:
 "hit": share of the regions that hit an object of any class; "chance": the same for regions of the same
 sizes at random places, which in images full of labels is most of it; "rare hit": share that hits the rare
 class; "rare": share of the rare class's objects that are hit, in these images; "rare, all": in every image
-of the pool that holds some.
+of the pool that holds some; "top": share of the hundred best regions of the whole pool, at most five of an
+image, that hit an object (`rank_regions`).
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ BEFORE = 0.995
 DRAWS = 5
 #: Regions that overlap more than this hit.
 IOU = 0.1
+#: Regions that are ranked over the whole pool, and how many of one image at most.
+RANKED, OF_ONE = 100, 5
+#: An image -> its regions (N, 4) and what ranks them (N,).
+Finding = Callable[["Scored"], tuple[np.ndarray, np.ndarray]]
 
 
 class Scored(NamedTuple):
@@ -81,6 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rare-images", type=int, default=12, help="images that hold that class")
     parser.add_argument("--tiles", type=int, default=1, help="cut images into tiles x tiles first")
     parser.add_argument("--pool", type=int, help="images in the pool; default: all")
+    parser.add_argument("--initial", type=int, default=10, help="labelled images")
     parser.add_argument("--images", type=int, default=20, help="ranked images that are looked at")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -94,6 +100,7 @@ def _rows(options: argparse.Namespace, folder: Path) -> list[dict]:
         rare_images=options.rare_images,
         tiles=options.tiles,
         pool=options.pool,
+        initial=options.initial,
     )
     rows: list[dict] = []
     for case in read_cases(options.sources, config, folder, lambda *_: None):
@@ -139,21 +146,23 @@ def _scored(pool: Pool, seed: int) -> tuple[float, list[Scored]]:
     return scale, images
 
 
-def _settings(images: list[Scored]) -> dict[str, Callable[[Scored], np.ndarray]]:
-    """How the regions (N, 4) of an image are made."""
+def _settings(images: list[Scored]) -> dict[str, Finding]:
+    """How the regions of an image are made."""
     config = ScoreConfig()
     quantiles = StreamingQuantiles()
     for image in images:
         quantiles.add(image.score)
     before, now = quantiles.quantile(BEFORE), quantiles.quantile(config.region_quantile)
 
-    def first(image: Scored, most: int) -> np.ndarray:
-        return unseen_regions(image.score.astype(np.float32), before).xyxy[:most]
+    def first(image: Scored, most: int) -> tuple[np.ndarray, np.ndarray]:
+        found = unseen_regions(image.score.astype(np.float32), before)
+        return found.xyxy[:most], found.score[:most]
 
-    def shown(image: Scored) -> np.ndarray:
+    def shown(image: Scored) -> tuple[np.ndarray, np.ndarray]:
         score, present = (values.astype(np.float32) for values in (image.score, image.present))
         found = unseen_regions(score, now, present=present)
-        return shown_regions(found, config.max_regions).xyxy
+        found = shown_regions(found, config.max_regions)
+        return found.xyxy, found.confidence
 
     return {
         "twenty": lambda image: first(image, 20),
@@ -164,7 +173,7 @@ def _settings(images: list[Scored]) -> dict[str, Callable[[Scored], np.ndarray]]
 
 def _measure(
     images: list[Scored],
-    regions: Callable[[Scored], np.ndarray],
+    regions: Finding,
     most: int,
     seed: int,
     scale: float,
@@ -180,7 +189,7 @@ def _measure(
     rng = np.random.default_rng(seed)
     shown, hit, chance, rare_hit = 0, 0, 0.0, 0
     for i in best:
-        image, xyxy = images[i], regions(images[i])
+        image, (xyxy, _) = images[i], regions(images[i])
         hits = _hits(xyxy, image.boxes, margin)
         shown += len(xyxy)
         hit += int(hits.any(axis=1).sum())
@@ -196,17 +205,27 @@ def _measure(
         "rare hit": rare_hit / max(1, shown),
         **_rare_found("rare", [images[i] for i in best], regions, margin),
         **_rare_found("rare, all", images, regions, margin),
+        "top": _top(images, regions, margin),
     }
 
 
-def _rare_found(
-    name: str, images: list[Scored], regions: Callable[[Scored], np.ndarray], margin: float
-) -> dict:
+def _top(images: list[Scored], regions: Finding, margin: float) -> float:
+    """Share of the best regions of the pool that hit an object."""
+    strengths, hits = [np.zeros(0)], [np.zeros(0, bool)]
+    for image in images:
+        xyxy, strength = (values[:OF_ONE] for values in regions(image))
+        strengths.append(strength)
+        hits.append(_hits(xyxy, image.boxes, margin).any(axis=1))
+    best = np.argsort(-np.concatenate(strengths), kind="stable")[:RANKED]
+    return float(np.concatenate(hits)[best].mean()) if len(best) else 0.0
+
+
+def _rare_found(name: str, images: list[Scored], regions: Finding, margin: float) -> dict:
     """Share of the rare class's objects that are hit (None without any), and their number."""
     found = count = 0
     for image in images:
         if image.is_rare.any():
-            hits = _hits(regions(image), image.boxes[image.is_rare], margin)
+            hits = _hits(regions(image)[0], image.boxes[image.is_rare], margin)
             found += int(hits.any(axis=0).sum())
             count += int(image.is_rare.sum())
     return {name: found / count if count else None, f"{name}, objects": count}
@@ -234,13 +253,13 @@ def _print(row: dict, *, header: bool) -> None:
     if header:
         print(
             f"{'case':24}{'seed':>5} {'settings':10}{'shown':>7}{'hit':>6}{'chance':>8}"
-            f"{'rare hit':>10}{'rare':>6}{'of':>5}{'rare, all':>11}{'of':>5}"
+            f"{'rare hit':>10}{'rare':>6}{'of':>5}{'rare, all':>11}{'of':>5}{'top':>6}"
         )
     rare = {k: "-" if row[k] is None else f"{row[k]:.2f}" for k in ("rare", "rare, all")}
     print(
         f"{row['case']:24}{row['seed']:5} {row['settings']:10}{row['shown']:7}{row['hit']:6.2f}"
         f"{row['chance']:8.2f}{row['rare hit']:10.2f}{rare['rare']:>6}{row['rare, objects']:5}"
-        f"{rare['rare, all']:>11}{row['rare, all, objects']:5}",
+        f"{rare['rare, all']:>11}{row['rare, all, objects']:5}{row['top']:6.2f}",
         flush=True,
     )
 

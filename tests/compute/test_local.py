@@ -19,6 +19,7 @@ from unseen.configs import METRICS, ScoreConfig
 from unseen.errors import CheckpointError
 from unseen.science import object_novelty
 from unseen.science.novelty import texture_novelty
+from unseen.science.regions import shown_regions, unseen_regions
 from unseen.science.texture import texture_features
 from unseen.science.unet import UNet, UNetSpec
 
@@ -91,6 +92,23 @@ def test_thresholds_are_quantiles_of_the_pool(checkpoint, files):
     _, scoring = scores(checkpoint, files)
     assert scoring.thresholds.metric == pytest.approx(np.quantile(every, 0.9), rel=2e-3)
     assert scoring.thresholds.region == pytest.approx(np.quantile(every, 0.95), rel=2e-3)
+
+
+def test_regions_are_chosen_by_what_is_not_background(checkpoint, files):
+    scorer = Scorer(checkpoint, ScoreConfig(device="cpu", precision="fp32"))
+    maps = scorer.infer([scorer.read(files[3])]).maps
+    raw = raw_score(scorer, files[3])
+    np.testing.assert_allclose(raw.present / 255, 1 - maps.background[0].numpy(), atol=0.51 / 255)
+    score = raw.score.astype(np.float32)
+    threshold = float(np.quantile(score, 0.6))
+    found, _ = scores(checkpoint, files[3:4], thresholds=Thresholds(0.2, threshold, 0.9))
+    every = unseen_regions(score, threshold, present=raw.present / np.float32(255))
+    shown = shown_regions(every, 5)
+    regions = np.asarray(found[0].score.regions)
+    assert 1 <= len(regions) <= 5
+    np.testing.assert_allclose(regions[:, 4], shown.confidence, rtol=1e-6)
+    assert (np.diff(regions[:, 4]) <= 0).all()
+    np.testing.assert_allclose(regions[:, 0] * score.shape[1], shown.xyxy[:, 0], atol=1e-3)
 
 
 def test_given_thresholds_are_kept(checkpoint, files):

@@ -118,6 +118,8 @@ def test_weight_is_the_doubt_about_the_background_squared_by_the_root_of_the_nov
     found = unseen_regions(score, 0.2, present=present)
     expected = [0.5**2 * np.sqrt(40 * 0.4), 0.9**2 * np.sqrt(32 * 0.3)]
     np.testing.assert_allclose(found.weight, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.confidence, found.weight / (1 + found.weight), rtol=1e-6)
+    assert np.argmax(found.confidence) == np.argmax(found.weight)
     # Where nothing else is known, S is what is there.
     np.testing.assert_allclose(
         unseen_regions(score, 0.2).weight, unseen_regions(score, 0.2, present=score).weight
@@ -137,7 +139,7 @@ def test_no_region_none_shown():
     for most in (0, 5):
         shown = shown_regions(unseen_regions(np.zeros((5, 5), np.float32), 0.1), most)
         assert shown.xyxy.shape == (0, 4)
-        assert all(len(values) == 0 for values in shown)
+        assert all(len(values) == 0 for values in (*shown, shown.confidence))
     assert len(shown_regions(_regions((0, 0, 3, 3), weight=[1]), 0).xyxy) == 0
 
 

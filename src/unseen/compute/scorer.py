@@ -104,7 +104,7 @@ class ImageScore:
     expected_counts: np.ndarray  #: (K + 1,) examples per class, unseen last
     embedding: np.ndarray  #: (D,) float32
     heatmap: np.ndarray | None  #: (h, w) uint8
-    regions: list[tuple[float, float, float, float, float]]  #: relative x, y, w, h and score
+    regions: list[tuple[float, float, float, float, float]]  #: relative x, y, w, h, confidence
     mean_score: float
     region_strength: float  #: of all regions, also those that are not shown
     texture: float | None  #: novelty of the whole image's texture, >= 0; None = unknown
@@ -264,7 +264,7 @@ class Scorer:
             heatmap=heatmap(score, thresholds.heatmap, size) if size else None,
             regions=[
                 (float(x), float(y), float(w), float(h), float(s))
-                for (x, y, w, h), s in zip(boxes, shown.score, strict=True)
+                for (x, y, w, h), s in zip(boxes, shown.confidence, strict=True)
             ],
             mean_score=float(score.mean()),
             region_strength=region_strength(regions.score, thresholds.region),

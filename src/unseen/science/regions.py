@@ -23,6 +23,11 @@ class Regions(NamedTuple):
     area: npt.NDArray[np.float32]  #: (N,) pixels above the threshold
     weight: npt.NDArray[np.float32]  #: (N,) >= 0; higher = rather something to see
 
+    @property
+    def confidence(self) -> npt.NDArray[np.float32]:
+        """(N,) in [0, 1), weight / (1 + weight): what orders regions, of one image or of many."""
+        return self.weight / (1 + self.weight)
+
     def taken(self, positions: npt.NDArray[np.intp]) -> Regions:
         """Some of the regions, in the order of the positions."""
         return Regions(*(values[positions] for values in self))
