@@ -87,6 +87,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tiles", type=int, default=1, help="cut images into tiles x tiles first")
     parser.add_argument("--pool", type=int, help="images in the pool; default: all")
     parser.add_argument("--initial", type=int, default=10, help="labelled images")
+    parser.add_argument(
+        "--initial-order", choices=("directory", "random"), default="directory", help="which ones"
+    )
     parser.add_argument("--images", type=int, default=20, help="ranked images that are looked at")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -101,6 +104,7 @@ def _rows(options: argparse.Namespace, folder: Path) -> list[dict]:
         tiles=options.tiles,
         pool=options.pool,
         initial=options.initial,
+        initial_order=options.initial_order,
     )
     rows: list[dict] = []
     for case in read_cases(options.sources, config, folder, lambda *_: None):
