@@ -152,6 +152,24 @@ def test_a_saved_detector_finds_exactly_the_same(tmp_path):
             assert torch.equal(one[name], other[name])
 
 
+@pytest.mark.parametrize("architecture", ["small", "lite0", "mobilenet_v3", "resnet50"])
+def test_boxes_are_not_rounded_where_the_network_computes_in_bf16(architecture):
+    spec = detector_spec(architecture, CLASSES, 320, image_size=320)
+    model, *_ = build_detector(spec, weights="none")
+    seen = {}
+    model.rpn.register_forward_hook(lambda module, given, found: seen.update(boxes=found[0]))
+    image = torch.rand(3, 320, 320)
+    # In bf16 both edges of this box would be 274.
+    thin = targets(([[273.14, 40, 274, 80]], [1]))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model.train()([image], thin)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    (boxes,) = seen["boxes"]
+    assert boxes.dtype == torch.float32
+    inside = boxes[(boxes > 256) & (boxes < 320)]
+    assert (inside % 1 != 0).any()
+
+
 def test_overlaps_are_those_of_torchvision():
     corners = torch.rand(40, 2) * 100
     boxes = torch.cat([corners, corners + torch.rand(40, 2) * 60], 1)

