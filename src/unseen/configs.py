@@ -474,6 +474,12 @@ class SelectConfig(StepConfig):
         0.0, "Share of the batch drawn at random instead.", minimum=0, maximum=1
     )
     replace: bool = setting(False, "Replace the last batch if no one has labelled any of it yet.")
+    features: str = setting(
+        "auto",
+        "Pretrained features: auto takes the best at hand; efficientnet_lite0, mobilenet_v2, dinov2_s, statistics (no network), or a weights file.",
+        advanced=True,
+        only_with={"strategy": ("mixed",)},
+    )
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
 
 

@@ -172,7 +172,7 @@ class BatchRow(Plain):
     annotation: str | None  #: sent, loaded, removed
     url: str | None  #: opens the image in the annotation tool
     chosen_by: str | None = (
-        None  #: in a mixed batch: pixel, texture, object, new_class; None = at random
+        None  #: in a mixed batch: pixel, novelty, coverage, new_class; None = at random
     )
 
 

@@ -254,20 +254,23 @@ class SelectResult(StepResult):
     unscored: int = 0
     criteria: dict[str, int] = dataclasses.field(
         default_factory=dict
-    )  #: images per criterion of the strategy mixed: pixel, texture, object, new_class
+    )  #: images per criterion of the strategy mixed: pixel, novelty, coverage, new_class
+    trust: str = ""  #: of the strategy mixed: what was rehearsed, and how the batch is divided
+    features: str = ""  #: of the strategy mixed: where the pretrained features come from
 
     def summary(self) -> str:
         missing = f" {self.unscored} pool images have no score yet." if self.unscored else ""
         what = {
             "pixel": "unseen pixels",
-            "texture": "their texture",
-            "object": "an unusual object",
-            "new_class": "a new class",
+            "novelty": "images unlike any other",
+            "coverage": "kinds of images not labelled yet",
+            "new_class": "a class that was just found",
         }
         parts = ", ".join(f"{n} for {what.get(c, c)}" for c, n in self.criteria.items())
         return (
             f"{len(self.sample_ids)} of {self.pool} pool images selected ({self.strategy}) as "
             f"{self.batch}{': ' + parts if parts else ''}.{missing}"
+            + "".join(f" {sentence}" for sentence in (self.trust, self.features) if sentence)
         )
 
 

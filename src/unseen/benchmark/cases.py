@@ -25,7 +25,7 @@ from unseen.errors import ConfigError, DatasetError
 from unseen.images import read_image
 from unseen.progress import Progress
 from unseen.science.boxes import clean_boxes
-from unseen.science.criteria import RARE_SHARE
+from unseen.science.criteria.sharing import RARE_SHARE
 from unseen.synthetic.dataset import CLASSES, KINDS, RARE_CLASSES, write_coco_folder
 
 #: What a generated pool is called on the command line: `synthetic:bare`.

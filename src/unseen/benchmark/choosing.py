@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from unseen.benchmark import borrowed, detectors, peers
 from unseen.benchmark.config import (
     BORROWED_STRATEGIES,
+    CRITERION_STRATEGIES,
     EMBEDDING_STRATEGIES,
     ENSEMBLE,
+    FEATURES,
     PAPER_STRATEGIES,
     UNET_STRATEGIES,
     BenchmarkConfig,
@@ -23,13 +24,15 @@ from unseen.benchmark.config import (
 )
 from unseen.benchmark.models import PoolScores, UnetVariant, disagreement, pool_scores
 from unseen.benchmark.pools import Pool
+from unseen.compute.feature_evidence import FeatureEvidence, KnownImage, feature_evidence
+from unseen.compute.features import Features
 from unseen.errors import ConfigError
-from unseen.images import read_image
-from unseen.science import criteria, selection
+from unseen.science import selection
 from unseen.science.auroc import auroc
-from unseen.science.mixed import CRITERIA, mixed
-from unseen.science.novelty import texture_novelty
-from unseen.science.texture import texture_features
+from unseen.science.backbones import find_backbone
+from unseen.science.criteria.contract import Candidates
+from unseen.science.devices import resolve_device
+from unseen.science.mixed import CRITERIA, History, MixedBatch, mixed, sought_classes
 
 Indices = npt.NDArray[np.int64]
 Metric = npt.NDArray[np.float64]
@@ -54,8 +57,7 @@ class Chooser:
     config: BenchmarkConfig
     seed: int
     cache: Path
-    _tried: np.ndarray = field(default_factory=lambda: np.zeros(len(CRITERIA)))
-    _found: np.ndarray = field(default_factory=lambda: np.zeros(len(CRITERIA)))
+    _history: History = field(default_factory=History.none)
 
     def choose(self, labelled: Sequence[int]) -> Choice:
         """The next batch from everything that is not labelled."""
@@ -69,6 +71,10 @@ class Chooser:
             return Choice(left[selection.sequential(len(left), budget)])
         if name in (*UNET_STRATEGIES, *PAPER_STRATEGIES):
             return self._by_unet(labelled, left)
+        if name in CRITERION_STRATEGIES:
+            evidence = self._evidence(labelled, left)
+            pool = self._candidates(evidence, np.zeros(len(left)))
+            return Choice(left[CRITERIA[name](pool, budget)])
         if name == "k_center":
             vectors = self._embeddings(labelled)
             return Choice(np.asarray(peers.k_center(vectors, labelled, budget)))
@@ -90,8 +96,6 @@ class Chooser:
                 near_misses=self.strategy.has_near_misses,
                 seed=self.seed,
             )
-        if name == "texture":
-            return self._texture, {}
         if name == "margin":
             trained = detectors.train(
                 self.pool, labelled, self.config, schedule=self.config.schedules[0], seed=self.seed
@@ -153,32 +157,53 @@ class Chooser:
     def _mixed(
         self, labelled: Sequence[int], left: Indices, scores: PoolScores
     ) -> tuple[Indices, dict[str, int]]:
-        """Choose, see the labels, and remember which criterion found something rare."""
-        now = self.pool.counts(labelled)
-        initial = self.pool.counts(self.pool.start)
-        metric = scores.metrics[self.strategy.metric][left]
-        new = criteria.new_class_metric(
-            scores.counts[left][:, : len(scores.classes)],
-            [now[n] for n in scores.classes],
-            [initial[n] for n in scores.classes],
-        )
+        """Choose, see the labels, and remember which criterion found what it looked for."""
+        evidence = self._evidence(labelled, left)
+        candidates = self._candidates(evidence, scores.metrics[self.strategy.metric][left])
+        candidates = replace(candidates, embed=lambda positions: scores.embeddings[left[positions]])
         chosen = mixed(
-            metric,
-            scores.metrics["texture"][left],
-            scores.metrics["objects"][left],
-            new,
-            self.config.budget,
-            found=self._found,
-            tried=self._tried,
-            embed=lambda positions: scores.embeddings[left[positions]],
+            candidates, self.config.budget, history=self._history, rehearsal=evidence.rehearsal
         )
-        wanted = criteria.is_new_and_rare(list(now.values()), list(initial.values()))
-        for place, criterion in zip(left[chosen.order], chosen.source, strict=True):
-            held = np.asarray(list(self.pool.counts([int(place)]).values())) > 0
-            self._tried[criterion] += 1
-            self._found[criterion] += bool((held & wanted).any())
+        self._remember(chosen, left, sought_classes(evidence.wanted, self._counts(labelled)))
         taken = np.bincount(chosen.source, minlength=len(CRITERIA)).tolist()
         return chosen.order, {c: n for c, n in zip(CRITERIA, taken, strict=True) if n}
+
+    def _remember(self, chosen: MixedBatch, left: Indices, sought: npt.NDArray[np.bool_]) -> None:
+        found, tried = self._history.found.copy(), self._history.tried.copy()
+        for place, criterion in zip(left[chosen.order], chosen.source, strict=True):
+            tried[criterion] += 1
+            found[criterion] += bool((self._counts([int(place)])[sought] > 0).any())
+        self._history = History(found, tried)
+
+    def _counts(self, positions: Sequence[int]) -> npt.NDArray[np.int64]:
+        return np.asarray(list(self.pool.counts(positions).values()), dtype=np.int64)
+
+    def _evidence(self, labelled: Sequence[int], left: Indices) -> FeatureEvidence:
+        """What the pretrained features say, with the labels known so far."""
+        files, names = self.pool.files, list(self.pool.classes)
+        known = [
+            KnownImage(
+                files[i].path,
+                np.asarray(files[i].xyxy, np.float32).reshape(-1, 4),
+                np.asarray([names.index(n) for n in files[i].labels], np.int64),
+                (files[i].width, files[i].height),
+                is_initial=i in self.pool.start,
+            )
+            for i in labelled
+        ]
+        paths = [files[i].path for i in left]
+        return feature_evidence(self._features, paths, known, len(names), seed=self.seed)
+
+    def _candidates(self, evidence: FeatureEvidence, metric: Metric) -> Candidates:
+        return Candidates(
+            metric=metric,
+            space=evidence.space,
+            known=evidence.known,
+            evidence=evidence.evidence,
+            wanted=evidence.wanted,
+            embed=lambda positions: evidence.space[positions],
+            seed=self.seed,
+        )
 
     def _separation(self, metric: Metric, left: Indices) -> dict[str, float | None]:
         """How well a metric tells unlabelled images with a rare class from the others."""
@@ -197,12 +222,11 @@ class Chooser:
         return peers.pretrained_embeddings(self.pool, self.config.device, folder)
 
     @cached_property
-    def _texture(self) -> Metric:
-        rows = []
-        for file in self.pool.files:
-            image = torch.from_numpy(read_image(file.path).transpose(2, 0, 1))[None]
-            rows.append(texture_features(image)[0].numpy())
-        return texture_novelty(np.stack(rows))
+    def _features(self) -> Features:
+        wanted = self.strategy.option if self.strategy.option in FEATURES else "auto"
+        backbone, _ = find_backbone(wanted)
+        device = resolve_device(self.config.device)
+        return Features(backbone.on(device), self.cache.parent / "features")
 
 
 def check_strategy(strategy: Strategy) -> None:

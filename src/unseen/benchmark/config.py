@@ -29,8 +29,12 @@ BRAIN_STRATEGIES = ("uniqueness", "representativeness")
 EMBEDDINGS = ("simple", "unet", "pretrained")
 #: Peers that need no vectors.
 UNSCORED_STRATEGIES = ("random", "sequential")
-#: Image-level novelty alone, and the uncertainty of a detector trained on what is labelled.
-OTHER_STRATEGIES = ("texture", "margin")
+#: Criteria of `mixed` by themselves, on pretrained features.
+CRITERION_STRATEGIES = ("novelty", "coverage")
+#: The uncertainty of a detector trained on what is labelled.
+OTHER_STRATEGIES = (*CRITERION_STRATEGIES, "margin")
+#: Features that `mixed` and its criteria can be asked to use instead of the best at hand.
+FEATURES = ("efficientnet_lite0", "mobilenet_v2", "dinov2_s", "statistics")
 
 ALL_STRATEGIES = (
     *UNET_STRATEGIES,
@@ -72,6 +76,10 @@ class Strategy:
             known = EMBEDDINGS
         elif name in ("plain", "diverse"):
             known = (*METRICS, NEAR_MISSES)
+        elif name == "mixed":
+            known = (NEAR_MISSES, *FEATURES)
+        elif name in CRITERION_STRATEGIES:
+            known = FEATURES
         elif name in (*UNET_STRATEGIES, ENSEMBLE):
             known = (NEAR_MISSES,)
         if option and option not in known:

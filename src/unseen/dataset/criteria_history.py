@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from unseen.dataset import iterations, reading
 from unseen.dataset.fields import Names
-from unseen.science.criteria import is_new_and_rare
-from unseen.science.mixed import CRITERIA
+from unseen.science.mixed import CRITERIA, History
 
 
 @dataclass(frozen=True)
@@ -54,70 +52,50 @@ def labelled_boxes(dataset: Any, names: Names) -> LabelledBoxes:
     return LabelledBoxes(found, frozenset(initial))
 
 
-def found_and_tried(
-    dataset: Any, names: Names, labelled: LabelledBoxes
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def found_and_tried(dataset: Any, names: Names, labelled: LabelledBoxes) -> History:
     """What the earlier batches' images hold, by what they were chosen for.
 
-    Returns:
-        (4,) and (4,) in the order of `CRITERIA`: labelled images with a box of a class that was new
-        and rare when their batch was chosen, and all labelled images. Images drawn at random, and
-        those that nobody has labelled, are in neither.
+    A find is a box of a class that was sought, or that nobody had labelled, when its batch was chosen.
+    Images drawn at random, and those that nobody has labelled, do not count.
     """
-    found, tried = np.zeros((2, len(CRITERIA)), dtype=np.int64)
+    history = History.none()
+    criteria = list(CRITERIA)
     for record in iterations.read_records(dataset, names).values():
         entry = record["steps"].get("select_batch") or {}
         sources = entry.get("sources") or {}
-        wanted = _new_and_rare(
-            labelled.counts, entry.get("class_counts", {}), entry.get("initial_counts", {})
-        )
+        before, sought = set(entry.get("known", ())), set(entry.get("sought", ()))
         for sample_id in sources.keys() & labelled.labels.keys():
-            criterion = CRITERIA.index(sources[sample_id])
-            tried[criterion] += 1
-            found[criterion] += not wanted.isdisjoint(labelled.labels[sample_id])
-    return found, tried
+            if sources[sample_id] not in CRITERIA:
+                continue  # of a version with other criteria
+            criterion = criteria.index(sources[sample_id])
+            shown = set(labelled.labels[sample_id])
+            history.tried[criterion] += 1
+            history.found[criterion] += bool(shown & sought or shown - before)
+    return history
 
 
-class PoolNumbers(NamedTuple):
-    """Columns of the scored pool, NaN where a number is missing."""
+def pool_numbers(
+    view: Any, names: Names, metric: str
+) -> tuple[list[str], list[str], npt.NDArray[np.float64]]:
+    """Ids, files and the image metric of the scored pool, NaN where the number is missing.
 
-    ids: list[str]
-    metric: npt.NDArray[np.float64]  #: (N,)
-    texture: npt.NDArray[np.float64]  #: (N,)
-    objects: npt.NDArray[np.float64]  #: (N,)
-    expected: npt.NDArray[np.float64]  #: (N, K) only the asked-for columns
-
-
-def pool_numbers(view: Any, names: Names, metric: str, positions: Sequence[int]) -> PoolNumbers:
-    """Read only what decides, so that 100,000 images take no longer than their numbers need.
+    Reads only what decides, so that 100,000 images take no longer than their numbers need.
 
     Args:
         view: scored samples.
         names: the loop.
         metric: field of the image metric.
-        positions: in the expected counts, of the classes that are asked for.
     """
-    counts = {f"n{k}": {"$arrayElemAt": [f"${names.expected_counts}", int(k)]} for k in positions}
-    numbers_of = {"metric": metric, "texture": names.texture, "objects": names.objects}
-    project = {"_id": 1, **{name: f"${field}" for name, field in numbers_of.items()}, **counts}
-    pipeline = [*view._pipeline(), {"$project": project}]
+    project = {"_id": 1, "filepath": 1, "metric": f"${metric}"}
     samples = reading.dataset_of(view)._sample_collection
-    columns = (*numbers_of, *counts)
-    ids, rows = [], []
-    for document in samples.aggregate(pipeline, allowDiskUse=True):
+    ids, paths, numbers = [], [], []
+    for document in samples.aggregate(
+        [*view._pipeline(), {"$project": project}], allowDiskUse=True
+    ):
         ids.append(str(document["_id"]))
-        rows.append([document.get(name) for name in columns])
-    numbers = np.asarray(rows, dtype=np.float64).reshape(len(ids), len(columns))
-    return PoolNumbers(ids, numbers[:, 0], numbers[:, 1], numbers[:, 2], numbers[:, 3:])
-
-
-def _new_and_rare(now: dict[str, int], then: dict[str, int], initial: dict[str, int]) -> set[str]:
-    """Of all classes that are known now, those that were new and rare then."""
-    classes = sorted({*now, *then})
-    is_wanted = is_new_and_rare(
-        [then.get(c, 0) for c in classes], [initial.get(c, 0) for c in classes]
-    )
-    return {c for c, wanted in zip(classes, is_wanted, strict=True) if wanted}
+        paths.append(str(document["filepath"]))
+        numbers.append(document.get("metric"))
+    return ids, paths, np.asarray(numbers, dtype=np.float64)
 
 
 def _counts(labels: Any) -> dict[str, int]:

@@ -23,6 +23,9 @@ from unseen.science.boxes import clean_boxes, rel_xywh_to_xyxy
 
 logger = logging.getLogger(__name__)
 
+#: States of an image that annotators have, or threw out.
+OUT = [SENT, REMOVED]
+
 
 @dataclass(frozen=True)
 class LabelledImage:
@@ -131,7 +134,7 @@ def pool(collection: Any, names: Names) -> Any:
     usable = collection.match_tags([names.test_tag, names.excluded_tag], bool=False)
     if collection.get_field(names.annotation) is not None:
         # What annotators have, or threw out, is not chosen again.
-        out = fo.ViewField(names.annotation).is_in([SENT, REMOVED])
+        out = fo.ViewField(names.annotation).is_in(OUT)
         usable = usable.match(~out)
     if collection.get_field(names.label_field) is None:
         return usable

@@ -27,6 +27,16 @@ def model_folder(collection: Any, config: StepConfig) -> Path:
     return root / FOLDER / f"{dataset.slug}-{str(dataset._doc.id)[-6:]}"
 
 
+def feature_folder(collection: Any, config: StepConfig) -> Path:
+    """The folder for pretrained features: below `model_dir` where that is given, else one for all.
+
+    Features are kept by what an image shows, so that datasets may share them.
+    """
+    if config.model_dir:
+        return Path(config.model_dir).expanduser().absolute() / "features"
+    return Path(fo.config.default_dataset_dir).expanduser().absolute() / FOLDER / "features"
+
+
 def numbered_folder(parent: Path, stem: str) -> Path:
     """`parent/stem-001`, or the first number that does not exist yet."""
     number = 1

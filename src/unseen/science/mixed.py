@@ -1,29 +1,45 @@
-"""The strategy `mixed`: four criteria share a batch, and earn their shares by what they find.
+"""The strategy `mixed`: several criteria share a batch, by what was rehearsed and what was found.
 
-Pixels that were never seen find objects, texture finds what changes the whole image, the appearance of
-single objects finds what hides among many that resemble it, and the expected examples of a new class
-find more of what has just been labelled for the first time. `criteria` divides a batch between
-rankings; here is which rankings those are.
+Pixels find objects on calm surfaces, features whole images of another kind, and features of single
+patches more of a class that was just labelled for the first time. None finds everything, and nothing
+tells beforehand which one will; so each gets a share, and earns more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from unseen.errors import ShapeError
-from unseen.science import novelty, selection
-from unseen.science.criteria import alternate, earned_shares
-from unseen.science.selection import Indices
+from unseen.science.criteria.contract import Candidates, Criterion
+from unseen.science.criteria.coverage import coverage
+from unseen.science.criteria.new_class import new_class
+from unseen.science.criteria.novelty import novelty
+from unseen.science.criteria.pixel import pixel
+from unseen.science.criteria.rehearsal import Rehearsal
+from unseen.science.criteria.sharing import alternate, earned_shares
+from unseen.science.selection import Indices, check_budget
 
 #: What an image of the batch may be chosen for; the position is the number in `MixedBatch.source`.
-CRITERIA = ("pixel", "texture", "object", "new_class")
-#: A criterion that found something in this share of its images, and in so many at least, may go on
-#: beyond the images that stand out.
-PROVEN_SHARE, PROVEN_IMAGES = 0.5, 2
+CRITERIA: dict[str, Criterion] = {
+    "pixel": pixel,
+    "novelty": novelty,
+    "coverage": coverage,
+    "new_class": new_class,
+}
+#: Without a rehearsal features get this share of what is searched, and never more than that.
+FEATURES_SHARE = 0.7
+FEWEST_FEATURES = 0.3
+#: How the share of the features is divided.
+WITHIN_FEATURES = {"novelty": 2 / 7, "coverage": 5 / 7}
+#: What a class that was just found gets of the batch: without a rehearsal, at least, at most.
+NEW_CLASS_SHARE = 0.6
+NEW_CLASS_BOUNDS = (0.2, 0.8)
+#: A rehearsal counts as much as so many images that were labelled.
+REHEARSAL_WEIGHT = 4
 
 
 class MixedBatch(NamedTuple):
@@ -31,77 +47,107 @@ class MixedBatch(NamedTuple):
 
     order: Indices  #: (budget,) positions in the pool
     source: Indices  #: (budget,) the position in `CRITERIA` of what each was chosen for
+    shares: dict[str, float]  #: criterion -> its part of the batch; they add up to 1
 
 
-def mixed(
-    metric: npt.ArrayLike,
-    texture: npt.ArrayLike,
-    objects: npt.ArrayLike,
-    new_metric: npt.ArrayLike,
-    budget: int,
-    *,
-    found: npt.ArrayLike,
-    tried: npt.ArrayLike,
-    embed: Callable[[Indices], npt.ArrayLike],
-) -> MixedBatch:
-    """Divide a batch between the criteria, in proportion to what their images held so far.
+@dataclass(frozen=True)
+class History:
+    """What the criteria's images turned out to hold, in the order of `CRITERIA`.
 
-    By pixels the images are chosen as `diverse` does; by texture only those that stand out from
-    the pool, until that has proven its worth; by objects where the pool's objects are so alike
-    that an unusual one means something (elsewhere their novelty is not known); by a new class only
-    while there is one that is rare. What a criterion cannot fill goes to the others.
+    Attributes:
+        found: (C,) labelled images of earlier batches that held what was looked for.
+        tried: (C,) labelled images of earlier batches.
+    """
+
+    found: npt.NDArray[np.int64]
+    tried: npt.NDArray[np.int64]
+
+    @classmethod
+    def none(cls) -> History:
+        """Before the first batch."""
+        return cls(*np.zeros((2, len(CRITERIA)), dtype=np.int64))
+
+
+def mixed(pool: Candidates, budget: int, *, history: History, rehearsal: Rehearsal) -> MixedBatch:
+    """Divide a batch between the criteria.
+
+    A criterion that runs out leaves its turns to the others.
 
     Args:
-        metric: (N,) image metric of the pool, from the unseen score of its pixels, >= 0.
-        texture: (N,) novelty of the texture, >= 0; NaN where unknown.
-        objects: (N,) novelty of the most unusual object, nats; NaN where there is none, or where
-            it is not known.
-        new_metric: (N,) see `criteria.new_class_metric`; all 0 where no class is new and rare.
+        pool: the images to choose from.
         budget: images wanted.
-        found: (4,) labelled images of earlier batches that held something new and rare.
-        tried: (4,) labelled images of earlier batches, per criterion.
-        embed: positions in the pool -> (M, D) features of these images; asked once, for the
-            candidates of `diverse`.
+        history: of earlier batches.
+        rehearsal: on what is labelled.
 
     Raises:
         BudgetError: budget > N.
-        ConfigError: found and tried do not fit each other.
-        ShapeError: the arguments are not equally long.
+        ShapeError: the history is not of these criteria.
     """
-    by_pixel, by_texture, by_object, by_class = (
-        np.asarray(values, dtype=np.float64).reshape(-1)
-        for values in (metric, texture, objects, new_metric)
-    )
-    lengths = [len(by_pixel), len(by_texture), len(by_object), len(by_class)]
-    if len(set(lengths)) > 1:
-        raise ShapeError(
-            f"there are {lengths[0]} metrics, {lengths[1]} and {lengths[2]} novelties and "
-            f"{lengths[3]} metrics of new classes; expected one of each per image of the pool"
-        )
-    shares = earned_shares(found, tried)
-    if len(shares) != len(CRITERIA):
-        raise ShapeError(
-            f"{len(shares)} criteria were tried; expected {len(CRITERIA)}: {', '.join(CRITERIA)}"
-        )
-    if not (by_class > 0).any():
-        shares[CRITERIA.index("new_class")] = 0
-    place = CRITERIA.index("texture")
-    hits, tries = np.asarray(found).reshape(-1)[place], np.asarray(tried).reshape(-1)[place]
-    is_proven = bool(hits >= PROVEN_IMAGES and hits >= PROVEN_SHARE * tries)
-    near = selection.candidates(by_pixel, budget)
-    spread = selection.diverse(by_pixel[near], embed(near), budget) if budget else near
-    orders = (
-        near[spread],
-        _unusual(by_texture, novelty.stands_out(by_texture) | is_proven, budget),
-        _unusual(by_object, ~np.isnan(by_object), budget),
-        selection.plain(by_class, budget),
-    )
-    return MixedBatch(*alternate(orders, shares.tolist(), budget))
+    check_budget(budget, len(pool))
+    orders = [criterion(pool, min(budget, len(pool))) for criterion in CRITERIA.values()]
+    has_something = np.asarray([len(order) > 0 for order in orders])
+    shares = batch_shares(has_something, history, rehearsal)
+    orders.append(np.arange(len(pool)))  # nobody's: where all that have a share run out
+    weights = [*np.maximum(shares, 1e-9 * has_something), 1e-12]
+    order, source = alternate(orders, weights, budget)
+    source = np.where(source == len(CRITERIA), 0, source)
+    return MixedBatch(order, source, dict(zip(CRITERIA, shares.tolist(), strict=True)))
 
 
-def _unusual(
-    values: npt.NDArray[np.float64], is_allowed: npt.NDArray[np.bool_], budget: int
-) -> Indices:
-    """The most novel of the allowed images, the highest first."""
-    there = np.flatnonzero(is_allowed & ~np.isnan(values))
-    return there[selection.plain(values[there], min(budget, len(there)))]
+def batch_shares(
+    has_something: npt.NDArray[np.bool_], history: History, rehearsal: Rehearsal
+) -> npt.NDArray[np.float64]:
+    """Which part of the batch each criterion gets.
+
+    Of what is searched, features get as much as the AUROC with which they tell held-back classes in
+    the rehearsal, within bounds, and pixels the rest; each is multiplied by its earned share. A class
+    that was just found gets the chance that an image chosen for it holds it: 2 AUROC - 1 by the
+    rehearsal of recognition, and with each image labelled what was really found.
+
+    Args:
+        has_something: (C,) whether the criterion has an image to offer.
+        history: of earlier batches.
+        rehearsal: on what is labelled.
+
+    Returns:
+        (C,) float64 >= 0 that add up to 1, in the order of `CRITERIA`.
+
+    Raises:
+        ShapeError: the arguments are not of these criteria.
+    """
+    names = list(CRITERIA)
+    if not len(has_something) == len(history.found) == len(history.tried) == len(names):
+        raise ShapeError(
+            f"{len(has_something)} criteria, and a history of {len(history.found)}; expected "
+            f"{len(names)}: {', '.join(names)}"
+        )
+    told = rehearsal.novelty
+    by_features = (
+        FEATURES_SHARE if told is None else min(FEATURES_SHARE, max(FEWEST_FEATURES, told))
+    )
+    base = {"pixel": 1 - by_features}
+    base |= {name: by_features * part for name, part in WITHIN_FEATURES.items()}
+    search = [names.index(name) for name in base]
+    earned = earned_shares(history.found[search], history.tried[search])
+    part = np.asarray(list(base.values())) * earned * has_something[search]
+    shares = np.zeros(len(names))
+    place = names.index("new_class")
+    if has_something[place]:
+        told = rehearsal.recognition
+        chance = NEW_CLASS_SHARE if told is None else 2 * told - 1
+        tried = history.tried[place]
+        chance = (REHEARSAL_WEIGHT * chance + history.found[place]) / (REHEARSAL_WEIGHT + tried)
+        shares[place] = min(NEW_CLASS_BOUNDS[1], max(NEW_CLASS_BOUNDS[0], float(chance)))
+    if part.any():
+        shares[search] = (1 - shares[place]) * part / part.sum()
+    return np.asarray(shares / max(shares.sum(), 1e-30))
+
+
+def sought_classes(wanted: npt.ArrayLike, labelled: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """What counts as a find in the batch that is being chosen: wanted classes, and unknown ones.
+
+    Args:
+        wanted: (K,) of `new_class.wanted_classes`.
+        labelled: (K,) labelled boxes; 0 for a class that nobody has labelled yet.
+    """
+    return np.asarray((np.asarray(wanted) > 0) | (np.asarray(labelled) == 0))

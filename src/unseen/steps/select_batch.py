@@ -41,7 +41,7 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
     writing.check_own_view(dataset, names, names.batch(number))
     progress(0, 3, "read the ranking")
     pool = reading.pool(view, names)
-    ranking = _rank(dataset, pool, config, names)
+    ranking = _rank(dataset, pool, config, names, progress)
     ranked, mixture = ranking.ids, ranking.mixture
     progress(1, 3, "freeze the batch")
 
@@ -52,7 +52,7 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
     writing.save_own_view(dataset, names, tag, dataset.select(ranked, ordered=True), text)
     writing.set_tag(dataset, ranked, tag)
     is_new = dataset.get_field(names.rank) is None
-    writing.declare(dataset, names.rank, fo.IntField, names, "Rank in its batch, 1 = most novel")
+    writing.declare(dataset, names.rank, fo.IntField, names, "Rank in its batch, 1 = label first")
     ranks = {sample_id: rank for rank, sample_id in enumerate(ranked, start=1)}
     dataset.set_values(names.rank, ranks, key_field="id")
     sources = mixture.sources if mixture else {}
@@ -73,7 +73,7 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
             "batch_ids": ranked,
             "pool": ranking.pool,
             "unscored": ranking.unscored,
-            **_on_record(mixture),
+            **(mixture.to_record() if mixture else {}),
         },
         strategy=config.strategy,
         seed=config.seed,
@@ -89,6 +89,8 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
         pool=ranking.pool,
         unscored=ranking.unscored,
         criteria={c: n for c in CRITERIA if (n := list(sources.values()).count(c))},
+        trust=mixture.trust() if mixture else "",
+        features=mixture.features[1] if mixture else "",
     )
 
 
@@ -99,7 +101,9 @@ class _Ranking(NamedTuple):
     mixture: Mixture | None = None  #: how a mixed batch came about
 
 
-def _rank(dataset: Any, pool: Any, config: SelectConfig, names: Names) -> _Ranking:
+def _rank(
+    dataset: Any, pool: Any, config: SelectConfig, names: Names, progress: Progress
+) -> _Ranking:
     rng = np.random.default_rng(config.seed)
     budget = config.budget
     if config.strategy not in SCORED_STRATEGIES:
@@ -122,7 +126,6 @@ def _rank(dataset: Any, pool: Any, config: SelectConfig, names: Names) -> _Ranki
             f"none of the {size} pool images was scored by the newest UNet ({mark}); run "
             "score_samples first"
         )
-    _check_version(dataset, entry, config, names)
     ranked_pool = pool.match(fo.ViewField(names.model) == mark)
     fixed = min(budget - round(config.random_share * budget), scored)
     mixture = None
@@ -131,10 +134,10 @@ def _rank(dataset: Any, pool: Any, config: SelectConfig, names: Names) -> _Ranki
             dataset,
             ranked_pool,
             names,
+            config,
             budget=fixed,
-            metric=names.metric(config.metric),
-            classes=entry["classes"],
             embed=lambda ids: _embeddings(dataset, names, ids),
+            progress=progress,
         )
         chosen = mixture.ids
     elif config.strategy == "balanced":
@@ -184,21 +187,6 @@ def _check_pool(dataset: Any, size: int, budget: int) -> None:
         )
 
 
-def _check_version(dataset: Any, entry: dict[str, Any], config: SelectConfig, names: Names) -> None:
-    """Refuse to rank by a number that an older version of this package did not store."""
-    if entry.get("thresholds", {}).get("texture_median"):
-        return
-    needed = {names.texture} if config.strategy == "mixed" else set()
-    if config.metric == "region_strength" and config.strategy in ("diverse", "plain", "mixed"):
-        needed.add(names.region_strength)
-    if needed:
-        raise DatasetError(
-            f"the pool of dataset {dataset.name!r} was scored without {', '.join(sorted(needed))}, "
-            f"which strategy {config.strategy!r} with metric {config.metric!r} needs; run "
-            "score_samples again, or choose another one"
-        )
-
-
 def _labelled_counts(dataset: Any, names: Names, classes: list[str]) -> np.ndarray:
     counts = iterations.record_labels(dataset, names)["class_counts"]
     # The paper's UNet knows one foreground for all classes.
@@ -231,14 +219,3 @@ def _save_sources(dataset: Any, names: Names, ids: list[str], sources: dict[str,
             appearance.show_criterion(dataset, names)
     if dataset.get_field(names.chosen_by) is not None:
         dataset.set_values(names.chosen_by, {i: sources.get(i) for i in ids}, key_field="id")
-
-
-def _on_record(mixture: Mixture | None) -> dict[str, Any]:
-    """What the next mixed batch needs, to see what this one found."""
-    if mixture is None:
-        return {}
-    return {
-        "sources": mixture.sources,
-        "class_counts": mixture.class_counts,
-        "initial_counts": mixture.initial_counts,
-    }

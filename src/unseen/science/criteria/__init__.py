@@ -1,0 +1,1 @@
+"""Ideas of what is worth a label, one file each, all with the contract of `contract.py`."""
