@@ -116,7 +116,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         "digest": mark,
         "classes": ["a", "b", "c"],
         "parameters": {},
-        "thresholds": {"texture_median": [0.0]},
+        "thresholds": {"metric": 0.0},
     }
     iterations.record_step(dataset, names, 0, "score_samples", entry)
     iterations.record_step(dataset, names, 0, "train_unet", {"digest": mark})

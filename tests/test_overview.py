@@ -64,7 +64,7 @@ def record_unet(dataset, iteration, digest=MARK * 5, names=NAMES):
 
 def record_scores(dataset, iteration, digest=MARK * 5, names=NAMES):
     entry = {"digest": digest, "classes": ["particle", "scratch"], "parameters": {}}
-    entry |= {"mean_score": 0.01, "thresholds": {"texture_median": [0.0]}}
+    entry |= {"mean_score": 0.01, "thresholds": {"metric": 0.0}}
     iterations.record_step(dataset, names, iteration, "score_samples", entry)
 
 

@@ -13,14 +13,9 @@ from PIL import Image
 from unseen.checkpoints import save_checkpoint
 from unseen.compute import local
 from unseen.compute.local import LocalScoring
-from unseen.compute.object_density import load_density, save_density
 from unseen.compute.scorer import Scorer, Thresholds
 from unseen.configs import METRICS, ScoreConfig
-from unseen.errors import CheckpointError
-from unseen.science import object_novelty
-from unseen.science.novelty import texture_novelty
 from unseen.science.regions import shown_regions, unseen_regions
-from unseen.science.texture import texture_features
 from unseen.science.unet import UNet, UNetSpec
 
 
@@ -39,7 +34,6 @@ def checkpoint(tmp_path):
             "spec": spec.to_dict(),
             "scale": 0.5,
             "mean_areas": [30.0, 50.0],
-            "object_size": 8.0,
             "iteration": 0,
         },
     )
@@ -81,7 +75,7 @@ def test_batches_and_threads_do_not_change_the_numbers(checkpoint, files):
     assert one.thresholds == two.thresholds
     for i in single:
         a, b = single[i].score, many[i].score
-        for name in (*METRICS, "entropy", "foreground", "texture"):
+        for name in (*METRICS, "entropy", "foreground"):
             assert getattr(a, name) == pytest.approx(getattr(b, name), rel=1e-3, abs=1e-3)
         np.testing.assert_allclose(a.embedding, b.embedding, atol=1e-3)
 
@@ -117,88 +111,6 @@ def test_given_thresholds_are_kept(checkpoint, files):
     assert scoring.thresholds == given
     _, scoring = scores(checkpoint, files, threshold=0.125)
     assert scoring.thresholds.metric == 0.125
-
-
-def test_texture_is_measured_against_what_is_usual_in_the_pool(checkpoint, files):
-    found, scoring = scores(checkpoint, files)
-    scorer = Scorer(checkpoint, ScoreConfig(device="cpu", precision="fp32"))
-    features = np.concatenate(
-        [texture_features(torch.from_numpy(scorer.read(p)).permute(2, 0, 1)[None]) for p in files]
-    )
-    novelty = texture_novelty(features)
-    np.testing.assert_allclose(
-        [found[i].score.texture for i in range(len(files))], novelty, rtol=1e-3
-    )
-    # Later, of a part of the pool, the numbers are the same.
-    again, _ = scores(checkpoint, files[5:9], thresholds=scoring.thresholds)
-    np.testing.assert_allclose([again[i].score.texture for i in range(4)], novelty[5:9], rtol=1e-3)
-
-
-def test_what_pixels_weigh_does_not_change_the_texture(checkpoint, files):
-    whole, scoring = scores(checkpoint, files)
-    part, _ = scores(
-        checkpoint,
-        files,
-        thresholds=scoring.thresholds,
-        weights=lambda index, shape: np.zeros(shape, np.float32),
-    )
-    assert all(part[i].score.alpha == 0 for i in part)
-    assert all(part[i].score.texture == pytest.approx(whole[i].score.texture) for i in part)
-
-
-def test_thresholds_of_older_records_have_no_texture(checkpoint, files):
-    found, _ = scores(checkpoint, files, thresholds=Thresholds(0.2, 0.3, 0.9))
-    assert {s.score.texture for s in found.values()} == {None}
-
-
-@pytest.fixture
-def everything_is_an_object(monkeypatch):
-    monkeypatch.setattr(object_novelty, "FOREGROUND", -1.0)
-    monkeypatch.setattr(object_novelty, "FEWEST", 40)
-    monkeypatch.setattr(object_novelty, "SHARP", 0.0)
-
-
-def test_objects_are_measured_against_those_of_the_pool(
-    checkpoint, files, everything_is_an_object, tmp_path
-):
-    found, scoring = scores(checkpoint, files)
-    novelty = [found[i].score.objects for i in range(len(files))]
-    assert None not in novelty
-    assert len(set(novelty)) > 20
-    path, digest = save_density(tmp_path, "objects", scoring.usual, {"iteration": 0})
-    stored = load_density(path, digest)
-    # Later, of a part of the pool, with the density from the file, the numbers are the same.
-    again, later = scores(checkpoint, files[5:9], thresholds=scoring.thresholds, usual=stored)
-    assert [again[i].score.objects for i in range(4)] == pytest.approx(novelty[5:9], rel=1e-3)
-    for one, two in zip(later.usual, scoring.usual, strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
-def test_objects_where_nothing_counts_are_not_looked_at(
-    checkpoint, files, everything_is_an_object, monkeypatch
-):
-    monkeypatch.setattr(object_novelty, "FOREGROUND", 0.0)
-    _, scoring = scores(checkpoint, files)
-    part, _ = scores(
-        checkpoint,
-        files,
-        thresholds=scoring.thresholds,
-        usual=scoring.usual,
-        weights=lambda index, shape: np.zeros(shape, np.float32),
-    )
-    assert scoring.usual is not None
-    assert {s.score.objects for s in part.values()} == {None}
-
-
-def test_too_few_objects_leave_their_novelty_open(checkpoint, files):
-    found, scoring = scores(checkpoint, files)
-    assert scoring.usual is None
-    assert {s.score.objects for s in found.values()} == {None}
-
-
-def test_a_file_that_holds_no_density_is_refused(checkpoint):
-    with pytest.raises(CheckpointError, match=r"kind 'unet', expected 'objects'"):
-        load_density(checkpoint)
 
 
 def test_thresholds_survive_the_record(checkpoint, files):

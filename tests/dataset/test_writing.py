@@ -21,8 +21,6 @@ def score(rng, **changes):
         "entropy": 3.0,
         "foreground": 4.0,
         "region_strength": 1.25,
-        "texture": 5.0,
-        "objects": 21.5,
         "model": "abc",
         "expected_counts": np.asarray([0.5, 1.5], dtype=np.float32),
         "embedding": rng.normal(size=8).astype(np.float32),

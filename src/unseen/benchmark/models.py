@@ -33,7 +33,7 @@ from unseen.science.auroc import StreamingAuroc
 from unseen.science.devices import resolve_device
 from unseen.science.image_metrics import entropy_metric
 from unseen.science.masks import foreground_mask
-from unseen.science.scale import object_size, working_scale
+from unseen.science.scale import working_scale
 from unseen.science.unet import UNetSpec
 from unseen.science.unet_training import fit_unet
 from unseen.science.unseen_score import ProbabilityMaps, entropy
@@ -189,7 +189,6 @@ def _train(pool: Pool, labelled: list[int], config: TrainUnetConfig, folder: Pat
         "spec": spec.to_dict(),
         "scale": scale,
         "mean_areas": [float(a) for a in trained.mean_areas],
-        "object_size": object_size(np.concatenate([_boxes(f) for f in files]), scale),
         "iteration": 0,
     }
     return save_checkpoint(folder, "unet", trained.model.state_dict(), description)[0]
@@ -230,8 +229,7 @@ def _score(
                 row = np.asarray(value, dtype=np.float64)
                 column = columns.setdefault(name, np.full((count, *row.shape), np.nan))
                 column[places[result.index]] = row
-        known: dict[str, Any] = {"thresholds": scoring.thresholds, "usual": scoring.usual}
-        scoring = LocalScoring(scorer, **known, **options)
+        scoring = LocalScoring(scorer, thresholds=scoring.thresholds, **options)
     counts, embeddings = columns.pop("expected_counts"), columns.pop("embedding")
     return {
         "metrics": columns,

@@ -17,8 +17,6 @@ import numpy as np
 from unseen.compute.scorer import ImageScore, RawScore, Scorer, Thresholds
 from unseen.errors import ImageError
 from unseen.science.inference import Inference
-from unseen.science.novelty import usual_texture
-from unseen.science.object_novelty import UsualObjects, usual_objects
 from unseen.science.quantiles import StreamingQuantiles
 
 #: Images whose scores decide the thresholds; a larger pool is sampled evenly at random.
@@ -47,7 +45,6 @@ class LocalScoring:
 
     Attributes:
         thresholds: given, or known once the first result is out.
-        usual: the density of the pool's objects, likewise; None where they are too few.
     """
 
     def __init__(
@@ -58,7 +55,6 @@ class LocalScoring:
         region_quantile: float,
         threshold: float | None = None,
         thresholds: Thresholds | None = None,
-        usual: UsualObjects | None = None,
         batch_size: int = 8,
         workers: int = 2,
         seed: int = 51,
@@ -73,7 +69,6 @@ class LocalScoring:
             region_quantile: of the pool's scores that becomes the regions' threshold.
             threshold: the metric's threshold, instead of a quantile.
             thresholds: all of them, from an earlier run over the same pool.
-            usual: the density that goes with them.
             batch_size: images per forward pass.
             workers: threads that read.
             seed: of the sample that decides the thresholds.
@@ -85,7 +80,6 @@ class LocalScoring:
         self._region_quantile = region_quantile
         self._threshold = threshold
         self.thresholds = thresholds
-        self.usual = usual
         self._batch_size = batch_size
         self._workers = workers
         self._seed = seed
@@ -134,21 +128,17 @@ class LocalScoring:
         for _, raw in held:
             # What does not count must not decide either.
             quantiles.add(raw.score if raw.counted is None else raw.score[raw.counted])
-        usual = usual_texture(np.stack([raw.texture for _, raw in held]))
-        self.usual = usual_objects(np.concatenate([raw.objects for _, raw in held]))
         metric = self._threshold
         return Thresholds(
             metric=quantiles.quantile(self._quantile) if metric is None else metric,
             region=quantiles.quantile(self._region_quantile),
             heatmap=quantiles.quantile(HEATMAP_QUANTILE),
-            texture_median=tuple(usual.median.tolist()),
-            texture_width=tuple(usual.width.tolist()),
         )
 
     def _finish(self, group: list[tuple[int, RawScore]]) -> list[Scored]:
         assert self.thresholds is not None
         thresholds = self.thresholds
-        return [Scored(i, self._scorer.finish(raw, thresholds, self.usual)) for i, raw in group]
+        return [Scored(i, self._scorer.finish(raw, thresholds)) for i, raw in group]
 
     def _raw_scores(
         self, paths: Sequence[str], order: np.ndarray, threads: ThreadPoolExecutor

@@ -17,7 +17,6 @@ from unseen.science.boxes import xyxy_to_rel_xywh
 from unseen.science.devices import resolve_device
 from unseen.science.embedding import pooled_features
 from unseen.science.heatmap import heatmap
-from unseen.science.illumination import evened
 from unseen.science.image_metrics import (
     alpha_metric,
     entropy_metric,
@@ -27,16 +26,7 @@ from unseen.science.image_metrics import (
     threshold_metric,
 )
 from unseen.science.inference import Inference, infer
-from unseen.science.novelty import UsualTexture, texture_novelty
-from unseen.science.object_novelty import (
-    SIDE,
-    UsualObjects,
-    cut_outs,
-    image_novelty,
-    object_novelty,
-)
 from unseen.science.regions import region_strength, shown_regions, unseen_regions
-from unseen.science.texture import texture_features
 from unseen.science.unet import UNet, UNetSpec
 from unseen.science.unseen_score import entropy
 
@@ -49,28 +39,11 @@ class Thresholds:
         metric: t of the threshold and excess metrics.
         region: pixels above it form regions.
         heatmap: unseen score that is shown at full strength.
-        texture_median: what is usual in the pool, of each texture feature; empty where it was
-            never taken (records of older versions).
-        texture_width: the usual deviation from it.
     """
 
     metric: float
     region: float
     heatmap: float
-    texture_median: tuple[float, ...] = ()
-    texture_width: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        # Records come back with lists.
-        object.__setattr__(self, "texture_median", tuple(self.texture_median))
-        object.__setattr__(self, "texture_width", tuple(self.texture_width))
-
-    @property
-    def usual_texture(self) -> UsualTexture | None:
-        """What the novelty of a texture is measured against, where it is known."""
-        if not self.texture_median:
-            return None
-        return UsualTexture(np.asarray(self.texture_median), np.asarray(self.texture_width))
 
 
 @dataclass(frozen=True)
@@ -88,8 +61,6 @@ class RawScore:
     foreground: float
     expected_counts: np.ndarray  #: (K + 1,)
     embedding: np.ndarray  #: (D,)
-    texture: np.ndarray  #: (50,) of the whole image, whatever its pixels weigh
-    objects: np.ndarray  #: (M, SIDE, SIDE) float16 cut-outs of what is no background
 
 
 @dataclass(frozen=True)
@@ -107,8 +78,6 @@ class ImageScore:
     regions: list[tuple[float, float, float, float, float]]  #: relative x, y, w, h, confidence
     mean_score: float
     region_strength: float  #: of all regions, also those that are not shown
-    texture: float | None  #: novelty of the whole image's texture, >= 0; None = unknown
-    objects: float | None  #: novelty of the most unusual object, nats; None = no object, or unknown
 
 
 class Scorer:
@@ -137,8 +106,6 @@ class Scorer:
             self.scale = float(description["scale"])
             self._mean_areas = [float(a) for a in description["mean_areas"]]
             self.iteration = int(description["iteration"])
-            size = description.get("object_size")  # checkpoints of older versions have none
-            self._object_size = None if size is None else float(size)
             model = UNet(spec)
             model.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -209,9 +176,7 @@ class Scorer:
         counted = [None if w is None else w > 0 for w in weights or [None] * len(score)]
         columns = [t.float().cpu().numpy() for t in (alpha, total_entropy, foreground)]
         counts_, embedding_ = counts.float().cpu().numpy(), embedding.float().cpu().numpy()
-        texture = texture_features(_batch(images).to(unseen.device)).cpu().numpy()
         present = (foreground_map + unseen).float().cpu().numpy()
-        objects = self._objects(images, present)
         # One byte: many maps wait until the thresholds are known.
         there = (present.clip(0, 1) * 255).round().astype(np.uint8)
         return [
@@ -224,23 +189,12 @@ class Scorer:
                 float(columns[2][i]),
                 counts_[i],
                 embedding_[i],
-                texture[i],
-                objects[i],
             )
             for i in range(len(score))
         ]
 
-    def _objects(self, images: Sequence[np.ndarray], foreground: np.ndarray) -> list[np.ndarray]:
-        if self._object_size is None:
-            return [np.zeros((0, SIDE, SIDE), np.float16)] * len(images)
-        grey = evened(_batch(images).mean(dim=1, keepdim=True), torch.zeros(1))[:, 0].numpy()
-        found = (cut_outs(g, f, self._object_size) for g, f in zip(grey, foreground, strict=True))
-        return [objects.astype(np.float16) for objects in found]
-
-    def finish(
-        self, raw: RawScore, thresholds: Thresholds, usual: UsualObjects | None = None
-    ) -> ImageScore:
-        """Metrics that need a threshold or the rest of the pool, regions and heatmap."""
+    def finish(self, raw: RawScore, thresholds: Thresholds) -> ImageScore:
+        """Metrics that need a threshold, regions and heatmap."""
         config = self._config
         score = raw.score.astype(np.float32)
         native = 1.0 / self.scale**2
@@ -251,8 +205,6 @@ class Scorer:
         shown = shown_regions(regions, config.max_regions)
         boxes = xyxy_to_rel_xywh(shown.xyxy, width, height)
         size = config.heatmap_size
-        texture = thresholds.usual_texture
-        novel = None if usual is None else image_novelty(object_novelty(raw.objects, usual))
         return ImageScore(
             alpha=raw.alpha,
             threshold=float(threshold_metric(tensor, thresholds.metric)) * native,
@@ -268,10 +220,6 @@ class Scorer:
             ],
             mean_score=float(score.mean()),
             region_strength=region_strength(regions.score, thresholds.region),
-            texture=None
-            if texture is None
-            else float(texture_novelty(raw.texture[None], texture)[0]),
-            objects=novel,
         )
 
 

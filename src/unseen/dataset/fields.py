@@ -104,16 +104,6 @@ class Names:
         return self._field("region_strength")
 
     @property
-    def texture(self) -> str:
-        """Float: how unlike the rest of the pool the texture of the whole image is."""
-        return self._field("texture")
-
-    @property
-    def objects(self) -> str:
-        """Float: how unlike the objects of the pool the most unusual object of the image is."""
-        return self._field("objects")
-
-    @property
     def expected_counts(self) -> str:
         """List of floats: expected examples per class, `unseen` last."""
         return self._field("expected_counts")

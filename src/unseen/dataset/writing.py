@@ -39,8 +39,6 @@ def declare_score_fields(dataset: Any, names: Names) -> None:
         names.entropy: "Entropy of the UNet's output, summed over the image",
         names.foreground: "Predicted foreground area in pixels",
         names.region_strength: "Unseen regions, each by its strength and none by its size",
-        names.texture: "Novelty of the whole image's texture, in usual deviations of the pool",
-        names.objects: "Novelty of the image's most unusual object among those of the pool, nats",
     }
     for name, text in numbers.items():
         declare(dataset, name, fo.FloatField, names, text)
@@ -79,7 +77,7 @@ def save_scores(dataset: Any, names: Names, scores: Mapping[str, Mapping[str, An
         dataset: the dataset (not a view).
         names: the loop.
         scores: sample id -> plain values: the five numbers by metric name, `region_strength`,
-            `texture` and `objects` (None or left out where unknown), `model` (text), `expected_counts` (list),
+            `model` (text), `expected_counts` (list),
             `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and `regions`, a list of
             (relative x, y, w, h, score).
     """
@@ -91,8 +89,6 @@ def save_scores(dataset: Any, names: Names, scores: Mapping[str, Mapping[str, An
             for m in ("alpha", "threshold", "excess", "entropy", "foreground")
         }
         values[names.region_strength] = s.get("region_strength")
-        values[names.texture] = s.get("texture")
-        values[names.objects] = s.get("objects")
         values[names.model] = s["model"]
         values[names.expected_counts] = [float(v) for v in s["expected_counts"]]
         values[names.embedding] = fou.serialize_numpy_array(np.asarray(s["embedding"], np.float32))

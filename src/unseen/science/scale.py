@@ -45,19 +45,3 @@ def working_scale(short_sides: npt.ArrayLike, longest_sides: npt.ArrayLike) -> f
     # The tolerance keeps a rounding error from lifting an exact step to the next one.
     steps = math.ceil(max(for_defects, for_images) * SCALE_STEPS - 1e-6)
     return min(1.0, steps / SCALE_STEPS)
-
-
-def object_size(xyxy: npt.ArrayLike, scale: float) -> float | None:
-    """The longer side of the typical object: the median over all labelled boxes.
-
-    Args:
-        xyxy: (N, 4) boxes, native px.
-        scale: working px per native px.
-
-    Returns:
-        px at working scale; None without boxes.
-    """
-    boxes = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
-    if not len(boxes):
-        return None
-    return float(np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1))) * scale

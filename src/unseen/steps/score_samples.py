@@ -6,18 +6,15 @@ import logging
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
 
 from unseen.compute.local import LocalScoring, Scored
-from unseen.compute.object_density import load_density, save_density
 from unseen.compute.scorer import Scorer, Thresholds
 from unseen.configs import ScoreConfig
 from unseen.dataset import iterations, reading, structure, writing
 from unseen.dataset.fields import Names
-from unseen.dataset.storage import model_folder
 from unseen.errors import DatasetError, LabelError
 from unseen.images import image_size
 from unseen.progress import Progress
@@ -64,7 +61,6 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
     mark = structure.score_mark(scorer.digest, rules)
     known = _known_entry(dataset, config, names, iteration, mark, is_pool=is_pool)
     thresholds = Thresholds(**known["thresholds"]) if known else None
-    usual = load_density(**known["objects"]) if known and known.get("objects") else None
     scorer.alpha, imbalance = _alpha(dataset, config, names, known)
     already = 0
     if thresholds is not None and dataset.get_field(names.model) is not None:
@@ -80,7 +76,6 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         region_quantile=config.region_quantile,
         threshold=config.threshold,
         thresholds=thresholds,
-        usual=usual,
         batch_size=config.batch_size,
         workers=config.workers,
         seed=config.seed,
@@ -95,14 +90,11 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         "mark": mark,
         "classes": scorer.classes,
         "from_pool": known["from_pool"] if known else is_pool,
-        "objects": known.get("objects") if known else None,
-        "checkpoints": known.get("checkpoints", []) if known else [],
         "alpha": scorer.alpha,
         "imbalance": imbalance,
     }
     with _Writer(dataset, names, mark) as writer:
-        folder = model_folder(dataset, config)
-        for result in _after_thresholds(scoring, paths, dataset, names, iteration, entry, folder):
+        for result in _after_thresholds(scoring, paths, dataset, names, iteration, entry):
             if result.score is None:
                 skipped_count += 1
                 skipped.append(
@@ -120,7 +112,6 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
                 writer.add(ids[result.index], result)
             progress(scored + skipped_count, len(ids), "score images")
     used = asdict(scoring.thresholds) if scoring.thresholds else {}
-    levels = {k: v for k, v in used.items() if not k.startswith("texture_")}
     mean = total_score / scored if scored else 0.0
     if scored or skipped:  # a run with nothing to do must not overwrite what was measured
         iterations.record_step(
@@ -148,7 +139,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         iteration=iteration,
         scored=scored,
         already_scored=already,
-        thresholds=levels,
+        thresholds=used,
         mean_score=mean,
         regions=regions,
         checkpoint=scorer.path,
@@ -198,10 +189,6 @@ def _known_entry(
     before = {**ScoreConfig().to_dict(), **entry["parameters"]}
     if any(before[k] != now[k] for k in _DECISIVE):
         return None
-    if is_pool and (not entry["thresholds"].get("texture_median") or "objects" not in entry):
-        return None  # of a version that took no texture or no objects
-    if entry.get("objects") and not Path(entry["objects"]["path"]).is_file():
-        return None  # somebody has tidied up
     return entry if entry["from_pool"] or not is_pool else None
 
 
@@ -241,21 +228,11 @@ def _after_thresholds(
     names: Names,
     iteration: int,
     entry: dict[str, Any],
-    folder: Path,
 ) -> Iterable[Scored]:
-    """Put the thresholds on record before the first score is written, for a run that goes on.
-
-    What the objects of the pool look like goes into a file, and into the `entry`.
-    """
+    """Put the thresholds on record before the first score is written, for a run that goes on."""
     is_recorded = scoring.thresholds is not None
     for result in scoring.score(paths):
         if not is_recorded and scoring.thresholds is not None:
-            if scoring.usual is not None:
-                stem = f"{names.series or 'main'}-objects-{iteration:02d}"
-                about = {"dataset": dataset.name, "iteration": iteration}
-                path, digest = save_density(folder, stem, scoring.usual, about)
-                entry["objects"] = {"path": str(path), "digest": digest}
-                entry["checkpoints"] = [str(path)]
             iterations.record_step(
                 dataset,
                 names,

@@ -15,7 +15,7 @@ from unseen.dataset.storage import model_folder
 from unseen.progress import Progress
 from unseen.results import TrainUnetResult
 from unseen.science.devices import resolve_device
-from unseen.science.scale import object_size, working_scale
+from unseen.science.scale import working_scale
 from unseen.science.unet import UNetSpec
 from unseen.science.unet_training import fit_unet
 from unseen.steps.step import elapsed, step
@@ -64,7 +64,6 @@ def train_unet(
             "spec": spec.to_dict(),
             "scale": data.scale,
             "mean_areas": [float(a) for a in trained.mean_areas],
-            "object_size": object_size(np.concatenate(data.xyxy), data.scale),
             "dataset": dataset.name,
             "iteration": iteration,
             "parameters": config.to_dict(),
