@@ -75,7 +75,7 @@ def make_datasets(folder: Path) -> None:
     for name in (FIRST, DONE):
         import_coco_folder(folder, name)
 
-    unseen.prepare_dataset(FIRST, initial=10, classes=CLASSES["bare"])
+    unseen.prepare_dataset(FIRST, initial=10, initial_order="directory", classes=CLASSES["bare"])
     unseen.reveal_labels(FIRST)
     loops = {"strategies": ("diverse", "sequential"), "iterations": 3, "detector_steps": 500}
     unseen.simulate(DONE, **loops)

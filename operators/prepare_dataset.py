@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from fiftyone.operators import types
+
+from unseen.dataset.setup import names_of
 from unseen.dataset.workspace import WORKSPACE
 
 from .step_operator import StepOperator
@@ -16,5 +19,19 @@ class PrepareDataset(StepOperator):
     label = "Set up the dataset"
     description = "Classes, test split, initial images and known structure, in one form"
 
+    def resolve_input(self, ctx: Any) -> types.Property:
+        form = super().resolve_input(ctx)
+        # By coverage, the default, is for a dataset that nobody has labelled yet.
+        if ctx.params.get("initial_order") in (None, "coverage") and _has_labels(ctx):
+            form.type.properties.pop("initial_order", None)
+        return form
+
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
         return [ctx.ops.reload_dataset(), ctx.ops.set_spaces(name=WORKSPACE)]
+
+
+def _has_labels(ctx: Any) -> bool:
+    if ctx.dataset is None:
+        return False
+    field = ctx.params.get("label_field") or names_of(ctx.dataset).label_field
+    return ctx.dataset.get_field(field) is not None and bool(ctx.dataset.exists(field).limit(1))

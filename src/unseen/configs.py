@@ -174,8 +174,8 @@ class SplitConfig(StepConfig):
     initial: int = setting(10, "Number of initial images to label first.", unit="images", minimum=1)
     initial_order: str = setting(
         "directory",
-        "How the initial images are chosen: the first in directory order, or at random.",
-        choices=("directory", "random"),
+        "How the initial images are chosen: the first in directory order, at random, or by coverage: typical images of as many groups as images are wanted, by pretrained features (of a random 20,000 images where there are more). Where something is labelled already, coverage keeps the initial images there are, else takes the first in directory order.",
+        choices=("coverage", "directory", "random"),
     )
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
     dry_run: bool = setting(False, "Say what would change; change nothing.")
@@ -281,6 +281,11 @@ class _WhatIsThere(StepConfig):
 class PrepareConfig(StructureConfig, SplitConfig, _WhatIsThere):
     """Parameters of `prepare_dataset`: what is there, how it is split, its known structure."""
 
+    initial_order: str = setting(
+        "coverage",
+        "How the initial images are chosen where nothing is labelled yet. Coverage: typical images of as many groups as images are wanted, by pretrained features (of a random 20,000 images where there are more). Directory: the first ones. With labels, coverage keeps the initial images there are, else takes the first in directory order.",
+        choices=("coverage", "directory", "random"),
+    )
     structure: str = setting(
         "none",
         "Known structure of the images, the paper's domain overlay: a repeating die grid, a mask file, a file of polylines, a field of polylines, or none.",

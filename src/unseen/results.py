@@ -85,14 +85,15 @@ class SplitResult(StepResult):
     test_was_fixed: bool  #: the test split existed and was left as it is
     test_unlabelled: int = 0  #: of the test split
     initial_unlabelled: int = 0  #: of the initial images
+    chosen_by: str = ""  #: how the initial images were chosen, and with which features
     dry_run: bool = False  #: nothing was written
 
     def summary(self) -> str:
         kept = " (as it was)" if self.test_was_fixed else ""
         dry = "Nothing was written. " if self.dry_run else ""
         return (
-            f"{dry}Test split: {self.test} images{kept}. Initial: {self.initial} images. "
-            f"Left for the pool: {self.pool}."
+            f"{dry}Test split: {self.test} images{kept}. Initial: {self.initial} images, "
+            f"{self.chosen_by}. Left for the pool: {self.pool}."
         )
 
 
@@ -161,6 +162,7 @@ class PrepareResult(StepResult):
     initial_unlabelled: int  #: of the initial images
     pool: int
     structure: str
+    chosen_by: str = ""  #: how the initial images were chosen, and with which features
     notes: list[str] = dataclasses.field(default_factory=list)  #: what should be known besides
     dry_run: bool = False  #: nothing was written
 
@@ -171,7 +173,7 @@ class PrepareResult(StepResult):
             f"{self.dataset} {state}: {self.test} test images ({self.test_unlabelled} without "
             f"labels), {self.initial} initial images ({self.initial_unlabelled} without labels), "
             f"{self.pool} in the pool, {self.excluded} excluded. Labels in {self.label_field!r}; "
-            f"classes: {classes}."
+            f"classes: {classes}. Initial images: {self.chosen_by}."
         )
         return " ".join([text, *self.notes])
 

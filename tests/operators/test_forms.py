@@ -108,6 +108,14 @@ def test_a_parameter_is_asked_for_where_it_does_something(dataset):
     assert "paper_loss" in form(dataset, "train_unet", mode="paper", advanced=True)
 
 
+def test_the_order_of_the_initial_images_is_asked_for_until_something_is_labelled(make_wafers):
+    fields = form(make_wafers(3, labelled=0, test=0), "prepare_dataset")
+    assert fields["initial_order"].default == "coverage"
+    labelled = make_wafers(3, labelled=1, test=0)
+    assert "initial_order" not in form(labelled, "prepare_dataset")
+    assert "initial_order" in form(labelled, "prepare_dataset", initial_order="random")
+
+
 @pytest.mark.parametrize(
     ("is_allowed", "words"), [(False, "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true"), (True, "worker")]
 )

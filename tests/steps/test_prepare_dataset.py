@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -133,3 +136,56 @@ def test_a_loop_that_has_begun_keeps_its_split(wafers):
     with pytest.raises(DatasetError, match="has batches already"):
         unseen.prepare_dataset(wafers)
     assert contents(wafers) == before
+
+
+def initial(dataset):
+    return sorted(dataset.match_tags("initial").values("filepath"))
+
+
+def test_where_nothing_is_labelled_the_initial_images_show_each_kind(make_wafers, tmp_path):
+    wafers = make_wafers(12, labelled=0, test=0)
+    paths = sorted(wafers.values("filepath"))
+    for number, path in enumerate(paths):  # nine of one kind, then two of another, one unreadable
+        pixels = np.random.default_rng(number).integers(0, 40, (64, 64)).astype(np.uint8)
+        pixels[:, ::4] += 180 * (number >= 9)
+        Image.fromarray(pixels).save(path)
+    Path(paths[11]).write_bytes(b"no image")
+    settings = {"test_count": 0, "initial": 2, "screen": False, "model_dir": str(tmp_path)}
+    planned = unseen.prepare_dataset(wafers, dry_run=True, **settings)
+    assert not (tmp_path / "features").exists()
+    done = unseen.prepare_dataset(wafers, **settings)
+    assert (tmp_path / "features").exists()
+    assert [path in paths[9:11] for path in initial(wafers)] == [False, True]
+    assert planned.chosen_by == done.chosen_by
+    assert "typical" in done.summary()
+    chosen = initial(wafers)
+    unseen.prepare_dataset(wafers, **settings)
+    assert initial(wafers) == chosen
+    with pytest.raises(BudgetError, match="initial=12 exceeds the 11 of 12 images"):
+        unseen.prepare_dataset(wafers, **{**settings, "initial": 12})
+    wafers.persistent = False
+
+
+def test_with_labels_the_initial_images_stay_or_are_the_first_in_directory_order(make_wafers):
+    wafers = make_wafers(12, labelled=1, test=0)
+    paths = sorted(wafers.values("filepath"))
+    done = unseen.prepare_dataset(wafers, test_count=0, initial=3, initial_order="coverage")
+    assert initial(wafers) == paths[:3]
+    assert "there are labels" in done.summary()
+    unseen.prepare_dataset(wafers, initial=3, initial_order="random", seed=7)
+    before = initial(wafers)
+    assert before != paths[:3]
+    unseen.prepare_dataset(wafers, initial=3)
+    assert initial(wafers) == before
+    wafers.persistent = False
+
+
+def test_of_very_many_images_a_random_sample_is_looked_at(make_wafers, tmp_path, monkeypatch):
+    from unseen.steps import typical_images
+
+    monkeypatch.setattr(typical_images, "SAMPLE", 5)
+    wafers = make_wafers(9, labelled=0, test=0)
+    done = unseen.prepare_dataset(wafers, test_count=1, initial=3, model_dir=str(tmp_path))
+    assert "of a random 5 images" in done.chosen_by
+    assert len(initial(wafers)) == 3
+    wafers.persistent = False

@@ -77,6 +77,7 @@ def prepare_dataset(
         initial_unlabelled=split.initial_unlabelled,
         pool=split.pool,
         structure=config.structure,
+        chosen_by=split.chosen_by,
         notes=notes,
         dry_run=config.dry_run,
     )

@@ -20,15 +20,15 @@ def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progre
     """Tag the test split and the initial images.
 
     A test split that exists (samples with the test tag) is left as it is: the measure must not
-    change while the loop runs. The initial images are the first in directory order, or random
-    ones; they are what a person labels first. Calling it again with the same parameters changes
-    nothing.
+    change while the loop runs. The initial images are the first in directory order, random ones, or
+    typical ones of each kind; they are what a person labels first. Calling it again with the same
+    parameters changes nothing.
     """
     dataset = reading.dataset_of(view)
     reading.check_label_field(dataset, names.label_field, must_exist=False)
     check_unbegun(dataset, names)
     usable = reading.in_directory_order(view.match_tags(names.excluded_tag, bool=False))
-    ids, _ = reading.ids_and_paths(usable)
+    ids, paths = reading.ids_and_paths(usable)
     if not ids:
         raise DatasetError(
             f"dataset {dataset.name!r} has no usable images"
@@ -46,8 +46,24 @@ def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progre
             f"initial={config.initial} exceeds the {len(rest)} images left beside the test split "
             f"of {len(test)}; lower initial or the test share"
         )
-    order = range(len(rest)) if config.initial_order == "directory" else rng.permutation(len(rest))
-    initial = [rest[i] for i in list(order)[: config.initial]]
+    has_labels = _labelled_ids(dataset, names)
+    chosen_by = "the first in directory order"
+    if config.initial_order == "random":
+        initial = [rest[i] for i in rng.permutation(len(rest))[: config.initial]]
+        chosen_by = f"at random (seed {config.seed})"
+    elif config.initial_order == "coverage" and not has_labels:
+        # Imported late: only this order needs torch.
+        from unseen.steps.typical_images import typical_images
+
+        by_id = dict(zip(ids, paths, strict=True))
+        initial, chosen_by = typical_images(dataset, {i: by_id[i] for i in rest}, config, progress)
+    else:
+        initial = rest[: config.initial]
+        if config.initial_order == "coverage":
+            before = set(reading.split(dataset, names.initial_tag).values("id"))
+            # Those of before first: somebody may have labelled them since.
+            initial = sorted(rest, key=lambda i: i not in before)[: config.initial]
+            chosen_by = "those of before, then the first in directory order, as there are labels"
 
     if not config.dry_run:
         setup.record_split(dataset, names, made_test=not existing, parameters=config.to_dict())
@@ -55,7 +71,6 @@ def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progre
             writing.set_tag(dataset, sorted(test), names.test_tag)
         writing.set_tag(dataset, initial, names.initial_tag)
     progress(1, 1, "split dataset")
-    has_labels = _labelled_ids(dataset, names)
     return SplitResult(
         dataset=dataset.name,
         test=len(test),
@@ -65,6 +80,7 @@ def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progre
         pool=len(rest) - len(initial),
         excluded=len(reading.split(dataset, names.excluded_tag)),
         test_was_fixed=bool(existing),
+        chosen_by=chosen_by,
         dry_run=config.dry_run,
     )
 
