@@ -1,7 +1,8 @@
 """What every way to choose a batch keeps to, whatever it ranks by.
 
-A criterion that scores images gets all of these tests from one line in `SCORES`; what chooses the
-batch itself, from one in `CHOICES`; a strategy of the benchmark, from its name in `ALL_STRATEGIES`.
+A criterion of `mixed` gets its tests from its name in `CRITERIA`; what scores images, from one line in
+`SCORES`; what chooses the batch itself, from one in `CHOICES`; a strategy of the benchmark, from its
+name in `ALL_STRATEGIES`.
 """
 
 from __future__ import annotations
@@ -22,16 +23,21 @@ from unseen.benchmark.config import (
     ALL_STRATEGIES,
     BORROWED_STRATEGIES,
     BRAIN_STRATEGIES,
+    CRITERION_STRATEGIES,
     BenchmarkConfig,
     Strategy,
 )
 from unseen.benchmark.models import PoolScores
 from unseen.benchmark.pools import Pool
+from unseen.compute.feature_evidence import FeatureEvidence
 from unseen.configs import METRICS
 from unseen.errors import BudgetError
 from unseen.report.benchmark_runs import FULL
-from unseen.science import criteria, mixed, novelty, selection
+from unseen.science import selection
+from unseen.science.criteria.contract import Candidates
+from unseen.science.criteria.rehearsal import Rehearsal
 from unseen.science.detector_training import Detections
+from unseen.science.mixed import CRITERIA, History, mixed
 
 Floats = npt.NDArray[np.float64]
 CLASSES = ("dot", "rare", "line")
@@ -94,7 +100,7 @@ class Choice(Protocol):
 def make_pool(count: int = 24, *, labelled: int = 6, seed: int = 3) -> CriterionInput:
     """Distinct values everywhere; the last two classes are rare."""
     rng = np.random.default_rng(seed)
-    names = ("pixel", "alpha", "entropy", "foreground", "texture", "objects")
+    names = ("pixel", "alpha", "entropy", "foreground")
     labels = [("dot",) * int(rng.integers(1, 4)) + ("rare",) * (i % 5 == 4) for i in range(count)]
     if count:
         labels[0] = ()
@@ -107,13 +113,9 @@ def make_pool(count: int = 24, *, labelled: int = 6, seed: int = 3) -> Criterion
     )
 
 
-# What scores images. A new criterion needs one line here.
+# What scores images.
 
 SCORES: dict[str, Criterion] = {
-    "novelty.texture_novelty": lambda pool: novelty.texture_novelty(pool.vectors),
-    "criteria.new_class_metric": lambda pool: criteria.new_class_metric(
-        pool.counts[:, :-1], pool.present(), np.asarray([9.0, 0, 0])
-    ),
     "peers.neighbour_distance": lambda pool: peers.neighbour_distance(pool.vectors),
 }
 
@@ -152,19 +154,36 @@ def mix_random(pool: CriterionInput, budget: int) -> npt.ArrayLike:
     return pool.left[selection.mix_random(kept, len(metric), share=0.3, rng=rng)]
 
 
-def by_mixed(pool: CriterionInput, budget: int) -> npt.ArrayLike:
-    left = pool.left
-    new = criteria.new_class_metric(pool.counts[:, :-1], pool.present(), [9, 0, 0])
-    zeros = np.zeros(len(mixed.CRITERIA))
-    chosen = mixed.mixed(
-        *(pool.metrics[name][left] for name in ("alpha", "texture", "objects")),
-        new[left],
-        budget,
-        found=zeros,
-        tried=zeros,
-        embed=lambda positions: pool.vectors[left[positions]],
+def evidence_of(pool: CriterionInput) -> FeatureEvidence:
+    """As if the vectors were pretrained features, and the counts what patches look like."""
+    left, wanted = pool.left, np.asarray([0, 0.8, 0.2])
+    return FeatureEvidence(
+        space=pool.vectors[left],
+        known=pool.vectors[list(pool.labelled)],
+        evidence=pool.counts[left, :-1],
+        wanted=wanted,
+        rehearsal=Rehearsal(novelty=0.6, recognition=0.7, classes=2),
+        prevalence=wanted,
     )
-    return chosen.order
+
+
+def candidates_of(pool: CriterionInput) -> Candidates:
+    found, left = evidence_of(pool), pool.left
+    return Candidates(
+        metric=pool.metrics["alpha"][left],
+        space=found.space,
+        known=found.known,
+        evidence=found.evidence,
+        wanted=found.wanted,
+        embed=lambda positions: pool.vectors[left[positions]],
+        seed=pool.seed,
+    )
+
+
+def by_mixed(pool: CriterionInput, budget: int) -> npt.ArrayLike:
+    rehearsal = evidence_of(pool).rehearsal
+    chosen = mixed(candidates_of(pool), budget, history=History.none(), rehearsal=rehearsal)
+    return pool.left[chosen.order]
 
 
 def borrow(name: str) -> Choice:
@@ -186,7 +205,7 @@ CHOICES: dict[str, Choice] = {
     "selection.random": random,
     "selection.sequential": lambda pool, n: pool.left[selection.sequential(len(pool.left), n)],
     "selection.mix_random": mix_random,
-    "mixed.mixed": lambda pool, n: pool.left[by_mixed(pool, n)],
+    "mixed.mixed": by_mixed,
     "peers.k_center": lambda pool, n: peers.k_center(pool.vectors, pool.labelled, n),
     **{f"borrowed.{name}": borrow(name) for name in BORROWED_STRATEGIES},
 }
@@ -204,12 +223,13 @@ def by_strategy(name: str) -> Choice:
         images = Pool(tuple(files), (), CLASSES, ("rare",), pool.labelled)
         config = BenchmarkConfig(initial=max(1, len(pool.labelled)), budget=budget)
         chooser = Chooser(images, Strategy.of(name), config, pool.seed, Path())
-        vars(chooser).update(_simple=pool.vectors, _texture=pool.metrics["texture"])
+        vars(chooser).update(_simple=pool.vectors, _features=None)
         margins = pool.metrics["alpha"] / 20
         boxes = np.zeros((1, 4), np.float32), np.zeros(1, np.int64)
         found = [Detections(*boxes, np.asarray([m], np.float32)) for m in margins]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(choosing, "pool_scores", lambda *_, **__: scores)
+            patch.setattr(choosing, "feature_evidence", lambda *_, **__: evidence_of(pool))
             patch.setattr(choosing, "disagreement", lambda *_, **__: (metrics["alpha"], {}))
             patch.setattr(choosing.detectors, "train", lambda *_, **__: None)
             patch.setattr(choosing.detectors, "predictions", lambda *_: found)
@@ -231,8 +251,9 @@ NOT_BY_VALUE = (
     "random",
     "sequential",
 )
-#: The benchmark never has NaN for these: Brain refuses it, and a detector always answers.
-NEVER_NAN = (*BRAIN_STRATEGIES, "margin")
+#: The benchmark never has NaN for these: Brain refuses it, a detector always answers, and criteria of
+#: features are silent on images that cannot be read (tested below).
+NEVER_NAN = (*BRAIN_STRATEGIES, *CRITERION_STRATEGIES, "margin")
 
 
 def every(table: Mapping[str, Choice], *but: str) -> pytest.MarkDecorator:
@@ -318,3 +339,72 @@ def test_the_order_of_the_pool_does_not_matter(choose, seed):
     order = np.random.default_rng(seed).permutation(40)
     batch, again = (chosen(choose, p, 7) for p in (pool, pool.permuted(order)))
     assert {int(order[i]) for i in again} == set(batch)
+
+
+# The criteria of `mixed`: they may be silent, but say nothing wrong.
+
+every_criterion = pytest.mark.parametrize("name", CRITERIA)
+
+
+def offered(name: str, pool: CriterionInput, count: int) -> list[int]:
+    """What a criterion offers: at most `count` unlabelled images of the pool, none twice."""
+    found = np.asarray(CRITERIA[name](candidates_of(pool), count))
+    assert found.dtype == np.int64
+    assert found.ndim == 1
+    assert len(found) == len(set(found.tolist())) <= count
+    assert ((found >= 0) & (found < len(pool.left))).all()
+    return pool.left[found].tolist()
+
+
+@every_criterion
+def test_a_criterion_offers_nothing_from_nothing_or_for_nothing(name):
+    for pool in (make_pool(0, labelled=0), make_pool(6), make_pool()):
+        assert offered(name, pool, 0) == []
+    assert offered(name, make_pool(6), 5) == []
+
+
+@every_criterion
+@pytest.mark.parametrize("count", [1, 5, 18, 40])
+def test_a_criterion_with_something_to_say_follows_the_seed(name, count):
+    for seed in (0, 1):
+        pool = replace(make_pool(seed=seed), seed=seed)
+        assert offered(name, pool, count) == offered(name, pool, count)
+        assert len(offered(name, pool, count)) == min(count, 18)
+
+
+@every_criterion
+def test_a_criterion_can_begin_without_a_label(name):
+    offered(name, make_pool(24, labelled=0), 6)
+    offered(name, make_pool(1, labelled=0), 3)
+
+
+@every_criterion
+@pytest.mark.parametrize("different", [1, 2, 7])
+def test_a_criterion_bears_equal_images(name, different):
+    pool = make_pool().permuted(np.arange(24) % different)
+    pool = replace(pool, labelled=(0, 1, 2, 9))
+    for count in (5, 20):
+        offered(name, pool, count)
+
+
+@every_criterion
+def test_a_criterion_offers_what_it_does_not_know_last_or_never(name):
+    pool = make_pool()
+    unknown = [5, 8, 13, 22]
+    for values in (*pool.metrics.values(), pool.vectors, pool.counts):
+        values[unknown] = np.nan
+    found = offered(name, pool, 18)
+    assert not set(found[:15]) & set(unknown)
+    assert set(found[:15]) == set(pool.left.tolist()) - set(unknown)
+    for values in (*pool.metrics.values(), pool.vectors, pool.counts):
+        values[:] = np.nan
+    offered(name, pool, 18)
+
+
+@every_criterion
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_order_of_the_pool_decides_nothing_for_a_criterion(name, seed):
+    pool = make_pool(40, seed=seed)
+    order = np.random.default_rng(seed).permutation(40)
+    again = offered(name, pool.permuted(order), 7)
+    assert {int(order[i]) for i in again} == set(offered(name, pool, 7))

@@ -91,7 +91,7 @@ def test_a_repeated_call_does_only_what_is_missing(coco_folder, tmp_path, small)
 
 def test_two_processes_find_what_one_finds(coco_folder, tmp_path, small):
     folder = str(coco_folder())
-    strategies = ("mixed", "k_center", "texture", "random")
+    strategies = ("mixed:statistics", "k_center", "novelty:statistics", "random")
     for jobs in (1, 2):
         run_benchmark(
             folder, strategies=strategies, jobs=jobs, output=str(tmp_path / f"{jobs}"), **small

@@ -127,9 +127,13 @@ def test_strategies_are_read_with_their_options():
     assert Strategy.of("k_center:unet").embeddings == "unet"
     assert Strategy.of("plain:alpha").metric == "alpha"
     assert Strategy.of("mixed:near_misses").has_near_misses
+    for name in ("mixed", "novelty", "coverage"):
+        assert Strategy.of(f"{name}:statistics").option == "statistics"
     with pytest.raises(ConfigError, match=r"'best'.*mixed"):
         Strategy.of("best")
     with pytest.raises(ConfigError, match=r"random:x.*it has none"):
         Strategy.of("random:x")
+    with pytest.raises(ConfigError, match=r"novelty:near_misses"):
+        Strategy.of("novelty:near_misses")
     with pytest.raises(ConfigError, match=r"uniqueness:simple or uniqueness:unet"):
         BenchmarkConfig(strategies=("uniqueness:alpha",))

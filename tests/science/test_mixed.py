@@ -1,156 +1,186 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from unseen.errors import BudgetError, ConfigError, ShapeError
-from unseen.science import selection
-from unseen.science.mixed import CRITERIA, mixed
+from unseen.science.criteria.contract import Candidates
+from unseen.science.criteria.pixel import pixel
+from unseen.science.criteria.rehearsal import Rehearsal
+from unseen.science.mixed import CRITERIA, History, batch_shares, mixed, sought_classes
 
-PIXEL, TEXTURE, OBJECT, NEW_CLASS = range(4)
-NOTHING = (0, 0, 0, 0)
+NAMES = list(CRITERIA)
+SEARCH = np.asarray([True, True, True, False])
+ALL = np.ones(4, bool)
+NONE = History.none()
 
 
-def _pool(count=200, seed=0):
-    """Metric, texture of which nothing stands out, expected new examples, embeddings."""
+def _pool(count=120, seed=0, wanted=(0.0, 1.0)):
     rng = np.random.default_rng(seed)
-    novelty = rng.uniform(1.0, 1.5, count)
-    return rng.gamma(1, size=count), novelty, rng.uniform(size=count), rng.normal(size=(count, 4))
-
-
-def _mixed(metric, novelty, new, budget, embeddings, objects=None, found=NOTHING, tried=NOTHING):
-    objects = np.full(len(metric), np.nan) if objects is None else objects
-    return mixed(
-        metric,
-        novelty,
-        objects,
-        new,
-        budget,
-        found=found,
-        tried=tried,
-        embed=lambda at: embeddings[at],
+    embeddings = rng.normal(size=(count, 4))
+    return Candidates(
+        metric=rng.gamma(1, size=count),
+        space=rng.normal(size=(count, 5)),
+        known=rng.normal(size=(6, 5)),
+        evidence=rng.normal(size=(count, 2)),
+        wanted=np.asarray(wanted),
+        embed=lambda positions: embeddings[positions],
     )
 
 
-def test_an_empty_budget_asks_for_no_embedding():
+def _history(**counts):
+    found, tried = np.zeros((2, 4), np.int64)
+    for name, (hits, tries) in counts.items():
+        found[NAMES.index(name)], tried[NAMES.index(name)] = hits, tries
+    return History(found, tried)
+
+
+def _shares(has=SEARCH, history=NONE, **rehearsal):
+    return batch_shares(np.asarray(has), history, Rehearsal(**rehearsal))
+
+
+@pytest.mark.parametrize(
+    ("told", "by_features"), [(None, 0.7), (0.5, 0.5), (0.95, 0.7), (0.1, 0.3)]
+)
+def test_features_get_as_much_as_they_tell_apart_within_bounds(told, by_features):
+    expected = [1 - by_features, by_features * 2 / 7, by_features * 5 / 7, 0]
+    np.testing.assert_allclose(_shares(novelty=told), expected)
+
+
+def test_without_a_rehearsal_it_is_3_2_5():
+    np.testing.assert_allclose(_shares(), [0.3, 0.2, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    ("told", "share"), [(None, 0.6), (0.9, 0.8), (1.0, 0.8), (0.5, 0.2), (0.3, 0.2), (0.75, 0.5)]
+)
+def test_a_new_class_gets_the_chance_that_an_image_chosen_for_it_holds_it(told, share):
+    rest = 1 - share
+    expected = [0.3 * rest, 0.2 * rest, 0.5 * rest, share]
+    np.testing.assert_allclose(_shares(ALL, recognition=told), expected)
+
+
+def test_what_was_found_counts_against_a_rehearsal_worth_four_images():
+    # (4 x .6 + found) / (4 + tried)
+    for found, share in ((4, 0.8), (2, 0.55), (0, 0.3)):
+        history = _history(new_class=(found, 4))
+        assert _shares(ALL, history)[3] == pytest.approx(share)
+    assert _shares(ALL, _history(new_class=(0, 40)))[3] == pytest.approx(0.2)
+
+
+def test_criteria_that_found_something_get_more_of_what_is_searched():
+    # Odds of 4 : 1/4 : 1/2 with one success and one failure added.
+    history = _history(pixel=(3, 3), novelty=(0, 3), coverage=(1, 4))
+    part = np.asarray([0.3 * 4, 0.2 / 4, 0.5 / 2])
+    np.testing.assert_allclose(_shares(history=history)[:3], part / part.sum())
+
+
+def test_who_has_nothing_to_offer_gets_nothing_and_the_others_all():
+    for row in range(1, 16):
+        has = np.asarray([bool(row >> k & 1) for k in range(4)])
+        shares = _shares(has)
+        assert shares.sum() == pytest.approx(1)
+        np.testing.assert_array_equal(shares > 0, has)
+    assert _shares(np.zeros(4, bool)).tolist() == [0, 0, 0, 0]
+
+
+def test_numbers_of_other_criteria_are_named():
+    with pytest.raises(ShapeError, match=", ".join(NAMES)):
+        _shares([True, True])
+    with pytest.raises(ShapeError, match="history of 2"):
+        _shares(history=History(*np.zeros((2, 2), np.int64)))
+
+
+def _mixed(pool, budget, history=NONE, **rehearsal):
+    return mixed(pool, budget, history=history, rehearsal=Rehearsal(**rehearsal))
+
+
+def test_an_empty_pool_is_an_empty_batch_and_asks_for_nothing():
     def never(positions):
         raise AssertionError(positions)
 
-    batch = mixed([], [], [], [], 0, found=NOTHING, tried=NOTHING, embed=never)
+    batch = _mixed(replace(_pool(0), embed=never), 0)
     assert batch.order.shape == batch.source.shape == (0,)
+    assert set(batch.shares) == set(CRITERIA)
 
 
-def test_with_nothing_but_pixels_to_go_by_it_is_the_diverse_batch():
-    metric, novelty, _, embeddings = _pool()
-    batch = _mixed(metric, novelty, np.zeros(200), 12, embeddings)
-    near = selection.candidates(metric, 12)
-    expected = near[selection.diverse(metric[near], embeddings[near], 12)]
-    np.testing.assert_array_equal(batch.order, expected)
-    assert set(batch.source.tolist()) == {PIXEL}
+@pytest.mark.parametrize("budget", [1, 10, 40, 120])
+def test_no_image_is_taken_twice_and_the_sources_name_who_chose(budget):
+    pool = _pool()
+    batch = _mixed(pool, budget)
+    assert len(batch.order) == len(set(batch.order.tolist())) == budget
+    for number, criterion in enumerate(CRITERIA.values()):
+        ranked = criterion(pool, budget).tolist()
+        own = batch.order[batch.source == number].tolist()
+        assert own == [i for i in ranked if i in own]
+    assert sum(batch.shares.values()) == pytest.approx(1)
 
 
-def test_only_the_candidates_are_embedded():
-    metric, novelty, new, embeddings = _pool()
-    asked = []
-
-    def embed(positions):
-        asked.append(positions)
-        return embeddings[positions]
-
-    mixed(metric, novelty, novelty, new, 10, found=NOTHING, tried=NOTHING, embed=embed)
-    (positions,) = asked
-    np.testing.assert_array_equal(positions, selection.candidates(metric, 10))
+def test_a_batch_is_divided_as_its_shares_say():
+    batch = _mixed(_pool(400), 40)
+    taken = np.bincount(batch.source, minlength=4)
+    np.testing.assert_allclose(taken, 40 * np.asarray(list(batch.shares.values())), atol=1)
 
 
-def test_criteria_with_something_to_say_take_turns_at_first():
-    metric, novelty, new, embeddings = _pool()
-    novelty[[17, 60, 90, 141]] = 40.0, 30.0, 20.0, 10.0
-    objects = np.linspace(-9, 9, 200)
-    objects[[2, 5, 8, 11]] = 90.0, 80.0, 70.0, 60.0
-    batch = _mixed(metric, novelty, new, 12, embeddings, objects)
-    assert np.bincount(batch.source).tolist() == [3, 3, 3, 3]
-    assert batch.order[batch.source == TEXTURE].tolist() == [17, 60, 90]
-    assert batch.order[batch.source == OBJECT].tolist() == [2, 5, 8]
-    by_class = batch.order[batch.source == NEW_CLASS]
-    assert (np.diff(new[by_class]) <= 0).all()
-    assert len(set(batch.order.tolist())) == 12
+def test_where_no_class_is_wanted_nobody_is_chosen_for_it():
+    batch = _mixed(_pool(wanted=(0.0, 0.0)), 20)
+    assert np.bincount(batch.source, minlength=4).tolist() == [6, 4, 10, 0]
+    assert batch.shares["new_class"] == 0
 
 
-def test_what_does_not_stand_out_is_never_chosen_for_its_texture():
-    metric, novelty, new, embeddings = _pool()
-    novelty[17] = 40.0
-    batch = _mixed(metric, novelty, new, 30, embeddings)
-    assert batch.order[batch.source == TEXTURE].tolist() == [17]
-    assert len(batch.order) == 30
+def test_without_features_it_is_the_batch_of_pixels():
+    pool = _pool(wanted=(0.0, 0.0))
+    pool = replace(pool, space=np.full_like(pool.space, np.nan))
+    batch = _mixed(pool, 12)
+    np.testing.assert_array_equal(batch.order, pixel(pool, 12))
+    assert set(batch.source.tolist()) == {0}
+    assert batch.shares["pixel"] == 1
 
 
-def test_without_a_new_and_rare_class_no_image_is_chosen_for_it():
-    metric, novelty, _, embeddings = _pool()
-    novelty[:20] += 40
-    batch = _mixed(metric, novelty, np.zeros(200), 10, embeddings)
-    assert np.bincount(batch.source, minlength=4).tolist() == [5, 5, 0, 0]
+def test_unscored_images_without_features_come_last():
+    pool = _pool(30)
+    for values in (pool.metric, pool.space, pool.evidence):
+        values[[4, 9]] = np.nan
+    assert set(_mixed(replace(pool), 30).order[-2:].tolist()) == {4, 9}
+    for values in (pool.metric, pool.space, pool.evidence):
+        values[:] = np.nan
+    assert sorted(_mixed(replace(pool), 30).order.tolist()) == list(range(30))
 
 
-def test_what_found_something_gets_more_of_the_next_batch():
-    metric, novelty, new, embeddings = _pool()
-    novelty[:30] += 40
-    # Odds (7 + 1) / 1, 1 / (7 + 1) twice, 1 / (6 + 1) with one success and one failure added.
-    batch = _mixed(
-        metric, novelty, new, 20, embeddings, novelty, found=(7, 0, 0, 0), tried=(7, 7, 7, 6)
+def test_equal_images_go_by_position():
+    pool = replace(
+        _pool(8),
+        metric=np.ones(8),
+        space=np.zeros((8, 5)),
+        known=np.zeros((1, 5)),
+        evidence=np.zeros((8, 2)),
+        embed=lambda positions: np.zeros((len(positions), 2)),
     )
-    odds = np.asarray([8, 1 / 8, 1 / 8, 1 / 7])
-    expected = 20 * odds / odds.sum()
-    assert np.abs(np.bincount(batch.source, minlength=4) - expected).max() <= 1
-
-
-def test_texture_that_has_proven_its_worth_goes_on_beyond_the_images_that_stand_out():
-    metric, novelty, _, embeddings = _pool()
-    novelty[17] = 40.0
-    none = np.zeros(200)
-    before = _mixed(metric, novelty, none, 20, embeddings, found=(0, 1, 0, 0), tried=(4, 4, 0, 0))
-    assert np.bincount(before.source, minlength=4).tolist() == [19, 1, 0, 0]
-    after = _mixed(metric, novelty, none, 20, embeddings, found=(0, 2, 0, 0), tried=(4, 4, 0, 0))
-    by_texture = after.order[after.source == TEXTURE]
-    assert len(by_texture) > 10
-    assert by_texture.tolist() == np.argsort(-novelty)[: len(by_texture)].tolist()
-
-
-def test_objects_need_not_stand_out_where_their_novelty_is_known():
-    metric, novelty, _, embeddings = _pool()
-    objects = np.linspace(-9, 9, 200)
-    objects[150:] = np.nan
-    batch = _mixed(metric, novelty, np.zeros(200), 10, embeddings, objects)
-    assert batch.order[batch.source == OBJECT].tolist() == [149, 148, 147, 146, 145]
+    assert _mixed(pool, 8).order.tolist() == list(range(8))
 
 
 def test_the_order_of_the_pool_decides_nothing():
-    metric, novelty, new, embeddings = _pool()
-    novelty[[3, 50, 70]] = 10.0, 30.0, 20.0
-    turn = np.random.default_rng(1).permutation(200)
-    objects = 2 * novelty
-    straight = _mixed(metric, novelty, new, 15, embeddings, objects)
-    turned = _mixed(metric[turn], novelty[turn], new[turn], 15, embeddings[turn], objects[turn])
-    np.testing.assert_array_equal(turn[turned.order], straight.order)
-    np.testing.assert_array_equal(turned.source, straight.source)
+    pool = _pool()
+    turn = np.random.default_rng(1).permutation(120)
+    turned = replace(
+        pool,
+        metric=pool.metric[turn],
+        space=pool.space[turn],
+        evidence=pool.evidence[turn],
+        embed=lambda positions: pool.embed(turn[positions]),
+    )
+    straight, other = _mixed(pool, 15), _mixed(turned, 15)
+    np.testing.assert_array_equal(turn[other.order], straight.order)
+    np.testing.assert_array_equal(other.source, straight.source)
 
 
-def test_the_whole_pool_can_be_chosen():
-    metric, novelty, new, embeddings = _pool(20)
-    batch = _mixed(metric, novelty, new, 20, embeddings)
-    assert sorted(batch.order.tolist()) == list(range(20))
-
-
-def test_unknown_textures_are_left_to_the_other_criteria():
-    metric, _, new, embeddings = _pool()
-    batch = _mixed(metric, np.full(200, np.nan), new, 10, embeddings)
-    assert TEXTURE not in batch.source
-
-
-def test_arguments_that_do_not_fit_are_named():
-    metric, novelty, new, embeddings = _pool(20)
+def test_impossible_wishes_are_named():
     with pytest.raises(BudgetError, match="budget 21"):
-        _mixed(metric, novelty, new, 21, embeddings)
-    with pytest.raises(ShapeError, match="19 and 20 novelties"):
-        _mixed(metric, novelty[1:], new, 2, embeddings)
-    with pytest.raises(ShapeError, match=", ".join(CRITERIA)):
-        _mixed(metric, novelty, new, 2, embeddings, found=(0, 0), tried=(0, 0))
+        _mixed(_pool(20), 21)
     with pytest.raises(ConfigError, match="found"):
-        _mixed(metric, novelty, new, 2, embeddings, found=(2, 0, 0, 0), tried=(1, 0, 0, 0))
+        _mixed(_pool(20), 2, _history(pixel=(2, 1)))
+
+
+def test_a_find_is_a_wanted_class_or_one_that_nobody_labelled():
+    assert sought_classes([0, 0.7, 0, 0.3], [9, 2, 0, 1]).tolist() == [False, True, True, True]
+    assert sought_classes([], []).shape == (0,)

@@ -2,12 +2,7 @@ import numpy as np
 import pytest
 
 from unseen.errors import BudgetError, ConfigError, ShapeError
-from unseen.science.criteria import (
-    alternate,
-    earned_shares,
-    is_new_and_rare,
-    new_class_metric,
-)
+from unseen.science.criteria.sharing import alternate, earned_shares
 
 
 def test_nothing_wanted_is_nothing_chosen():
@@ -99,39 +94,3 @@ def test_finding_more_than_was_tried_is_refused():
         earned_shares([3], [2])
     with pytest.raises(ShapeError):
         earned_shares([1, 1], [2])
-
-
-def test_a_new_class_is_rare_up_to_a_third_of_an_even_share():
-    # 36 boxes of 3 classes: an even share is 12, a third of it 4.
-    assert is_new_and_rare([28, 4, 4], [9, 0, 0]).tolist() == [False, True, True]
-    assert is_new_and_rare([26, 5, 5], [9, 0, 0]).tolist() == [False, False, False]
-    assert is_new_and_rare([], []).tolist() == []
-
-
-def test_a_class_of_the_initial_images_is_not_new_however_rare():
-    assert is_new_and_rare([50, 2, 0], [9, 1, 0]).tolist() == [False, False, True]
-
-
-def test_only_new_rare_classes_count_in_their_metric():
-    expected = [[9.0, 0.0, 1.0], [0.0, 3.0, 0.0]]
-    # 40 boxes: an even share is 13.3; the second class has 1 box, the third 4.
-    np.testing.assert_allclose(new_class_metric(expected, [35, 1, 4], [9, 0, 0]), [1 / 5, 3 / 2])
-    np.testing.assert_allclose(new_class_metric(expected, [35, 1, 4], [9, 1, 0]), [1 / 5, 0])
-
-
-def test_without_a_new_class_its_metric_is_0():
-    assert new_class_metric(np.ones((3, 2)), [5, 1], [5, 1]).tolist() == [0, 0, 0]
-    assert new_class_metric(np.zeros((0, 2)), [5, 5], [0, 0]).shape == (0,)
-
-
-def test_images_that_were_never_scored_stay_unknown():
-    found = new_class_metric([[np.nan, np.nan], [1.0, 1.0]], [9, 1], [3, 0])
-    assert np.isnan(found[0])
-    assert found[1] == pytest.approx(0.5)
-
-
-def test_counts_that_do_not_fit_are_named():
-    with pytest.raises(ShapeError, match=r"\(2, 3\)"):
-        new_class_metric(np.ones((2, 3)), [1, 2], [1, 2])
-    with pytest.raises(ShapeError, match="2 labelled counts and 1 initial"):
-        is_new_and_rare([1, 2], [1])
