@@ -5,7 +5,8 @@
 
 Looked at are the pools of `unseen benchmark`, in which the class that is held back lies behind the first
 ten images. "classes": classes with a box in the first `--count` images; "rare": boxes of the class that
-is held back; "found": how often there is any. Random is the mean over `--draws` draws.
+is held back; "found": how often there is any. Random is the mean over `--draws` draws, coverage over as
+many seeds of its k-means.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main() -> None:
     )
     parser.add_argument("data", nargs="+", help="COCO folders, or synthetic:bare and so on")
     parser.add_argument("--held-back", nargs="*", default=[])
-    parser.add_argument("--rare-images", type=int, default=20)
+    parser.add_argument("--rare-images", type=int, default=BenchmarkConfig().rare_images)
     parser.add_argument("--tiles", type=int, default=1)
     parser.add_argument("--pool", type=int)
     parser.add_argument("--count", type=int, default=10)
@@ -67,9 +68,9 @@ def main() -> None:
                     rng = np.random.default_rng([seed, draw])
                     chosen = rng.permutation(len(pool.files))[: args.count].tolist()
                     figures["random"].append(shown(pool, chosen))
+                    chosen = initial_images(space, args.count, draw).tolist()
+                    figures["coverage"].append(shown(pool, chosen))
                 figures["directory"].append(shown(pool, list(range(args.count))))
-                chosen = initial_images(space, args.count, seed).tolist()
-                figures["coverage"].append(shown(pool, chosen))
             cells = [
                 "{:.1f}, {:.1f}, {:.0%}".format(*np.mean(figures[how], axis=0))
                 for how in ("directory", "random", "coverage")
