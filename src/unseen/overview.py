@@ -243,6 +243,9 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
         classes=overview_ranking.known_classes(dataset, names, records),
         are_scores_old=look.facts.scores == OLD,
     )
+    division = overview_ranking.division(records, tag)
+    if division:
+        trust = replace(trust, details=[division, *trust.details])
     empty = None
     if not len(found.candidates):
         empty = (

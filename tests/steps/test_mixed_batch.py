@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import unseen
+from unseen import overview
 from unseen.dataset import criteria_history as history
 from unseen.dataset import iterations
 from unseen.dataset.fields import Names
@@ -65,7 +68,7 @@ def label(dataset, ids, classes):
     dataset.set_values("ground_truth", boxes, key_field="id")
 
 
-def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored):
+def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored, tmp_path):
     result = unseen.select_batch(scored, budget=6, strategy="mixed")
     by = dict(zip(result.sample_ids, chosen_by(scored, result.sample_ids), strict=True))
     assert set(by.values()) <= set(CRITERIA)
@@ -79,6 +82,11 @@ def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored):
     assert entry["sources"] == by
     assert entry["features"]["name"].startswith("efficientnet_lite0-")
     assert entry["trust"] == result.trust
+    assert overview.ranking(scored).trust.details[0] == result.trust
+    assert (
+        result.trust
+        in Path(unseen.compare_iterations(scored, output=str(tmp_path / "report")).report).read_text()
+    )
     scored.reload()
     assert {"unseen_rank", "unseen_chosen_by"} <= set(scored.app_config.active_fields.paths)
     ranks = dict(zip(*scored.exists("unseen_rank").values(["id", "unseen_rank"]), strict=True))

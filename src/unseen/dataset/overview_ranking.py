@@ -75,6 +75,15 @@ def newest_scores(records: Records) -> dict[str, Any]:
     return {}
 
 
+def division(records: Records, tag: str | None) -> str:
+    """What was rehearsed before a batch was chosen, and how it was divided; "" for other strategies."""
+    for steps in records.steps.values():
+        entry = steps.get("select_batch") or {}
+        if tag is not None and entry.get("batch") == tag:
+            return str(entry.get("trust", ""))
+    return ""
+
+
 def known_classes(dataset: Any, names: Names, records: Records) -> list[str]:
     """The class list as the dataset keeps it, else as the newest detector or UNet learned it."""
     kept = dataset.classes.get(names.label_field) or dataset.default_classes

@@ -42,6 +42,12 @@ def compare_iterations(
     gained = control(dataset, names)
     if gained is not None:
         facts["control_group"] = gained.sentence
+    for record in iterations.read_records(dataset, names).values():
+        entry = record["steps"].get("select_batch") or {}
+        if entry.get("trust"):
+            facts[f"how {entry['batch']} was divided"] = (
+                f"{entry['trust']} {entry['features']['origin']}"
+            )
     progress(0, 3, "read the records")
     pictures = _batch_pictures(dataset, names) if config.pictures else []
     progress(1, 3, "draw the report")
