@@ -12,6 +12,7 @@ from .evaluate_detector import EvaluateDetector
 from .list_annotations import ListAnnotations
 from .load_annotations import LoadAnnotations
 from .mark_structure import MarkStructure
+from .more_like_this import MoreLikeThis
 from .next_iteration import NextIteration
 from .open_workspace import OpenWorkspace
 from .prepare_dataset import PrepareDataset
@@ -37,6 +38,7 @@ OPERATORS = [
     ScoreSamples,
     SelectBatch,
     RankRegions,
+    MoreLikeThis,
     RequestAnnotations,
     ListAnnotations,
     LoadAnnotations,

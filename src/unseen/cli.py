@@ -38,6 +38,7 @@ STEP_HELP = {
     "score_samples": "score what the UNet has never seen: heatmap, metrics, regions",
     "select_batch": "choose the batch to label next and save it as a view",
     "rank_regions": "rank the strongest unseen regions of the whole pool, as a view of patches",
+    "more_like_this": "rank the pool by how much its regions look like some that you point at",
     "request_annotations": "hand the batch to the annotators, most novel image first",
     "list_annotations": "list what was handed out: tasks, jobs, links, and how far they are",
     "load_annotations": "take the annotators' labels back, job by job",

@@ -510,6 +510,31 @@ class RankRegionsConfig(StepConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MoreLikeThisConfig(StepConfig):
+    """Parameters of `more_like_this`."""
+
+    wanted: tuple[str, ...] = setting(
+        (),
+        "Ids of boxes, of any field of detections, and of samples (the whole image) that show what you want. In the App: what is selected.",
+    )
+    unwanted: tuple[str, ...] = setting(
+        (), "Ids of what looks alike but is not wanted, given in the same way."
+    )
+    count: int = setting(
+        50, "Regions that are found at most.", unit="regions", minimum=1, maximum=10000
+    )
+    max_per_image: int = setting(
+        3, "At most so many regions of one image.", unit="regions", minimum=1, maximum=1000
+    )
+    seed: int = setting(
+        51,
+        "Seed of the sample of patches that the ordinary look is learned from.",
+        minimum=0,
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RevealConfig(StepConfig):
     """Parameters of `reveal_labels`."""
 
@@ -1010,6 +1035,7 @@ STEP_CONFIGS: dict[str, type[StepConfig]] = {
     "score_samples": ScoreConfig,
     "select_batch": SelectConfig,
     "rank_regions": RankRegionsConfig,
+    "more_like_this": MoreLikeThisConfig,
     "request_annotations": RequestConfig,
     "list_annotations": ListAnnotationsConfig,
     "load_annotations": LoadConfig,

@@ -301,6 +301,32 @@ class RankRegionsResult(StepResult):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MoreLikeThisResult(StepResult):
+    """Result of `more_like_this`."""
+
+    iteration: int
+    view: str  #: saved view of the patches, in rank order
+    regions: int  #: that were found
+    asked_for: int
+    images: int  #: that they are in
+    sample_ids: list[str]  #: of the image of each region, in rank order
+    scores: list[float]  #: (0, 1), .5 = as like as the examples are on average, in rank order
+    pool: int
+    backbone: str  #: which features decided, and why these
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
+
+    def summary(self) -> str:
+        fewer = (
+            f" (at most {self.asked_for} were asked for)" if self.regions < self.asked_for else ""
+        )
+        unread = f" {len(self.skipped)} images cannot be read." if self.skipped else ""
+        return (
+            f"{self.regions} regions{fewer} in {self.images} of {self.pool} pool images look like what "
+            f"you want, ranked as {self.view}, by {self.backbone.split(':')[0]}.{unread}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RequestResult(StepResult):
     """Result of `request_annotations`."""
 

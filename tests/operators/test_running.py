@@ -40,6 +40,8 @@ ANNOTATION = (
     "undo_annotations",
     "next_iteration",
 )
+#: Needs something to look for; it runs in tests/operators/test_more_like_this.py.
+SELECTION = ("more_like_this",)
 SIMULATION = {
     "strategies": ("sequential",),
     "iterations": 1,
@@ -108,7 +110,7 @@ def deliver(dataset, step, delegate, settings):
 
 @pytest.mark.parametrize("delegate", [False, True], ids=["from Python", "delegated"])
 def test_the_loop_runs_operator_by_operator(unlabelled, tmp_path, delegate):
-    assert {*SMALL, "simulate", *ANNOTATION} == set(unseen.STEPS)
+    assert {*SMALL, "simulate", *ANNOTATION, *SELECTION} == set(unseen.STEPS)
     results = {}
     for step, settings in SMALL.items():
         shared = {"model_dir": str(tmp_path / "models")}

@@ -14,6 +14,8 @@ from unseen.configs import StepConfig
 ITERATION_METHOD = "unseen/iteration"
 #: Label of an unseen region.
 REGION_LABEL = "unseen"
+#: Label of a region that looks like what was pointed at.
+SIMILAR_LABEL = "similar"
 #: Label of a rectangle of the scope; people may give it any other.
 SCOPE_LABEL = "labelled"
 #: Class names that the loop gives a meaning of its own.
@@ -186,6 +188,16 @@ class Names:
     def top_regions(self) -> str:
         """Saved view: patches of the strongest unseen regions of the pool, in rank order."""
         return f"{self.series}_top_regions" if self.series else "top_regions"
+
+    @property
+    def similar(self) -> str:
+        """Detections: regions that look like what was pointed at."""
+        return self._field("similar")
+
+    @property
+    def similar_regions(self) -> str:
+        """Saved view: patches of these regions, in rank order."""
+        return f"{self.series}_similar_regions" if self.series else "similar_regions"
 
     def predictions(self, iteration: int) -> str:
         """Field with the detector's predictions."""

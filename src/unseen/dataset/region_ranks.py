@@ -56,9 +56,10 @@ def read_scores(view: Any, names: Names) -> tuple[list[str], list[list[float]]]:
     return ids, scores
 
 
-def write(dataset: Any, names: Names, ranked: Sequence[Place]) -> None:
-    """Give these regions the ranks 1, 2, ...; any other loses the rank that it had."""
-    path = f"{names.regions}.detections"
+def write(dataset: Any, names: Names, ranked: Sequence[Place], *, field: str | None = None) -> None:
+    """Give these regions the ranks 1, 2, ...; any other of the field loses the rank that it had."""
+    field = field or names.regions
+    path = f"{field}.detections"
     dataset.add_sample_field(
         f"{path}.{RANK}", fo.IntField, description="Rank over all images, 1 = look first"
     )
@@ -67,7 +68,7 @@ def write(dataset: Any, names: Names, ranked: Sequence[Place]) -> None:
     before = [row["_id"] for row in samples.find(has_rank, {"_id": 1})]
     images = [ObjectId(i) for i in dict.fromkeys(place.sample_id for place in ranked)]
     stored = {
-        row["_id"]: [region["_id"] for region in row[names.regions]["detections"]]
+        row["_id"]: [region["_id"] for region in row[field]["detections"]]
         for row in samples.find({"_id": {"$in": images}}, {f"{path}._id": 1})
     }
     now = {"last_modified_at": datetime.now(timezone.utc)}
@@ -87,15 +88,33 @@ def write(dataset: Any, names: Names, ranked: Sequence[Place]) -> None:
     dataset._bulk_write(ops, ids=list(touched), ordered=True)
 
 
-def save_view(dataset: Any, names: Names, ranked: Sequence[Place]) -> None:
-    """Save the patches of the ranked regions in rank order."""
+def save_view(
+    dataset: Any,
+    names: Names,
+    ranked: Sequence[Place],
+    *,
+    field: str | None = None,
+    view: str | None = None,
+    text: str | None = None,
+) -> None:
+    """Save the patches of the ranked regions in rank order.
+
+    Args:
+        dataset: the dataset.
+        names: the loop.
+        ranked: the regions.
+        field: that they are in; default: the unseen regions.
+        view: name of the saved view; default: that of the strongest unseen regions.
+        text: its description.
+    """
+    field = field or names.regions
     images = list(dict.fromkeys(place.sample_id for place in ranked))
     # The images are named, so that the other ones need not be searched for ranks.
     patches = (
         dataset.select(images)
-        .filter_labels(names.regions, fo.ViewField(RANK) > 0)
-        .to_patches(names.regions)
-        .sort_by(f"{names.regions}.{RANK}")
+        .filter_labels(field, fo.ViewField(RANK) > 0)
+        .to_patches(field)
+        .sort_by(f"{field}.{RANK}")
     )
-    text = f"The {len(ranked)} strongest unseen regions of the pool in rank order"
-    writing.save_own_view(dataset, names, names.top_regions, patches, text)
+    text = text or f"The {len(ranked)} strongest unseen regions of the pool in rank order"
+    writing.save_own_view(dataset, names, view or names.top_regions, patches, text)

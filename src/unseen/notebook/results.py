@@ -74,7 +74,7 @@ def _select(result: r.SelectResult) -> list[Table]:
     return table(enumerate(result.sample_ids, start=1), ("Rank", "Sample"), text_columns=2)
 
 
-def _rank_regions(result: r.RankRegionsResult) -> list[Table]:
+def _rank_regions(result: r.RankRegionsResult | r.MoreLikeThisResult) -> list[Table]:
     rows = zip(result.sample_ids, (f"{s:.3f}" for s in result.scores), strict=True)
     numbered = ((rank, *row) for rank, row in enumerate(rows, start=1))
     return table(numbered, ("Rank", "Sample", "Score"), text_columns=2)
@@ -177,6 +177,7 @@ _TABLES: dict[type[r.StepResult], Callable[[Any], list[Table]]] = {
     r.ScoreResult: _score,
     r.SelectResult: _select,
     r.RankRegionsResult: _rank_regions,
+    r.MoreLikeThisResult: _rank_regions,
     r.RequestResult: _request,
     r.ListAnnotationsResult: _list_annotations,
     r.LoadResult: _load,

@@ -98,6 +98,15 @@ def _rank_regions(facts: Facts, params: Params) -> Refusal | None:
     return None
 
 
+def _more_like_this(facts: Facts, params: Params) -> Refusal | None:
+    if not facts.counts.pool:
+        return (
+            None,
+            "The pool is empty: every image is labelled, out, in the test split or excluded.",
+        )
+    return None
+
+
 def _request(facts: Facts, params: Params) -> Refusal | None:
     batch, images = facts.batch, params.get("images")
     if images == "batch" and (batch is None or not batch.number):
@@ -137,6 +146,7 @@ _CHECKS: dict[str, Callable[[Facts, Params], Refusal | None]] = {
     "score_samples": _score,
     "select_batch": _select,
     "rank_regions": _rank_regions,
+    "more_like_this": _more_like_this,
     "request_annotations": _request,
     "train_detector": _train,
     "apply_detector": _apply,
