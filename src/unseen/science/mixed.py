@@ -30,6 +30,8 @@ CRITERIA: dict[str, Criterion] = {
     "coverage": coverage,
     "new_class": new_class,
 }
+#: Who chooses first: those that know what they look for.
+CHOOSING_ORDER = ("new_class", "pixel", "novelty", "coverage")
 #: Without a rehearsal features get this share of what is searched, and never more than that.
 FEATURES_SHARE = 0.7
 FEWEST_FEATURES = 0.3
@@ -71,7 +73,9 @@ class History:
 def mixed(pool: Candidates, budget: int, *, history: History, rehearsal: Rehearsal) -> MixedBatch:
     """Divide a batch between the criteria.
 
-    A criterion that runs out leaves its turns to the others.
+    One after the other chooses, and what is chosen counts as known for the next: three criteria must
+    not spend their images on the same kind. Their images then take turns in the rank order. What a
+    criterion cannot fill goes to the others, and in the end to whatever is left.
 
     Args:
         pool: the images to choose from.
@@ -84,14 +88,43 @@ def mixed(pool: Candidates, budget: int, *, history: History, rehearsal: Rehears
         ShapeError: the history is not of these criteria.
     """
     check_budget(budget, len(pool))
-    orders = [criterion(pool, min(budget, len(pool))) for criterion in CRITERIA.values()]
-    has_something = np.asarray([len(order) > 0 for order in orders])
-    shares = batch_shares(has_something, history, rehearsal)
-    orders.append(np.arange(len(pool)))  # nobody's: where all that have a share run out
-    weights = [*np.maximum(shares, 1e-9 * has_something), 1e-12]
-    order, source = alternate(orders, weights, budget)
-    source = np.where(source == len(CRITERIA), 0, source)
-    return MixedBatch(order, source, dict(zip(CRITERIA, shares.tolist(), strict=True)))
+    names = list(CRITERIA)
+    first = [len(CRITERIA[name](pool, min(1, budget))) > 0 for name in names]
+    shares = batch_shares(np.asarray(first), history, rehearsal)
+    quota = dict(zip(names, turns(shares, budget), strict=True))
+    chosen: dict[str, Indices] = {name: np.zeros(0, dtype=np.int64) for name in names}
+    taken = np.zeros(0, dtype=np.int64)
+    for is_second_round in (False, True):
+        for name in CHOOSING_ORDER:
+            count = budget - len(taken) if is_second_round else quota[name]
+            if count:
+                rest, left = pool.after(taken)
+                found = left[CRITERIA[name](rest, count)]
+                chosen[name] = np.concatenate([chosen[name], found])
+                taken = np.concatenate([taken, found])
+    orders = [chosen[name] for name in names]
+    order, source = np.zeros((2, 0), dtype=np.int64)
+    if len(taken):
+        order, source = alternate(orders, [float(len(o)) for o in orders], len(taken))
+    # Of these nothing is known: they come last, in the order of the pool.
+    unknown = np.setdiff1d(np.arange(len(pool)), taken)[: budget - len(taken)]
+    order = np.concatenate([order, unknown]).astype(np.int64)
+    source = np.concatenate([source, np.zeros(len(unknown), dtype=np.int64)])
+    return MixedBatch(order, source, dict(zip(names, shares.tolist(), strict=True)))
+
+
+def turns(shares: npt.ArrayLike, budget: int) -> list[int]:
+    """How many of the images each criterion chooses: Webster's method, as in `alternate`.
+
+    Args:
+        shares: (C,) >= 0; without any above 0 nobody has a turn.
+        budget: images.
+    """
+    weight = np.asarray(shares, dtype=np.float64)
+    taken = np.zeros(len(weight), dtype=np.int64)
+    for _ in range(budget if weight.any() else 0):
+        taken[int(np.argmax(weight / (2 * taken + 1)))] += 1
+    return [int(count) for count in taken]
 
 
 def batch_shares(

@@ -9,7 +9,7 @@ is a file here and a line there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -69,6 +69,23 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.metric)
+
+    def after(self, chosen: Indices) -> tuple[Candidates, Indices]:
+        """The pool without images that are chosen already, which count as known from now on.
+
+        Returns:
+            What is left, and (M,) int64: the position in this pool of each image in it.
+        """
+        left = np.setdiff1d(np.arange(len(self)), chosen).astype(np.int64)
+        rest = replace(
+            self,
+            metric=self.metric[left],
+            space=self.space[left],
+            known=np.concatenate([self.known, self.space[chosen]]),
+            evidence=self.evidence[left],
+            embed=lambda positions: self.embed(left[positions]),
+        )
+        return rest, left
 
     @cached_property
     def described(self) -> Indices:

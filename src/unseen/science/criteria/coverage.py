@@ -15,7 +15,7 @@ from unseen.science.criteria.contract import Candidates, Floats, farthest_first
 from unseen.science.selection import Indices
 
 #: Images per group, on average; and fewest and most groups.
-IMAGES_PER_GROUP = 10
+IMAGES_PER_GROUP = 12
 GROUPS = (10, 100)
 #: A group is at least so many images; a single one is a stranger.
 SMALLEST_GROUP = 2

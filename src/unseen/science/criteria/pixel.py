@@ -10,14 +10,15 @@ from unseen.science.selection import Indices
 
 
 def pixel(pool: Candidates, count: int) -> Indices:
-    """As the strategy `diverse`; images that were never scored come last.
+    """As the strategy `diverse`; silent on images that were never scored.
 
     Args:
         pool: its `metric`, and `embed` for the candidates.
         count: positions wanted.
     """
-    count = min(count, len(pool))
-    near = selection.candidates(pool.metric, count)
+    scored = np.flatnonzero(~np.isnan(pool.metric)).astype(np.int64)
+    count = min(count, len(scored))
     if not count:
-        return near
+        return scored[:0]
+    near = scored[selection.candidates(pool.metric[scored], count)]
     return near[selection.diverse(pool.metric[near], np.asarray(pool.embed(near)), count)]
