@@ -65,7 +65,7 @@ def with_meaning(step):
 
 @pytest.mark.parametrize("step", unseen.STEPS)
 def test_a_form_asks_for_every_parameter_of_its_config_and_nothing_else(dataset, step):
-    own = {"advanced", "view_target", "warning", "schedule"}
+    own = {"advanced", "view_target", "warning", "schedule", "nothing_selected"}
     fields = set(form(dataset, step, advanced=True)) - own
     assert fields == {p.name for p in with_meaning(step)}
 
@@ -74,6 +74,8 @@ def test_a_form_asks_for_every_parameter_of_its_config_and_nothing_else(dataset,
 def test_a_form_opens_short_and_valid(dataset, step):
     fields = form(dataset, step)
     basic = {p.name for p in with_meaning(step) if not p.advanced}
+    # Nothing is selected here: a form that needs a selection says so, and no other does.
+    assert (fields.pop("nothing_selected", None) is not None) == (step == "more_like_this")
     assert basic <= set(fields) <= basic | {"advanced", "view_target", "warning", "schedule"}
     fields.pop(refused(dataset, step), None)
     assert not any(prop.invalid or prop.required for prop in fields.values())
@@ -246,4 +248,5 @@ def test_a_form_that_a_panel_opened_is_valid_too(dataset, step):
     # 1.22: the App adds these to the parameters of an operator that a panel prompts for.
     fields = form(dataset, step, panel_id="panel-1", panel_state={"tab": "Now"})
     fields.pop(refused(dataset, step), None)
+    fields.pop("nothing_selected", None)
     assert not any(prop.invalid for prop in fields.values())
