@@ -451,6 +451,11 @@ class ScoreConfig(StepConfig):
     )
     workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
     rescore: bool = setting(False, "Score again what this model has scored already.", advanced=True)
+    embeddings: bool = setting(
+        True,
+        "Also make FiftyOne Brain's similarity and visualization of the pretrained features, for the App's Embeddings panel and Sort by similarity; up to 50,000 images.",
+        advanced=True,
+    )
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
     precision: str = setting(
         "auto",

@@ -35,16 +35,24 @@ def representativeness(paths: Sequence[str], embeddings: Vectors) -> npt.NDArray
 @contextlib.contextmanager
 def _dataset(paths: Sequence[str]) -> Iterator[fo.Dataset]:
     """Not persistent, named by FiftyOne, and deleted at the end."""
-    log = logging.getLogger("fiftyone.brain")
-    before = log.level
     dataset = fo.Dataset()
     try:
         samples = [fo.Sample(filepath=str(Path(path).absolute())) for path in paths]
         dataset.add_samples(samples, progress=False)
-        # Brain announces each computation; whoever asked says it better.
-        log.setLevel(logging.WARNING)
-        with np.errstate(all="ignore"):  # a cluster of one image divides 0 by 0
+        with quiet():
             yield dataset
     finally:
-        log.setLevel(before)
         dataset.delete()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Brain announces each computation; whoever asked says it better."""
+    log = logging.getLogger("fiftyone.brain")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with np.errstate(all="ignore"):  # a cluster of one image divides 0 by 0
+            yield
+    finally:
+        log.setLevel(before)

@@ -233,6 +233,16 @@ class Names:
         return self._field("setup")
 
     @property
+    def similarity_run(self) -> str:
+        """Brain key: the similarity of images by pretrained features."""
+        return self._field("similarity")
+
+    @property
+    def visualization_run(self) -> str:
+        """Brain key: the images as points in a plane, by pretrained features."""
+        return self._field("visualization")
+
+    @property
     def structure_key(self) -> str:
         """Key of the custom run that holds where the structure comes from and what counts."""
         return f"{self.prefix}_known_structure"

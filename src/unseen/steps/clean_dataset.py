@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from unseen.configs import CleanConfig
-from unseen.dataset import appearance, iterations, reading, setup, structure, writing
+from unseen.dataset import (
+    appearance,
+    feature_runs,
+    iterations,
+    reading,
+    setup,
+    structure,
+    writing,
+)
 from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, SNAPSHOT_METHOD, Names
 from unseen.dataset.overlays import remove_overlays
 from unseen.dataset.storage import model_folder
@@ -47,7 +55,11 @@ def clean_dataset(
         fields=writing.own_fields(dataset, names.prefix),
         tags=_tags(dataset, names, views),
         views=views,
-        runs=[*_records(dataset, names), *_annotation_runs(dataset, names)],
+        runs=[
+            *_records(dataset, names),
+            *_annotation_runs(dataset, names),
+            *feature_runs.own(dataset, names),
+        ],
         evaluations=writing.own_evaluations(dataset, names.prefix),
         checkpoints=sum(path.is_file() for path in checkpoints),
         dry_run=config.dry_run,
@@ -64,6 +76,8 @@ def clean_dataset(
     _remove_overlays(dataset, config, names)
     fields = writing.own_fields(dataset, names.prefix)  # evaluations took theirs along
     writing.delete_fields(dataset, fields)
+    for key in feature_runs.own(dataset, names):  # while there are records that name them
+        dataset.delete_brain_run(key)
     sent, records = _annotation_runs(dataset, names), _records(dataset, names)
     for key in sent:
         dataset.delete_annotation_run(key)

@@ -10,15 +10,18 @@ from typing import Any
 
 import fiftyone as fo
 
+from unseen.compute.features import Features
 from unseen.compute.local import LocalScoring, Scored
 from unseen.compute.scorer import Scorer, Thresholds
 from unseen.configs import ScoreConfig
-from unseen.dataset import iterations, reading, structure, writing
+from unseen.dataset import feature_runs, iterations, reading, structure, writing
 from unseen.dataset.fields import Names
-from unseen.errors import DatasetError, LabelError
+from unseen.dataset.storage import feature_folder
+from unseen.errors import DatasetError, LabelError, UnseenError
 from unseen.images import image_size
 from unseen.progress import Progress
 from unseen.results import ScoreResult, Skipped
+from unseen.science.backbones import find_backbone
 from unseen.science.imbalance import adapted_alpha, class_imbalance
 from unseen.steps.step import elapsed, step
 
@@ -84,7 +87,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
     scored = skipped_count = regions = 0
     total_score = 0.0
     skipped: list[Skipped] = []
-    entry = {
+    entry: dict[str, Any] = {
         "parameters": config.to_dict(),
         "digest": scorer.digest,
         "mark": mark,
@@ -92,6 +95,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         "from_pool": known["from_pool"] if known else is_pool,
         "alpha": scorer.alpha,
         "imbalance": imbalance,
+        "brain_runs": feature_runs.own(dataset, names),
     }
     with _Writer(dataset, names, mark) as writer:
         for result in _after_thresholds(scoring, paths, dataset, names, iteration, entry):
@@ -114,23 +118,21 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
     used = asdict(scoring.thresholds) if scoring.thresholds else {}
     mean = total_score / scored if scored else 0.0
     if scored or skipped:  # a run with nothing to do must not overwrite what was measured
-        iterations.record_step(
-            dataset,
-            names,
-            iteration,
-            "score_samples",
-            {
-                **entry,
-                "state": "done",
-                "seconds": elapsed(),
-                "thresholds": used,
-                "scored": scored,
-                "already_scored": already,
-                "skipped": skipped_count,
-                "mean_score": mean,
-                "regions": regions,
-            },
-        )
+        entry |= {
+            "state": "done",
+            "seconds": elapsed(),
+            "thresholds": used,
+            "scored": scored,
+            "already_scored": already,
+            "skipped": skipped_count,
+            "mean_score": mean,
+            "regions": regions,
+        }
+        iterations.record_step(dataset, names, iteration, "score_samples", entry)
+        if scored and is_pool and config.embeddings and not names.series:
+            made = _register_features(dataset, config, names, progress)
+            entry["brain_runs"] = sorted({*entry["brain_runs"], *made})
+            iterations.record_step(dataset, names, iteration, "score_samples", entry)
     elif known and config.checkpoint:  # on record that this UNet was named on purpose
         named = {**known, "parameters": config.to_dict()}
         iterations.record_step(dataset, names, iteration, "score_samples", named)
@@ -190,6 +192,31 @@ def _known_entry(
     if any(before[k] != now[k] for k in _DECISIVE):
         return None
     return entry if entry["from_pool"] or not is_pool else None
+
+
+def _register_features(
+    dataset: Any, config: ScoreConfig, names: Names, progress: Progress
+) -> list[str]:
+    """Brain keys of the similarity and visualization of labelled images and pool.
+
+    They are for looking at, so that what is in their way does not fail the scoring.
+    """
+    ids, paths = [], []
+    for view in (reading.labelled(dataset, names), reading.pool(dataset, names)):
+        of_view = reading.ids_and_paths(view)
+        ids += of_view[0]
+        paths += of_view[1]
+    if len(ids) > feature_runs.MOST:
+        logger.info("no similarity and no visualization of %d images: too many", len(ids))
+        return []
+    try:
+        backbone, origin = find_backbone("auto")
+        features = Features(backbone, feature_folder(dataset, config), workers=config.workers)
+        vectors = features.vectors(paths, progress=progress)
+    except UnseenError as error:
+        logger.warning("no similarity and no visualization: %s", error)
+        return []
+    return feature_runs.register(dataset, names, ids, vectors, origin)
 
 
 def _alpha(
