@@ -84,7 +84,9 @@ def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored, tmp_path)
     assert overview.ranking(scored).trust.details[0] == result.trust
     assert (
         result.trust
-        in Path(unseen.compare_iterations(scored, output=str(tmp_path / "report")).report).read_text()
+        in Path(
+            unseen.compare_iterations(scored, output=str(tmp_path / "report")).report
+        ).read_text()
     )
     scored.reload()
     assert {"unseen_rank", "unseen_chosen_by"} <= set(scored.app_config.active_fields.paths)
