@@ -117,9 +117,8 @@ def test_the_same_images_are_chosen_again(scored):
 
 
 def test_a_replaced_batch_leaves_no_criterion_behind(scored):
-    first = unseen.select_batch(scored, budget=6, strategy="mixed").sample_ids
+    unseen.select_batch(scored, budget=6, strategy="mixed")
     second = unseen.select_batch(scored, budget=4, strategy="mixed", replace=True).sample_ids
-    assert len(set(first) | set(second)) > len(second)
     assert set(scored.exists("unseen_chosen_by").values("id")) == set(second)
     unseen.select_batch(scored, budget=4, strategy="plain", replace=True)
     assert not len(scored.exists("unseen_chosen_by"))

@@ -18,7 +18,7 @@ from unseen.science.criteria.patch_classes import (
     patch_labels,
 )
 from unseen.science.criteria.rehearsal import Rehearsal, rehearse
-from unseen.science.image_features import blocks
+from unseen.science.image_features import blocks, patch_size
 
 Floats = npt.NDArray[np.float64]
 
@@ -126,6 +126,26 @@ def feature_evidence(
     return FeatureEvidence(space[: len(pool)], around, evidence, wanted, rehearsal, share)
 
 
+def sampled_patches(
+    features: Features, files: Sequence[str], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Patches drawn evenly from some of the files, which whitening is learned from.
+
+    Args:
+        features: source and store.
+        files: their order has no say.
+        rng: source of randomness.
+
+    Returns:
+        (M, D) float32; M is 0 where no file can be read.
+    """
+    sample = [np.zeros((0, patch_size(features.backbone)), np.float32)]
+    for _, found in features.patches(rng.permutation(sorted(set(files)))[:SPACE_IMAGES].tolist()):
+        flat = found.reshape(-1, found.shape[-1])
+        sample.append(flat[rng.permutation(len(flat))[:SPACE_PATCHES]])
+    return np.concatenate(sample)
+
+
 def _labelled_patches(
     features: Features, files: Sequence[str], images: Sequence[KnownImage], seed: int
 ) -> tuple[PatchSpace | None, list[Floats], list[npt.NDArray[np.int64]]]:
@@ -134,16 +154,10 @@ def _labelled_patches(
     labels: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64) for _ in images]
     if not images:
         return None, patches, labels
-    rng = np.random.default_rng([seed, 64])
-    # By content, not by position: the order of the directory has no say.
-    some = rng.permutation(sorted(set(files)))[:SPACE_IMAGES].tolist()
-    sample = []
-    for _, found in features.patches(some):
-        flat = found.reshape(-1, found.shape[-1])
-        sample.append(flat[rng.permutation(len(flat))[:SPACE_PATCHES]])
-    if not sample:
+    sample = sampled_patches(features, files, np.random.default_rng([seed, 64]))
+    if not len(sample):
         return None, patches, labels
-    whiten = PatchSpace.of(np.concatenate(sample))
+    whiten = PatchSpace.of(sample)
     for row, found in features.patches([image.path for image in images]):
         image = images[row]
         patches[row] = whiten(found)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from unseen.compute.feature_evidence import SPACE_IMAGES, SPACE_PATCHES
+from unseen.compute.feature_evidence import sampled_patches
 from unseen.compute.features import Features
 from unseen.progress import Progress, silent
 from unseen.science.criteria.patch_classes import (
@@ -96,14 +96,9 @@ def search(
     files = list(dict.fromkeys([*pool, *(e.path for e in examples)]))
     features.compute(files, progress=progress)
     failures = dict(features.failures)
-    some = rng.permutation(sorted(set(pool)))[:SPACE_IMAGES].tolist()
-    sample = []
-    for _, found in features.patches(some):
-        flat = found.reshape(-1, found.shape[-1])
-        sample.append(flat[rng.permutation(len(flat))[:SPACE_PATCHES]])
-    if not sample:
+    drawn = sampled_patches(features, pool, rng)
+    if not len(drawn):
         return None
-    drawn = np.concatenate(sample)
     whiten = PatchSpace.of(drawn)
     points, labels = [], []
     for index, found in features.patches([e.path for e in examples]):
