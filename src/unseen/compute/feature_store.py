@@ -28,7 +28,7 @@ from unseen.errors import ImageError, StoreError
 from unseen.science.image_features import Floats, ImageFeatures
 
 #: Of the tables and of what the blobs hold.
-FORMAT = 1
+FORMAT = 2
 #: Longest wait for another process that writes, seconds.
 BUSY_TIMEOUT = 60.0
 #: Values in one question to the database; its oldest limit is 999.
@@ -42,9 +42,8 @@ _TABLES = (
     "mtime_ns INTEGER NOT NULL, digest TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS features (digest TEXT PRIMARY KEY, rows INTEGER NOT NULL, "
     "columns INTEGER NOT NULL, vector BLOB NOT NULL, patches BLOB NOT NULL, "
-    "crc INTEGER NOT NULL)",
+    "vector_crc INTEGER NOT NULL, patches_crc INTEGER NOT NULL)",
 )
-_COLUMNS = "digest, rows, columns, vector, patches, crc"
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class FeatureStore:
         Raises:
             StoreError: the file is damaged, holds other features, or cannot be written.
         """
-        self.path = Path(folder).expanduser() / f"features-{name}.sqlite"
+        self.path = Path(folder).expanduser() / f"features-{name}-f{FORMAT}.sqlite"
         self._vector_size = vector_size
         self._patch_size = patch_size
         about = {
@@ -208,40 +207,35 @@ class FeatureStore:
             vector = found.vector.clip(-_HALF_MAX, _HALF_MAX).astype(np.float16).tobytes()
             patches = packed(found.patches)
             shape = found.patches.shape[:2]
-            rows.append((digest, *shape, vector, patches, zlib.crc32(patches, zlib.crc32(vector))))
+            sums = zlib.crc32(vector), zlib.crc32(patches)
+            rows.append((digest, *shape, vector, patches, *sums))
         with self._connection() as database, _transaction(database):
-            database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?)", rows)
+            database.executemany(
+                "INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?, ?)", rows
+            )
 
     def vectors(self, digests: Sequence[str]) -> dict[str, Floats]:
         """(V,) float32 by digest; one that is missing or damaged is left out."""
-        found = {}
-        rows = self._select(f"SELECT {_COLUMNS} FROM features WHERE digest IN", digests)
-        for digest, count, columns, vector, patches, crc in rows:
-            if self._is_whole(count, columns, vector, patches, crc):
-                found[digest] = np.frombuffer(vector, np.float16).astype(np.float32)
-        return found
+        # Without the patches, which are twenty times as large.
+        question = "SELECT digest, vector, vector_crc FROM features WHERE digest IN"
+        return {
+            digest: np.frombuffer(vector, np.float16).astype(np.float32)
+            for digest, vector, crc in self._select(question, digests)
+            if _is_whole(vector, 2 * self._vector_size, crc)
+        }
 
     def patches(self, digests: Sequence[str]) -> dict[str, Floats]:
         """(rows, columns, D) float32 by digest; one that is missing or damaged is left out."""
         found = {}
-        rows = self._select(f"SELECT {_COLUMNS} FROM features WHERE digest IN", digests)
-        for digest, count, columns, vector, patches, crc in rows:
-            if self._is_whole(count, columns, vector, patches, crc):
-                found[digest] = unpacked(patches, (count, columns, self._patch_size))
-        return found
-
-    def _is_whole(
-        self, rows: object, columns: object, vector: object, patches: object, crc: object
-    ) -> bool:
-        """Whether a row is what `put` wrote; SQLite itself does not notice a flipped bit."""
-        if not (isinstance(rows, int) and isinstance(columns, int)):
-            return False
-        if not (isinstance(vector, bytes) and isinstance(patches, bytes)):
-            return False
-        sizes = (2 * self._vector_size, (2 + rows * columns) * self._patch_size)
-        return (len(vector), len(patches)) == sizes and crc == zlib.crc32(
-            patches, zlib.crc32(vector)
+        question = (
+            "SELECT digest, rows, columns, patches, patches_crc FROM features WHERE digest IN"
         )
+        for digest, rows, columns, patches, crc in self._select(question, digests):
+            if not (isinstance(rows, int) and isinstance(columns, int)):
+                continue
+            if _is_whole(patches, (2 + rows * columns) * self._patch_size, crc):
+                found[digest] = unpacked(patches, (rows, columns, self._patch_size))
+        return found
 
     def _select(self, question: str, values: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Rows for many values, asked for in parts."""
@@ -271,6 +265,11 @@ class FeatureStore:
             raise StoreError(
                 f"{self.path}: damaged ({error}); delete the file, and the features are computed again"
             ) from error
+
+
+def _is_whole(data: object, size: int, crc: object) -> bool:
+    """Whether a blob is what `put` wrote; SQLite itself does not notice a flipped bit."""
+    return isinstance(data, bytes) and len(data) == size and crc == zlib.crc32(data)
 
 
 @contextlib.contextmanager
