@@ -17,14 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from unseen.errors import ShapeError
+from unseen.science.criteria.feature_space import widest_directions
 from unseen.science.selection import Indices
 
 Floats = npt.NDArray[np.float64]
 
 #: Principal components that tell groups of images apart.
 GROUP_DIMENSIONS = 8
-#: A direction in which the images hardly differ is noise: this share of the widest one.
-_NARROWEST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -101,15 +100,7 @@ class Candidates:
         """
         rows = np.concatenate([self.space[self.described], self.known])
         rows = rows[~np.isnan(rows).any(axis=1)]
-        if len(rows) < 2:
-            return self.space[:, :0], self.known[:, :0]
-        mean = rows.mean(axis=0)
-        variance, axes = np.linalg.eigh(
-            np.cov(rows - mean, rowvar=False).reshape(rows.shape[1], -1)
-        )
-        kept = np.argsort(-variance)[:GROUP_DIMENSIONS]
-        kept = kept[variance[kept] > _NARROWEST * max(float(variance.max()), 1e-30)]
-        axes = axes[:, kept] / np.sqrt(variance[kept])
+        mean, axes = widest_directions(rows, GROUP_DIMENSIONS)
         return (self.space - mean) @ axes, (self.known - mean) @ axes
 
 

@@ -13,6 +13,8 @@ Floats = npt.NDArray[np.float64]
 
 #: A number that is the same in all images stays 0.
 _SMALLEST = 1e-6
+#: A direction in which the images hardly differ is noise: this share of the widest one's variance.
+_NARROWEST = 1e-6
 
 
 def feature_space(vectors: npt.ArrayLike, blocks: Mapping[str, slice]) -> Floats:
@@ -47,3 +49,23 @@ def feature_space(vectors: npt.ArrayLike, blocks: Mapping[str, slice]) -> Floats
         scaled[there] = (known - known.mean(axis=0)) / width
     parts = [scaled[:, part] / np.sqrt(part.stop - part.start) for part in used]
     return np.concatenate(parts, axis=1)
+
+
+def widest_directions(rows: Floats, most: int) -> tuple[Floats, Floats]:
+    """Principal directions, scaled so that the images have standard deviation 1 along each.
+
+    Args:
+        rows: (M, D), no NaN.
+        most: directions at most; those in which the images hardly differ are left out.
+
+    Returns:
+        (D,) the mean and (D, d) the directions: (x - mean) @ directions. d is 0 for fewer than two rows.
+    """
+    if len(rows) < 2:
+        return np.zeros(rows.shape[1]), np.zeros((rows.shape[1], 0))
+    mean = rows.mean(axis=0)
+    covariance = np.cov(rows - mean, rowvar=False).reshape(rows.shape[1], -1)
+    variance, axes = np.linalg.eigh(covariance)
+    kept = np.argsort(-variance)[:most]
+    kept = kept[variance[kept] > _NARROWEST * max(float(variance.max(initial=0.0)), 1e-30)]
+    return mean, axes[:, kept] / np.sqrt(variance[kept])

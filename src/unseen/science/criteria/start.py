@@ -11,13 +11,12 @@ import numpy as np
 
 from unseen.errors import BudgetError, ShapeError
 from unseen.science.criteria.contract import Floats, farthest_first
+from unseen.science.criteria.feature_space import widest_directions
 from unseen.science.selection import Indices
 
 #: Principal components in which images are grouped. Ten groups need more of them than the question
 #: whether an image is strange: with 8 or 32 the first ten images showed somewhat fewer classes.
 DIMENSIONS = 16
-#: A direction in which the images hardly differ is noise: this share of the widest one.
-_NARROWEST = 1e-6
 
 
 def initial_images(space: Floats, count: int, seed: int) -> Indices:
@@ -49,7 +48,8 @@ def initial_images(space: Floats, count: int, seed: int) -> Indices:
     rows = np.flatnonzero(is_described)
     # Ascending by value, so that the order of the directory has no say in where k-means starts.
     values, first = np.unique(space[rows], axis=0, return_index=True)
-    order = rows[first[_typical(_directions(values), count, seed)]]
+    mean, axes = widest_directions(values, DIMENSIONS)
+    order = rows[first[_typical((values - mean) @ axes, count, seed)]]
     rest = np.setdiff1d(rows, order)
     everything = np.concatenate([order, rest, np.flatnonzero(~is_described)])
     return everything[:count].astype(np.int64)
@@ -74,14 +74,3 @@ def _typical(points: Floats, count: int, seed: int) -> Indices:
     rest = np.setdiff1d(np.arange(len(points)), chosen)
     more = farthest_first(points[rest], points[chosen], count - len(chosen))
     return np.asarray([*chosen, *rest[more].tolist()], dtype=np.int64)
-
-
-def _directions(values: Floats) -> Floats:
-    """(N, d): the widest directions, each with standard deviation 1."""
-    if len(values) < 2:
-        return values[:, :0]
-    centred = values - values.mean(axis=0)
-    variance, axes = np.linalg.eigh(np.cov(centred, rowvar=False).reshape(values.shape[1], -1))
-    kept = np.argsort(-variance)[:DIMENSIONS]
-    kept = kept[variance[kept] > _NARROWEST * max(float(variance.max(initial=0.0)), 1e-30)]
-    return np.asarray(centred @ (axes[:, kept] / np.sqrt(variance[kept])))
