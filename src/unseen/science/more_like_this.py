@@ -121,6 +121,6 @@ def similar_regions(
         down, across = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
         top, left = down[0], across[0]
         height, width = down[-1] + 1 - top, across[-1] + 1 - left
-        box = (left / columns, top / rows, width / columns, height / rows)
-        found.append(SimilarRegion((*map(float, box),), peak))  # type: ignore[arg-type]
+        box = np.asarray([left / columns, top / rows, width / columns, height / rows]).tolist()
+        found.append(SimilarRegion((box[0], box[1], box[2], box[3]), peak))
     return found
