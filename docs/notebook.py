@@ -71,7 +71,9 @@ directory order, as most teams begin.
     (
         "code",
         """
-unseen.prepare_dataset("wafers", initial=10, initial_order="directory", classes=["particle", "scratch", "stain"])
+unseen.prepare_dataset(
+    "wafers", initial=10, initial_order="directory", classes=["particle", "scratch", "stain"]
+)
 """,
     ),
     ("code", 'unseen.reveal_labels("wafers")  # your team labels the initial images'),
