@@ -90,8 +90,8 @@ unseen.prepare_dataset(
 ## What does the model not know?
 
 The UNet learns background and known objects from the ten labelled images. Then it scores every image of the pool: a pixel that is neither
-known background nor a known object has a high *unseen score*. The next batch is chosen from the images that have most of it, different ones
-first.
+known background nor a known object has a high *unseen score*. The next batch is shared by images that have most of it, images unlike any
+other, and kinds of images that nobody has labelled; a rehearsal on what is labelled says how to divide it.
 """,
     ),
     ("code", 'unseen.train_unet("wafers")'),
@@ -102,7 +102,7 @@ first.
     (
         "markdown",
         """
-The heatmap lies on each sample, and the saved view `batch_01` holds the batch in rank order. The four most novel images:
+The heatmap lies on each sample, and the saved view `batch_01` holds the batch in rank order. The first four images:
 """,
     ),
     (
@@ -157,8 +157,8 @@ would bring the labels back. The simulated annotator is quicker.
         """
 ## The second iteration
 
-The same again: train, score, select, label, measure. The UNet now knows the classes that the first batch showed, so it looks for something
-else.
+The same again: train, score, select, label, measure. The first batch showed a rare class for the first time, and most of the second goes to
+images that look like it.
 """,
     ),
     (
