@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml
 	@rm -f $(STAMP)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]' torch torchvision
-	$(BIN)/python -m unseen.mongodb
+	$(BIN)/python -m unseen.dataset.mongodb
 	@touch $(STAMP)
 
 demo: $(STAMP) ## run the whole loop: DATA=<COCO folder> for your images, FULL=1 for the full set

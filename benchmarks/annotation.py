@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from unseen.throwaway import ThrowawayDatabase
+from unseen.dataset.throwaway import ThrowawayDatabase
 
 DOUBLES = Path(__file__).resolve().parents[1] / "tests" / "doubles"
 CLASSES = ("particle", "scratch", "stain")
@@ -136,9 +136,9 @@ def make_dataset(count: int, folder: Path, size: int, overlay: bool) -> Any:
     from PIL import Image
 
     import unseen
+    from unseen.benchmark.synthetic.dataset import generate
     from unseen.dataset import writing
     from unseen.dataset.fields import Names
-    from unseen.synthetic.dataset import generate
 
     dataset, names = fo.Dataset(), Names()
     originals = []

@@ -14,8 +14,8 @@ import time
 
 import numpy as np
 
-from unseen.configs import METRICS
-from unseen.throwaway import ThrowawayDatabase
+from unseen.dataset.throwaway import ThrowawayDatabase
+from unseen.ranking import METRICS
 
 
 def fake_score(rng: np.random.Generator, size: int, mark: str) -> dict[str, object]:

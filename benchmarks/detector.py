@@ -36,21 +36,18 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
-from unseen.configs import TrainDetectorConfig
-from unseen.images import read_image
-from unseen.science import detector_training, faster_rcnn
-from unseen.science.boxes import iou
-from unseen.science.centernet import build_centernet
-from unseen.science.class_balance import (
-    THRESHOLD,
-    add_class_rectification,
-    balanced_order,
-)
-from unseen.science.detector_training import Detections, detect, fit_detector
-from unseen.science.devices import resolve_device
-from unseen.science.imbalance import class_imbalance
-from unseen.science.small_faster_rcnn import SmallBackbone
-from unseen.synthetic.dataset import CLASSES, KINDS, generate
+from unseen.arrays.boxes import iou
+from unseen.arrays.devices import resolve_device
+from unseen.arrays.images import read_image
+from unseen.benchmark.synthetic.dataset import CLASSES, KINDS, generate
+from unseen.detector import faster_rcnn
+from unseen.detector import training as detector_training
+from unseen.detector.centernet import build_centernet
+from unseen.detector.small_faster_rcnn import SmallBackbone
+from unseen.detector.training import Detections, detect, fit_detector
+from unseen.steps.train_detector import TrainDetectorConfig
+from unseen.unet.class_balance import THRESHOLD, add_class_rectification, balanced_order
+from unseen.unet.imbalance import class_imbalance
 
 SETTINGS = ("ours", "naive", "centernet", "balanced", "centernet-balanced", "rectified")
 

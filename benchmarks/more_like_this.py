@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from unseen.arrays.boxes import iou
 from unseen.benchmark.cases import LabelledFile, read_cases
 from unseen.benchmark.config import BenchmarkConfig
-from unseen.compute.features import Features
-from unseen.compute.similar import Example, search
-from unseen.science.backbones import find_backbone
-from unseen.science.boxes import iou
+from unseen.ranking.features.backbones import find_backbone
+from unseen.ranking.features.compute import Features
+from unseen.ranking.similar import Example, search
 
 #: A region that overlaps a box more than this lies on it.
 IOU = 0.1

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from database import fake_score
 
-from unseen.throwaway import ThrowawayDatabase
+from unseen.dataset.throwaway import ThrowawayDatabase
 
 SIZE = 96  # px, of the heatmaps
 
@@ -132,7 +132,7 @@ def _measure(
 
 def measure(dataset: Any, rounds: int = 5) -> dict[str, float]:
     """Seconds per question, cold and warm, median of some rounds."""
-    from unseen import overview
+    from unseen.loop import overview
 
     questions = {"now": overview.now, "ranking": overview.ranking, "progress": overview.progress}
     seconds: dict[str, list[float]] = {}
@@ -178,7 +178,7 @@ def measure_events(dataset: Any) -> dict[str, float]:
     from fiftyone.operators.executor import ExecutionContext, Executor
     from fiftyone.operators.registry import OperatorRegistry
 
-    from unseen import overview
+    from unseen.loop import overview
 
     found = OperatorRegistry().list_operators(type="panel")
     (panel,) = [p for p in found if p.name == "curation"]

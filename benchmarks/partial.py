@@ -25,18 +25,21 @@ import time
 import numpy as np
 import torch
 
-from unseen.configs import RequestConfig, ScoreConfig, TrainDetectorConfig, TrainUnetConfig
-from unseen.science.detection_metrics import match_counts
-from unseen.science.detector_training import detect, fit_detector
-from unseen.science.faster_rcnn import detector_spec
-from unseen.science.image_metrics import excess_metric
-from unseen.science.inference import infer
-from unseen.science.quantiles import StreamingQuantiles
-from unseen.science.regions import shown_regions, unseen_regions
-from unseen.science.scope import reaches_scope, scope_around, scope_mask, usual_margin
-from unseen.science.unet import UNetSpec
-from unseen.science.unet_training import fit_unet
-from unseen.synthetic.dataset import CLASSES, KINDS, generate
+from unseen.arrays.quantiles import StreamingQuantiles
+from unseen.benchmark.synthetic.dataset import CLASSES, KINDS, generate
+from unseen.detector.faster_rcnn import detector_spec
+from unseen.detector.metrics import match_counts
+from unseen.detector.training import detect, fit_detector
+from unseen.ranking.image_metrics import excess_metric
+from unseen.ranking.regions import shown_regions, unseen_regions
+from unseen.steps.request_annotations import RequestConfig
+from unseen.steps.score_samples import ScoreConfig
+from unseen.steps.train_detector import TrainDetectorConfig
+from unseen.steps.train_unet import TrainUnetConfig
+from unseen.structure.scope import reaches_scope, scope_around, scope_mask, usual_margin
+from unseen.unet.inference import infer
+from unseen.unet.network import UNetSpec
+from unseen.unet.training import fit_unet
 
 CPU = torch.device("cpu")
 SETTINGS = ("whole", "regions", "unscoped")

@@ -33,20 +33,21 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from unseen.arrays.boxes import iou
+from unseen.arrays.image_store import ImageStore
+from unseen.arrays.images import read_image, resize
+from unseen.arrays.quantiles import StreamingQuantiles
+from unseen.arrays.scale import working_scale
 from unseen.benchmark.cases import generated, read_cases
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.pools import Pool, make_pool
-from unseen.compute.image_store import ImageStore
-from unseen.configs import ScoreConfig, TrainUnetConfig
-from unseen.images import read_image, resize
-from unseen.science.boxes import iou
-from unseen.science.image_metrics import excess_metric
-from unseen.science.inference import infer
-from unseen.science.quantiles import StreamingQuantiles
-from unseen.science.regions import shown_regions, unseen_regions
-from unseen.science.scale import working_scale
-from unseen.science.unet import UNetSpec
-from unseen.science.unet_training import fit_unet
+from unseen.ranking.image_metrics import excess_metric
+from unseen.ranking.regions import shown_regions, unseen_regions
+from unseen.steps.score_samples import ScoreConfig
+from unseen.steps.train_unet import TrainUnetConfig
+from unseen.unet.inference import infer
+from unseen.unet.network import UNetSpec
+from unseen.unet.training import fit_unet
 
 #: Quantile of S above which pixels form the regions of the first two settings.
 BEFORE = 0.995

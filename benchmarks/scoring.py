@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from unseen.throwaway import ThrowawayDatabase
+from unseen.dataset.throwaway import ThrowawayDatabase
 
 
 def make_dataset(count: int, folder: Path, kind: str, size: int):
@@ -26,7 +26,7 @@ def make_dataset(count: int, folder: Path, kind: str, size: int):
     import fiftyone as fo
     from PIL import Image
 
-    from unseen.synthetic.dataset import generate
+    from unseen.benchmark.synthetic.dataset import generate
 
     dataset = fo.Dataset()
     samples = []
@@ -56,7 +56,7 @@ def bare_forward(scorer, images: int, batch_size: int, precision: str) -> float:
     """Images per second of the network alone, on a batch that is in memory already."""
     import torch
 
-    from unseen.science.devices import autocast
+    from unseen.arrays.devices import autocast
 
     model, device = scorer._model, scorer.device
     side = 256
@@ -79,8 +79,8 @@ def speed(args: argparse.Namespace) -> dict[str, float]:
 
     torch.set_num_threads(args.threads)
     import unseen
-    from unseen.compute.scorer import Scorer
-    from unseen.configs import ScoreConfig
+    from unseen.ranking.scorer import Scorer
+    from unseen.steps.score_samples import ScoreConfig
 
     with tempfile.TemporaryDirectory() as folder:
         dataset = make_dataset(args.images, Path(folder), args.kind, 256)

@@ -17,8 +17,8 @@ import time
 CODES = {
     "import unseen": "import unseen",
     "unseen --help": "from unseen.cli import build_parser; build_parser().format_help()",
-    "all configs": "from unseen.configs import STEP_CONFIGS, parameters\n"
-    "for c in STEP_CONFIGS.values(): parameters(c)",
+    "all configs": "from unseen.parameters import parameters\nfrom unseen.steps.catalogue import catalogue\n"
+    "for s in catalogue().values(): parameters(s.config)",
 }
 
 

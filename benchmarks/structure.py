@@ -19,10 +19,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from unseen.science.grid_model import learn_grid, locate
-from unseen.science.outlines import mask_outlines
-from unseen.science.structure import Shapes, inside_grid, zone_weights
-from unseen.synthetic.dataset import generate
+from unseen.benchmark.synthetic.dataset import generate
+from unseen.structure.grid_model import learn_grid, locate
+from unseen.structure.outlines import mask_outlines
+from unseen.structure.weights import Shapes, inside_grid, zone_weights
 
 
 def best(call: Callable[[], object], repeat: int) -> float:

@@ -16,16 +16,16 @@ import json
 import numpy as np
 import torch
 
-from unseen.configs import TrainUnetConfig
-from unseen.science.auroc import StreamingAuroc
-from unseen.science.inference import infer
-from unseen.science.masks import foreground_mask
-from unseen.science.scale import working_scale
-from unseen.science.unet import UNetSpec
-from unseen.science.unet_training import fit_unet
-from unseen.synthetic import device_wafer
-from unseen.synthetic.dataset import generate
-from unseen.synthetic.scene import SyntheticImage
+from unseen.arrays.auroc import StreamingAuroc
+from unseen.arrays.masks import foreground_mask
+from unseen.arrays.scale import working_scale
+from unseen.benchmark.synthetic import device_wafer
+from unseen.benchmark.synthetic.dataset import generate
+from unseen.benchmark.synthetic.scene import SyntheticImage
+from unseen.steps.train_unet import TrainUnetConfig
+from unseen.unet.inference import infer
+from unseen.unet.network import UNetSpec
+from unseen.unet.training import fit_unet
 
 INITIAL, MARGIN = 10, 10.0
 RING = "ring-shaped particle"

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from unseen.throwaway import ThrowawayDatabase
+from unseen.dataset.throwaway import ThrowawayDatabase
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -66,8 +66,8 @@ def ready_to_send(folder: Path) -> Any:
     import fiftyone as fo
 
     import unseen
+    from unseen.benchmark.synthetic.dataset import write_coco_folder
     from unseen.dataset.coco_folder import import_coco_folder
-    from unseen.synthetic.dataset import write_coco_folder
 
     write_coco_folder(folder / "wafers", "bare", train=90, test=6, seed=51)
     import_coco_folder(folder / "wafers", "wafers")

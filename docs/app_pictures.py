@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unseen.throwaway import ThrowawayDatabase
+from unseen.dataset.throwaway import ThrowawayDatabase
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -67,9 +67,9 @@ def make_datasets(folder: Path) -> None:
     import fiftyone as fo
 
     import unseen
+    from unseen.benchmark.synthetic.dataset import CLASSES, write_coco_folder
     from unseen.dataset.coco_folder import import_coco_folder
     from unseen.dataset.workspace import save_workspace
-    from unseen.synthetic.dataset import CLASSES, write_coco_folder
 
     write_coco_folder(folder, "bare", train=200, test=60, seed=51)
     for name in (FIRST, DONE):

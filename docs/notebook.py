@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from unseen.throwaway import ThrowawayDatabase
+from unseen.dataset.throwaway import ThrowawayDatabase
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "docs" / "example.ipynb"
@@ -49,7 +49,7 @@ import fiftyone as fo
 import unseen
 from unseen import overview, plots
 from unseen.dataset.coco_folder import import_coco_folder
-from unseen.synthetic.dataset import write_coco_folder
+from unseen.benchmark.synthetic.dataset import write_coco_folder
 
 folder = write_coco_folder("wafers", "bare", train=160, test=40, seed=51)
 import_coco_folder(folder, "wafers")
@@ -111,7 +111,7 @@ The heatmap lies on each sample, and the saved view `batch_01` holds the batch i
 import numpy as np
 from PIL import Image
 
-from unseen.images import as_channels, read_image
+from unseen.arrays.images import as_channels, read_image
 from unseen.report.pictures import overlay
 
 batch = fo.load_dataset("wafers").load_saved_view("batch_01")

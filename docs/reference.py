@@ -13,8 +13,9 @@ from pathlib import Path
 
 import unseen
 from unseen.benchmark.config import NOT_HERE, BenchmarkConfig
-from unseen.cli import STEP_HELP, default_text, verb_of
-from unseen.configs import STEP_CONFIGS, Parameter, StepConfig, parameters
+from unseen.cli import default_text
+from unseen.parameters import Parameter, StepConfig, parameters
+from unseen.steps.catalogue import catalogue
 
 DOCS = Path(__file__).resolve().parent
 BEGIN = "<!-- written by docs/reference.py from here -->"
@@ -58,9 +59,9 @@ def cli_reference() -> str:
 
     parts = []
     for step in unseen.STEPS:
-        verb = verb_of(step)
-        head = f"## unseen {verb}\n\n{_sentence(STEP_HELP[step])}\n\n    unseen {verb} DATASET\n\n"
-        parts.append(head + table("Option", option, own(STEP_CONFIGS[step])))
+        verb = catalogue()[step].command
+        head = f"## unseen {verb}\n\n{_sentence(catalogue()[step].help)}\n\n    unseen {verb} DATASET\n\n"
+        parts.append(head + table("Option", option, own(catalogue()[step].config)))
     head = "## unseen benchmark\n\nCompare strategies on complete labels; see [benchmark.md](benchmark.md).\n\n"
     head += "    unseen benchmark SOURCE [SOURCE ...]\n\n"
     rows = [p for p in own(BenchmarkConfig) if p.name not in NOT_HERE]
@@ -78,8 +79,8 @@ def operator_reference() -> str:
 
     parts = []
     for step in unseen.STEPS:
-        head = f"## {step}\n\n{_sentence(STEP_HELP[step])}\n\n"
-        parts.append(head + table("Parameter", field, own(STEP_CONFIGS[step])))
+        head = f"## {step}\n\n{_sentence(catalogue()[step].help)}\n\n"
+        parts.append(head + table("Parameter", field, own(catalogue()[step].config)))
     parts.append("## Parameters of every operator\n\n" + table("Parameter", field, shared()))
     return "\n\n".join(parts)
 

@@ -1,62 +1,35 @@
-"""One thin form per step; `OPERATORS` is the only list of them."""
+"""One operator per step of the catalogue, and what is particular to the App.
+
+A step needs no file here: its form comes from its parameters and words. A module of the step's name
+holds a subclass of `StepOperator` where the App shows or asks more than that.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from typing import Any
 
-from .apply_detector import ApplyDetector
-from .auto_label import AutoLabel
-from .clean_dataset import CleanDataset
-from .compare_iterations import CompareIterations
-from .evaluate_detector import EvaluateDetector
-from .list_annotations import ListAnnotations
-from .load_annotations import LoadAnnotations
-from .mark_structure import MarkStructure
-from .more_like_this import MoreLikeThis
-from .next_iteration import NextIteration
-from .open_workspace import OpenWorkspace
-from .prepare_dataset import PrepareDataset
-from .rank_regions import RankRegions
-from .request_annotations import RequestAnnotations
-from .reveal_labels import RevealLabels
-from .score_samples import ScoreSamples
-from .screen_images import ScreenImages
-from .select_batch import SelectBatch
-from .simulate import Simulate
-from .split_dataset import SplitDataset
-from .train_detector import TrainDetector
-from .train_unet import TrainUnet
-from .undo_annotations import UndoAnnotations
+from unseen.steps.catalogue import Step, catalogue
 
-#: In the order of the loop.
-OPERATORS = [
-    PrepareDataset,
-    ScreenImages,
-    SplitDataset,
-    MarkStructure,
-    TrainUnet,
-    ScoreSamples,
-    SelectBatch,
-    RankRegions,
-    MoreLikeThis,
-    RequestAnnotations,
-    ListAnnotations,
-    LoadAnnotations,
-    UndoAnnotations,
-    RevealLabels,
-    TrainDetector,
-    ApplyDetector,
-    EvaluateDetector,
-    AutoLabel,
-    CompareIterations,
-    NextIteration,
-    Simulate,
-    CleanDataset,
-    OpenWorkspace,
-]
+from .open_workspace import OpenWorkspace
+from .step_operator import StepOperator
+
+
+def operators() -> list[type[Any]]:
+    """Every operator, in the order of the loop."""
+    return [*(_operator(step) for step in catalogue().values()), OpenWorkspace]
 
 
 def register(plugin: Any) -> None:
     """Hand every operator to FiftyOne."""
-    for operator in OPERATORS:
+    for operator in operators():
         plugin.register(operator)
+
+
+def _operator(step: Step) -> type[StepOperator]:
+    name = "".join(word.capitalize() for word in step.name.split("_"))
+    base = StepOperator
+    if importlib.util.find_spec(f"{__name__}.{step.name}"):
+        base = getattr(importlib.import_module(f"{__name__}.{step.name}"), name)
+    return type(name, (base,), {"step": step, "__module__": __name__, "__doc__": step.description})

@@ -12,11 +12,6 @@ from .step_operator import StepOperator
 class CleanDataset(StepOperator):
     """Asks whether the checkpoints go too."""
 
-    step = "clean_dataset"
-    label = "Clean the dataset"
-    description = "Remove everything that these steps have written, and nothing else"
-    risk_level = types.RiskLevel.HIGH
-
     def resolve_input(self, ctx: Any) -> types.Property:
         form = super().resolve_input(ctx)
         form.type.view(

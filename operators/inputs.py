@@ -10,21 +10,15 @@ import fiftyone as fo
 from fiftyone.operators import types
 from fiftyone.operators.constants import ViewTarget
 
-from unseen import overview
-from unseen.configs import (
-    BACKENDS,
-    STEP_CONFIGS,
-    Parameter,
-    StepConfig,
-    check_value,
-    from_mapping,
-    parameters,
-)
+from unseen.annotation import BACKENDS
 from unseen.dataset.fields import Names
 from unseen.dataset.reading import resolve_classes
 from unseen.dataset.setup import LASTING, lasting, names_of
 from unseen.dataset.writing import MARK
 from unseen.errors import ConfigError, UnseenError
+from unseen.loop import overview
+from unseen.parameters import Parameter, StepConfig, check_value, from_mapping, parameters
+from unseen.steps.catalogue import catalogue
 
 #: The switch that reveals the second section of a form.
 ADVANCED = "advanced"
@@ -120,7 +114,7 @@ def refusals(
     ctx: Any, config: type[StepConfig], found: Sequence[Parameter]
 ) -> dict[str | None, str]:
     """What the step would refuse as the dataset is now, as `problems` gives it."""
-    step = next((name for name, known in STEP_CONFIGS.items() if known is config), None)
+    step = next((name for name, known in catalogue().items() if known.config is config), None)
     if ctx.dataset is None or step is None:
         return {}
     params = {**{p.name: p.default for p in found}, **to_params(ctx.params)}

@@ -6,16 +6,11 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .annotation_operator import AnnotationOperator
+from .step_operator import StepOperator
 
 
-class ListAnnotations(AnnotationOperator):
+class ListAnnotations(StepOperator):
     """Asks nothing that must be answered."""
-
-    step = "list_annotations"
-    label = "Annotation status"
-    description = "List what was handed out: tasks, jobs, links, and how far they are"
-    risk_level = types.RiskLevel.LOW
 
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
         return []
@@ -23,7 +18,7 @@ class ListAnnotations(AnnotationOperator):
     def resolve_output(self, ctx: Any) -> types.Property:
         outputs = types.Object()
         outputs.md(as_tables(ctx.results or {}), name="shown")
-        return types.Property(outputs, view=types.View(label=self.label))
+        return types.Property(outputs, view=types.View(label=self.step.label))
 
 
 def as_tables(result: dict[str, Any]) -> str:

@@ -12,13 +12,6 @@ from .step_operator import StepOperator, show_saved_view
 class MoreLikeThis(StepOperator):
     """Asks what is wanted and what is not; what is selected in the App is wanted."""
 
-    step = "more_like_this"
-    label = "More like this"
-    description = (
-        "The regions of the pool that look most like the selected images, patches or boxes"
-    )
-    view_verb = "Search"
-
     def resolve_input(self, ctx: Any) -> types.Property:
         take_selection(ctx)
         form = super().resolve_input(ctx)

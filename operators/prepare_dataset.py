@@ -15,10 +15,6 @@ from .step_operator import StepOperator
 class PrepareDataset(StepOperator):
     """Asks for everything that makes a plain dataset ready, and opens the workspace."""
 
-    step = "prepare_dataset"
-    label = "Set up the dataset"
-    description = "Classes, test split, initial images and known structure, in one form"
-
     def resolve_input(self, ctx: Any) -> types.Property:
         form = super().resolve_input(ctx)
         # By coverage, the default, is for a dataset that nobody has labelled yet.

@@ -10,10 +10,5 @@ from .step_operator import StepOperator, show_saved_view
 class RankRegions(StepOperator):
     """Asks how many regions are ranked, and how many of one image."""
 
-    step = "rank_regions"
-    label = "Rank the regions"
-    description = "The strongest unseen regions of the whole pool, as a view of patches in order"
-    view_verb = "Rank the regions of"
-
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
         return [ctx.ops.reload_dataset(), show_saved_view(ctx, result["view"])]

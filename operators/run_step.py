@@ -15,8 +15,8 @@ from typing import Any
 from fiftyone.operators.message import GeneratedMessage, MessageType
 
 import unseen
-from unseen.configs import STEP_CONFIGS
 from unseen.errors import Cancelled, UnseenError
+from unseen.steps.catalogue import catalogue
 from unseen.timing import TimeLeft, duration
 
 from . import inputs
@@ -54,7 +54,7 @@ def run_step(
         UnseenError: the parameters or the data are not what the step needs.
     """
     # Checked here, so that what is wrong is said before a thread or a worker starts.
-    settings = inputs.settings(STEP_CONFIGS[name], ctx.params)
+    settings = inputs.settings(catalogue()[name].config, ctx.params)
 
     def job(progress: Progress) -> dict[str, Any]:
         # The step's module, and torch with it, is loaded here and not while a form is open.

@@ -6,21 +6,17 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .step_operator import StepOperator, show_saved_view
+from .step_operator import StepOperator, icon, show_saved_view
 
 
 class SelectBatch(StepOperator):
     """Asks for the next batch: how many images, chosen how."""
 
-    step = "select_batch"
-    label = "Next batch"
-    description = "Choose the images to label next and save them as an ordered view"
-
     def resolve_placement(self, ctx: Any) -> types.Placement:
         # Runs for every operator whenever a dataset is opened: keep it trivial.
         return types.Placement(
             types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-            types.Button(label=self.label, icon=f"/plugin/assets/{self.step}.svg", prompt=True),
+            types.Button(label=self.step.label, icon=icon(self.step.name), prompt=True),
         )
 
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from unseen.configs import STEP_CONFIGS
+from unseen.annotation.cvat.credentials import SECRETS, supply
+from unseen.results import as_markdown
+from unseen.steps.catalogue import Step
 
 from . import inputs
 from .run_step import run_step
@@ -19,47 +22,44 @@ from .run_step import run_step
 class StepOperator(foo.Operator):
     """An operator that asks for the parameters of one step and runs it."""
 
-    step: str  #: name of the step and of the operator
-    label: str
-    description: str
-    risk_level = types.RiskLevel.MEDIUM
-    #: What the step does to a view ("Score"); None where it always works on the whole dataset.
-    view_verb: str | None = None
-    #: Takes minutes and more, so that its form says how to hand it to a worker.
-    is_long = False
+    step: Step  #: set by `operators`, from the catalogue
 
     @property
     def config(self) -> foo.OperatorConfig:
         return foo.OperatorConfig(
-            name=self.step,
-            label=self.label,
-            description=self.description,
-            icon=f"/plugin/assets/{self.step}.svg",
+            name=self.step.name,
+            label=self.step.label,
+            description=self.step.description,
+            icon=icon(self.step.name),
             dynamic=True,
             execute_as_generator=True,
             allow_immediate_execution=True,
             allow_delegated_execution=True,
-            risk_level=self.risk_level,
-            view_target=self.view_verb is not None,
+            risk_level=types.RiskLevel[self.step.risk.upper()],
+            view_target=self.step.view_verb is not None,
         )
 
     def resolve_input(self, ctx: Any) -> types.Property:
-        form = inputs.form(ctx, STEP_CONFIGS[self.step], view_verb=self.view_verb)
-        if self.is_long:
+        form = inputs.form(ctx, self.step.config, view_verb=self.step.view_verb)
+        if self.step.is_long:
             form.view("schedule", types.Notice(label=how_to_schedule()))
-        return types.Property(form, view=types.View(label=self.label))
+        return types.Property(form, view=types.View(label=self.step.label))
 
     def resolve_run_name(self, ctx: Any) -> str:
-        return f"{self.label}: {ctx.dataset.name}"
+        return f"{self.step.label}: {ctx.dataset.name}"
 
     def execute(self, ctx: Any) -> Any:
-        has_target = self.view_verb is not None and not inputs.shows_patches(ctx)
+        has_target = self.step.view_verb is not None and not inputs.shows_patches(ctx)
         collection = ctx.target_view() if has_target else ctx.dataset
-        return run_step(ctx, self.step, collection, self.refresh, lambda: self.around(ctx))
+        return run_step(ctx, self.step.name, collection, self.refresh, lambda: self.around(ctx))
 
     def around(self, ctx: Any) -> contextlib.AbstractContextManager[Any]:
-        """What the step runs in; secrets are supplied here, because parameters are stored."""
-        return contextlib.nullcontext()
+        """What the step runs in: FiftyOne's secrets are no parameters, because those are stored."""
+        if not self.step.asks_server:
+            return contextlib.nullcontext()
+        found = {name: ctx.secrets.get(name) for name in SECRETS}
+        # 1.22: the first look-up of a secret gives an object around its value.
+        return supply({name: getattr(v, "value", v) for name, v in found.items()})
 
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
         """What the App shows once the step is done."""
@@ -69,7 +69,7 @@ class StepOperator(foo.Operator):
         outputs = types.Object()
         # Markdown: the App (1.22) loads its code view from the internet, which a fab has not.
         outputs.md(as_markdown(ctx.results or {}), name="shown")
-        return types.Property(outputs, view=types.View(label=self.label))
+        return types.Property(outputs, view=types.View(label=self.step.label))
 
     def __call__(self, collection: Any, *, delegate: bool = False, **settings: Any) -> Any:
         """Run the step on a dataset or view from Python.
@@ -93,6 +93,12 @@ class StepOperator(foo.Operator):
         return _result_of_task(outcome) if isinstance(outcome, asyncio.Task) else _result(outcome)
 
 
+def icon(name: str) -> str:
+    """The App's path of a step's icon, or of the plugin's own where it has none."""
+    own = Path(__file__).parent.parent / "plugin/assets" / f"{name}.svg"
+    return f"/plugin/assets/{name if own.is_file() else 'open_workspace'}.svg"
+
+
 def show_saved_view(ctx: Any, name: str) -> Any:
     """The App's operation that shows a saved view in the grid.
 
@@ -112,26 +118,6 @@ def how_to_schedule() -> str:
         "Executes in the App's server, which stays usable. To Schedule it instead, start the App with "
         f"FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true (`unseen app` does), and {worker}."
     )
-
-
-def as_markdown(result: dict[str, Any]) -> str:
-    """A step's result for a person: its summary, then its numbers and counts as a table."""
-    summary = str(result.get("summary", ""))
-    parts = [f"```\n{summary}\n```" if "\n" in summary else summary]
-    rows = []
-    for name, value in result.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{k}: {_number(v)}" for k, v in value.items())
-        if name in ("summary", "table") or isinstance(value, list) or value in (None, ""):
-            continue
-        rows.append(f"| {name.replace('_', ' ')} | {_number(value)} |")
-    if rows:
-        parts.append("\n".join(["| Result | |", "|---|---|", *rows]))
-    return "\n\n".join(parts)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _result(outcome: Any) -> Any:

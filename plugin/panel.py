@@ -9,9 +9,10 @@ import fiftyone.operators as foo
 from fiftyone import ViewField as F
 from fiftyone.operators import types
 
-from unseen import overview, plots
-from unseen.cvat.credentials import SECRETS, supply
+from unseen.annotation.cvat.credentials import SECRETS, supply
 from unseen.dataset.workspace import PANEL
+from unseen.loop import overview
+from unseen.report import plots
 
 from . import layout
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseen.mongodb import bundled_mongod
-from unseen.throwaway import ThrowawayDatabase
+from unseen.dataset.mongodb import bundled_mongod
+from unseen.dataset.throwaway import ThrowawayDatabase
 
 ROOT = Path(__file__).resolve().parents[1]
 

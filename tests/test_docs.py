@@ -10,7 +10,8 @@ import pytest
 
 import unseen
 from unseen import cli
-from unseen.configs import STEP_CONFIGS, parameters
+from unseen.parameters import parameters
+from unseen.steps.catalogue import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
@@ -40,12 +41,14 @@ def test_the_tables_are_current():
 @pytest.mark.parametrize("page", ["docs/operators.md", "docs/cli.md"])
 @pytest.mark.parametrize("step", unseen.STEPS)
 def test_every_parameter_is_documented_with_its_default(page, step):
-    section = "## " + (step if "operators" in page else f"unseen {cli.verb_of(step)}") + "\n"
+    section = (
+        "## " + (step if "operators" in page else f"unseen {catalogue()[step].command}") + "\n"
+    )
     text = read(page)
     assert section in text
     own = text.split(section)[1].split("\n## ")[0]
     shared = re.split(r"\n## .* of every ", text)[-1]
-    for parameter in parameters(STEP_CONFIGS[step]):
+    for parameter in parameters(catalogue()[step].config):
         name = parameter.name if "operators" in page else f"--{parameter.name.replace('_', '-')}"
         rows = [r for r in (own + shared).splitlines() if f"`{name}`" in r]
         assert rows, f"{page} lacks {name} of {step}"
@@ -59,7 +62,7 @@ def test_every_verb_is_documented():
 
 def test_the_readme_names_every_step_of_the_loop():
     text = read("README.md")
-    missing = [s for s in unseen.STEPS if s not in text and cli.verb_of(s) not in text]
+    missing = [s for s in unseen.STEPS if s not in text and catalogue()[s].command not in text]
     assert missing == []
     assert "make demo" in text
     assert "make app" in text

@@ -29,15 +29,14 @@ from unseen.benchmark.config import (
 )
 from unseen.benchmark.models import PoolScores
 from unseen.benchmark.pools import Pool
-from unseen.compute.feature_evidence import FeatureEvidence
-from unseen.configs import METRICS
+from unseen.benchmark.report.runs import FULL
+from unseen.detector.training import Detections
 from unseen.errors import BudgetError
-from unseen.report.benchmark_runs import FULL
-from unseen.science import selection
-from unseen.science.criteria.contract import Candidates
-from unseen.science.criteria.rehearsal import Rehearsal
-from unseen.science.detector_training import Detections
-from unseen.science.mixed import CRITERIA, History, mixed
+from unseen.ranking import METRICS, selection
+from unseen.ranking.criteria.contract import Candidates
+from unseen.ranking.criteria.rehearsal import Rehearsal
+from unseen.ranking.feature_evidence import FeatureEvidence
+from unseen.ranking.mixed import CRITERIA, History, mixed
 
 Floats = npt.NDArray[np.float64]
 CLASSES = ("dot", "rare", "line")

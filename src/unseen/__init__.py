@@ -17,69 +17,29 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-#: Steps of the loop, in its order; the module of the same name holds the function.
-STEPS = (
-    "prepare_dataset",
-    "screen_images",
-    "split_dataset",
-    "mark_structure",
-    "train_unet",
-    "score_samples",
-    "select_batch",
-    "rank_regions",
-    "more_like_this",
-    "request_annotations",
-    "list_annotations",
-    "load_annotations",
-    "undo_annotations",
-    "reveal_labels",
-    "train_detector",
-    "apply_detector",
-    "evaluate_detector",
-    "auto_label",
-    "compare_iterations",
-    "next_iteration",
-    "simulate",
-    "clean_dataset",
-)
-
-_CONFIGS = (
-    "PrepareConfig",
-    "ScreenConfig",
-    "SplitConfig",
-    "StructureConfig",
-    "TrainUnetConfig",
-    "ScoreConfig",
-    "SelectConfig",
-    "RankRegionsConfig",
-    "MoreLikeThisConfig",
-    "RequestConfig",
-    "ListAnnotationsConfig",
-    "LoadConfig",
-    "UndoConfig",
-    "RevealConfig",
-    "TrainDetectorConfig",
-    "ApplyDetectorConfig",
-    "EvaluateConfig",
-    "AutoLabelConfig",
-    "CompareConfig",
-    "NextConfig",
-    "SimulateConfig",
-    "CleanConfig",
-)
-
-__all__ = [*STEPS, *_CONFIGS, "UnseenError", "__version__"]
+#: Modules of questions and figures, beside the steps.
+_MODULES = {"overview": "unseen.loop.overview", "plots": "unseen.report.plots"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in STEPS:
-        return getattr(importlib.import_module(f"unseen.steps.{name}"), name)
-    if name in _CONFIGS:
-        return getattr(importlib.import_module("unseen.configs"), name)
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module 'unseen' has no attribute {name!r}")
     if name == "UnseenError":
         return importlib.import_module("unseen.errors").UnseenError
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    steps = importlib.import_module("unseen.steps.catalogue").catalogue()
+    configs = {step.config.__name__: step.config for step in steps.values()}
+    if name == "STEPS":
+        return tuple(steps)
+    if name == "__all__":
+        return [*steps, *configs, "UnseenError", "__version__"]
+    if name in steps:
+        return steps[name].function
+    if name in configs:
+        return configs[name]
     raise AttributeError(f"module 'unseen' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__getattr__("__all__")})

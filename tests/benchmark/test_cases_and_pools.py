@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from unseen.arrays.images import read_image
 from unseen.benchmark.cases import Case, generated, rare_classes, read_cases
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.pools import make_pool
 from unseen.errors import BudgetError, ConfigError, DatasetError, LabelError
-from unseen.images import read_image
 from unseen.progress import silent
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unseen.arrays.image_statistics import image_statistics, standardised
 from unseen.benchmark import peers
 from unseen.benchmark.cases import read_cases
 from unseen.benchmark.config import BenchmarkConfig, Strategy
 from unseen.benchmark.detectors import confidence_margin
 from unseen.benchmark.pools import make_pool
+from unseen.detector.training import Detections
 from unseen.errors import ConfigError, ImageError
 from unseen.progress import silent
-from unseen.science.detector_training import Detections
-from unseen.science.image_statistics import image_statistics, standardised
 
 
 @pytest.fixture

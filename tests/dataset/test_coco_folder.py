@@ -3,9 +3,9 @@ import uuid
 
 import pytest
 
+from unseen.benchmark.synthetic.dataset import write_coco_folder
 from unseen.dataset.fields import Names
 from unseen.errors import DatasetError, LabelError
-from unseen.synthetic.dataset import write_coco_folder
 
 pytestmark = pytest.mark.fiftyone
 

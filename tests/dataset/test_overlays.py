@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unseen.arrays.overlay import overlay
 from unseen.dataset import overlays, writing
 from unseen.dataset.fields import Names
 from unseen.errors import Cancelled, DatasetError
-from unseen.science.overlay import overlay
 
 pytestmark = pytest.mark.fiftyone
 

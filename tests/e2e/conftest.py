@@ -47,7 +47,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 @pytest.fixture(scope="session")
 def wafer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty synthetic wafers and a test split of ten, with labels (COCO)."""
-    from unseen.synthetic.dataset import write_coco_folder
+    from unseen.benchmark.synthetic.dataset import write_coco_folder
 
     return write_coco_folder(
         tmp_path_factory.mktemp("wafers"), "bare", train=30, test=10, seed=3, size=128

@@ -12,13 +12,13 @@ from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionRunState
 
 import unseen
-from unseen import overview
-from unseen.configs import TrainUnetConfig
 from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.dataset.locks import COLLECTION
 from unseen.dataset.storage import model_folder
 from unseen.dataset.workspace import save_workspace
+from unseen.loop import overview
+from unseen.steps.train_unet import TrainUnetConfig
 
 
 @pytest.fixture(scope="module")

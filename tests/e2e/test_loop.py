@@ -8,9 +8,9 @@ from __future__ import annotations
 import fiftyone as fo
 import pytest
 
-from unseen import overview
 from unseen.dataset import iterations
 from unseen.dataset.fields import Names
+from unseen.loop import overview
 
 #: So small that every step takes seconds; what the models learn is tested elsewhere.
 INITIAL, BUDGET, TEST, POOL = 6, 4, 10, 24

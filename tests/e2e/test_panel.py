@@ -13,8 +13,8 @@ from app_browser import App
 from fiftyone import ViewField as F
 
 import unseen
-from unseen import overview
 from unseen.dataset.workspace import save_workspace
+from unseen.loop import overview
 
 _EVALUATION = "model_evaluation_panel_builtin"
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import unseen
-from unseen import overview
-from unseen.configs import STEP_CONFIGS, parameters
 from unseen.dataset import setup
 from unseen.dataset.fields import Names
+from unseen.loop import overview
+from unseen.parameters import parameters
+from unseen.steps.catalogue import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +30,7 @@ def form(dataset, step, **params):
 
 def refused(dataset, step):
     """The field at which the form says that the step cannot run yet."""
-    params = {p.name: p.default for p in parameters(STEP_CONFIGS[step])}
+    params = {p.name: p.default for p in parameters(catalogue()[step].config)}
     return (overview.why_not(dataset, step, params) or (None,))[0]
 
 
@@ -58,7 +59,7 @@ def dataset(request):
 
 def with_meaning(step):
     """The parameters that do something with the defaults of the others."""
-    found = parameters(STEP_CONFIGS[step])
+    found = parameters(catalogue()[step].config)
     defaults = {p.name: p.default for p in found}
     return [p for p in found if all(defaults[n] in v for n, v in p.only_with.items())]
 

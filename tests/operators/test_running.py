@@ -10,7 +10,7 @@ import pytest
 
 import unseen
 from unseen.errors import Cancelled, LabelError
-from unseen.results import RevealResult
+from unseen.steps.reveal_labels import RevealResult
 
 pytestmark = pytest.mark.fiftyone
 

@@ -122,7 +122,7 @@ def test_an_action_that_is_done_is_no_longer_the_next_one(panel, wafers):
 def test_a_bar_of_the_histogram_shows_its_images(panel, scored):
     import fiftyone as fo
 
-    from unseen import overview
+    from unseen.loop import overview
 
     ranking = overview.ranking(scored)
     edges = ranking.histogram.edges
@@ -147,7 +147,7 @@ def test_a_bar_of_the_histogram_shows_its_images(panel, scored):
 def test_a_selection_of_bars_shows_the_images_of_all_of_them(panel, scored):
     import fiftyone as fo
 
-    from unseen import overview
+    from unseen.loop import overview
 
     ranking = overview.ranking(scored)
     _, state, data, _ = send(panel, scored, "change_tab", {"tab": "Now"}, value="Ranking")
@@ -185,7 +185,7 @@ def test_only_a_mixed_batch_says_what_chose_each_image(panel, scored):
 def test_a_cell_of_the_table_shows_exactly_the_boxes_it_counts(panel, measured):
     import fiftyone as fo
 
-    from unseen import overview
+    from unseen.loop import overview
 
     progress = overview.progress(measured)
     _, state, data, _ = send(panel, measured, "change_tab", {"tab": "Now"}, value="Progress")
@@ -223,7 +223,7 @@ def test_the_recommendation_comes_with_its_figures(panel, measured):
 def test_a_ranking_that_is_no_better_than_random_is_a_plain_warning(panel, scored, monkeypatch):
     from dataclasses import replace
 
-    from unseen import overview
+    from unseen.loop import overview
 
     real = overview.ranking(scored)
     warned = replace(real.trust, verdict="no better than random", is_warning=True, sentence="NO")
@@ -295,7 +295,7 @@ def test_two_evaluations_open_side_by_side_once_both_are_there(panel, measured, 
 
 
 def test_an_event_that_changes_nothing_reads_nothing(panel, measured, monkeypatch):
-    from unseen import overview
+    from unseen.loop import overview
 
     _, state, *_ = send(panel, measured, "change_tab", {"tab": "Now"}, value="Progress")
 

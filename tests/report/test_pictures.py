@@ -9,7 +9,7 @@ from unseen.report.data import BatchPicture
 from unseen.report.pictures import MAX_TILES, for_display, overlay, ranked_batch
 from unseen.report.png import MAX_BYTES
 
-from .conftest import wafer_batches
+from report_facts import wafer_batches
 
 
 def picture(path, **changes) -> BatchPicture:

@@ -11,7 +11,7 @@ from unseen.report.figures import MAX_CLASSES, report_figures
 from unseen.report.tables import comparison_table
 from unseen.report.write_report import write_report
 
-from .conftest import CLASSES, FACTS, counted, full_set, point, wafer_batches
+from report_facts import CLASSES, FACTS, counted, full_set, point, wafer_batches
 
 
 class Tags(HTMLParser):

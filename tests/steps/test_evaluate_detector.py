@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import unseen
+from unseen.arrays.boxes import iou
 from unseen.dataset import iterations, writing
 from unseen.dataset.fields import Names
 from unseen.errors import DatasetError, LabelError
-from unseen.science.boxes import iou
 
 pytestmark = pytest.mark.fiftyone
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import unseen
-from unseen import overview
 from unseen.dataset import structure
 from unseen.dataset.fields import Names
 from unseen.errors import ConfigError, DatasetError, StructureError
+from unseen.loop import overview
 
 pytestmark = pytest.mark.fiftyone
 

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 import unseen
-from unseen import overview
-from unseen.dataset import criteria_history as history
 from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.errors import CheckpointError
-from unseen.science.mixed import CRITERIA
+from unseen.loop import criteria_history as history
+from unseen.loop import overview
+from unseen.ranking.mixed import CRITERIA
 
 pytestmark = pytest.mark.fiftyone
 

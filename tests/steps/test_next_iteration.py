@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import unseen
-from unseen.dataset import sendings
+from unseen.annotation import sendings
 from unseen.dataset.fields import Names
 
 pytestmark = pytest.mark.fiftyone
@@ -16,7 +16,7 @@ TURN = {"budget": 2}
 @pytest.fixture
 def turn(monkeypatch, tmp_path):
     """`next_iteration` with training as short as it can be."""
-    from unseen.steps import next_iteration as module
+    from unseen.steps.next_iteration import run as module
 
     real = {"train_unet": module.train_unet, "train_detector": module.train_detector}
 
@@ -114,7 +114,7 @@ def test_part_of_a_batch_is_enough_where_that_is_asked_for(turn, cvat, make_wafe
 
 def test_what_is_done_for_these_labels_is_not_done_again(turn, make_wafers, monkeypatch):
     from unseen.errors import UnseenError
-    from unseen.steps import next_iteration as module
+    from unseen.steps.next_iteration import run as module
 
     dataset = make_wafers(8, labelled=4, test=2)
     unseen.split_dataset(dataset, initial=4)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import unseen
+from unseen.arrays.boxes import rel_xywh_to_xyxy
 from unseen.dataset import iterations, reading, scope, writing
 from unseen.dataset.fields import REGION_LABEL, Names
 from unseen.errors import ConfigError, DatasetError
-from unseen.science.boxes import rel_xywh_to_xyxy
 
 pytestmark = pytest.mark.fiftyone
 

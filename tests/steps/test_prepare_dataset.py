@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import unseen
-from unseen import overview
 from unseen.errors import BudgetError, ConfigError, DatasetError, LabelError, StructureError
+from unseen.loop import overview
 
 pytestmark = pytest.mark.fiftyone
 
@@ -181,7 +181,7 @@ def test_with_labels_the_initial_images_stay_or_are_the_first_in_directory_order
 
 
 def test_of_very_many_images_a_random_sample_is_looked_at(make_wafers, tmp_path, monkeypatch):
-    from unseen.steps import typical_images
+    from unseen.steps.split_dataset import typical_images
 
     monkeypatch.setattr(typical_images, "SAMPLE", 5)
     wafers = make_wafers(9, labelled=0, test=0)

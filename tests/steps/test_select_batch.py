@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import unseen
-from unseen.configs import METRICS
 from unseen.errors import DatasetError
+from unseen.ranking import METRICS
 
 pytestmark = pytest.mark.fiftyone
 

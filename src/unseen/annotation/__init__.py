@@ -1,5 +1,8 @@
-"""What annotators did, as plain data: shapes -> boxes, their merge with ours, the task guide.
+"""The hand-over to people who label, and back: guide, shapes, merge, CVAT."""
 
-Knows neither FiftyOne nor a server. Boxes are relative `[x, y, width, height]` as shares of the
-image, like FiftyOne's.
-"""
+from __future__ import annotations
+
+BACKENDS = ("cvat", "app")
+
+
+STAGES = ("annotation", "validation", "acceptance")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from unseen.benchmark.pools import Pool
 from unseen.errors import ConfigError
-from unseen.science.selection import Indices, check_budget
+from unseen.ranking.selection import Indices, check_budget
 
 Vectors = npt.NDArray[np.float64]
 

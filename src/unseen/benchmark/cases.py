@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from unseen.arrays.boxes import clean_boxes
+from unseen.arrays.images import read_image
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.json_file import write_json
+from unseen.benchmark.synthetic.dataset import CLASSES, KINDS, RARE_CLASSES, write_coco_folder
 from unseen.dataset.coco_json import read_split
 from unseen.errors import ConfigError, DatasetError
-from unseen.images import read_image
 from unseen.progress import Progress
-from unseen.science.boxes import clean_boxes
-from unseen.science.criteria.sharing import RARE_SHARE
-from unseen.synthetic.dataset import CLASSES, KINDS, RARE_CLASSES, write_coco_folder
+from unseen.ranking.criteria.sharing import RARE_SHARE
 
 #: What a generated pool is called on the command line: `synthetic:bare`.
 SYNTHETIC = "synthetic:"

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from unseen.arrays.auroc import auroc
+from unseen.arrays.devices import resolve_device
 from unseen.benchmark import borrowed, detectors, peers
 from unseen.benchmark.config import (
     BORROWED_STRATEGIES,
@@ -24,15 +26,13 @@ from unseen.benchmark.config import (
 )
 from unseen.benchmark.models import PoolScores, UnetVariant, disagreement, pool_scores
 from unseen.benchmark.pools import Pool
-from unseen.compute.feature_evidence import FeatureEvidence, KnownImage, feature_evidence
-from unseen.compute.features import Features
 from unseen.errors import ConfigError
-from unseen.science import selection
-from unseen.science.auroc import auroc
-from unseen.science.backbones import find_backbone
-from unseen.science.criteria.contract import Candidates
-from unseen.science.devices import resolve_device
-from unseen.science.mixed import CRITERIA, History, MixedBatch, mixed, sought_classes
+from unseen.ranking import selection
+from unseen.ranking.criteria.contract import Candidates
+from unseen.ranking.feature_evidence import FeatureEvidence, KnownImage, feature_evidence
+from unseen.ranking.features.backbones import find_backbone
+from unseen.ranking.features.compute import Features
+from unseen.ranking.mixed import CRITERIA, History, MixedBatch, mixed, sought_classes
 
 Indices = npt.NDArray[np.int64]
 Metric = npt.NDArray[np.float64]
@@ -239,7 +239,7 @@ def check_strategy(strategy: Strategy) -> None:
     if strategy.name in BORROWED_STRATEGIES:
         borrowed.check_installed(strategy.name)
     if strategy.name in EMBEDDING_STRATEGIES and strategy.embeddings == "pretrained":
-        from unseen.science.backbones import find_backbone
+        from unseen.ranking.features.backbones import find_backbone
 
         backbone, message = find_backbone()
         if backbone.network is None:

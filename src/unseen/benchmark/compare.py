@@ -19,13 +19,13 @@ from unseen.benchmark.cases import read_cases
 from unseen.benchmark.choosing import check_strategy
 from unseen.benchmark.config import BRAIN_STRATEGIES, BenchmarkConfig, Strategy
 from unseen.benchmark.json_file import write_json
+from unseen.benchmark.report.runs import FULL
+from unseen.benchmark.report.write import write_benchmark
 from unseen.benchmark.runs import Run, execute, settings_of
-from unseen.configs import from_mapping
+from unseen.dataset.throwaway import ThrowawayDatabase
 from unseen.errors import BenchmarkError, ConfigError, UnseenError
+from unseen.parameters import from_mapping
 from unseen.progress import Progress, silent
-from unseen.report.benchmark_runs import FULL
-from unseen.report.write_benchmark import write_benchmark
-from unseen.throwaway import ThrowawayDatabase
 
 #: What all runs of a folder share.
 SETTINGS_FILE = "settings.json"

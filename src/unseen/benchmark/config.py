@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.configs import DETECTOR_BACKBONES, METRICS, StepConfig, check_backbone, setting
+from unseen.benchmark.report.runs import FULL
+from unseen.detector import DETECTOR_BACKBONES, check_backbone
 from unseen.errors import ConfigError
-from unseen.report.benchmark_runs import FULL
+from unseen.parameters import StepConfig, setting
+from unseen.ranking import METRICS
 
 #: Strategies of the package that rank by what a UNet says.
 UNET_STRATEGIES = ("mixed", "diverse", "plain", "balanced", "entropy", "foreground")

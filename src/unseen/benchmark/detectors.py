@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from unseen.arrays.devices import resolve_device
+from unseen.arrays.image_store import ImageStore
 from unseen.benchmark.cases import LabelledFile
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.json_file import write_json
 from unseen.benchmark.pools import Pool
-from unseen.compute.image_store import ImageStore
-from unseen.configs import TrainDetectorConfig
+from unseen.detector.faster_rcnn import detector_spec, resolve_architecture
+from unseen.detector.metrics import detection_metrics
+from unseen.detector.training import Detections, TrainedDetector, detect, fit_detector
 from unseen.errors import DatasetError
-from unseen.science.detection_metrics import detection_metrics
-from unseen.science.detector_training import Detections, TrainedDetector, detect, fit_detector
-from unseen.science.devices import resolve_device
-from unseen.science.faster_rcnn import detector_spec, resolve_architecture
+from unseen.steps.train_detector import TrainDetectorConfig
 
 #: Precision, recall and F1 count predictions from this confidence on; AP counts all.
 MIN_CONFIDENCE = 0.5

@@ -20,23 +20,24 @@ from typing import Any
 import numpy as np
 import torch
 
+from unseen.arrays.auroc import StreamingAuroc
+from unseen.arrays.devices import resolve_device
+from unseen.arrays.image_store import ImageStore
+from unseen.arrays.masks import foreground_mask
+from unseen.arrays.scale import working_scale
 from unseen.benchmark.cases import LabelledFile
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.pools import Pool
-from unseen.checkpoints import save_checkpoint
-from unseen.compute.image_store import ImageStore
-from unseen.compute.local import LocalScoring
-from unseen.compute.scorer import RawScore, Scorer
-from unseen.configs import ScoreConfig, TrainUnetConfig
 from unseen.errors import ImageError, TrainingError
-from unseen.science.auroc import StreamingAuroc
-from unseen.science.devices import resolve_device
-from unseen.science.image_metrics import entropy_metric
-from unseen.science.masks import foreground_mask
-from unseen.science.scale import working_scale
-from unseen.science.unet import UNetSpec
-from unseen.science.unet_training import fit_unet
-from unseen.science.unseen_score import ProbabilityMaps, entropy
+from unseen.ranking.image_metrics import entropy_metric
+from unseen.ranking.local import LocalScoring
+from unseen.ranking.scorer import RawScore, Scorer
+from unseen.steps.score_samples import ScoreConfig
+from unseen.steps.train_unet import TrainUnetConfig
+from unseen.unet.checkpoints import save_checkpoint
+from unseen.unet.network import UNetSpec
+from unseen.unet.training import fit_unet
+from unseen.unet.unseen_score import ProbabilityMaps, entropy
 
 
 @dataclass(frozen=True)

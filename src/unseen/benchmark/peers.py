@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from unseen.arrays.image_statistics import image_statistics, standardised
+from unseen.arrays.images import read_image
 from unseen.benchmark.pools import Pool
 from unseen.errors import ImageError
-from unseen.images import read_image
-from unseen.science.image_statistics import image_statistics, standardised
-from unseen.science.selection import check_budget
+from unseen.ranking.selection import check_budget
 
 Vectors = npt.NDArray[np.float64]
 
@@ -37,9 +37,9 @@ def pretrained_embeddings(pool: Pool, device: str, folder: Path) -> Vectors:
         CheckpointError: the weights are damaged.
         ImageError: an image cannot be read.
     """
-    from unseen.compute.features import Features
-    from unseen.science.backbones import find_backbone
-    from unseen.science.devices import resolve_device
+    from unseen.arrays.devices import resolve_device
+    from unseen.ranking.features.backbones import find_backbone
+    from unseen.ranking.features.compute import Features
 
     features = Features(find_backbone()[0].on(resolve_device(device)), folder)
     vectors = features.vectors([file.path for file in pool.files])

@@ -17,7 +17,7 @@ from unseen.benchmark.choosing import Choice, Chooser
 from unseen.benchmark.config import BenchmarkConfig, Strategy
 from unseen.benchmark.json_file import write_json
 from unseen.benchmark.pools import Pool, make_pool
-from unseen.report.benchmark_runs import FULL
+from unseen.benchmark.report.runs import FULL
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def machine(config: BenchmarkConfig) -> str:
     """What it ran on, for whoever reads the times."""
     import torch
 
-    from unseen.science.devices import resolve_device
+    from unseen.arrays.devices import resolve_device
 
     device = resolve_device(config.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unseen.arrays.images import image_size
 from unseen.dataset.fields import RESERVED_CLASSES
 from unseen.errors import DatasetError, ImageError
-from unseen.images import image_size
 
 #: What every message about the folder ends with.
 LAYOUT = "expected FOLDER/train and FOLDER/test, each with data/ (images) and labels.json (COCO)"

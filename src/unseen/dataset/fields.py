@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from unseen.configs import StepConfig
+from unseen.parameters import StepConfig
 
 #: `method` of the custom runs that hold the record of one iteration.
 ITERATION_METHOD = "unseen/iteration"
@@ -127,7 +127,7 @@ class Names:
 
     @property
     def chosen_by(self) -> str:
-        """String: what chose an image of a mixed batch, one of `unseen.science.mixed.CRITERIA`."""
+        """String: what chose an image of a mixed batch, one of `unseen.ranking.mixed.CRITERIA`."""
         return self._field("chosen_by")
 
     @property

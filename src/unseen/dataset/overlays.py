@@ -17,14 +17,14 @@ import numpy as np
 from bson import ObjectId
 from PIL import Image
 
+from unseen.arrays.images import image_size, read_image
+from unseen.arrays.overlay import SCOPE_COLOUR, draw_lines, overlay
 from unseen.dataset import reading, structure, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.scope import Scope
 from unseen.errors import DatasetError, ImageError
-from unseen.images import image_size, read_image
 from unseen.progress import Progress, silent
 from unseen.results import Skipped
-from unseen.science.overlay import SCOPE_COLOUR, draw_lines, overlay
 
 #: Samples whose heatmaps are in memory at a time.
 CHUNK = 64

@@ -15,11 +15,11 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
+from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy
+from unseen.arrays.images import image_size
 from unseen.dataset.fields import REMOVED, RESERVED_CLASSES, SENT, Names
 from unseen.errors import DatasetError, ImageError, LabelError
-from unseen.images import image_size
 from unseen.results import Skipped
-from unseen.science.boxes import clean_boxes, rel_xywh_to_xyxy
 
 logger = logging.getLogger(__name__)
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from unseen.configs import RequestConfig
+from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy, xyxy_to_rel_xywh
+from unseen.arrays.images import image_size
 from unseen.dataset import appearance, reading, writing
 from unseen.dataset.fields import SCOPE_LABEL, Names
 from unseen.errors import ImageError
-from unseen.images import image_size
 from unseen.results import Skipped
-from unseen.science.boxes import clean_boxes, rel_xywh_to_xyxy, xyxy_to_rel_xywh
-from unseen.science.scope import centre_in_scope, reaches_scope, scope_around, usual_margin
+from unseen.structure.scope import centre_in_scope, reaches_scope, scope_around, usual_margin
+
+if TYPE_CHECKING:
+    from unseen.steps.request_annotations import RequestConfig
 
 #: Relative [x, y, width, height] of the rectangles.
 Scope = list[list[float]]

@@ -7,8 +7,8 @@ from typing import Any
 
 import fiftyone as fo
 
-from unseen.configs import StepConfig
 from unseen.dataset.reading import dataset_of
+from unseen.parameters import StepConfig
 
 #: Folder below FiftyOne's default dataset directory.
 FOLDER = "__unseen__"

@@ -22,8 +22,8 @@ from pymongo import UpdateOne
 
 from unseen.dataset import iterations, writing
 from unseen.dataset.fields import Names
-from unseen.science.die_grid import Grid, lines
-from unseen.science.structure import Shapes, zone_weights
+from unseen.structure.die_grid import Grid, lines
+from unseen.structure.weights import Shapes, zone_weights
 
 STRUCTURE_METHOD = "unseen/structure"
 #: Label of the polyline that draws a die grid; its attributes hold the grid itself.

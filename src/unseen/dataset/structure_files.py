@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unseen.arrays.images import read_image
 from unseen.errors import ImageError, StructureError
-from unseen.images import read_image
-from unseen.science.structure import Shapes
+from unseen.structure.weights import Shapes
 
 #: What a file of polylines looks like, for messages.
 LAYOUT = (

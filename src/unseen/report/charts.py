@@ -8,11 +8,11 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from unseen.report.curves import Curves, Series, balance, defined, read_curves
+from unseen.loop.curves import Curves, Series, balance, defined, read_curves
+from unseen.loop.iteration import IterationSummary
 from unseen.report.figures import shown_classes
 from unseen.report.png import new_figure, save_png
 from unseen.report.style import FULL_COLOR, look
-from unseen.results import IterationSummary
 
 
 def learning_curve(iterations: Sequence[IterationSummary], path: Path) -> Path | None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from unseen.report.curves import Curves, Series, balance, defined, metrics_of, read_curves
+from unseen.loop.curves import Curves, Series, balance, defined, metrics_of, read_curves
+from unseen.loop.iteration import IterationSummary
 from unseen.report.style import FULL_COLOR, STEP_COLORS, look
-from unseen.results import IterationSummary
 
 #: More classes than this make a figure that nobody reads; the rarest are drawn.
 MAX_CLASSES = 23

@@ -10,12 +10,12 @@ from pathlib import Path
 import plotly.io
 from plotly.offline import get_plotlyjs
 
-from unseen.report.facts import fact_text
+from unseen.loop.facts import fact_text
+from unseen.loop.verdict import Verdict, short
 from unseen.report.figures import ReportFigure
 from unseen.report.page_style import CSS
 from unseen.report.style import FULL_COLOR, look
 from unseen.report.tables import Table, as_html
-from unseen.report.verdict import Verdict, short
 
 #: The browser itself refuses every request: the page has to be whole without a network.
 _POLICY = (

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
+from unseen.arrays.images import as_channels, read_image
 from unseen.errors import ImageError
-from unseen.images import as_channels, read_image
 from unseen.report.data import BatchPicture
 from unseen.report.png import new_figure, save_png
 

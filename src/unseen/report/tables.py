@@ -6,9 +6,10 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from unseen.report.curves import Curves, balance, defined, metrics_of, read_curves
-from unseen.report.facts import fact
-from unseen.results import DETECTOR_NAMES, IterationSummary
+from unseen.detector import DETECTOR_NAMES
+from unseen.loop.curves import Curves, balance, defined, metrics_of, read_curves
+from unseen.loop.facts import fact
+from unseen.loop.iteration import IterationSummary
 
 #: More iterations than this are thinned out evenly; a table must fit a page.
 MAX_ITERATIONS = 8

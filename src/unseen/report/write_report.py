@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unseen.errors import UnseenError
+from unseen.loop.iteration import IterationSummary
+from unseen.loop.verdict import judge
 from unseen.report.charts import class_balance, learning_curve
 from unseen.report.data import BatchPicture, ReportFiles
 from unseen.report.figures import report_figures
 from unseen.report.page import html_page
 from unseen.report.pictures import ranked_batch
 from unseen.report.tables import as_markdown, build_tables
-from unseen.report.verdict import judge
-from unseen.results import IterationSummary
 
 #: A loop of a thousand iterations must still make a page that opens: first and last batches.
 MAX_SHEETS = 12

@@ -12,21 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from unseen.annotation import app_annotation, other_backends, sendings, snapshots, truth
 from unseen.annotation.merge import KnownBox
-from unseen.configs import LoadConfig, RequestConfig
-from unseen.dataset import (
-    app_annotation,
-    other_backends,
-    scope,
-    sendings,
-    snapshots,
-    truth,
-    writing,
-)
+from unseen.annotation.sendings import Sending
+from unseen.dataset import scope, writing
 from unseen.dataset.fields import LOADED, SENT, Names
-from unseen.dataset.sendings import Sending
 from unseen.errors import AnnotationError, LabelError
-from unseen.results import RequestResult
+from unseen.steps.load_annotations import LoadConfig
+from unseen.steps.request_annotations import RequestConfig, RequestResult
 
 
 def request(

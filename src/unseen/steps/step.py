@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
-from unseen.configs import StepConfig, from_mapping
 from unseen.dataset import reading, setup
 from unseen.dataset.fields import Names
 from unseen.dataset.locks import exclusive
 from unseen.errors import ConfigError
+from unseen.parameters import StepConfig, from_mapping
 from unseen.progress import Progress, silent
 from unseen.results import StepResult
 

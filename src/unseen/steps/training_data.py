@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unseen.compute.image_store import ImageStore
+from unseen.arrays.image_store import ImageStore
 from unseen.dataset import reading, scope
 from unseen.dataset.fields import Names
 from unseen.errors import LabelError

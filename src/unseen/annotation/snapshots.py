@@ -1,0 +1,181 @@
+"""Labels as they were before a load, kept with the dataset, to be restored by `undo_annotations`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from bson import ObjectId, json_util
+from pymongo import UpdateMany, UpdateOne
+
+from unseen.annotation.sendings import now, refresh
+from unseen.dataset.fields import SNAPSHOT_METHOD, Names
+from unseen.errors import AnnotationError
+
+#: Snapshots that are kept; older ones are dropped.
+KEPT = 20
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot, without the labels it holds."""
+
+    key: str
+    anno_key: str
+    before: str  #: what was about to happen: "load" or "undo"
+    taken_at: str
+    written: list[str]  #: samples that were changed afterwards
+    restored: bool  #: it was restored already
+    label_field: str
+
+    @property
+    def number(self) -> int:
+        """Of the snapshot in its loop, from 1."""
+        return int(self.key.rsplit("_", 1)[1])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What restoring a snapshot changes."""
+
+    current: dict[str, Any]  #: sample id -> labels now, as stored
+    wanted: dict[str, Any]  #: sample id -> labels in the snapshot
+    updates: list[UpdateMany | UpdateOne]
+
+
+def take(dataset: Any, names: Names, anno_key: str, ids: Sequence[str], before: str) -> str:
+    """Keep labels and annotation state of these samples; the key of the snapshot."""
+    refresh(dataset)
+    taken = list_snapshots(dataset, names)
+    key = names.snapshot_key(1 + max((s.number for s in taken), default=0))
+    rows = dataset._sample_collection.find(
+        {"_id": {"$in": [ObjectId(i) for i in ids]}},
+        dict.fromkeys([*_fields(dataset, names), f"{names.annotation_base}.{anno_key}"], 1),
+    )
+    config = dataset.init_run(
+        method=SNAPSHOT_METHOD,
+        prefix=names.prefix,
+        series=names.series,
+        anno_key=anno_key,
+        before=before,
+        taken_at=now(),
+        label_field=names.label_field,
+        written=[],
+        restored=False,
+    )
+    dataset.register_run(key, config)
+    # As text: FiftyOne would turn some raw values into its own types.
+    results = dataset.init_run_results(key, documents=json_util.dumps(list(rows)))
+    dataset.save_run_results(key, results, cache=False)
+    for old in taken[: max(0, len(taken) + 1 - KEPT)]:
+        dataset.delete_run(old.key)
+    return key
+
+
+def note_written(dataset: Any, key: str, ids: Sequence[str]) -> None:
+    """Remember which samples were changed after the snapshot; only those are restored."""
+    config = dataset.get_run_info(key).config
+    config.written = sorted({*config.written, *ids})
+    dataset.update_run_config(key, config)
+
+
+def narrow(dataset: Any, key: str, ids: Sequence[str]) -> bool:
+    """Only these samples were changed after all; a snapshot before nothing is dropped.
+
+    Returns:
+        whether the snapshot is kept.
+    """
+    if not ids:
+        dataset.delete_run(key)
+        return False
+    config = dataset.get_run_info(key).config
+    config.written = sorted(ids)
+    dataset.update_run_config(key, config)
+    return True
+
+
+def list_snapshots(dataset: Any, names: Names) -> list[Snapshot]:
+    """All snapshots of this loop, oldest first."""
+    found = []
+    for key in dataset.list_runs(method=SNAPSHOT_METHOD):
+        config = dataset.get_run_info(key).config.serialize()
+        if config["prefix"] == names.prefix and config["series"] == names.series:
+            facts = ("anno_key", "before", "taken_at", "written", "restored", "label_field")
+            found.append(Snapshot(key=key, **{name: config[name] for name in facts}))
+    return sorted(found, key=lambda s: s.number)
+
+
+def choose(dataset: Any, names: Names, key: str | None) -> Snapshot:
+    """The snapshot as asked for, or the newest load that was not undone.
+
+    Raises:
+        AnnotationError: there is none, or it holds labels of another field.
+    """
+    # One that nothing was written after is left from a load that was killed: nothing to undo.
+    found = [s for s in list_snapshots(dataset, names) if s.written]
+    known = ", ".join(f"{s.key} (before a {s.before}, {s.taken_at})" for s in found) or "none"
+    if key is not None:
+        chosen = next((s for s in found if s.key == key), None)
+        if chosen is None:
+            raise AnnotationError(f"snapshot {key!r} does not exist; there are: {known}")
+    else:
+        loads = [s for s in found if s.before == "load" and not s.restored]
+        if not loads:
+            raise AnnotationError(
+                f"dataset {dataset.name!r} has no load of annotations to undo; snapshots: {known}"
+            )
+        chosen = loads[-1]
+    if chosen.label_field != names.label_field:
+        raise AnnotationError(
+            f"{chosen.key} holds labels of the field {chosen.label_field!r}, and not of "
+            f"{names.label_field!r}; pass label_field={chosen.label_field!r}"
+        )
+    return chosen
+
+
+def restore(dataset: Any, snapshot: Snapshot, found: Difference) -> None:
+    """Put back labels and state of the samples that were changed after the snapshot."""
+    if found.updates:
+        dataset._bulk_write(found.updates, ordered=True, ids=list(found.current))
+    config = dataset.get_run_info(snapshot.key).config
+    config.restored = True
+    dataset.update_run_config(snapshot.key, config)
+
+
+def difference(dataset: Any, names: Names, snapshot: Snapshot) -> Difference:
+    """What `restore` would change; samples that are gone are left out."""
+    text = dataset.load_run_results(snapshot.key, cache=False).documents
+    written = set(snapshot.written)
+    kept = {str(d["_id"]): d for d in json_util.loads(text) if str(d["_id"]) in written}
+    rows = dataset._sample_collection.find(
+        {"_id": {"$in": [ObjectId(i) for i in kept]}}, {names.label_field: 1}
+    )
+    current = {str(row["_id"]): row.get(names.label_field) for row in rows}
+    updates: list[UpdateMany | UpdateOne] = []
+    if current:  # a field that is null cannot take a path below it
+        empty = {"_id": {"$in": [ObjectId(i) for i in current]}, names.annotation_base: None}
+        updates.append(UpdateMany(empty, {"$set": {names.annotation_base: {}}}))
+    fields = _fields(dataset, names)
+    updates += [_update(kept[i], fields, names, snapshot.anno_key) for i in current]
+    return Difference(current, {i: kept[i].get(names.label_field) for i in current}, updates)
+
+
+def _fields(dataset: Any, names: Names) -> list[str]:
+    fields = [names.label_field, names.annotation, names.annotation_url]
+    # Labels and the part of the image that they are complete in belong together.
+    return fields + [names.scope] * (dataset.get_field(names.scope) is not None)
+
+
+def _update(
+    document: Mapping[str, Any], fields: Sequence[str], names: Names, anno_key: str
+) -> UpdateOne:
+    values = {name: document.get(name) for name in fields}
+    values["last_modified_at"] = datetime.now(timezone.utc)
+    # What other annotation runs know of the image stays.
+    path = f"{names.annotation_base}.{anno_key}"
+    base = (document.get(names.annotation_base) or {}).get(anno_key)
+    if base is None:
+        return UpdateOne({"_id": document["_id"]}, {"$set": values, "$unset": {path: ""}})
+    return UpdateOne({"_id": document["_id"]}, {"$set": {**values, path: base}})

@@ -1,0 +1,118 @@
+"""Open the FiftyOne App with the plugin loaded and the newest batch in front."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from unseen.cli.plugin_folder import PLUGIN, find_checkout, installed_plugin
+from unseen.errors import DatasetError
+
+#: How the demo names its datasets; a number follows from the second one on.
+DEMO_DATASET = "unseen-demo"
+
+#: Of the grid: three columns beside the panel, in which a small defect can still be seen. FiftyOne's own
+#: gives thumbnails of 60 px there.
+ZOOM, _FIFTYONE_ZOOM = 9, 7
+
+
+def open_app(
+    dataset: str | None = None,
+    *,
+    port: int | None = None,
+    remote: bool = False,
+    browser: bool = True,
+    wait: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> Any:
+    """Open the App and wait until it is closed.
+
+    Args:
+        dataset: name of the dataset; default: the newest one that the demo made.
+        port: of the App's server; default: FiftyOne's.
+        remote: let other machines connect, and open no browser.
+        browser: open a browser.
+        wait: return only when the App was closed or Ctrl-C was pressed.
+        say: told what a person should know.
+
+    Returns:
+        The FiftyOne session.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    # 1.22: without it the App's server offers no "Schedule" for long steps.
+    os.environ.setdefault("FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS", "true")
+    import fiftyone as fo
+
+    from unseen.dataset.reading import open_collection
+    from unseen.dataset.workspace import save_workspace
+
+    _provide_plugin(say)
+    opened = open_collection(dataset or _newest_demo())
+    batch = newest_batch(opened.list_saved_views())
+    workspace = save_workspace(opened)
+    config = fo.app_config.copy()
+    if config.grid_zoom == _FIFTYONE_ZOOM and "FIFTYONE_APP_GRID_ZOOM" not in os.environ:
+        config.grid_zoom = ZOOM
+    session = fo.launch_app(
+        opened,
+        view=opened.load_saved_view(batch) if batch else None,
+        spaces=opened.load_workspace(workspace),
+        port=port,
+        address="0.0.0.0" if remote else None,
+        remote=remote or not browser,
+        config=config,
+    )
+    front = f"batch {batch} in front" if batch else "no batch selected yet"
+    url = f"http://localhost:{session.server_port}/datasets/{opened.slug}"
+    say(f"{opened.name}: {front}. The App is at {url}; Ctrl-C ends it.")
+    if wait:
+        session.wait(-1)
+    return session
+
+
+def newest_batch(views: Iterable[str]) -> str | None:
+    """The saved view of the main loop's newest batch, or None."""
+    from unseen.dataset.fields import Names
+
+    numbers = {view: Names().batch_number(view) for view in views}
+    batches = {view: number for view, number in numbers.items() if number is not None}
+    return max(batches, key=lambda view: batches[view], default=None)
+
+
+def _newest_demo() -> str:
+    import fiftyone as fo
+
+    made = [
+        info
+        for info in fo.list_datasets(f"{DEMO_DATASET}*", info=True)
+        if info["name"] == DEMO_DATASET or info["name"][len(DEMO_DATASET) :].startswith("-")
+    ]
+    if not made:
+        raise DatasetError(
+            "there is no demo dataset yet; run `make demo` first, or name a dataset: "
+            "`unseen app DATASET`"
+        )
+    newest: str = max(made, key=lambda info: info["created_at"])["name"]
+    return newest
+
+
+def _provide_plugin(say: Callable[[str], None]) -> None:
+    """Make FiftyOne find the plugin, for this process only, where it is not installed."""
+    import fiftyone as fo
+
+    if installed_plugin() is not None:
+        return
+    checkout = find_checkout()
+    if checkout is None:
+        say(f"FiftyOne finds no plugin {PLUGIN}; `unseen install-plugin` says what to do.")
+        return
+    # Both: this process reads the config, the App's server inherits the environment.
+    os.environ["FIFTYONE_PLUGINS_DIR"] = str(checkout)
+    fo.config.plugins_dir = str(checkout)
+    say(
+        f"The plugin {PLUGIN} is not installed in FiftyOne; it is taken from {checkout} for this "
+        "session, without other plugins. `unseen install-plugin` installs it."
+    )

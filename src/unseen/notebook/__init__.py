@@ -1,1 +1,0 @@
-"""How results and answers show in a terminal and in a notebook."""

@@ -1,0 +1,59 @@
+"""The steps there are: each folder beside this file is one, and nothing else lists them.
+
+A folder's `__init__.py` declares the step's parameters, its result and its words, and imports
+neither torch nor fiftyone, so that forms and `--help` open at once; `run.py` holds the function.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import unseen.steps
+from unseen.parameters import StepConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What the SDK, the command line, the App and the docs have to know of a step."""
+
+    order: int  #: its place in the loop
+    help: str  #: what it does, for `unseen --help`
+    label: str  #: title of its form
+    description: str  #: what the App's operator browser says
+    config: type[StepConfig]  #: its parameters
+    verb: str = ""  #: on the command line; default: the name with dashes
+    risk: str = "medium"  #: low, medium, high or dangerous: what a mistake costs
+    view_verb: str | None = None  #: what it does to a view ("Score"); None: takes whole datasets
+    is_long: bool = False  #: takes minutes and more
+    asks_server: bool = False  #: talks to an annotation server and needs its secrets
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, the function, the operator."""
+        return self.config.__module__.rpartition(".")[2]
+
+    @property
+    def command(self) -> str:
+        """The command-line verb."""
+        return self.verb or self.name.replace("_", "-")
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The step itself; this loads torch and fiftyone."""
+        found: Callable[..., Any] = getattr(
+            importlib.import_module(f"{self.config.__module__}.run"), self.name
+        )
+        return found
+
+
+@functools.cache
+def catalogue() -> dict[str, Step]:
+    """Every step by its name, in the order of the loop."""
+    folders = [m.name for m in pkgutil.iter_modules(unseen.steps.__path__) if m.ispkg]
+    steps = [importlib.import_module(f"unseen.steps.{name}").STEP for name in folders]
+    return {step.name: step for step in sorted(steps, key=lambda step: step.order)}

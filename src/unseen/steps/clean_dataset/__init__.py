@@ -1,0 +1,49 @@
+"""Remove everything these steps have written, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unseen.parameters import StepConfig, setting
+from unseen.results import StepResult
+from unseen.steps.catalogue import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanConfig(StepConfig):
+    """Parameters of `clean_dataset`."""
+
+    keep_checkpoints: bool = setting(False, "Keep the model files on disk.")
+    dry_run: bool = setting(False, "Say what would change; change nothing.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanResult(StepResult):
+    """Result of `clean_dataset`."""
+
+    fields: list[str]
+    tags: list[str]
+    views: list[str]
+    runs: list[str]
+    evaluations: list[str]
+    checkpoints: int
+    dry_run: bool = False  #: nothing was removed
+
+    def summary(self) -> str:
+        removed = "Would remove" if self.dry_run else "Removed"
+        return (
+            f"{removed} {len(self.fields)} fields, {len(self.tags)} tags, {len(self.views)} views, "
+            f"{len(self.runs)} records, {len(self.evaluations)} evaluations and "
+            f"{self.checkpoints} checkpoints. Labels and images are untouched."
+        )
+
+
+STEP = Step(
+    order=220,
+    verb="clean",
+    help="remove everything these steps have written, and nothing else",
+    label="Clean the dataset",
+    description="Remove everything that these steps have written, and nothing else",
+    config=CleanConfig,
+    risk="high",
+)

@@ -1,0 +1,48 @@
+"""All iterations and baselines side by side, with a report."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from unseen.loop.iteration import IterationSummary
+from unseen.parameters import StepConfig, setting
+from unseen.results import StepResult
+from unseen.steps.catalogue import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(StepConfig):
+    """Parameters of `compare_iterations`."""
+
+    output: str | None = setting(
+        None, "Folder for the report and its pictures. Default: a folder beside the checkpoints."
+    )
+    pictures: bool = setting(True, "Draw the ranked batches with heatmaps and regions.")
+    title: str | None = setting(
+        None, "Title of the report. Default: the dataset's name.", advanced=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareResult(StepResult):
+    """Result of `compare_iterations`."""
+
+    classes: list[str]
+    iterations: list[IterationSummary]
+    table: str  #: the tables as text
+    report: str | None  #: path of the HTML report
+    pictures: list[str] = dataclasses.field(default_factory=list)
+
+    def summary(self) -> str:
+        return f"{self.table}\n\nReport: {self.report}"
+
+
+STEP = Step(
+    order=190,
+    help="all iterations and baselines side by side, with a report",
+    label="Compare iterations",
+    description="Put all iterations and baselines side by side and write the report",
+    config=CompareConfig,
+    risk="low",
+)

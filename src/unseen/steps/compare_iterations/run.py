@@ -1,0 +1,199 @@
+"""All iterations and baselines side by side: tables, pictures and one HTML report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unseen.dataset import iterations, reading
+from unseen.dataset.fields import Names
+from unseen.dataset.storage import model_folder, numbered_folder
+from unseen.errors import DatasetError
+from unseen.loop.iteration import IterationSummary
+from unseen.loop.overview import control
+from unseen.loop.summaries import summarise
+from unseen.progress import Progress
+from unseen.report.data import BatchPicture
+from unseen.report.tables import comparison_table
+from unseen.report.write_report import write_report
+from unseen.steps.compare_iterations import CompareConfig, CompareResult
+from unseen.steps.step import step
+
+#: Images of a batch that are drawn; the rest of a large batch is in the App.
+PICTURES_PER_BATCH = 20
+
+
+@step(CompareConfig, writes=False)
+def compare_iterations(
+    view: Any, config: CompareConfig, names: Names, progress: Progress
+) -> CompareResult:
+    """Read the records of all series and write the report; the dataset is not changed."""
+    dataset = reading.dataset_of(view)
+    found = summaries(dataset, names)
+    if not found:
+        raise DatasetError(
+            f"dataset {dataset.name!r} has no record of any iteration; run train_unet, or simulate "
+            "the loop, first"
+        )
+    classes = _classes(dataset, names, found)
+    facts = _facts(dataset, names, found)
+    gained = control(dataset, names)
+    if gained is not None:
+        facts["control_group"] = gained.sentence
+    for record in iterations.read_records(dataset, names).values():
+        entry = record["steps"].get("select_batch") or {}
+        if entry.get("trust"):
+            facts[f"how {entry['batch']} was divided"] = (
+                f"{entry['trust']} {entry['features']['origin']}"
+            )
+    progress(0, 3, "read the records")
+    pictures = _batch_pictures(dataset, names) if config.pictures else []
+    progress(1, 3, "draw the report")
+    folder = (
+        Path(config.output).expanduser().absolute()
+        if config.output
+        else numbered_folder(model_folder(dataset, config), "report")
+    )
+    table = comparison_table(found, classes, facts)
+    files = write_report(
+        folder,
+        title=config.title or dataset.name,
+        dataset=dataset.name,
+        classes=classes,
+        iterations=found,
+        batches=pictures,
+        facts=facts,
+        table_text=table,
+    )
+    progress(3, 3, "draw the report")
+    return CompareResult(
+        dataset=dataset.name,
+        classes=classes,
+        iterations=found,
+        table=table,
+        report=str(files.html),
+        pictures=[str(p) for p in files.pictures],
+    )
+
+
+def summaries(dataset: Any, names: Names) -> list[IterationSummary]:
+    """One summary per iteration and series; the main loop first."""
+    series = iterations.list_series(dataset, names.prefix)
+    loops = {
+        s: iterations.read_records(dataset, Names(prefix=names.prefix, series=s)) for s in series
+    }
+    return summarise(loops)
+
+
+def _classes(dataset: Any, names: Names, found: list[IterationSummary]) -> list[str]:
+    for item in found:
+        if item.per_class:
+            return list(item.per_class)
+    return reading.resolve_classes(dataset, names) or sorted(
+        {label for item in found for label in item.class_counts}
+    )
+
+
+def _facts(dataset: Any, names: Names, found: list[IterationSummary]) -> dict[str, object]:
+    """What a reader needs to judge the figures."""
+    facts: dict[str, object] = {}
+    first: dict[str, Any] = {}
+    for series in iterations.list_series(dataset, names.prefix):
+        loop = Names(prefix=names.prefix, series=series)
+        for number, record in iterations.read_records(dataset, loop).items():
+            steps = record["steps"]
+            first = first or next(iter(steps.values()), {})
+            evaluation = steps.get("evaluate_detector")
+            if evaluation and "iou" not in facts:
+                facts["iou"] = evaluation["parameters"]["iou"]
+                facts["min_confidence"] = evaluation["parameters"]["min_confidence"]
+                facts["test_images"] = evaluation["images"]
+            unet = steps.get("train_unet")
+            if unet and "unet_mode" not in facts:
+                facts["unet_mode"] = unet["parameters"]["mode"]
+                facts["unet_steps"] = unet["steps"]
+                facts["working_scale"] = unet["working_scale"]
+            score = steps.get("score_samples", {})
+            if not series and "mean_score" in score:
+                facts[f"mean_unseen_score_{number}"] = round(score["mean_score"], 5)
+            if record.get("seed") is not None:
+                facts.setdefault("seed", record["seed"])
+    detector = next((i for i in found if i.schedule), None)
+    if detector:
+        parameters = _detector_parameters(dataset, names)
+        facts["architecture"] = (
+            f"{detector.architecture} ({'pretrained' if detector.pretrained else 'from scratch'})"
+        )
+        facts["schedule"] = (
+            f"{parameters['steps']} steps"
+            if parameters.get("steps")
+            else f"{parameters.get('epochs')} epochs"
+        )
+    facts.update({f"version_{k}": v for k, v in first.get("versions", {}).items()})
+    return facts
+
+
+def _detector_parameters(dataset: Any, names: Names) -> dict[str, Any]:
+    for series in iterations.list_series(dataset, names.prefix):
+        loop = Names(prefix=names.prefix, series=series)
+        for record in iterations.read_records(dataset, loop).values():
+            if "train_detector" in record["steps"]:
+                found: dict[str, Any] = record["steps"]["train_detector"]["parameters"]
+                return found
+    return {}
+
+
+def _batch_pictures(dataset: Any, names: Names) -> list[BatchPicture]:
+    found = []
+    views = set(dataset.list_saved_views())
+    scored = dataset.get_field(names.heatmap) is not None
+    records = iterations.read_records(dataset, names)
+    selections = {
+        r["steps"]["select_batch"]["batch"]: r["steps"]["select_batch"]
+        for r in records.values()
+        if "select_batch" in r["steps"]
+    }
+    scales = {
+        number: r["steps"].get("score_samples", {}).get("thresholds", {}).get("heatmap")
+        for number, r in records.items()
+    }
+    for number, tag in iterations.batches(dataset, names).items():
+        if tag not in views or tag not in selections:
+            continue
+        metric = selections[tag]["parameters"]["metric"]
+        full_scale = scales.get(number - 1)
+        view = dataset.load_saved_view(tag).limit(PICTURES_PER_BATCH)
+        labels = view.values(names.label_field)
+        ids, paths = reading.ids_and_paths(view)
+        empty: list[Any] = [None] * len(ids)
+        values = view.values(names.metric(metric)) if scored else empty
+        heatmaps = view.values(f"{names.heatmap}.map") if scored else empty
+        regions = view.values(names.regions) if scored else empty
+        for i in range(len(ids)):
+            found.append(
+                BatchPicture(
+                    batch=tag,
+                    iteration=number,
+                    rank=i + 1,
+                    filepath=paths[i],
+                    sample_id=ids[i],
+                    metric_name=metric,
+                    metric_value=values[i],
+                    full_scale=full_scale,
+                    heatmap=None if heatmaps[i] is None else np.asarray(heatmaps[i], np.uint8),
+                    regions=[(_xyxy(d), d.confidence) for d in _detections(regions[i])],
+                    boxes=[(_xyxy(d), d.label) for d in _detections(labels[i])],
+                )
+            )
+    return found
+
+
+def _detections(value: Any) -> list[Any]:
+    return list(value.detections) if value is not None else []
+
+
+def _xyxy(detection: Any) -> tuple[float, float, float, float]:
+    x, y, w, h = detection.bounding_box
+    return (x, y, x + w, y + h)

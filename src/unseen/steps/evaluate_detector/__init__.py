@@ -1,0 +1,71 @@
+"""Precision, recall and F1 per class on the test split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unseen.loop.iteration import ClassMetrics
+from unseen.parameters import StepConfig, setting
+from unseen.results import StepResult, partly
+from unseen.steps.catalogue import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(StepConfig):
+    """Parameters of `evaluate_detector`."""
+
+    iou: float = setting(
+        0.5, "Overlap from which a prediction counts as found.", minimum=0.05, maximum=0.95
+    )
+    min_confidence: float = setting(
+        0.5,
+        "Precision, recall and F1 count predictions from this confidence on; AP counts all.",
+        minimum=0,
+        maximum=1,
+    )
+    gt_field: str | None = setting(
+        None, "Field with the labels of the test split. Default: the label field.", advanced=True
+    )
+    classes: tuple[str, ...] = setting(
+        (), "Fixed class list. Default: that of the detector.", advanced=True
+    )
+    iteration: int | None = setting(
+        None,
+        "Iteration to evaluate. Default: the newest with predictions.",
+        minimum=0,
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateResult(StepResult):
+    """Result of `evaluate_detector`."""
+
+    iteration: int
+    eval_key: str
+    images: int
+    iou: float
+    min_confidence: float
+    per_class: dict[str, ClassMetrics]
+    macro_f1: float  #: mean over the classes with support
+    mean_ap: float  #: mean of the classes' AP over those with support
+    partly_labelled: int = 0  #: images of which only a part is labelled, and counts
+
+    def summary(self) -> str:
+        rows = "; ".join(
+            f"{label} P {m.precision:.2f} R {m.recall:.2f} F1 {m.f1:.2f}"
+            for label, m in self.per_class.items()
+        )
+        return (
+            f"Mean F1 {self.macro_f1:.3f}, AP {self.mean_ap:.3f} on {self.images} images. {rows}."
+            f"{partly(self.partly_labelled)}"
+        )
+
+
+STEP = Step(
+    order=170,
+    help="precision, recall and F1 per class on the test split",
+    label="Evaluate the detector",
+    description="Measure precision, recall and F1 per class on the test split",
+    config=EvaluateConfig,
+)

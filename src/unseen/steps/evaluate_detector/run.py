@@ -1,0 +1,162 @@
+"""Measure the detector on the fixed test split."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from fiftyone import ViewField as F
+
+from unseen.dataset import iterations, reading, scope, writing
+from unseen.dataset.fields import Names
+from unseen.errors import DatasetError, LabelError
+from unseen.loop.iteration import ClassMetrics
+from unseen.progress import Progress
+from unseen.steps.evaluate_detector import EvaluateConfig, EvaluateResult
+from unseen.steps.step import elapsed, step
+
+
+@step(EvaluateConfig)
+def evaluate_detector(
+    view: Any, config: EvaluateConfig, names: Names, progress: Progress
+) -> EvaluateResult:
+    """Precision, recall, F1 and AP per class by FiftyOne's COCO-style evaluation.
+
+    P, R and F1 count predictions from `min_confidence` on, as a user of the detector would; they
+    are stored under the iteration's evaluation key, which FiftyOne's Model Evaluation panel opens.
+    AP counts all predictions, at the same IoU. The class list is fixed, so that macro averages can
+    be compared between iterations. Of a test image that is labelled in part, the boxes count whose
+    centre lies in its scope.
+    """
+    dataset = reading.dataset_of(view)
+    gt_field = config.gt_field or names.label_field
+    reading.check_label_field(dataset, gt_field)
+    iteration = iterations.newest_with(dataset, names, "apply_detector", config.iteration)
+    if iteration is None:
+        raise LabelError(
+            f"there are no predictions to evaluate in dataset {dataset.name!r}; run train_detector "
+            "and apply_detector first"
+        )
+    record = iterations.read_record(dataset, names, iteration) or {"steps": {}}
+    detector = record["steps"].get("train_detector", {})
+    classes = list(config.classes or detector.get("classes", ()))
+    classes = classes or reading.resolve_classes(dataset, names)
+    field = names.predictions(iteration)
+    test = _test_split(view, names, gt_field, field)
+    of_truth = replace(names, label_field=gt_field)
+    partly_labelled = scope.count(test, of_truth)
+    test = scope.in_scope(test, of_truth, (gt_field, field))
+    key = names.eval_key(iteration)
+
+    progress(0, 2, "evaluate detector")
+    confident = test.filter_labels(
+        field, F("confidence") >= config.min_confidence, only_matches=False
+    )
+    arguments: dict[str, Any] = {
+        "gt_field": gt_field,
+        "method": "coco",
+        "classwise": True,
+        "classes": classes,
+        "progress": False,
+    }
+    # FiftyOne overwrites an evaluation of the same key without asking; a repeated run means that.
+    if key in dataset.list_evaluations():
+        if key not in writing.own_evaluations(dataset, names.prefix):
+            raise DatasetError(
+                f"dataset {dataset.name!r} has an evaluation {key!r} that this package did not "
+                "make; rename it with dataset.rename_evaluation, or pass another series="
+            )
+        dataset.delete_evaluation(key)
+    with quiet():
+        results = confident.evaluate_detections(field, eval_key=key, iou=config.iou, **arguments)
+        progress(1, 2, "evaluate detector")
+        precision_curves = test.evaluate_detections(
+            field,
+            eval_key=None,
+            iou=config.iou,
+            compute_mAP=True,
+            iou_threshs=[config.iou],
+            **arguments,
+        )
+    report = results.report(classes=classes)
+    per_class = {
+        label: _class_metrics(report.get(label), _ap(precision_curves, label)) for label in classes
+    }
+    present = [m for m in per_class.values() if m.support]
+    result = EvaluateResult(
+        dataset=dataset.name,
+        iteration=iteration,
+        eval_key=key,
+        images=len(test),
+        iou=config.iou,
+        min_confidence=config.min_confidence,
+        per_class=per_class,
+        macro_f1=float(np.mean([m.f1 for m in present])) if present else 0.0,
+        mean_ap=float(np.mean([m.ap or 0.0 for m in present])) if present else 0.0,
+        partly_labelled=partly_labelled,
+    )
+    writing.group_fields(dataset, names)
+    metrics = result.to_dict()
+    iterations.record_step(
+        dataset,
+        names,
+        iteration,
+        "evaluate_detector",
+        {
+            "parameters": config.to_dict(),
+            "seconds": elapsed(),
+            "eval_key": key,
+            "images": result.images,
+            "partly_labelled": partly_labelled,
+            "per_class": metrics["per_class"],
+            "macro_f1": result.macro_f1,
+            "mean_ap": result.mean_ap,
+        },
+    )
+    progress(2, 2, "evaluate detector")
+    return result
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """FiftyOne announces each evaluation in the log; the step's progress says it better."""
+    log = logging.getLogger("fiftyone.utils.eval")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _test_split(view: Any, names: Names, gt_field: str, field: str) -> Any:
+    tagged = reading.split(view, names.test_tag)
+    test = tagged.exists(gt_field).exists(field)
+    if not len(test):
+        raise DatasetError(
+            f"the test split (tag {names.test_tag!r}) has {len(tagged)} images, none of them with "
+            f"both labels in {gt_field!r} and predictions in {field!r}; label the test split, then "
+            "run apply_detector with target='test'"
+        )
+    return test
+
+
+def _class_metrics(row: dict[str, Any] | None, ap: float | None) -> ClassMetrics:
+    row = row or {}
+    return ClassMetrics(
+        precision=float(row.get("precision", 0.0)),
+        recall=float(row.get("recall", 0.0)),
+        f1=float(row.get("f1-score", 0.0)),
+        support=int(row.get("support", 0)),
+        ap=ap if row.get("support") else None,
+    )
+
+
+def _ap(results: Any, label: str) -> float | None:
+    """AP of one class; FiftyOne gives -1 where the class never occurs."""
+    value = float(results.mAP(classes=[label]))
+    return value if value >= 0 else None

@@ -1,0 +1,131 @@
+"""Take the annotators' labels back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from unseen.annotation import sendings
+from unseen.annotation.sendings import Sending
+from unseen.dataset import iterations, reading, writing
+from unseen.dataset.fields import REGION_LABEL, Names
+from unseen.errors import AnnotationError
+from unseen.progress import Progress
+from unseen.steps.load_annotations import LoadConfig, LoadResult
+from unseen.steps.step import elapsed, step
+
+
+@step(LoadConfig)
+def load_annotations(view: Any, config: LoadConfig, names: Names, progress: Progress) -> LoadResult:
+    """Merge finished jobs into the labels; everything else waits.
+
+    Can be run at any time and as often as one likes: what was loaded once is not loaded twice.
+    Labels as they were before are kept for `undo_annotations`.
+    """
+    from unseen.annotation.cvat.load import load
+    from unseen.annotation.cvat.tally import Tally
+    from unseen.steps.other_annotation import close
+
+    dataset = reading.dataset_of(view)
+    found = sendings.find_sendings(dataset, names, config.anno_key)
+    if not found:
+        raise AnnotationError(
+            f"nothing was sent from dataset {dataset.name!r} yet; run request_annotations first"
+        )
+    sendings.check_label_field(found, names)
+    reading.check_label_field(dataset, names.label_field, must_exist=False)
+    open_before = {s.anno_key for s in found if not s.closed}
+    tally = Tally()
+    problem = None
+    try:
+        load(dataset, names, config, [s for s in found if s.backend == "cvat"], tally, progress)
+    except AnnotationError as error:
+        problem = error  # what came before it is loaded, and belongs into the records
+    for sending in found:
+        if sending.backend != "cvat" and (not sending.closed or config.anno_key):
+            try:
+                close(dataset, names, config, sending, tally)
+            except AnnotationError as error:
+                problem = problem or error
+    result = _result(dataset, config, found, tally, open_before)
+    if not config.dry_run:
+        if tally.added_classes:
+            _add_classes(dataset, names, found, sorted(tally.added_classes))
+        if tally.written or result.closed:
+            writing.group_fields(dataset, names)
+            _record(dataset, config, names, result)
+    if problem is not None:
+        raise problem
+    return result
+
+
+def _add_classes(dataset: Any, names: Names, found: list[Sending], new: list[str]) -> None:
+    """Where a class list is kept, new classes belong to it."""
+    for sending in found:
+        if not set(new) <= set(sending.classes):
+            sending.classes = list(dict.fromkeys([*sending.classes, *new]))
+            sendings.write_sending(dataset, names, sending)
+    if kept := dataset.classes.get(names.label_field):
+        dataset.classes[names.label_field] = list(dict.fromkeys([*kept, *new]))
+    elif dataset.default_classes:
+        dataset.default_classes = list(dict.fromkeys([*dataset.default_classes, *new]))
+    dataset.save()
+
+
+def _result(
+    dataset: Any, config: LoadConfig, found: list[Sending], tally: Any, open_before: set[str]
+) -> LoadResult:
+    changes = tally.changes
+    if changes.hand_drawn_suggestions:
+        tally.oddities[f"box of class {REGION_LABEL!r} drawn by hand, which is no label"] += (
+            changes.hand_drawn_suggestions
+        )
+
+    def counts(counter: Counter[str]) -> dict[str, int]:
+        return {k: counter[k] for k in sorted(counter) if counter[k]}
+
+    return LoadResult(
+        dataset=dataset.name,
+        dry_run=config.dry_run,
+        anno_keys=[s.anno_key for s in found],
+        jobs_loaded=tally.jobs_loaded,
+        jobs_waiting=tally.jobs_waiting,
+        labelled=tally.labelled,
+        empty=tally.empty,
+        unopened=tally.unopened,
+        removed=tally.removed,
+        written=tally.written,
+        added=counts(changes.added),
+        changed=counts(changes.changed),
+        deleted=counts(changes.deleted),
+        suggestions_accepted=counts(changes.suggestions_accepted),
+        suggestions_left=changes.suggestions_left,
+        suggestions_rejected=changes.suggestions_rejected,
+        predictions_kept=counts(changes.predictions_kept),
+        predictions_changed=counts(changes.predictions_changed),
+        predictions_deleted=counts(changes.predictions_deleted),
+        kept_local=changes.kept_local,
+        conflicts=changes.conflicts,
+        new_classes=counts(tally.new_classes),
+        refused=tally.refused,
+        oddities=counts(tally.oddities),
+        examples=tally.examples,
+        gone=tally.gone,
+        snapshots=tally.snapshots,
+        closed=[s.anno_key for s in found if s.closed and s.anno_key in open_before],
+        notes=tally.notes,
+    )
+
+
+def _record(dataset: Any, config: LoadConfig, names: Names, result: LoadResult) -> None:
+    entry = {"parameters": config.to_dict(), "seconds": elapsed(), "result": result.to_dict()}
+    iterations.record_step(
+        dataset,
+        names,
+        # And not that of what was loaded: late corrections of an old batch, or of the test split,
+        # must not change what its record says was labelled then.
+        iterations.current_iteration(dataset, names),
+        "load_annotations",
+        entry,
+        **iterations.record_labels(dataset, names),
+    )

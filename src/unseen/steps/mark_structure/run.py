@@ -1,0 +1,142 @@
+"""Find or read known structure of the images, and say what of it counts in the ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from unseen.arrays.images import image_size
+from unseen.dataset import appearance, reading, structure, writing
+from unseen.dataset.fields import Names
+from unseen.errors import DatasetError, ImageError
+from unseen.progress import Progress
+from unseen.results import Skipped
+from unseen.steps.mark_structure import StructureConfig, StructureResult
+from unseen.steps.mark_structure.sources import Images, Label, Size, Source, find_source
+from unseen.steps.step import step
+
+
+@step(StructureConfig)
+def mark_structure(
+    view: Any, config: StructureConfig, names: Names, progress: Progress
+) -> StructureResult:
+    """Draw the structure into a field of its own; `zone`, `margin` and `weight` say what counts.
+
+    The field changes no label and is sent to nobody unless asked. The next scoring follows the
+    zone; images whose structure changed count as not scored. Files and parameters are checked, and
+    a grid is learned, before anything is written. Structure `none` removes what was marked.
+    """
+    dataset = reading.dataset_of(view)
+    if config.structure == "none":
+        return _remove(dataset, view, names, dry_run=config.dry_run)
+    images = Images.of(view)
+    if not images.ids:
+        raise DatasetError(
+            f"dataset {dataset.name!r} has no images (or the view is empty); add images first"
+        )
+    return draw_structure(
+        dataset, images, find_source(dataset, images, config), config, names, progress
+    )
+
+
+def draw_structure(
+    dataset: Any,
+    images: Images,
+    source: Source,
+    config: StructureConfig,
+    names: Names,
+    progress: Progress,
+) -> StructureResult:
+    """Write the structure of a checked source, and the record of what counts."""
+    is_new = dataset.get_field(names.structure) is None
+    if not config.dry_run:
+        structure.declare_field(dataset, names)
+        structure.write_record(dataset, names, _record(config))
+    marked = changed = 0
+    fits: list[float] = []
+    skipped: list[Skipped] = []
+    for start in range(0, len(images.ids), structure.CHUNK):
+        part = slice(start, start + structure.CHUNK)
+        labels: dict[str, Label | None] = {}
+        for sample_id, path, found in _draw(source, images, part, config.workers):
+            if isinstance(found, ImageError):
+                skipped.append(Skipped(sample_id=sample_id, filepath=path, reason=str(found)))
+                continue
+            labels[sample_id], fit = found
+            if fit is not None:
+                fits.append(fit)
+            progress(start + len(labels), len(images.ids), "mark structure")
+        marked += sum(label is not None for label in labels.values())
+        if not config.dry_run:
+            changed += structure.save_labels(dataset, names, labels)
+    if not config.dry_run:
+        writing.group_fields(dataset, names)
+        if is_new:
+            appearance.show_structure(dataset, names)
+    return StructureResult(
+        dataset=dataset.name,
+        structure=config.structure,
+        images=len(images.ids),
+        marked=marked,
+        changed=changed,
+        zone=config.zone,
+        margin=config.margin,
+        weight=config.weight,
+        pitch=source.pitch,
+        street=source.street,
+        strength=source.strength,
+        median_fit=float(np.median(fits)) if fits else None,
+        skipped=skipped,
+        dry_run=config.dry_run,
+    )
+
+
+def _record(config: StructureConfig) -> structure.StructureRecord:
+    return structure.StructureRecord(
+        structure=config.structure,
+        zone=config.zone,
+        margin=config.margin,
+        weight=config.weight,
+        parameters=config.to_dict(),
+    )
+
+
+def _draw(
+    source: Source, images: Images, part: slice, workers: int
+) -> Iterator[tuple[str, str, Any]]:
+    """The structure of each image of a part, or the error that keeps it from being read."""
+
+    def one(sample_id: str, path: str, size: Size | None) -> tuple[str, str, Any]:
+        try:
+            return sample_id, path, source.draw(sample_id, path, size or image_size(path))
+        except ImageError as error:
+            return sample_id, path, error
+
+    with ThreadPoolExecutor(workers) as threads:
+        yield from threads.map(one, images.ids[part], images.paths[part], images.sizes[part])
+
+
+def _remove(dataset: Any, view: Any, names: Names, *, dry_run: bool) -> StructureResult:
+    has_field = dataset.get_field(names.structure) is not None
+    ids = view.exists(names.structure).values("id") if has_field else []
+    changed = 0
+    if has_field and not dry_run:
+        for start in range(0, len(ids), structure.CHUNK):
+            part = dict.fromkeys(ids[start : start + structure.CHUNK])
+            changed += structure.save_labels(dataset, names, part)
+        if not len(dataset.exists(names.structure)):
+            writing.delete_fields(dataset, [names.structure])
+            structure.delete_record(dataset, names)
+            writing.group_fields(dataset, names)
+    return StructureResult(
+        dataset=dataset.name,
+        structure="none",
+        images=len(ids),
+        marked=0,
+        changed=changed,
+        zone="everywhere",
+        dry_run=dry_run,
+    )

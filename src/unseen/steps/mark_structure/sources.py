@@ -1,0 +1,197 @@
+"""Where known structure comes from: a grid in the images, a file, or a field of the dataset.
+
+Everything that can be wrong is found here, before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+
+from unseen.arrays.images import image_size, read_image
+from unseen.dataset import reading, structure, structure_files
+from unseen.errors import ImageError, StructureError
+from unseen.steps.mark_structure import StructureConfig
+from unseen.structure.die_grid import Grid
+from unseen.structure.grid_model import GridModel, learn_grid, locate
+from unseen.structure.outlines import mask_outlines
+from unseen.structure.weights import Shapes, zone_weights
+
+#: Images that the grid is learned from: fewer, but so many at least, where they are large.
+LEARN_IMAGES, LEAST_LEARN_IMAGES = 24, 4
+#: Pixels that are enough to learn from; 2048 px square images take half a second each.
+LEARN_PIXELS = 8_000_000
+#: A grid that fits an image worse than this is not drawn there; the image counts in full.
+LEAST_FIT = 0.3
+#: A mask fits an image whose aspect ratio differs by no more than this share.
+_ASPECT_TOLERANCE = 0.005
+
+Size = tuple[int, int]
+Label = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a view."""
+
+    ids: list[str]
+    paths: list[str]
+    sizes: list[Size | None]  #: (width, height) px from the metadata
+
+    @classmethod
+    def of(cls, view: Any) -> Images:
+        """Read from the database; no file is opened."""
+        return cls(*reading.ids_and_paths(view), reading.sizes(view))
+
+
+@dataclass(frozen=True)
+class Source:
+    """How the structure of an image is made.
+
+    Attributes:
+        draw: (sample id, path, size) -> the image's structure, None where none fits, and how well
+            it fits (None where that is no question). May raise ImageError.
+        pitch: of a grid, px.
+        street: of a grid, px.
+        strength: of a found grid: its autocorrelation along x and y, in [-1, 1].
+    """
+
+    draw: Callable[[str, str, Size], tuple[Label | None, float | None]]
+    pitch: list[float] = field(default_factory=list)
+    street: list[float] = field(default_factory=list)
+    strength: list[float] = field(default_factory=list)
+
+
+def find_source(dataset: Any, images: Images, config: StructureConfig) -> Source:
+    """Check the parameters, read the file, learn the grid.
+
+    Raises:
+        StructureError: the structure cannot be found, read or used for these images.
+    """
+    if config.structure == "grid":
+        return _grid(images, config)
+    if config.structure == "mask":
+        return _mask(images, config)
+    if config.structure == "polylines":
+        path = config.structure_file or ""
+        shapes, name = structure_files.read_polylines(path)
+        _check_zone(shapes, config, path)
+        label = structure.shapes_label(shapes, name)
+        return Source(lambda sample_id, path, size: (label, None))
+    return _field(dataset, images, config)
+
+
+def _grid(images: Images, config: StructureConfig) -> Source:
+    pitch, street = _pair(config.pitch), _pair(config.street)
+    if pitch and config.origin:
+        grid = Grid(pitch, (config.origin[0], config.origin[1]), street or (0.0, 0.0))
+        _check_grid_zone(grid, config)
+
+        def place(sample_id: str, path: str, size: Size) -> tuple[Label, None]:
+            return structure.grid_label(grid, None, *size), None
+
+        return Source(place, list(grid.pitch), list(grid.street))
+    model = _learn(images, config, pitch, street)
+    _check_grid_zone(Grid(model.pitch, model.offset, model.street), config)
+
+    def find(sample_id: str, path: str, size: Size) -> tuple[Label | None, float]:
+        found, fit = locate(_grey(path), model)
+        return (structure.grid_label(found, fit, *size) if fit >= LEAST_FIT else None), fit
+
+    return Source(find, list(model.pitch), list(model.street), list(model.strength))
+
+
+def _learn(
+    images: Images,
+    config: StructureConfig,
+    pitch: tuple[float, float] | None,
+    street: tuple[float, float] | None,
+) -> GridModel:
+    """The grid from a fair sample of the images; unreadable ones are passed over."""
+    read: list[np.ndarray] = []
+    for index in np.random.default_rng(config.seed).permutation(len(images.paths)):
+        try:
+            read.append(_grey(images.paths[index]))
+        except ImageError:
+            continue
+        is_enough = sum(image.size for image in read) >= LEARN_PIXELS
+        if len(read) == LEARN_IMAGES or (is_enough and len(read) >= LEAST_LEARN_IMAGES):
+            break
+    if not read:
+        raise StructureError("none of the images can be read; run screen_images to see why")
+    return learn_grid(read, pitch=pitch, street=street)
+
+
+def _grey(path: str) -> np.ndarray:
+    return read_image(path, channels=1)[:, :, 0]
+
+
+def _mask(images: Images, config: StructureConfig) -> Source:
+    mask = structure_files.read_mask(config.structure_file or "")
+    shapes = Shapes(outlines=mask_outlines(mask), lines=[])
+    _check_aspects(images, mask.shape[1] / mask.shape[0], config)
+    label = structure.shapes_label(shapes, "mask")
+    return Source(lambda sample_id, path, size: (label, None))
+
+
+def _check_aspects(images: Images, expected: float, config: StructureConfig) -> None:
+    """A mask made for other proportions would be drawn in the wrong place."""
+    wrong = []
+    for path, known in zip(images.paths, images.sizes, strict=True):
+        try:
+            width, height = known or image_size(path)
+        except ImageError:
+            continue
+        if abs(width / height / expected - 1) > _ASPECT_TOLERANCE:
+            wrong.append(f"{path} ({width} x {height} px)")
+    if wrong:
+        raise StructureError(
+            f"{len(wrong)} of {len(images.paths)} images have other proportions than the mask "
+            f"{config.structure_file} ({expected:.3f} : 1), such as {wrong[0]}; make one mask per "
+            "image size, and mark a view of each"
+        )
+
+
+def _field(dataset: Any, images: Images, config: StructureConfig) -> Source:
+    name = config.structure_field or ""
+    found = dataset.get_field(name)
+    if getattr(found, "document_type", None) is not fo.Polylines:
+        known = dataset.get_field_schema(embedded_doc_type=fo.Polylines)
+        raise StructureError(
+            f"structure_field={name!r} is no field of polylines of dataset {dataset.name!r}; "
+            f"there are: {', '.join(sorted(known)) or 'none'}"
+        )
+    labels = structure.read_labels(dataset, name, images.ids)
+    usable = {}
+    for sample_id, path in zip(images.ids, images.paths, strict=True):
+        shapes = structure.to_structure(labels.get(sample_id))
+        if isinstance(shapes, Shapes):
+            _check_zone(shapes, config, path)
+        if shapes is not None:
+            usable[sample_id] = labels[sample_id]
+    if not usable:
+        raise StructureError(
+            f"no image has polylines in {name!r}; draw or import them, or widen the view"
+        )
+    return Source(lambda sample_id, path, size: (usable.get(sample_id), None))
+
+
+def _check_grid_zone(grid: Grid, config: StructureConfig) -> None:
+    """Dies that touch have no outside: said now, and not while images are scored."""
+    zone_weights(grid, *grid.pitch, (1, 1), zone=config.zone, margin=config.margin, weight=0)
+
+
+def _check_zone(shapes: Shapes, config: StructureConfig, where: str) -> None:
+    if config.zone != "everywhere" and not shapes.outlines:
+        raise StructureError(
+            f"{where}: zone={config.zone!r} needs closed polylines, and all are open; close them, "
+            "or use zone='everywhere' with a margin"
+        )
+
+
+def _pair(values: Sequence[float]) -> tuple[float, float] | None:
+    return (values[0], values[1]) if values else None

@@ -1,0 +1,71 @@
+"""Rank the pool by how much its regions look like some that you point at."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from unseen.parameters import StepConfig, setting
+from unseen.results import Skipped, StepResult
+from unseen.steps.catalogue import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoreLikeThisConfig(StepConfig):
+    """Parameters of `more_like_this`."""
+
+    wanted: tuple[str, ...] = setting(
+        (),
+        "Ids of boxes, of any field of detections, and of samples (the whole image) that show what you want. In the App: what is selected.",
+    )
+    unwanted: tuple[str, ...] = setting(
+        (), "Ids of what looks alike but is not wanted, given in the same way."
+    )
+    count: int = setting(
+        50, "Regions that are found at most.", unit="regions", minimum=1, maximum=10000
+    )
+    max_per_image: int = setting(
+        3, "At most so many regions of one image.", unit="regions", minimum=1, maximum=1000
+    )
+    seed: int = setting(
+        51,
+        "Seed of the sample of patches that the ordinary look is learned from.",
+        minimum=0,
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoreLikeThisResult(StepResult):
+    """Result of `more_like_this`."""
+
+    iteration: int
+    view: str  #: saved view of the patches, in rank order
+    regions: int  #: that were found
+    asked_for: int
+    images: int  #: that they are in
+    sample_ids: list[str]  #: of the image of each region, in rank order
+    scores: list[float]  #: (0, 1), .5 = as like as the examples are on average, in rank order
+    pool: int
+    backbone: str  #: which features decided, and why these
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
+
+    def summary(self) -> str:
+        fewer = (
+            f" (at most {self.asked_for} were asked for)" if self.regions < self.asked_for else ""
+        )
+        unread = f" {len(self.skipped)} images cannot be read." if self.skipped else ""
+        return (
+            f"{self.regions} regions{fewer} in {self.images} of {self.pool} pool images look like what "
+            f"you want, ranked as {self.view}, by {self.backbone.split(':')[0]}.{unread}"
+        )
+
+
+STEP = Step(
+    order=90,
+    help="rank the pool by how much its regions look like some that you point at",
+    label="More like this",
+    description="The regions of the pool that look most like the selected images, patches or boxes",
+    config=MoreLikeThisConfig,
+    view_verb="Search",
+)

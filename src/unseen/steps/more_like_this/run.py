@@ -1,0 +1,140 @@
+"""Rank the pool's regions by how much they look like what somebody points at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from unseen.dataset import examples, iterations, reading, region_ranks, writing
+from unseen.dataset.fields import SIMILAR_LABEL, Names
+from unseen.dataset.storage import feature_folder
+from unseen.errors import ConfigError, DatasetError
+from unseen.progress import Progress
+from unseen.ranking.features.backbones import find_backbone
+from unseen.ranking.features.compute import Features
+from unseen.ranking.similar import Example, Found, search
+from unseen.results import Skipped
+from unseen.steps.more_like_this import MoreLikeThisConfig, MoreLikeThisResult
+from unseen.steps.step import elapsed, step
+
+
+@step(MoreLikeThisConfig)
+def more_like_this(
+    view: Any, config: MoreLikeThisConfig, names: Names, progress: Progress
+) -> MoreLikeThisResult:
+    """Find what looks like the wanted regions in the pool, and save the patches in that order.
+
+    Pretrained features decide, so nothing has to be trained or scored. What an earlier run found is
+    replaced.
+    """
+    dataset = reading.dataset_of(view)
+    reading.check_label_field(dataset, names.label_field, must_exist=False)
+    writing.check_own_view(dataset, names, names.similar_regions)
+    if not config.wanted:
+        raise ConfigError(
+            "wanted is empty; expected ids of labels or samples. In the App select some images, "
+            "patches or boxes first; from Python pass wanted=[...]"
+        )
+    both = sorted(set(config.wanted) & set(config.unwanted))
+    if both:
+        raise ConfigError(f"{both[0]!r} is wanted and unwanted; leave it out of one of them")
+    given = _examples(dataset, config)
+    ids, paths = reading.ids_and_paths(reading.pool(view, names))
+    if not ids:
+        raise DatasetError(
+            f"the pool of dataset {dataset.name!r} is empty: every image is labelled, out for "
+            "labelling, in the test split or excluded. Add images, or widen the view"
+        )
+    backbone, why = find_backbone("auto")
+    found = search(
+        Features(backbone, feature_folder(dataset, config)),
+        paths,
+        given,
+        count=config.count,
+        max_per_image=config.max_per_image,
+        seed=config.seed,
+        progress=progress,
+    )
+    if found is None:
+        raise DatasetError(
+            f"none of the {sum(bool(e.wanted) for e in given)} images with something wanted, or none of "
+            f"the {len(ids)} pool images, can be read; look at their files, for example with "
+            "screen_images"
+        )
+    if not found.places:
+        raise DatasetError(
+            f"nothing in the {len(ids)} pool images looks more like what is wanted than like the rest; "
+            "point at more examples, at fewer unwanted ones, or widen the view"
+        )
+    iteration = iterations.current_iteration(dataset, names)
+    ranked = _write(dataset, names, ids, found)
+    sample_ids = [place.sample_id for place in ranked]
+    images = len(set(sample_ids))
+    iterations.record_step(
+        dataset,
+        names,
+        iteration,
+        "more_like_this",
+        {
+            "parameters": config.to_dict(),
+            "seconds": elapsed(),
+            "backbone": why,
+            "view": names.similar_regions,
+            "sample_ids": sample_ids,
+            "scores": found.confidences,
+            "images": images,
+            "pool": len(ids),
+            "skipped": len(found.failures),
+        },
+    )
+    return MoreLikeThisResult(
+        dataset=dataset.name,
+        iteration=iteration,
+        view=names.similar_regions,
+        regions=len(ranked),
+        asked_for=config.count,
+        images=images,
+        sample_ids=sample_ids,
+        scores=found.confidences,
+        pool=len(ids),
+        backbone=why,
+        skipped=[
+            Skipped(sample_id=i, filepath=path, reason=found.failures[path])
+            for i, path in zip(ids, paths, strict=True)
+            if path in found.failures
+        ],
+    )
+
+
+def _examples(dataset: Any, config: MoreLikeThisConfig) -> list[Example]:
+    """The images that are pointed at."""
+    by_path: dict[str, Example] = {}
+    for box in examples.find(dataset, config.wanted, "wanted"):
+        by_path.setdefault(box.filepath, Example(box.filepath, [], [])).wanted.append(box.xywh)
+    for box in examples.find(dataset, config.unwanted, "unwanted"):
+        by_path.setdefault(box.filepath, Example(box.filepath, [], [])).unwanted.append(box.xywh)
+    return list(by_path.values())
+
+
+def _write(
+    dataset: Any, names: Names, ids: Sequence[str], found: Found
+) -> list[region_ranks.Place]:
+    """Replace the regions of an earlier run, rank the new ones and save their view."""
+    writing.declare_detections(
+        dataset, names.similar, names, "Regions that look like what was pointed at"
+    )
+    boxes: dict[str, list[tuple[str, Sequence[float], float]]] = {}
+    ranked = []
+    for (index, region), confidence in zip(found.places, found.confidences, strict=True):
+        of_image = boxes.setdefault(ids[index], [])
+        ranked.append(region_ranks.Place(ids[index], len(of_image)))
+        of_image.append((SIMILAR_LABEL, region.xywh, confidence))
+    dataset.clear_sample_field(names.similar)
+    writing.save_detections(dataset, names.similar, boxes)
+    region_ranks.write(dataset, names, ranked, field=names.similar)
+    text = f"The {len(ranked)} regions of the pool most like what was pointed at, in rank order"
+    region_ranks.save_view(
+        dataset, names, ranked, field=names.similar, view=names.similar_regions, text=text
+    )
+    writing.group_fields(dataset, names)
+    return ranked

@@ -1,0 +1,128 @@
+"""Rank the strongest unseen regions of the whole pool, for teams that label regions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+
+from unseen.dataset import iterations, reading, region_ranks, writing
+from unseen.dataset.fields import Names
+from unseen.dataset.region_ranks import Place
+from unseen.errors import DatasetError
+from unseen.progress import Progress
+from unseen.steps.newest_scores import newest_scores
+from unseen.steps.rank_regions import RankRegionsConfig, RankRegionsResult
+from unseen.steps.step import elapsed, step
+
+
+@step(RankRegionsConfig)
+def rank_regions(
+    view: Any, config: RankRegionsConfig, names: Names, progress: Progress
+) -> RankRegionsResult:
+    """Give the strongest unseen regions of the pool a rank, and save their patches in that order.
+
+    Ranks of an earlier run are removed. The saved view keeps its patches as they were ranked, also
+    when the pool is scored again; run this again then.
+    """
+    dataset = reading.dataset_of(view)
+    reading.check_label_field(dataset, names.label_field, must_exist=False)
+    writing.check_own_view(dataset, names, names.top_regions)
+    iteration = iterations.current_iteration(dataset, names)
+    progress(0, 3, "read the regions")
+    mark, _ = newest_scores(dataset, names)
+    pool = reading.pool(view, names)
+    size, scored = reading.count_equal(pool, names.model, mark)
+    _check_pool(dataset, size, scored, mark)
+    ids, scores = region_ranks.read_scores(pool.match(fo.ViewField(names.model) == mark), names)
+    ranked, strengths = _strongest(ids, scores, config)
+    if not ranked:
+        raise DatasetError(_nothing(scores, config))
+    progress(1, 3, "write the ranks")
+    region_ranks.write(dataset, names, ranked)
+    progress(2, 3, "save the view")
+    region_ranks.save_view(dataset, names, ranked)
+    writing.group_fields(dataset, names)
+    images = len({place.sample_id for place in ranked})
+    sample_ids = [place.sample_id for place in ranked]
+    iterations.record_step(
+        dataset,
+        names,
+        iteration,
+        "rank_regions",
+        {
+            "parameters": config.to_dict(),
+            "seconds": elapsed(),
+            "mark": mark,
+            "view": names.top_regions,
+            "sample_ids": sample_ids,
+            "scores": strengths,
+            "images": images,
+            "pool": size,
+            "unscored": size - scored,
+        },
+    )
+    progress(3, 3, "write the record")
+    return RankRegionsResult(
+        dataset=dataset.name,
+        iteration=iteration,
+        view=names.top_regions,
+        regions=len(ranked),
+        asked_for=config.count,
+        images=images,
+        sample_ids=sample_ids,
+        scores=strengths,
+        pool=size,
+        unscored=size - scored,
+    )
+
+
+def _check_pool(dataset: Any, size: int, scored: int, mark: str) -> None:
+    if not size:
+        raise DatasetError(
+            f"the pool of dataset {dataset.name!r} is empty: every image is labelled, out for "
+            "labelling, in the test split or excluded. Add images, or widen the view"
+        )
+    if not scored:
+        raise DatasetError(
+            f"none of the {size} pool images was scored by the newest UNet ({mark}); run "
+            "score_samples first"
+        )
+
+
+def _strongest(
+    ids: Sequence[str], scores: Sequence[Sequence[float]], config: RankRegionsConfig
+) -> tuple[list[Place], list[float]]:
+    """Regions and their scores, the highest first; ties in the order of the pool."""
+    counts = [len(of_image) for of_image in scores]
+    flat = np.asarray([s for of_image in scores for s in of_image], dtype=np.float64)
+    image = np.repeat(np.arange(len(ids)), counts)
+    first = np.repeat(np.cumsum([0, *counts])[:-1], counts)
+    order = np.argsort(-flat, kind="stable")
+    taken: Counter[int] = Counter()
+    ranked: list[Place] = []
+    strengths: list[float] = []
+    for i in order[: np.count_nonzero(flat >= config.min_score)]:
+        if len(ranked) == config.count:
+            break
+        if taken[int(image[i])] < config.max_per_image:
+            taken[int(image[i])] += 1
+            ranked.append(Place(ids[image[i]], int(i - first[i])))
+            strengths.append(float(flat[i]))
+    return ranked, strengths
+
+
+def _nothing(scores: Sequence[Sequence[float]], config: RankRegionsConfig) -> str:
+    best = max((max(of_image) for of_image in scores if of_image), default=None)
+    if best is None or best < 0:
+        return (
+            f"the {len(scores)} scored images of the pool have no unseen region; score them again "
+            "with max_regions above 0 or a lower region_quantile, or widen the view"
+        )
+    return (
+        f"no unseen region of the {len(scores)} scored images of the pool reaches "
+        f"min_score={config.min_score:g}; the strongest has {best:.3f}. Lower min_score"
+    )

@@ -1,0 +1,217 @@
+"""Hand a batch to the annotators, most novel image first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import fiftyone as fo
+
+from unseen.annotation import BACKENDS, sendings
+from unseen.dataset import iterations, reading, writing
+from unseen.dataset.fields import Names
+from unseen.dataset.storage import model_folder
+from unseen.errors import AnnotationError, ConfigError, DatasetError
+from unseen.progress import Progress
+from unseen.steps.request_annotations import RequestConfig, RequestResult
+from unseen.steps.step import elapsed, step
+
+
+@step(RequestConfig)
+def request_annotations(
+    view: Any, config: RequestConfig, names: Names, progress: Progress
+) -> RequestResult:
+    """Send images to CVAT, prepare FiftyOne's Annotate tab, or use another annotation backend.
+
+    Everything is checked before anything is sent or written. Started again after a failure, it
+    sends what is missing and nothing twice.
+    """
+    dataset = reading.dataset_of(view)
+    reading.check_label_field(dataset, names.label_field, must_exist=False)
+    _check_backend(config.backend)
+    iteration, tag, anno_key = _target(dataset, config, names)
+    ids = _in_rank_order(view, names, tag, ranked=config.images == "batch")
+    if not ids:
+        raise DatasetError(
+            f"no image has the tag {tag!r}; "
+            + ("select a batch first" if config.images == "batch" else "split the dataset first")
+        )
+    earlier = sendings.read_sending(dataset, names, anno_key)
+    if earlier is not None and earlier.backend != config.backend:
+        raise AnnotationError(
+            f"{anno_key} was handed to {earlier.backend} already; go on there with "
+            f"backend={earlier.backend!r}, and not with {config.backend!r}"
+        )
+    classes = _classes(dataset, config, names)
+    if config.backend == "cvat":
+        result = _to_cvat(dataset, config, names, anno_key, iteration, ids, classes, progress)
+    else:
+        from unseen.steps.other_annotation import request
+
+        result = request(dataset, config, names, anno_key, iteration, ids, classes)
+    if result.sent and not result.dry_run:
+        _record(dataset, config, names, iteration, result)
+    return result
+
+
+def _check_backend(backend: str) -> None:
+    known = dict.fromkeys([*BACKENDS, *sorted(fo.annotation_config.backends)])
+    if backend not in known:
+        raise ConfigError(
+            f"unknown annotation backend {backend!r}; expected one of {', '.join(known)}"
+        )
+
+
+def _classes(dataset: Any, config: RequestConfig, names: Names) -> list[str]:
+    """As given or kept by the dataset; else those sent before, and every label seen so far."""
+    classes = reading.resolve_classes(dataset, names, config.classes)
+    if config.classes or dataset.classes.get(names.label_field):
+        return classes
+    before = [c for s in sendings.read_sendings(dataset, names) for c in s.classes]
+    return list(dict.fromkeys([*before, *classes]))
+
+
+def _target(dataset: Any, config: RequestConfig, names: Names) -> tuple[int, str, str]:
+    """Iteration, tag and annotation key of what is asked for."""
+    if config.images == "initial":
+        return 0, names.initial_tag, names.own_anno_key("initial")
+    if config.images == "test":
+        return 0, names.test_tag, names.own_anno_key("test")
+    number = config.iteration
+    known = iterations.batches(dataset, names)
+    if number is None:
+        if not known:
+            raise DatasetError(
+                f"dataset {dataset.name!r} has no batch yet; run select_batch first, or pass "
+                "images='initial' to send the initial images"
+            )
+        number = max(known)
+    iterations.resolve_iteration(dataset, names, number)
+    if number == 0:
+        return 0, names.initial_tag, names.own_anno_key("initial")
+    return number, names.batch(number), names.anno_key(number)
+
+
+def _in_rank_order(view: Any, names: Names, tag: str, *, ranked: bool) -> list[str]:
+    """Most novel first; images without a rank, and splits, in directory order."""
+    found = reading.in_directory_order(reading.split(view, tag))
+    if not ranked or found.get_field(names.rank) is None:
+        return list(found.values("id"))
+    ids, ranks = found.values(["id", names.rank])
+    order = sorted(range(len(ids)), key=lambda i: (ranks[i] is None, ranks[i] or 0))
+    return [ids[i] for i in order]
+
+
+def _to_cvat(
+    dataset: Any,
+    config: RequestConfig,
+    names: Names,
+    anno_key: str,
+    iteration: int,
+    ids: Sequence[str],
+    classes: Sequence[str],
+    progress: Progress,
+) -> RequestResult:
+    from unseen.annotation.cvat import request
+    from unseen.dataset.overlays import discard_overlays
+
+    ready = request.plan(dataset, names, config, anno_key, iteration, ids, classes, progress)
+    boxes = ready.boxes()
+    media: dict[str, str] = {}
+    notes = _notes(dataset, config, names, boxes["suggestion"], classes) if ready.images else []
+    if ready.images and not config.dry_run:
+        if config.overlay or config.structure or config.regions_only:
+            media, notes = _overlays(dataset, config, names, anno_key, ready, notes, progress)
+        try:
+            request.carry_out(dataset, names, config, ready, media, progress)
+        except BaseException:
+            if media and not ready.sending.tasks:
+                discard_overlays(dataset, names, list(media))
+            raise
+        writing.group_fields(dataset, names)
+    sending = ready.sending
+    return RequestResult(
+        dataset=dataset.name,
+        anno_key=anno_key,
+        backend="cvat",
+        images=len(sending.sent_ids()),
+        sent=len(ready.images),
+        dry_run=config.dry_run,
+        complete=sending.complete,
+        tasks=[
+            {"name": t.name, "url": t.url, "images": len(t.sample_ids)} for t in sending.live_tasks
+        ],
+        classes=list(classes),
+        suggestions=boxes["suggestion"],
+        predictions=boxes["prediction"],
+        labels=boxes["label"],
+        overlays=sum(
+            path != image.filepath
+            for image in ready.images
+            if (path := media.get(image.sample_id, image.filepath))
+        ),
+        in_part=sum(image.sample_id in sending.scopes for image in ready.images),
+        notes=notes,
+    )
+
+
+def _notes(
+    dataset: Any, config: RequestConfig, names: Names, suggestions: int, classes: Sequence[str]
+) -> list[str]:
+    notes = []
+    if config.suggestions and not suggestions and config.images == "batch":
+        notes.append("There are no unseen regions to suggest: these images were not scored.")
+    if not config.classes and not dataset.classes.get(names.label_field):
+        notes.append(
+            f"Annotators can choose the classes seen so far: {', '.join(classes)}. Pass classes= "
+            "to offer others."
+        )
+    return notes
+
+
+def _overlays(
+    dataset: Any,
+    config: RequestConfig,
+    names: Names,
+    anno_key: str,
+    ready: Any,
+    notes: list[str],
+    progress: Progress,
+) -> tuple[dict[str, str], list[str]]:
+    from unseen.dataset.overlays import write_overlays
+
+    folder = model_folder(dataset, config) / "overlays" / anno_key
+    images = dataset.select([i.sample_id for i in ready.images], ordered=True)
+    drawn = write_overlays(
+        images,
+        names,
+        folder,
+        opacity=config.overlay_opacity,
+        heat=config.overlay,
+        lines=config.structure,
+        scopes=ready.sending.scopes,
+        progress=progress,
+    )
+    if drawn.plain:
+        notes = [*notes, f"{drawn.plain} images have nothing to draw in and go as they are."]
+    return drawn.paths, notes
+
+
+def _record(
+    dataset: Any, config: RequestConfig, names: Names, iteration: int, result: RequestResult
+) -> None:
+    sending = sendings.read_sending(dataset, names, result.anno_key)
+    iterations.record_step(
+        dataset,
+        names,
+        iteration,
+        "request_annotations",
+        {
+            "parameters": config.to_dict(),
+            "seconds": elapsed(),
+            "anno_key": result.anno_key,
+            "backend": result.backend,
+            "images": result.images,
+            "tasks": [t.task_id for t in sending.tasks] if sending else [],
+        },
+    )

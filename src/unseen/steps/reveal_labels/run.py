@@ -1,0 +1,94 @@
+"""The simulated annotator: copy labels from a hidden field."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import fiftyone as fo
+
+from unseen.dataset import iterations, reading, scope, writing
+from unseen.dataset.fields import Names
+from unseen.errors import DatasetError
+from unseen.progress import Progress
+from unseen.steps.reveal_labels import RevealConfig, RevealResult
+from unseen.steps.step import step
+
+
+@step(RevealConfig)
+def reveal_labels(
+    view: Any, config: RevealConfig, names: Names, progress: Progress
+) -> RevealResult:
+    """Label a batch (or the initial images) with what a hidden field holds.
+
+    Samples that have labels already keep them. A sample whose hidden field is None is labelled as
+    empty: the annotator looked and found nothing. With `regions_only` the annotator looks at the
+    unseen regions alone, and copies the boxes that reach into them; images that show none are
+    labelled as a whole.
+    """
+    dataset = reading.dataset_of(view)
+    reading.check_label_field(dataset, config.hidden_field, parameter="hidden_field")
+    reading.check_label_field(dataset, names.label_field, must_exist=False)
+    writing.set_labels(dataset, names.label_field, {})
+    iteration = config.iteration
+    if iteration is None:
+        iteration = _next_to_label(dataset, names)
+    else:
+        iterations.resolve_iteration(dataset, names, iteration)
+    tag = names.batch(iteration) if iteration else names.initial_tag
+    batch = reading.split(view, tag)
+    if not len(batch):
+        raise DatasetError(
+            f"no sample has the tag {tag!r}; "
+            + ("select a batch" if iteration else "split the dataset")
+            + " first"
+        )
+    unlabelled = batch.exists(names.label_field, False)
+    ids, truths = unlabelled.values(["id", config.hidden_field])
+    labels = {
+        i: truth.copy() if truth is not None else fo.Detections()
+        for i, truth in zip(ids, truths, strict=True)
+    }
+    scopes: dict[str, scope.Scope] = {}
+    if config.regions_only and iteration:
+        scopes = scope.around_regions(dataset, names, ids, strongest=config.regions_per_image)
+        for i, part in scopes.items():
+            found = labels[i].detections
+            seen = scope.reaches([d.bounding_box for d in found], part)
+            labels[i].detections = [d for d, is_seen in zip(found, seen, strict=True) if is_seen]
+    writing.set_labels(dataset, names.label_field, labels)
+    scope.write(dataset, names, scopes)
+    if labels:  # nothing new must not change what the record says was labelled then
+        iterations.record_step(
+            dataset,
+            names,
+            iteration,
+            "reveal_labels",
+            {
+                "parameters": config.to_dict(),
+                "images": len(labels),
+                "partly_labelled": len(scopes),
+            },
+            **iterations.record_labels(dataset, names),
+        )
+    progress(1, 1, "reveal labels")
+    counts = Counter(d.label for truth in labels.values() for d in truth.detections)
+    return RevealResult(
+        dataset=dataset.name,
+        iteration=iteration,
+        images=len(labels),
+        boxes=sum(counts.values()),
+        class_counts={k: counts[k] for k in sorted(counts)},
+        partly_labelled=len(scopes),
+    )
+
+
+def _next_to_label(dataset: Any, names: Names) -> int:
+    """The first batch of which some sample has no labels; the initial images come first."""
+    tags = {0: names.initial_tag, **iterations.batches(dataset, names)}
+    for number, tag in tags.items():
+        if len(dataset.match_tags(tag).exists(names.label_field, False).limit(1)):
+            return number
+    raise DatasetError(
+        f"every selected image of dataset {dataset.name!r} is labelled; select the next batch first"
+    )

@@ -1,0 +1,134 @@
+"""Score what the UNet has never seen: heatmap, metrics, regions."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from unseen.parameters import StepConfig, setting
+from unseen.results import Skipped, StepResult
+from unseen.steps.catalogue import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(StepConfig):
+    """Parameters of `score_samples`."""
+
+    checkpoint: str | None = setting(
+        None, "UNet checkpoint. Default: the newest of this loop.", advanced=True
+    )
+    alpha: float = setting(
+        2.0,
+        "Exponent of the alpha metric; the higher, the less low-scoring pixels count.",
+        minimum=0.1,
+        maximum=64,
+    )
+    adapt_alpha: bool = setting(
+        False,
+        "Raise the exponent with the imbalance of the labelled classes: alpha x (1 + imbalance); 0 = as many boxes of each class.",
+        advanced=True,
+    )
+    threshold: float | None = setting(
+        None,
+        "Unseen score above which a pixel counts. Default: a quantile over the pool.",
+        minimum=0,
+        maximum=1,
+    )
+    threshold_quantile: float = setting(
+        0.97,
+        "Quantile of the pool's unseen scores that is used as threshold.",
+        minimum=0.5,
+        maximum=0.99999,
+    )
+    region_quantile: float = setting(
+        0.97,
+        "Quantile of the pool's unseen scores above which pixels form regions.",
+        minimum=0.5,
+        maximum=0.99999,
+        advanced=True,
+    )
+    max_regions: int = setting(
+        5,
+        "Unseen regions shown per image at most, the strongest first; fewer where the others are weak.",
+        unit="regions",
+        minimum=0,
+        maximum=1000,
+    )
+    heatmap_size: int = setting(
+        96,
+        "Longest side of the stored heatmap; 0 stores none.",
+        unit="px",
+        minimum=0,
+        maximum=1024,
+        advanced=True,
+    )
+    batch_size: int = setting(
+        8, "Images per forward pass.", unit="images", minimum=1, advanced=True
+    )
+    tile_size: int = setting(
+        1536,
+        "Images with a longer side are computed in overlapping tiles of this side (at working scale), so that memory stays bounded.",
+        unit="px",
+        minimum=256,
+        advanced=True,
+    )
+    workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
+    rescore: bool = setting(False, "Score again what this model has scored already.", advanced=True)
+    embeddings: bool = setting(
+        True,
+        "Also make FiftyOne Brain's similarity and visualization of the pretrained features, for the App's Embeddings panel and Sort by similarity; up to 50,000 images.",
+        advanced=True,
+    )
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
+    precision: str = setting(
+        "auto",
+        "Arithmetic: bf16 where it pays (auto), or fp32.",
+        choices=("auto", "bf16", "fp32"),
+        advanced=True,
+    )
+    seed: int = setting(
+        51,
+        "Seed of the sample of images that the quantiles are taken from.",
+        minimum=0,
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreResult(StepResult):
+    """Result of `score_samples`."""
+
+    iteration: int
+    scored: int
+    already_scored: int
+    thresholds: dict[str, float]  #: metric threshold, region threshold, heatmap full scale
+    mean_score: float
+    regions: int
+    checkpoint: str
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
+    alpha: float | None = None  #: exponent of the alpha metric
+    imbalance: float | None = None  #: of the labelled classes, where alpha goes by it
+
+    def summary(self) -> str:
+        done = f" {self.already_scored} had been scored before." if self.already_scored else ""
+        bad = f" {len(self.skipped)} could not be read." if self.skipped else ""
+        return (
+            f"{self.scored} images scored in {self.seconds:.0f} s; "
+            f"{self.regions} unseen regions.{done}{bad}{self._exponent()}"
+        )
+
+    def _exponent(self) -> str:
+        if self.imbalance is None:
+            return ""
+        return f" Alpha {self.alpha:.2f}, by an imbalance of {self.imbalance:.2f}."
+
+
+STEP = Step(
+    order=60,
+    help="score what the UNet has never seen: heatmap, metrics, regions",
+    label="Score unseen",
+    description="Show what the UNet has never seen: heatmap, image metrics and regions",
+    config=ScoreConfig,
+    view_verb="Score",
+    is_long=True,
+)

@@ -1,0 +1,60 @@
+"""Find unreadable, blank and partial images and leave them out."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from unseen.parameters import StepConfig, setting
+from unseen.results import Skipped, StepResult
+from unseen.steps.catalogue import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenConfig(StepConfig):
+    """Parameters of `screen_images`."""
+
+    min_contrast: float = setting(
+        0.01,
+        "An image is blank when the standard deviation of its brightness is below this share of the full range.",
+        minimum=0,
+        maximum=1,
+    )
+    max_flat_share: float = setting(
+        0.25,
+        "An image is partial when at least this share of it is a flat region at its border, beyond what is usual in the dataset.",
+        minimum=0,
+        maximum=1,
+    )
+    workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
+    dry_run: bool = setting(False, "Say what would change; change nothing.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenResult(StepResult):
+    """Result of `screen_images`."""
+
+    checked: int
+    excluded: dict[str, int]  #: images per reason: unreadable, blank, partial
+    skipped: list[Skipped] = dataclasses.field(
+        default_factory=list
+    )  #: the excluded images, each with why
+    dry_run: bool = False  #: nothing was written
+
+    def summary(self) -> str:
+        n = sum(self.excluded.values())
+        if not n:
+            return f"{self.checked} images checked, none excluded."
+        parts = ", ".join(f"{count} {reason}" for reason, count in self.excluded.items() if count)
+        would = "would be " if self.dry_run else ""
+        return f"{self.checked} images checked, {n} {would}excluded: {parts}. Nothing was deleted."
+
+
+STEP = Step(
+    order=20,
+    help="find unreadable, blank and partial images and leave them out",
+    label="Screen images",
+    description="Find unreadable, blank and partial images and leave them out of the pool",
+    config=ScreenConfig,
+    view_verb="Screen",
+)

@@ -1,0 +1,89 @@
+"""Find images that the loop should not see: unreadable, blank and partial ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import fiftyone as fo
+
+from unseen.arrays.images import read_image
+from unseen.dataset import reading, writing
+from unseen.dataset.fields import Names
+from unseen.errors import ImageError
+from unseen.progress import Progress
+from unseen.ranking.screening import contrast, flat_border_share, partial_images
+from unseen.results import Skipped
+from unseen.steps.screen_images import ScreenConfig, ScreenResult
+from unseen.steps.step import step
+
+
+@step(ScreenConfig)
+def screen_images(
+    view: Any, config: ScreenConfig, names: Names, progress: Progress
+) -> ScreenResult:
+    """Tag unreadable, blank and partial images as excluded, with the reason; delete nothing.
+
+    Ivanov et al. (2021, IV) removed blank and partial images, because they are artefacts of the
+    imaging system. Labelled images are only ever excluded when they cannot be read.
+    """
+    dataset = reading.dataset_of(view)
+    ids, paths = reading.ids_and_paths(view)
+    unreadable: dict[str, str] = {}
+    contrasts: dict[str, float] = {}
+    flat_shares: dict[str, float] = {}
+
+    def measure(path: str) -> tuple[float, float] | ImageError:
+        try:
+            image = read_image(path)
+        except ImageError as error:
+            return error
+        return contrast(image), flat_border_share(image)
+
+    with ThreadPoolExecutor(config.workers) as threads:
+        for done, (sample_id, found) in enumerate(
+            zip(ids, threads.map(measure, paths), strict=True), start=1
+        ):
+            if isinstance(found, ImageError):
+                unreadable[sample_id] = str(found)
+            else:
+                contrasts[sample_id], flat_shares[sample_id] = found
+            progress(done, len(ids), "screen images")
+
+    is_partial = partial_images(list(flat_shares.values()), config.max_flat_share)
+    reasons = {sample_id: "unreadable" for sample_id in unreadable}
+    has_labels = set(_labelled_ids(view, names))
+    for sample_id, partial in zip(flat_shares, is_partial, strict=True):
+        if sample_id in has_labels:
+            continue
+        if contrasts[sample_id] < config.min_contrast:
+            reasons[sample_id] = "blank"
+        elif partial:
+            reasons[sample_id] = "partial"
+    if reasons and not config.dry_run:
+        writing.declare(
+            dataset, names.excluded_reason, fo.StringField, names, "Why the image is excluded"
+        )
+        dataset.set_values(names.excluded_reason, reasons, key_field="id")
+        dataset.select(list(reasons)).tag_samples(names.excluded_tag)
+        writing.group_fields(dataset, names)
+    by_id = dict(zip(ids, paths, strict=True))
+    counts = Counter(reasons.values())
+    return ScreenResult(
+        dataset=dataset.name,
+        checked=len(ids),
+        dry_run=config.dry_run,
+        excluded={reason: counts[reason] for reason in ("unreadable", "blank", "partial")},
+        skipped=[
+            Skipped(sample_id=i, filepath=by_id[i], reason=unreadable.get(i, reason))
+            for i, reason in reasons.items()
+        ],
+    )
+
+
+def _labelled_ids(view: Any, names: Names) -> list[str]:
+    if view.get_field(names.label_field) is None:
+        return []
+    ids: list[str] = view.exists(names.label_field).values("id")
+    return ids

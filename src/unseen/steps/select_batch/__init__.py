@@ -1,0 +1,74 @@
+"""Choose the batch to label next and save it as a view."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from unseen.parameters import StepConfig, setting
+from unseen.ranking import METRICS, STRATEGIES
+from unseen.results import StepResult
+from unseen.steps.catalogue import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectConfig(StepConfig):
+    """Parameters of `select_batch`."""
+
+    budget: int = setting(10, "Images in the batch.", unit="images", minimum=1)
+    strategy: str = setting("mixed", "How the batch is chosen.", choices=STRATEGIES)
+    metric: str = setting(
+        "excess", "Image metric that ranks (strategies diverse, mixed and plain).", choices=METRICS
+    )
+    random_share: float = setting(
+        0.0, "Share of the batch drawn at random instead.", minimum=0, maximum=1
+    )
+    replace: bool = setting(False, "Replace the last batch if no one has labelled any of it yet.")
+    features: str = setting(
+        "auto",
+        "Pretrained features: auto takes the best at hand; efficientnet_lite0, mobilenet_v2, dinov2_s, statistics (no network), or a weights file.",
+        advanced=True,
+        only_with={"strategy": ("mixed",)},
+    )
+    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectResult(StepResult):
+    """Result of `select_batch`."""
+
+    iteration: int  #: the iteration that this batch makes once it is labelled
+    batch: str  #: tag and saved view
+    strategy: str
+    sample_ids: list[str]
+    pool: int
+    unscored: int = 0
+    criteria: dict[str, int] = dataclasses.field(
+        default_factory=dict
+    )  #: images per criterion of the strategy mixed: pixel, novelty, coverage, new_class
+    trust: str = ""  #: of the strategy mixed: what was rehearsed, and how the batch is divided
+    features: str = ""  #: of the strategy mixed: where the pretrained features come from
+
+    def summary(self) -> str:
+        missing = f" {self.unscored} pool images have no score yet." if self.unscored else ""
+        what = {
+            "pixel": "unseen pixels",
+            "novelty": "images unlike any other",
+            "coverage": "kinds of images not labelled yet",
+            "new_class": "a class that was just found",
+        }
+        parts = ", ".join(f"{n} for {what.get(c, c)}" for c, n in self.criteria.items())
+        return (
+            f"{len(self.sample_ids)} of {self.pool} pool images selected ({self.strategy}) as "
+            f"{self.batch}{': ' + parts if parts else ''}.{missing}"
+            + "".join(f" {sentence}" for sentence in (self.trust, self.features) if sentence)
+        )
+
+
+STEP = Step(
+    order=70,
+    help="choose the batch to label next and save it as a view",
+    label="Next batch",
+    description="Choose the images to label next and save them as an ordered view",
+    config=SelectConfig,
+)

@@ -1,0 +1,112 @@
+"""Run the whole loop from complete labels for a list of strategies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unseen.detector import DETECTOR_BACKBONES, check_backbone
+from unseen.loop.iteration import IterationSummary
+from unseen.parameters import StepConfig, setting
+from unseen.ranking import METRICS, STRATEGIES
+from unseen.results import StepResult
+from unseen.steps.catalogue import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateConfig(StepConfig):
+    """Parameters of `simulate`."""
+
+    hidden_field: str = setting(
+        "hidden_truth", "Field with the complete labels that the simulated annotator copies from."
+    )
+    strategies: tuple[str, ...] = setting(
+        ("mixed", "sequential", "random"),
+        "Strategies to run; the first is the main loop and fills the label field.",
+        choices=STRATEGIES,
+    )
+    iterations: int = setting(
+        2,
+        "Batches that are selected and labelled after the initial images.",
+        minimum=1,
+        maximum=1000,
+    )
+    budget: int = setting(10, "Images in a batch.", unit="images", minimum=1)
+    initial: int = setting(10, "Initial images.", unit="images", minimum=1)
+    initial_order: str = setting(
+        "directory", "How the initial images are chosen.", choices=("directory", "random")
+    )
+    metric: str = setting("excess", "Image metric that ranks.", choices=METRICS, advanced=True)
+    regions_only: bool = setting(
+        False,
+        "Label only the unseen regions of ranked batches; other strategies show none and label whole images.",
+        advanced=True,
+    )
+    mode: str = setting(
+        "recommended", "UNet mode.", choices=("recommended", "paper"), advanced=True
+    )
+    unet_steps: int | None = setting(
+        None,
+        "Optimiser steps of the UNet. Default: 300, in the paper mode 600.",
+        unit="steps",
+        minimum=1,
+        advanced=True,
+    )
+    detector: bool = setting(True, "Train and evaluate the detector after each iteration.")
+    full: bool = setting(False, "Train the detector on the fully labelled set too.")
+    detector_kind: str = setting(
+        "faster_rcnn",
+        "Which detector is trained.",
+        choices=("faster_rcnn", "centernet"),
+        advanced=True,
+    )
+    architecture: str = setting(
+        "auto", "Backbone of the detector.", choices=DETECTOR_BACKBONES, advanced=True
+    )
+    epochs: int = setting(100, "Epochs of the detector.", unit="epochs", minimum=1, advanced=True)
+    detector_steps: int | None = setting(
+        None,
+        "Optimiser steps of the detector, instead of epochs.",
+        unit="steps",
+        minimum=1,
+        advanced=True,
+    )
+    image_size: int | None = setting(
+        None,
+        "Longest side of the images inside the detector. Default: by architecture and image size.",
+        unit="px",
+        minimum=64,
+        maximum=4096,
+        advanced=True,
+    )
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
+    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+    def _check_together(self) -> None:
+        super()._check_together()
+        check_backbone(self.detector_kind, self.architecture)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateResult(StepResult):
+    """Result of `simulate`."""
+
+    iterations: list[IterationSummary]
+    first_batch_seconds: float | None  #: from the start to the first ranked batch
+
+    def summary(self) -> str:
+        rows = [
+            f"{i.strategy} {i.images} images: mean F1 {i.macro_f1:.3f}"
+            for i in self.iterations
+            if i.macro_f1 is not None
+        ]
+        return "; ".join(rows) or f"{len(self.iterations)} iterations simulated."
+
+
+STEP = Step(
+    order=210,
+    help="run the whole loop from complete labels for a list of strategies",
+    label="Simulate the loop",
+    description="Run the whole loop from complete labels for a list of strategies",
+    config=SimulateConfig,
+    is_long=True,
+)

@@ -1,0 +1,67 @@
+"""Fix the test split and the initial images, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unseen.parameters import StepConfig, setting
+from unseen.results import StepResult
+from unseen.steps.catalogue import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig(StepConfig):
+    """Parameters of `split_dataset`."""
+
+    test_share: float = setting(
+        0.2,
+        "Share of the usable images set aside as test split (ignored where the test tag exists already, or with a test count).",
+        minimum=0,
+        maximum=0.9,
+    )
+    test_count: int | None = setting(
+        None,
+        "Number of images set aside as test split, instead of a share.",
+        unit="images",
+        minimum=0,
+    )
+    initial: int = setting(10, "Number of initial images to label first.", unit="images", minimum=1)
+    initial_order: str = setting(
+        "directory",
+        "How the initial images are chosen: the first in directory order, at random, or by coverage: typical images of as many groups as images are wanted, by pretrained features (of a random 20,000 images where there are more). Where something is labelled already, coverage keeps the initial images there are, else takes the first in directory order.",
+        choices=("coverage", "directory", "random"),
+    )
+    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+    dry_run: bool = setting(False, "Say what would change; change nothing.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitResult(StepResult):
+    """Result of `split_dataset`."""
+
+    test: int
+    initial: int
+    pool: int  #: what is neither test, initial nor excluded
+    excluded: int
+    test_was_fixed: bool  #: the test split existed and was left as it is
+    test_unlabelled: int = 0  #: of the test split
+    initial_unlabelled: int = 0  #: of the initial images
+    chosen_by: str = ""  #: how the initial images were chosen, and with which features
+    dry_run: bool = False  #: nothing was written
+
+    def summary(self) -> str:
+        kept = " (as it was)" if self.test_was_fixed else ""
+        dry = "Nothing was written. " if self.dry_run else ""
+        return (
+            f"{dry}Test split: {self.test} images{kept}. Initial: {self.initial} images, "
+            f"{self.chosen_by}. Left for the pool: {self.pool}."
+        )
+
+
+STEP = Step(
+    order=30,
+    help="fix the test split and the initial images, once",
+    label="Fix the test split",
+    description="Set the test split and the initial images aside, once",
+    config=SplitConfig,
+)

@@ -1,0 +1,103 @@
+"""Fix the test split once, and choose the initial images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unseen.dataset import iterations, reading, setup, writing
+from unseen.dataset.fields import Names
+from unseen.errors import BudgetError, DatasetError
+from unseen.progress import Progress
+from unseen.steps.split_dataset import SplitConfig, SplitResult
+from unseen.steps.step import step
+
+
+@step(SplitConfig)
+def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progress) -> SplitResult:
+    """Tag the test split and the initial images.
+
+    A test split that exists (samples with the test tag) is left as it is: the measure must not
+    change while the loop runs. The initial images are the first in directory order, random ones, or
+    typical ones of each kind; they are what a person labels first. Calling it again with the same
+    parameters changes nothing.
+    """
+    dataset = reading.dataset_of(view)
+    reading.check_label_field(dataset, names.label_field, must_exist=False)
+    check_unbegun(dataset, names)
+    usable = reading.in_directory_order(view.match_tags(names.excluded_tag, bool=False))
+    ids, paths = reading.ids_and_paths(usable)
+    if not ids:
+        raise DatasetError(
+            f"dataset {dataset.name!r} has no usable images"
+            f" (empty view, or all tagged {names.excluded_tag!r}); add images first"
+        )
+    rng = np.random.default_rng(config.seed)
+    existing = set(reading.split(dataset, names.test_tag).values("id"))
+    wanted = config.test_count
+    if wanted is None:
+        wanted = round(config.test_share * len(ids))
+    test = existing or {ids[i] for i in rng.permutation(len(ids))[:wanted]}
+    rest = [i for i in ids if i not in test]
+    if config.initial > len(rest):
+        raise BudgetError(
+            f"initial={config.initial} exceeds the {len(rest)} images left beside the test split "
+            f"of {len(test)}; lower initial or the test share"
+        )
+    has_labels = _labelled_ids(dataset, names)
+    chosen_by = "the first in directory order"
+    if config.initial_order == "random":
+        initial = [rest[i] for i in rng.permutation(len(rest))[: config.initial]]
+        chosen_by = f"at random (seed {config.seed})"
+    elif config.initial_order == "coverage" and not has_labels:
+        # Imported late: only this order needs torch.
+        from unseen.steps.split_dataset.typical_images import typical_images
+
+        by_id = dict(zip(ids, paths, strict=True))
+        initial, chosen_by = typical_images(dataset, {i: by_id[i] for i in rest}, config, progress)
+    else:
+        initial = rest[: config.initial]
+        if config.initial_order == "coverage":
+            before = set(reading.split(dataset, names.initial_tag).values("id"))
+            # Those of before first: somebody may have labelled them since.
+            initial = sorted(rest, key=lambda i: i not in before)[: config.initial]
+            chosen_by = "those of before, then the first in directory order, as there are labels"
+
+    if not config.dry_run:
+        setup.record_split(dataset, names, made_test=not existing, parameters=config.to_dict())
+        if not existing:
+            writing.set_tag(dataset, sorted(test), names.test_tag)
+        writing.set_tag(dataset, initial, names.initial_tag)
+    progress(1, 1, "split dataset")
+    return SplitResult(
+        dataset=dataset.name,
+        test=len(test),
+        test_unlabelled=len(test - has_labels),
+        initial=len(initial),
+        initial_unlabelled=len(set(initial) - has_labels),
+        pool=len(rest) - len(initial),
+        excluded=len(reading.split(dataset, names.excluded_tag)),
+        test_was_fixed=bool(existing),
+        chosen_by=chosen_by,
+        dry_run=config.dry_run,
+    )
+
+
+def _labelled_ids(dataset: Any, names: Names) -> set[str]:
+    if dataset.get_field(names.label_field) is None:
+        return set()
+    return set(dataset.exists(names.label_field).values("id"))
+
+
+def check_unbegun(dataset: Any, names: Names) -> None:
+    """Make sure that no batch was selected: from then on the split is fixed.
+
+    Raises:
+        DatasetError: there are batches.
+    """
+    if iterations.batches(dataset, names):
+        raise DatasetError(
+            f"dataset {dataset.name!r} has batches already; its split is fixed. Remove them with "
+            f"`unseen clean {dataset.name}` to start over"
+        )

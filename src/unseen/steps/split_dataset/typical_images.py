@@ -1,0 +1,63 @@
+"""The first images to label, chosen by what pretrained features say about the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from unseen.dataset.storage import feature_folder
+from unseen.errors import BudgetError
+from unseen.progress import Progress
+from unseen.ranking.criteria.feature_space import feature_space
+from unseen.ranking.criteria.start import initial_images
+from unseen.ranking.features.backbones import find_backbone
+from unseen.ranking.features.compute import Features
+from unseen.ranking.features.image_features import blocks
+from unseen.steps.split_dataset import SplitConfig
+
+#: More images than these are not looked at: a random sample shows the same kinds.
+SAMPLE = 20_000
+
+
+def typical_images(
+    dataset: Any, pool: Mapping[str, str], config: SplitConfig, progress: Progress
+) -> tuple[list[str], str]:
+    """Choose the initial images, and say how. A dry run computes nothing and names the first ones.
+
+    Args:
+        dataset: below whose folder features are stored.
+        pool: id -> file of the images to choose from, in directory order.
+        config: how many images, and the seed.
+        progress: told the images whose features are computed.
+
+    Returns:
+        The ids, and how they were chosen.
+
+    Raises:
+        BudgetError: fewer images can be read than are wanted.
+        CheckpointError: the weights of the features are damaged.
+        StoreError: the stored features are damaged or cannot be written.
+    """
+    backbone, why = find_backbone("auto")
+    ids = list(pool)
+    rng = np.random.default_rng(config.seed)
+    size = max(SAMPLE, config.initial)
+    if len(ids) > size:
+        ids = [ids[i] for i in sorted(rng.choice(len(ids), size, replace=False).tolist())]
+    of = "" if len(ids) == len(pool) else f" of a random {len(ids):,} images"
+    how = f"typical ones of as many groups by features{of} ({why})"
+    if config.dry_run:
+        return ids[: config.initial], how
+    features = Features(backbone, feature_folder(dataset, config))
+    vectors = features.vectors([pool[i] for i in ids], progress=progress)
+    readable = np.flatnonzero(~np.isnan(vectors).any(axis=1))
+    if len(readable) < config.initial:
+        raise BudgetError(
+            f"initial={config.initial} exceeds the {len(readable)} of {len(ids)} images that can be "
+            "read; lower initial, or mend the files"
+        )
+    space = feature_space(vectors[readable], blocks(backbone))
+    chosen = initial_images(space, config.initial, config.seed)
+    return [ids[i] for i in readable[chosen]], how

@@ -1,0 +1,142 @@
+"""Train the detector, Faster R-CNN or CenterNet, on everything labelled."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from unseen.detector import DETECTOR_BACKBONES, DETECTOR_NAMES, check_backbone
+from unseen.errors import ConfigError
+from unseen.parameters import StepConfig, setting
+from unseen.results import Skipped, StepResult, partly
+from unseen.steps.catalogue import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDetectorConfig(StepConfig):
+    """Parameters of `train_detector`."""
+
+    detector: str = setting(
+        "faster_rcnn",
+        "Faster R-CNN, or CenterNet, which finds centres instead of judging anchors.",
+        choices=("faster_rcnn", "centernet"),
+    )
+    architecture: str = setting(
+        "auto",
+        "Backbone. For CPU and small data: lite0 (EfficientNet-Lite0, pretrained), or small, from scratch; larger: mobilenet_v3 (Faster R-CNN only), resnet50. Auto: resnet50 on a GPU; elsewhere lite0 where its weights are installed, or else small.",
+        choices=DETECTOR_BACKBONES,
+    )
+    epochs: int = setting(
+        100, "Passes over the labelled images (the paper's schedule).", unit="epochs", minimum=1
+    )
+    steps: int | None = setting(
+        None,
+        "Optimiser steps, instead of epochs: the same for every iteration.",
+        unit="steps",
+        minimum=1,
+    )
+    batch_size: int = setting(4, "Images per step.", unit="images", minimum=1)
+    learning_rate: float | None = setting(
+        None,
+        "Peak learning rate. Default: by architecture.",
+        minimum=1e-7,
+        maximum=1,
+        advanced=True,
+    )
+    balance: float | None = setting(
+        None,
+        "Repeat images of classes that fewer than this share of the images hold (0.5 is a start). Default: each image once per pass.",
+        minimum=0.001,
+        maximum=1,
+        advanced=True,
+    )
+    rectification: float = setting(
+        0.0,
+        "Weight of the class rectification loss, which pulls rare classes apart; 0 trains without.",
+        minimum=0,
+        maximum=10,
+        advanced=True,
+        only_with={"detector": ("faster_rcnn",)},
+    )
+    weights: str | None = setting(
+        None,
+        "File with pretrained weights for resnet50 or mobilenet_v3 (torchvision's .pth or .safetensors) or lite0; 'none' trains from scratch. Default: torchvision's, or those of lite0's package, where they can be had.",
+        advanced=True,
+    )
+    classes: tuple[str, ...] = setting(
+        (),
+        "Fixed class list. Default: the dataset's classes, or else all labels of the label field.",
+        advanced=True,
+    )
+    image_size: int | None = setting(
+        None,
+        "Longest side of the images inside the detector. Default: by architecture and image size.",
+        unit="px",
+        minimum=64,
+        maximum=4096,
+        advanced=True,
+    )
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
+    precision: str = setting(
+        "auto",
+        "Arithmetic: bf16 where it pays (auto), or fp32.",
+        choices=("auto", "bf16", "fp32"),
+        advanced=True,
+    )
+    iteration: int | None = setting(
+        None, "Iteration to train for. Default: the current one.", minimum=0, advanced=True
+    )
+    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+
+    def _check_together(self) -> None:
+        super()._check_together()
+        if self.rectification and self.detector != "faster_rcnn":
+            raise ConfigError(
+                f"rectification={self.rectification:g} with detector={self.detector!r}; it compares "
+                "boxes in the head of Faster R-CNN: choose that detector, or 0"
+            )
+        check_backbone(self.detector, self.architecture)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDetectorResult(StepResult):
+    """Result of `train_detector`."""
+
+    iteration: int
+    checkpoint: str
+    digest: str
+    detector: str  #: faster_rcnn or centernet
+    architecture: str
+    pretrained: bool
+    weights: str  #: where they came from, and why this architecture, in words
+    images: int
+    boxes: int
+    classes: list[str]
+    class_counts: dict[str, int]
+    schedule: str  #: "100 epochs (750 steps)" or "600 steps (80 epochs)"
+    steps: int
+    final_loss: float
+    image_size: int
+    device: str
+    box_problems: dict[str, int] = dataclasses.field(default_factory=dict)
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
+    partly_labelled: int = 0  #: images of which only a part is labelled
+
+    def summary(self) -> str:
+        weights = "pretrained" if self.pretrained else "from scratch"
+        return (
+            f"{DETECTOR_NAMES.get(self.detector, self.detector)} ({self.architecture}, {weights}) of iteration {self.iteration} trained "
+            f"on {self.images} images with {self.boxes} boxes, {self.schedule}, in "
+            f"{self.seconds:.0f} s.{partly(self.partly_labelled)}"
+        )
+
+
+STEP = Step(
+    order=150,
+    help="train the detector, Faster R-CNN or CenterNet, on everything labelled",
+    label="Train the detector",
+    description="Train Faster R-CNN or CenterNet on everything labelled so far",
+    config=TrainDetectorConfig,
+    view_verb="Train on",
+    is_long=True,
+)

@@ -1,0 +1,122 @@
+"""Train a detector on everything that is labelled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unseen.arrays.devices import resolve_device
+from unseen.dataset import iterations, reading
+from unseen.dataset.fields import Names
+from unseen.dataset.storage import model_folder
+from unseen.detector.faster_rcnn import detector_spec, resolve_architecture
+from unseen.detector.training import fit_detector
+from unseen.progress import Progress
+from unseen.steps.step import elapsed, step
+from unseen.steps.train_detector import TrainDetectorConfig, TrainDetectorResult
+from unseen.steps.training_data import read_training_data
+from unseen.unet.checkpoints import save_checkpoint
+
+
+@step(TrainDetectorConfig)
+def train_detector(
+    view: Any, config: TrainDetectorConfig, names: Names, progress: Progress
+) -> TrainDetectorResult:
+    """Train on all labelled samples outside the test split.
+
+    The hyper-parameters depend on the architecture and the image size alone, so that iterations
+    and baselines differ by nothing but their labels. Classes that no image holds yet are part of
+    the model: its class list is that of the dataset.
+    """
+    dataset = reading.dataset_of(view)
+    device = resolve_device(config.device)
+    iteration = iterations.resolve_iteration(dataset, names, config.iteration)
+    classes = reading.resolve_classes(dataset, names, config.classes)
+    data = read_training_data(view, names, progress, classes=classes, channels=3)
+    architecture, why = resolve_architecture(config.architecture, device, weights=config.weights)
+    spec = detector_spec(
+        architecture,
+        tuple(classes),
+        int(np.median(data.longest_sides)),
+        image_size=config.image_size,
+        detector=config.detector,
+    )
+    trained = fit_detector(
+        data.images,
+        data.xyxy,
+        data.labels,
+        spec=spec,
+        config=config,
+        device=device,
+        scopes=data.scopes,
+        progress=progress,
+    )
+    path, digest = save_checkpoint(
+        model_folder(dataset, config),
+        f"{names.series or 'main'}-detector-{iteration:02d}",
+        trained.model.state_dict(),
+        {
+            "kind": "detector",
+            "spec": spec.to_dict(),
+            "dataset": dataset.name,
+            "iteration": iteration,
+            "schedule": trained.schedule,
+            "pretrained": trained.pretrained,
+            "weights": trained.message,
+            "parameters": config.to_dict(),
+        },
+    )
+    result = TrainDetectorResult(
+        dataset=dataset.name,
+        iteration=iteration,
+        checkpoint=str(path),
+        digest=digest,
+        detector=spec.detector,
+        architecture=spec.architecture,
+        pretrained=trained.pretrained,
+        weights=f"{trained.message}; architecture {architecture} {why}",
+        images=len(data.images),
+        boxes=data.boxes,
+        classes=classes,
+        class_counts=data.class_counts,
+        schedule=trained.schedule,
+        steps=trained.steps,
+        final_loss=float(np.mean(trained.losses[-20:])),
+        image_size=spec.image_size,
+        device=str(device),
+        box_problems=data.box_problems,
+        skipped=data.skipped,
+        partly_labelled=data.partly_labelled,
+    )
+    labels = iterations.record_labels(dataset, names)
+    iterations.record_step(
+        dataset,
+        names,
+        iteration,
+        "train_detector",
+        {
+            "parameters": config.to_dict(),
+            "seconds": elapsed(),
+            # The record's own counts change with every later step of the iteration.
+            "labelled": [len(labels["labelled_ids"]), sum(labels["class_counts"].values())],
+            "checkpoints": [str(path)],
+            "checkpoint": str(path),
+            "digest": digest,
+            "classes": classes,
+            "detector": spec.detector,
+            "architecture": spec.architecture,
+            "pretrained": trained.pretrained,
+            "weights": result.weights,
+            "schedule": trained.schedule,
+            "steps": trained.steps,
+            "image_size": spec.image_size,
+            "final_loss": result.final_loss,
+            "images": result.images,
+            "boxes": result.boxes,
+            "partly_labelled": result.partly_labelled,
+            "device": str(device),
+        },
+        **labels,
+    )
+    return result

@@ -1,0 +1,121 @@
+"""Train the UNet on everything that is labelled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unseen.arrays.devices import resolve_device
+from unseen.arrays.scale import working_scale
+from unseen.dataset import iterations, reading
+from unseen.dataset.fields import Names
+from unseen.dataset.reading import LabelledImage
+from unseen.dataset.storage import model_folder
+from unseen.progress import Progress
+from unseen.steps.step import elapsed, step
+from unseen.steps.train_unet import TrainUnetConfig, TrainUnetResult
+from unseen.steps.training_data import read_training_data
+from unseen.unet.checkpoints import save_checkpoint
+from unseen.unet.network import UNetSpec
+from unseen.unet.training import fit_unet
+
+
+@step(TrainUnetConfig)
+def train_unet(
+    view: Any, config: TrainUnetConfig, names: Names, progress: Progress
+) -> TrainUnetResult:
+    """Train on all labelled samples outside the test split, from scratch.
+
+    Leaves a checkpoint and its entry in the record of the iteration. Unreadable images are skipped
+    singly and listed.
+    """
+    dataset = reading.dataset_of(view)
+    device = resolve_device(config.device)
+    iteration = iterations.resolve_iteration(dataset, names, config.iteration)
+    data = read_training_data(
+        view, names, progress, scale=lambda images: config.working_scale or _scale(images)
+    )
+    spec = UNetSpec(
+        mode=config.mode,
+        paper_loss=config.paper_loss,
+        channels=config.channels,
+        classes=tuple(data.classes),
+        in_channels=data.images.channels,
+    )
+    trained = fit_unet(
+        data.images,
+        data.xyxy,
+        data.labels,
+        spec=spec,
+        config=config,
+        scopes=data.scopes,
+        scale=data.scale,
+        device=device,
+        progress=progress,
+    )
+    path, digest = save_checkpoint(
+        model_folder(dataset, config),
+        f"{names.series or 'main'}-unet-{iteration:02d}",
+        trained.model.state_dict(),
+        {
+            "kind": "unet",
+            "spec": spec.to_dict(),
+            "scale": data.scale,
+            "mean_areas": [float(a) for a in trained.mean_areas],
+            "dataset": dataset.name,
+            "iteration": iteration,
+            "parameters": config.to_dict(),
+        },
+    )
+    result = TrainUnetResult(
+        dataset=dataset.name,
+        iteration=iteration,
+        checkpoint=str(path),
+        digest=digest,
+        mode=config.mode,
+        images=len(data.images),
+        boxes=data.boxes,
+        classes=data.classes,
+        class_counts=data.class_counts,
+        working_scale=data.scale,
+        steps=config.optimiser_steps,
+        final_loss=float(np.mean(trained.losses[-20:])),
+        device=str(device),
+        box_problems=data.box_problems,
+        skipped=data.skipped,
+        partly_labelled=data.partly_labelled,
+    )
+    labels = iterations.record_labels(dataset, names)
+    iterations.record_step(
+        dataset,
+        names,
+        iteration,
+        "train_unet",
+        {
+            "parameters": config.to_dict(),
+            "seconds": elapsed(),
+            # The record's own counts change with every later step of the iteration.
+            "labelled": [len(labels["labelled_ids"]), sum(labels["class_counts"].values())],
+            "checkpoints": [str(path)],
+            "steps": config.optimiser_steps,
+            "checkpoint": str(path),
+            "digest": digest,
+            "classes": data.classes,
+            "working_scale": data.scale,
+            "final_loss": result.final_loss,
+            "partly_labelled": result.partly_labelled,
+            "device": str(device),
+        },
+        seed=config.seed,
+        **labels,
+    )
+    return result
+
+
+def _scale(images: list[LabelledImage]) -> float:
+    """The working scale by the rule of `unseen.arrays.scale`."""
+    return working_scale(
+        [min(x2 - x1, y2 - y1) for image in images for x1, y1, x2, y2 in image.xyxy],
+        [max(image.width, image.height) for image in images],
+    )

@@ -1,0 +1,63 @@
+"""Restore labels as they were before a load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unseen.annotation import sendings, snapshots
+from unseen.dataset import iterations, reading
+from unseen.dataset.fields import Names
+from unseen.progress import Progress
+from unseen.steps.step import step
+from unseen.steps.undo_annotations import UndoConfig, UndoResult
+
+
+@step(UndoConfig)
+def undo_annotations(view: Any, config: UndoConfig, names: Names, progress: Progress) -> UndoResult:
+    """Put back the labels of every image that a load changed.
+
+    What is there now is kept as a snapshot too, so that an undo can be undone by its name. The
+    annotation run is open again: the next load brings the annotators' labels back.
+    """
+    dataset = reading.dataset_of(view)
+    snapshot = snapshots.choose(dataset, names, config.snapshot)
+    found = snapshots.difference(dataset, names, snapshot)
+    kept = None
+    if not config.dry_run:
+        iteration = iterations.current_iteration(dataset, names)
+        kept = snapshots.take(dataset, names, snapshot.anno_key, list(found.current), "undo")
+        snapshots.note_written(dataset, kept, list(found.current))
+        # Before the labels: an undo that is killed must not leave a run that looks loaded.
+        _open_again(dataset, names, snapshot.anno_key, set(found.current))
+        snapshots.restore(dataset, snapshot, found)
+        entry = {"parameters": config.to_dict(), "restored": snapshot.key, "kept": kept}
+        labels = iterations.record_labels(dataset, names)
+        iterations.record_step(dataset, names, iteration, "undo_annotations", entry, **labels)
+    progress(1, 1, "restore labels")
+    return UndoResult(
+        dataset=dataset.name,
+        dry_run=config.dry_run,
+        restored=snapshot.key,
+        anno_key=snapshot.anno_key,
+        images=len(found.current),
+        boxes_before=sum(map(_count, found.current.values())),
+        boxes_after=sum(map(_count, found.wanted.values())),
+        kept=kept,
+    )
+
+
+def _open_again(dataset: Any, names: Names, anno_key: str, restored: set[str]) -> None:
+    """Let the next load look at everything that is still on the server."""
+    sending = sendings.read_sending(dataset, names, anno_key)
+    if sending is None:
+        return
+    sending.closed = False
+    for task in sending.tasks:
+        task.loaded = {}
+        if task.gone and restored & set(task.sample_ids):
+            sending.complete = False  # these images are to be sent again
+    sendings.write_sending(dataset, names, sending)
+
+
+def _count(document: Any) -> int:
+    return len((document or {}).get("detections") or [])

@@ -1,0 +1,89 @@
+"""S_unseen: how far a pixel is neither background nor a seen object (Ivanov et al. 2021, III)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from unseen.errors import ShapeError
+from unseen.unet.network import UNetSpec
+
+
+class ProbabilityMaps(NamedTuple):
+    """What the UNet says about every pixel, all float32 in [0, 1].
+
+    In the recommended mode background + sum of classes + unseen = 1. The two maps of the paper mode
+    are independent of each other and need not add up to anything.
+    """
+
+    background: Tensor  #: (B, H, W)
+    classes: Tensor  #: (B, K, H, W); the paper mode has K = 1, all seen objects
+    unseen: Tensor  #: (B, H, W), S_unseen; higher = more novel
+
+    @property
+    def foreground(self) -> Tensor:
+        """(B, H, W): probability of any seen object."""
+        return self.classes.sum(dim=1)
+
+
+def probability_maps(logits: Tensor, spec: UNetSpec) -> ProbabilityMaps:
+    """The network's output -> probabilities and the unseen score.
+
+    Recommended mode: softmax over {background, classes, unseen}; then P(unseen) = 1 - P(bg) - P(fg)
+    holds exactly, and is computed directly, because the difference of numbers near 1 has no digits
+    left. Paper mode: the two maps as they are (mse) or through a sigmoid (bce).
+
+    Args:
+        logits: (B, K, H, W) float32 from `UNet`.
+        spec: the network's.
+
+    Raises:
+        ShapeError: logits are not (B, number of maps, H, W).
+    """
+    if logits.ndim != 4 or logits.shape[1] != len(spec.maps):
+        raise ShapeError(
+            f"logits have shape {tuple(logits.shape)}; expected (B, {len(spec.maps)}, H, W) for "
+            f"the maps {', '.join(spec.maps)}"
+        )
+    if not spec.is_paper:
+        p = logits.softmax(dim=1)
+        return ProbabilityMaps(p[:, 0], p[:, 1:-1], p[:, -1])
+    maps = logits.sigmoid() if spec.paper_loss == "bce" else logits
+    score = unseen_score(maps[:, 0], maps[:, 1])
+    # Linear maps leave [0, 1]. S comes from them as they are; areas and counts need probabilities.
+    maps = maps.clamp(0, 1)
+    return ProbabilityMaps(maps[:, 0], maps[:, 1:], score)
+
+
+def unseen_score(background: Tensor, foreground: Tensor) -> Tensor:
+    """S = 1 - P(background) - P(foreground), clipped to [0, 1].
+
+    Args:
+        background: (B, H, W) float32.
+        foreground: (B, H, W) float32.
+
+    Returns:
+        (B, H, W) float32 in [0, 1]; 1 = neither background nor seen foreground.
+    """
+    return (1 - background - foreground).clamp(0, 1)
+
+
+def entropy(maps: ProbabilityMaps) -> Tensor:
+    """How undecided the network is: the entropy over {background, classes, unseen}.
+
+    The paper mode's maps are first divided by their sum, which with S is never below 1.
+
+    Returns:
+        (B, H, W) float32 in nats, in [0, log(K + 2)]; higher = less certain.
+    """
+    # With total = sum p: H = log(total) - sum(p log p) / total. One map after the other in one
+    # buffer; `torch.special.entr` over all maps takes six times as long on a CPU (torch 2.15).
+    negative, total = torch.zeros_like(maps.background), torch.zeros_like(maps.background)
+    buffer = torch.empty_like(maps.background)
+    for p in (maps.background, *maps.classes.unbind(dim=1), maps.unseen):
+        torch.clamp_min(p, 1e-30, out=buffer)
+        negative.addcmul_(buffer.log_(), p, value=-1)
+        total.add_(p)
+    return negative.div_(total).add_(total.log_()).clamp_min_(0)

@@ -1,0 +1,298 @@
+"""What can go wrong while labels are loaded, and what it leaves behind."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import unseen
+from unseen.errors import ServerError
+
+pytestmark = pytest.mark.fiftyone
+
+
+def labels(dataset):
+    """Classes per image of the batch in rank order, None where unlabelled."""
+    view = dataset.match_tags("batch_01").sort_by("unseen_rank")
+    found = view.values("ground_truth.detections.label")
+    return [None if f is None else sorted(f) for f in found]
+
+
+@pytest.fixture
+def labelled(cvat, batch):
+    """Six images in three tasks, all finished, one box each."""
+    dataset = batch(6)
+    unseen.request_annotations(
+        dataset, task_size=2, classes=("particle", "scratch"), suggestions=False
+    )
+    for job_id, job in sorted(cvat.jobs.items()):
+        worker = cvat.annotator(job_id)
+        for frame in range(job.start_frame, job.stop_frame + 1):
+            worker.draw(frame, "particle", [8, 16, 24, 40])
+        worker.set(state="completed")
+    return dataset
+
+
+EVERYTHING = [["particle"]] * 6
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 503},
+        {"status": 429, "retry_after": 3600},
+        {"drop": "before"},
+        {"drop": "after"},
+    ],
+    ids=str,
+)
+def test_a_passing_fault_is_not_noticed(cvat, labelled, fault):
+    for path in (r"/api/jobs\?", r"/api/labels", r"/data/meta", r"/annotations"):
+        cvat.fail("GET", path, **fault)
+    unseen.load_annotations(labelled)
+    assert labels(labelled) == EVERYTHING
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"drop": "before"}], ids=str)
+def test_what_was_loaded_before_a_lasting_fault_stays_and_the_rest_follows(cvat, labelled, fault):
+    cvat.fail("GET", r"/api/jobs/\d+/annotations", times=50, skip=1, **fault)
+    with pytest.raises(ServerError, match=r"1 jobs were loaded and stay; run this again"):
+        unseen.load_annotations(labelled)
+    labelled.reload()
+    assert labels(labelled) == [["particle"]] * 2 + [None] * 4
+    cvat.clear_faults()
+    result = unseen.load_annotations(labelled)
+    assert labels(labelled) == EVERYTHING
+    assert result.added == {"particle": 4}
+
+
+def test_a_load_that_breaks_off_leaves_its_report_in_the_records(cvat, labelled):
+    cvat.add_label(min(cvat.tasks), "crack")
+    worker = cvat.annotator(min(cvat.jobs))
+    worker.draw(0, "crack", [1, 1, 9, 9])
+    cvat.fail("GET", r"/api/jobs/\d+/annotations", times=50, skip=1, status=500)
+    with pytest.raises(ServerError):
+        unseen.load_annotations(labelled, new_classes="add")
+    record = labelled.get_run_info("unseen_iter_01").config.serialize()
+    assert record["class_counts"]["crack"] == 1
+    assert record["steps"]["load_annotations"]["result"]["written"] == 2
+    cvat.clear_faults()
+    worker.draw(1, "crack", [1, 1, 9, 9])
+    assert unseen.load_annotations(labelled).new_classes == {}  # it was taken, so it is known
+
+
+def test_a_rehearsal_that_breaks_off_does_not_say_that_something_was_loaded(cvat, labelled):
+    cvat.fail("GET", r"/api/jobs/\d+/annotations", times=50, skip=1, status=500)
+    with pytest.raises(ServerError) as found:
+        unseen.load_annotations(labelled, dry_run=True)
+    assert "were loaded and stay" not in str(found.value)
+
+
+def test_a_restart_of_the_server_is_waited_for(cvat, labelled):
+    cvat.fail("GET", r"/annotations", drop="before", times=2)
+    unseen.load_annotations(labelled)
+    assert labels(labelled) == EVERYTHING
+
+
+def test_an_expired_session_is_renewed(cvat, labelled):
+    expired = []
+    from unseen.annotation.cvat.api import Api
+
+    original = Api.job_annotations
+
+    def expire_once(self, job_id):
+        if not expired:
+            expired.append(job_id)
+            cvat.expire_sessions()
+        return original(self, job_id)
+
+    Api.job_annotations = expire_once
+    try:
+        unseen.load_annotations(labelled)
+    finally:
+        Api.job_annotations = original
+    assert expired
+    assert labels(labelled) == EVERYTHING
+
+
+def test_a_deleted_task_gives_its_images_back_to_the_pool(cvat, labelled):
+    first = min(cvat.tasks)
+    cvat.delete_task(first)
+    result = unseen.load_annotations(labelled)
+    assert labels(labelled) == [None, None] + [["particle"]] * 4
+    assert len(result.gone) == 1
+    assert "1-2" in result.gone[0]
+    assert result.closed == []
+    from unseen.dataset import reading
+    from unseen.dataset.fields import Names
+
+    lost = labelled.match_tags("batch_01").sort_by("unseen_rank").values("id")[:2]
+    assert set(lost) <= set(reading.pool(labelled, Names()).values("id"))
+    again = unseen.request_annotations(labelled)  # only the lost ones, under their old ranks
+    assert again.sent == 2
+    assert " 1-2 " in again.tasks[-1]["name"]
+
+
+def test_labels_loaded_before_a_task_was_deleted_stay(cvat, labelled):
+    unseen.load_annotations(labelled)
+    cvat.delete_task(min(cvat.tasks))
+    unseen.load_annotations(labelled, anno_key="unseen_batch_01")
+    assert labels(labelled) == EVERYTHING
+
+
+def test_a_deleted_project_takes_its_tasks_along_and_no_label(cvat, batch):
+    dataset = batch(4)
+    unseen.request_annotations(dataset, task_size=2, project="wafers", suggestions=False)
+    worker = cvat.annotator(min(cvat.jobs))
+    worker.draw(0, "particle", [8, 16, 24, 40])
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    cvat.delete_project(min(cvat.projects))
+    result = unseen.load_annotations(dataset)
+    assert labels(dataset) == [["particle"], [], None, None]
+    assert len(result.gone) == 2
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_load_that_is_killed_while_it_writes_is_finished_by_the_next(
+    cvat, labelled, monkeypatch, written
+):
+    import fiftyone as fo
+
+    clean = labelled.clone()
+    try:
+        unseen.load_annotations(clean)
+        expected = labels(clean)
+    finally:
+        clean.delete()
+    original = fo.Dataset._bulk_write
+
+    def killed(self, ops, **kwargs):
+        original(self, ops[:written], **{**kwargs, "ids": kwargs["ids"][:written]})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fo.Dataset, "_bulk_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        unseen.load_annotations(labelled)
+    monkeypatch.setattr(fo.Dataset, "_bulk_write", original)
+    labelled.reload()
+    assert labels(labelled) == [["particle"]] * written + [None] * (6 - written)
+    unseen.load_annotations(labelled)
+    assert labels(labelled) == expected == EVERYTHING
+    found = labelled.match_tags("batch_01").values("ground_truth.detections.id", unwind=True)
+    assert len(found) == len(set(found)) == 6
+
+
+def test_loading_never_asks_on_the_terminal(cvat, labelled, monkeypatch):
+    def asked(*args, **kwargs):
+        raise AssertionError("the terminal was asked")
+
+    monkeypatch.setattr("builtins.input", asked)
+    monkeypatch.setattr("getpass.getpass", asked)
+    monkeypatch.delenv("FIFTYONE_CVAT_PASSWORD")
+    with pytest.raises(unseen.UnseenError, match=re.escape("FIFTYONE_CVAT_PASSWORD")):
+        unseen.load_annotations(labelled)
+    assert labels(labelled) == [None] * 6
+
+
+def test_a_server_that_is_gone_does_not_stop_what_another_one_has(
+    cvat, labelled, monkeypatch, quick
+):
+    from dataclasses import replace
+
+    from unseen.annotation import sendings
+    from unseen.dataset.fields import Names
+
+    old = sendings.read_sending(labelled, Names(), "unseen_batch_01")
+    gone = replace(old, anno_key="unseen_old", url="http://127.0.0.1:9", closed=True)
+    sendings.write_sending(labelled, Names(), gone)
+    result = unseen.load_annotations(labelled)
+    assert labels(labelled) == EVERYTHING
+    assert any("unseen_old was not looked at again" in note for note in result.notes)
+
+
+def test_what_is_out_on_a_server_that_is_gone_is_an_error_after_everything_else(cvat, labelled):
+    from dataclasses import replace
+
+    from unseen.annotation import sendings
+    from unseen.dataset.fields import Names
+
+    old = sendings.read_sending(labelled, Names(), "unseen_batch_01")
+    gone = replace(old, anno_key="unseen_old", url="http://127.0.0.1:9", started_at="2000")
+    sendings.write_sending(labelled, Names(), gone)
+    with pytest.raises(ServerError, match=r"unseen_old: .*127\.0\.0\.1:9.*3 jobs.*anno_key="):
+        unseen.load_annotations(labelled)
+    labelled.reload()
+    assert labels(labelled) == EVERYTHING
+    assert unseen.load_annotations(labelled, anno_key="unseen_batch_01").written == 0
+
+
+def test_a_job_that_is_deleted_meanwhile_is_named_and_the_others_are_loaded(cvat, labelled):
+    cvat.fail("GET", r"/api/jobs/\d+/annotations", status=404)
+    result = unseen.load_annotations(labelled)
+    assert labels(labelled) == [None, None] + [["particle"]] * 4
+    assert result.jobs_loaded == 2
+    assert any("was deleted meanwhile" in note for note in result.notes)
+
+
+def test_two_loads_at_once_are_one_after_the_other(cvat, labelled):
+    import threading
+
+    from unseen.errors import LockedError
+
+    found = []
+
+    def second():
+        try:
+            unseen.load_annotations(labelled)
+        except LockedError as error:
+            found.append(str(error))
+
+    def progress(done, total, label):
+        if not found:
+            other = threading.Thread(target=second)
+            other.start()
+            other.join()
+
+    unseen.load_annotations(labelled, progress=progress)
+    assert "load_annotations has been running since" in found[0]
+    assert labels(labelled) == EVERYTHING
+
+
+def test_images_that_annotators_removed_stay_out_when_their_task_is_deleted(cvat, labelled):
+    cvat.annotator(min(cvat.jobs)).delete_frame(0)
+    cvat.annotator(min(cvat.jobs)).set(state="in progress")
+    unseen.load_annotations(labelled, jobs="all")
+    cvat.delete_task(min(cvat.tasks))
+    unseen.load_annotations(labelled)
+    states = labelled.match_tags("batch_01").sort_by("unseen_rank").values("unseen_annotation")
+    assert states == ["removed", None, *["loaded"] * 4]
+
+
+def test_a_rehearsal_gives_nothing_back_to_the_pool(cvat, labelled):
+    cvat.delete_task(min(cvat.tasks))
+    before = list(labelled._sample_collection.find())
+    result = unseen.load_annotations(labelled, dry_run=True)
+    assert (len(result.gone), result.unopened) == (1, 2)
+    assert list(labelled._sample_collection.find()) == before
+    assert len(unseen.load_annotations(labelled).gone) == 1
+
+
+def test_a_label_deleted_while_its_job_is_loaded_deletes_no_box(cvat, labelled, monkeypatch):
+    from unseen.annotation.cvat.api import Api
+
+    unseen.load_annotations(labelled)
+    original = Api.job_annotations
+
+    def deleted_just_before(self, job_id):
+        task = cvat.jobs[job_id].task
+        if "particle" in {label.name for label in task.labels}:
+            cvat.delete_label(task.id, "particle")
+        return original(self, job_id)
+
+    monkeypatch.setattr(Api, "job_annotations", deleted_just_before)
+    for job_id in cvat.jobs:
+        cvat.annotator(job_id).set(state="completed")
+    unseen.load_annotations(labelled)
+    assert labels(labelled) == EVERYTHING

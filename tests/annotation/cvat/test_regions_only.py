@@ -1,0 +1,203 @@
+"""Asking for the unseen regions alone: what annotators see, and what comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cvat_traces import ranked_names
+from PIL import Image
+
+import unseen
+from unseen.annotation import sendings
+from unseen.arrays.overlay import SCOPE_COLOUR
+from unseen.dataset import scope
+from unseen.dataset.fields import Names
+from unseen.errors import AnnotationError
+
+pytestmark = pytest.mark.fiftyone
+
+NAMES = Names()
+
+
+@pytest.fixture
+def asked(cvat, batch):
+    """A batch of three, sent for its strongest region each; the first image in rank order."""
+    dataset = batch(3)
+    result = unseen.request_annotations(dataset, regions_only=True, regions_per_image=1)
+    return dataset, cvat, result, in_rank_order(dataset)[0]
+
+
+def in_rank_order(dataset):
+    return dataset.match_tags("batch_01").sort_by("unseen_rank").values("id")
+
+
+def stored_scope(dataset, sample_id):
+    dataset.reload()
+    found = dataset[sample_id][NAMES.scope] if dataset.has_sample_field(NAMES.scope) else None
+    return None if found is None else [d.bounding_box for d in found.detections]
+
+
+def test_the_round_trip_labels_the_regions_and_says_so(asked):
+    dataset, cvat, result, first = asked
+    assert result.in_part == 3
+    assert "the unseen regions alone" in result.summary()
+    assert all(stored_scope(dataset, i) is None for i in dataset.values("id"))
+    (box,) = sendings.read_sending(dataset, NAMES, "unseen_batch_01").scopes[first]
+    worker = cvat.annotator(min(cvat.jobs))
+    worker.draw(0, "particle", [8, 8, 16, 16])
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    for i in in_rank_order(dataset):
+        (stored,) = stored_scope(dataset, i)
+        assert stored == pytest.approx(box)
+    assert [d.label for d in dataset[first].ground_truth.detections] == ["particle"]
+    trained = unseen.train_detector(dataset, steps=1, batch_size=1)
+    assert (trained.images, trained.partly_labelled) == (7, 3)
+    unseen.clean_dataset(dataset)
+    assert not dataset.has_sample_field(NAMES.scope)
+
+
+def test_annotators_see_suggestions_in_the_regions_only_and_the_outlines_of_these(asked):
+    dataset, cvat, result, first = asked
+    (shape,) = cvat.annotator(1).shapes(frame=0)
+    assert shape["points"] == pytest.approx([64 * v for v in (0.1, 0.1, 0.3, 0.3)])
+    assert result.suggestions == result.overlays == 3
+    ((x, y, w, h),) = sendings.read_sending(dataset, NAMES, "unseen_batch_01").scopes[first]
+    assert (x, y) == (0, 0)  # the margin reaches the border
+    with (
+        Image.open(dataset[first].unseen_overlay) as drawn,
+        Image.open(dataset[first].filepath) as original,
+    ):
+        drawn, original = (np.asarray(i.convert("RGB")).astype(int) for i in (drawn, original))
+    changed = (drawn != original).any(2)
+    rows, columns = changed.nonzero()
+    assert (rows.max(), columns.max()) == (int(64 * (y + h)), int(64 * (x + w)))
+    assert not changed[2 : rows.max() - 1, 2 : columns.max() - 1].any()
+    away = np.abs(drawn[changed] - SCOPE_COLOUR).sum(1)
+    assert (away < np.abs(original[changed] - SCOPE_COLOUR).sum(1)).all()
+    guide = next(iter(cvat.state.guides.values())).markdown
+    assert "a part lies inside of a yellow rectangle" in guide
+    assert "every class, also where nothing is marked" not in guide
+
+
+def test_whole_images_are_asked_for_where_nothing_unseen_is_shown_and_where_labels_are(cvat, batch):
+    dataset = batch(3)
+    first, second, third = in_rank_order(dataset)
+    dataset.select(first).clear_sample_field(NAMES.regions)
+    labelled = dataset[second]
+    labelled.ground_truth = labelled.hidden_truth.copy()
+    labelled.save()
+    result = unseen.request_annotations(dataset, regions_only=True)
+    assert result.in_part == 1
+    cvat.annotator(min(cvat.jobs)).set(state="completed")
+    unseen.load_annotations(dataset)
+    assert stored_scope(dataset, first) is stored_scope(dataset, second) is None
+    assert len(stored_scope(dataset, third)) == 1  # both regions, joined by their margins
+
+
+def test_what_was_scored_again_since_does_not_change_what_was_asked_for(asked):
+    dataset, cvat, _, first = asked
+    before = sendings.read_sending(dataset, NAMES, "unseen_batch_01").scopes
+    dataset.clear_sample_field(NAMES.regions)
+    cvat.annotator(min(cvat.jobs)).set(state="completed")
+    unseen.load_annotations(dataset)
+    assert stored_scope(dataset, first) == before[first]
+
+
+def test_labels_that_were_complete_meanwhile_stay_complete(asked):
+    dataset, cvat, _, first = asked
+    sample = dataset[first]
+    sample.ground_truth = sample.hidden_truth.copy()
+    sample.save()
+    cvat.annotator(min(cvat.jobs)).set(state="completed")
+    unseen.load_annotations(dataset)
+    assert stored_scope(dataset, first) is None
+    assert len(stored_scope(dataset, in_rank_order(dataset)[1])) == 1
+
+
+def test_an_undo_takes_the_scope_back_and_a_scope_drawn_larger_stays(asked):
+    dataset, cvat, _, first = asked
+    worker = cvat.annotator(min(cvat.jobs))
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    loaded = stored_scope(dataset, first)
+    kept = unseen.undo_annotations(dataset).kept
+    assert stored_scope(dataset, first) is None
+    unseen.undo_annotations(dataset, snapshot=kept)
+    assert stored_scope(dataset, first) == loaded
+    larger = [[0.0, 0.0, 0.75, 0.75]]
+    scope.write(dataset, NAMES, {first: larger})
+    worker.draw(0, "particle", [8, 8, 16, 16])  # a late correction
+    unseen.load_annotations(dataset)
+    assert len(dataset[first].ground_truth.detections) == 1
+    assert stored_scope(dataset, first) == larger
+
+
+def test_a_sending_that_broke_off_asks_for_the_same_when_it_goes_on(cvat, batch):
+    dataset = batch(3)
+    cvat.fail("POST", "/data$", status=413, skip=1, times=99)
+    with pytest.raises(unseen.UnseenError):
+        unseen.request_annotations(dataset, regions_only=True, regions_per_image=1, task_size=1)
+    sent = sendings.read_sending(dataset, NAMES, "unseen_batch_01")
+    (done,) = [i for task in sent.tasks for i in task.sample_ids]
+    cvat._faults.clear()
+    unseen.request_annotations(dataset, regions_only=True, regions_per_image=2, task_size=1)
+    scopes = sendings.read_sending(dataset, NAMES, "unseen_batch_01").scopes
+    assert scopes[done] == sent.scopes[done]
+    assert sorted(scopes) == sorted(in_rank_order(dataset))
+
+
+def test_predictions_outside_of_the_regions_are_not_sent(cvat, batch):
+    import fiftyone as fo
+
+    from unseen.dataset import iterations, writing
+
+    dataset = batch(2)
+    iterations.record_step(dataset, NAMES, 0, "train_detector", {"parameters": {}})
+    writing.declare_detections(dataset, NAMES.predictions(0), NAMES, "predictions")
+    for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
+        boxes = [[0.15, 0.15, 0.1, 0.1], [0.85, 0.85, 0.1, 0.1]]
+        sample[NAMES.predictions(0)] = fo.Detections(
+            detections=[
+                fo.Detection(label="particle", confidence=0.9, bounding_box=b) for b in boxes
+            ]
+        )
+    result = unseen.request_annotations(
+        dataset, regions_only=True, regions_per_image=1, predictions=True
+    )
+    assert result.predictions == 2
+
+
+def test_without_scores_there_is_nothing_to_ask_for(cvat, batch):
+    dataset = batch(2, regions=False)
+    with pytest.raises(AnnotationError, match="score_samples"):
+        unseen.request_annotations(dataset, regions_only=True)
+    assert not cvat.tasks
+
+
+def test_a_dry_run_counts_and_writes_nothing(cvat, batch):
+    dataset = batch(2)
+    result = unseen.request_annotations(dataset, regions_only=True, dry_run=True)
+    assert result.in_part == 2
+    assert not dataset.has_sample_field(NAMES.scope)
+    assert sendings.read_sendings(dataset, NAMES) == []
+
+
+def test_in_the_app_the_rectangles_are_there_to_be_moved(batch):
+    dataset = batch(2)
+    result = unseen.request_annotations(
+        dataset, backend="app", regions_only=True, classes=("particle", "scratch")
+    )
+    assert result.in_part == 2
+    assert all(stored_scope(dataset, i) for i in in_rank_order(dataset))
+    assert NAMES.scope in dataset.active_label_schemas
+    assert not dataset.label_schemas[NAMES.scope].get("read_only")
+    assert ranked_names(dataset) == [Path(dataset[i].filepath).name for i in in_rank_order(dataset)]
+
+
+def test_other_tools_cannot_show_outlines(batch):
+    dataset = batch(2)
+    with pytest.raises(AnnotationError, match="shows no outlines"):
+        unseen.request_annotations(dataset, backend="labelstudio", regions_only=True)

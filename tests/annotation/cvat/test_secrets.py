@@ -1,0 +1,267 @@
+"""Nothing secret is stored, logged, shown or sent to the wrong place."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import fiftyone as fo
+import pytest
+from cvat_double import CvatDouble
+from cvat_traces import database_text
+
+import unseen
+from unseen.errors import AnnotationError
+
+pytestmark = pytest.mark.fiftyone
+
+PASSWORD = "pass-W0rd/with?odd&signs"
+
+
+@pytest.fixture(autouse=True)
+def _no_token_from_another_test(monkeypatch):
+    from unseen.annotation.cvat import credentials
+
+    monkeypatch.setattr(credentials, "_withdrawn", {})
+
+
+@pytest.fixture
+def secrets_of(monkeypatch):
+    """Every secret of a run as it goes on: the password, tokens, session and CSRF cookies."""
+    import requests
+
+    found: set[str] = set()
+    send = requests.Session.send
+
+    def look(self, request, **kwargs):
+        answer = send(self, request, **kwargs)
+        found.update(value for value in self.cookies.values() if value)
+        return answer
+
+    monkeypatch.setattr(requests.Session, "send", look)
+    return found
+
+
+@pytest.fixture
+def locked(cvat, monkeypatch):
+    """The double with a password that is easy to find."""
+    cvat.state.user_named(cvat.username).password = PASSWORD
+    cvat.password = PASSWORD
+    monkeypatch.setenv("FIFTYONE_CVAT_PASSWORD", PASSWORD)
+    return cvat
+
+
+def everything_logged(caplog) -> str:
+    """Messages, arguments and tracebacks of all loggers."""
+    formatter = logging.Formatter()
+    parts = [caplog.text]
+    for record in caplog.records:
+        parts += [formatter.format(record), repr(record.__dict__)]
+    return "\n".join(parts)
+
+
+def test_a_whole_round_trip_stores_and_logs_no_secret_and_no_image(
+    locked, batch, caplog, capfd, secrets_of
+):
+    caplog.set_level(logging.DEBUG)
+    dataset = batch(3)
+    locked.fail("POST", "/data", status=502)
+    locked.fail("PUT", "/annotations", status=400)
+    with pytest.raises(AnnotationError):
+        unseen.request_annotations(dataset)
+    locked.expire_sessions()
+    unseen.request_annotations(dataset, task_size=2)
+    person = locked.annotator(min(locked.jobs))
+    person.draw(0, "particle", [1, 1, 9, 9])
+    person.set(state="completed")
+    unseen.list_annotations(dataset)
+    unseen.load_annotations(dataset)
+    output = "".join(capfd.readouterr())
+    assert len(secrets_of) >= 4  # two logins, each with two cookies
+    stored = database_text()
+    logged = everything_logged(caplog)
+    assert locked.url in stored
+    assert "POST /api/tasks HTTP/1.1" in logged
+    for secret in {PASSWORD, *secrets_of}:
+        for where in (stored, logged, output):
+            assert secret not in where
+            assert repr(secret.encode()) not in where
+    pixels = Path(dataset.first().filepath).read_bytes()[1000:1012]
+    for text in (logged, output):
+        assert repr(pixels)[2:-1] not in text
+        assert "client_files" not in text
+
+
+@pytest.mark.parametrize("kind", ["access_token", "key"])
+def test_a_token_is_stored_and_logged_nowhere(cvat, batch, caplog, monkeypatch, kind):
+    caplog.set_level(logging.DEBUG)
+    token = getattr(cvat.state.user_named(cvat.username), kind)
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.delenv(f"FIFTYONE_CVAT_{name}")
+    monkeypatch.setenv("FIFTYONE_CVAT_ACCESS_TOKEN", token)
+    # FiftyOne reads its variables when it is imported; this is what it finds there.
+    monkeypatch.setitem(fo.annotation_config.backends["cvat"], "access_token", token)
+    unseen.request_annotations(batch(2))
+    assert token not in database_text()
+    assert token not in everything_logged(caplog)
+
+
+def failures(cvat: CvatDouble):
+    yield "refused login", lambda: setattr(cvat.state.user_named("fo_user"), "password", "other")
+    yield "error", lambda: cvat.fail("POST", "/api/tasks", status=400)
+    yield "cut", lambda: cvat.fail("POST", "/data", drop="during", times=3)
+    yield "no CVAT", lambda: cvat.fail("GET", "/api/users/self", status=200)
+    yield "cut login", lambda: cvat.fail("POST", "/api/auth/login", drop="after")
+
+
+def test_no_error_tells_a_secret(locked, batch, secrets_of):
+    dataset = batch(2)
+    for name, spoil in failures(locked):
+        locked.state.user_named("fo_user").password = PASSWORD
+        spoil()
+        with pytest.raises(AnnotationError) as found:
+            unseen.request_annotations(dataset)
+        lines = traceback.TracebackException.from_exception(
+            found.value, capture_locals=False
+        ).format()
+        text = "".join([*lines, str(found.value), repr(found.value), repr(found.value.__dict__)])
+        for secret in {PASSWORD, *secrets_of}:
+            assert secret not in text, name
+
+
+def test_what_holds_a_secret_does_not_show_it(locked, monkeypatch):
+    from unseen.annotation.cvat.api import Api
+    from unseen.annotation.cvat.backend import BackendConfig
+    from unseen.annotation.cvat.credentials import Credentials, find
+
+    monkeypatch.setenv("FIFTYONE_CVAT_ACCESS_TOKEN", "")
+    credentials = find()
+    api = Api(credentials)
+    config = BackendConfig("cvat", {}, username="me", password=PASSWORD, access_token="t0ken")
+    token = Credentials("http://host", access_token="t0ken")
+    for thing in (credentials, api, api._session, config, token):
+        for text in (repr(thing), str(thing), f"{thing}"):
+            assert PASSWORD not in text
+            assert "t0ken" not in text
+    stored = repr(config.serialize())
+    assert "t0ken" not in stored
+    assert PASSWORD not in stored
+
+
+def test_variables_that_fiftyone_does_not_know_are_not_stored(cvat, batch, monkeypatch):
+    for name in ("my_token", "client_secret", "ca_bundle", "verify_tls"):
+        monkeypatch.setitem(
+            fo.annotation_config.backends["cvat"], name, "" if "_" not in name else f"s3cret-{name}"
+        )
+    monkeypatch.setitem(fo.annotation_config.backends["cvat"], "ca_bundle", None)
+    unseen.request_annotations(batch(1))
+    assert "s3cret" not in database_text()
+
+
+OWN = """
+import fiftyone as fo, sys
+from unseen.annotation.cvat.credentials import find
+assert find().access_token == "t0ken-of-somebody"
+dataset = fo.load_dataset(sys.argv[1])
+dataset.annotate(
+    "own", label_field="other", label_type="detections", classes=["a"],
+    url=sys.argv[2], username=sys.argv[3], password=sys.argv[4],
+)
+assert find().access_token == "t0ken-of-somebody"
+"""
+
+
+def test_fiftyones_own_annotate_does_not_store_the_token_after_us(cvat, batch):
+    dataset = batch(1)
+    found = subprocess.run(
+        [sys.executable, "-c", OWN, dataset.name, cvat.url, cvat.username, cvat.password],
+        env={
+            **os.environ,
+            "FIFTYONE_CVAT_ACCESS_TOKEN": "t0ken-of-somebody",
+            "FIFTYONE_DO_NOT_TRACK": "true",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stderr
+    dataset.reload()
+    assert dataset.list_annotation_runs() == ["own"]
+    assert "t0ken-of-somebody" not in database_text()
+    assert "t0ken-of-somebody" not in found.stdout + found.stderr
+
+
+# where credentials come from
+
+
+def test_credentials_of_an_operator_count_for_more_than_the_environment(cvat, monkeypatch):
+    from unseen.annotation.cvat.credentials import find, supply
+
+    with supply({"FIFTYONE_CVAT_USERNAME": "other", "FIFTYONE_CVAT_PASSWORD": None}):
+        assert find().username == "other"
+        assert find().password == cvat.password
+    assert find().username == cvat.username
+
+
+def test_an_operators_secrets_are_enough(cvat, batch, monkeypatch):
+    from unseen.annotation.cvat.credentials import SECRETS, supply
+
+    values = {name: os.environ.get(name) for name in SECRETS}
+    for name in SECRETS:
+        monkeypatch.delenv(name, raising=False)
+    with supply(values):
+        assert unseen.request_annotations(batch(1)).sent == 1
+
+
+def test_fiftyones_annotation_config_is_enough(cvat, batch, monkeypatch):
+    config = fo.annotation_config.backends["cvat"]
+    for name in ("url", "username", "password"):
+        monkeypatch.setitem(config, name, os.environ[f"FIFTYONE_CVAT_{name.upper()}"])
+        monkeypatch.delenv(f"FIFTYONE_CVAT_{name.upper()}")
+    assert unseen.request_annotations(batch(1)).sent == 1
+    assert cvat.password not in database_text()
+
+
+def test_the_public_server_is_never_taken_by_default(monkeypatch):
+    from unseen.annotation.cvat.credentials import find
+
+    for name in ("URL", "USERNAME", "PASSWORD"):
+        monkeypatch.delenv(f"FIFTYONE_CVAT_{name}", raising=False)
+    monkeypatch.setitem(fo.annotation_config.backends["cvat"], "url", "https://app.cvat.ai")
+    with pytest.raises(AnnotationError, match="no CVAT server given"):
+        find()
+    with pytest.raises(AnnotationError, match=r"no credentials for CVAT at https://app.cvat.ai"):
+        find("https://app.cvat.ai/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:my-word@host:8080",
+        "https://my-word@host",
+        "my-word:8@host",
+        "http://me:my-word@ho st",
+    ],
+)
+def test_an_address_with_credentials_is_refused_without_repeating_them(url):
+    from unseen.annotation.cvat.credentials import check_url
+
+    with pytest.raises(AnnotationError, match="holds credentials") as found:
+        check_url(url)
+    assert "my-word" not in str(found.value)
+
+
+def test_a_netrc_file_is_not_used(cvat, monkeypatch, tmp_path):
+    from unseen.annotation.cvat.api import Api
+    from unseen.annotation.cvat.credentials import find
+
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert Api(find()).username == cvat.username
+    assert not any("authorization" in r.headers for r in cvat.requests)

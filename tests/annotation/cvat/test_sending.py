@@ -1,0 +1,194 @@
+"""A batch arrives on the server once, in the order of its ranking, and FiftyOne can work with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cvat_traces import frames_of, ranked_names, state_of
+
+import unseen
+
+pytestmark = pytest.mark.fiftyone
+
+
+def test_frame_0_of_job_1_of_task_1_is_the_most_novel_image(cvat, batch):
+    dataset = batch(7)
+    unseen.request_annotations(dataset, task_size=4, segment_size=2)
+    names = ranked_names(dataset)
+    assert names != sorted(names)
+    assert frames_of(cvat) == names
+    assert [len(cvat.tasks[n].frames) for n in sorted(cvat.tasks)] == [4, 3]
+    jobs = [cvat.jobs[n] for n in sorted(cvat.jobs)]
+    assert [(j.task.id, *j.frames) for j in jobs] == [(1, 0, 1), (1, 2, 3), (2, 0, 1), (2, 2)]
+    uploads = [r for r in cvat.requests if r.method == "POST" and r.path.endswith("/data")]
+    assert [name for r in uploads for _, name, _ in r.files] == names
+    assert {r.form["sorting_method"] for r in uploads} == {"predefined"}
+    assert [t.name.split(" ")[2] for t in cvat.tasks.values()] == ["1-4", "5-7"]
+
+
+def test_each_sample_links_to_its_own_image_in_its_own_job(cvat, batch):
+    dataset = batch(5)
+    unseen.request_annotations(dataset, task_size=3, segment_size=2)
+    ranked = dataset.match_tags("batch_01").sort_by("unseen_rank")
+    urls = ranked.values("unseen_annotation_url")
+    assert urls == [
+        f"{cvat.url}/tasks/{task}/jobs/{job}?frame={frame}"
+        for task, job, frame in [(1, 1, 0), (1, 1, 1), (1, 2, 2), (2, 3, 0), (2, 3, 1)]
+    ]
+
+
+def test_names_that_occur_twice_and_names_in_any_script_keep_the_order(cvat, batch, tmp_path):
+    dataset = batch(6, regions=False)
+    ranked = dataset.match_tags("batch_01").sort_by("unseen_rank")
+    names = [
+        "b/defect.png",
+        "a/defect.png",
+        "c/defect-2.png",
+        "a/Ä ö,ß 晶圆.png",
+        "a/x&amp;y.png",
+        'a/q"q.png',
+    ]
+    for sample, name in zip(ranked, names, strict=True):
+        target = tmp_path / "odd" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample.filepath, target)
+        sample.filepath = str(target)
+        sample.save()
+    unseen.request_annotations(dataset)
+    expected = [
+        "defect.png",
+        "defect-3.png",
+        "defect-2.png",
+        "Ä ö,ß 晶圆.png",
+        "x_amp;y.png",
+        "q_q.png",
+    ]
+    assert frames_of(cvat) == expected
+
+
+def test_every_image_is_checked_against_what_the_server_has(cvat, batch, monkeypatch):
+    from unseen.annotation.cvat import upload
+    from unseen.errors import ServerError
+
+    dataset = batch(3)
+    before = state_of(dataset)
+    form = upload.form
+    monkeypatch.setattr("unseen.annotation.cvat.api.form", lambda files, *a: form(files[::-1], *a))
+    with pytest.raises(ServerError, match="does not keep the order"):
+        unseen.request_annotations(dataset)
+    assert cvat.tasks == {}
+    assert state_of(dataset) == before
+
+
+def test_jobs_go_round_the_assignees_across_tasks(cvat, batch):
+    for name in ("ann", "bob", "chris"):
+        cvat.add_user(name)
+    unseen.request_annotations(
+        batch(6), task_size=2, assignees=("bob", "ann"), task_assignee="chris"
+    )
+    assert [j.assignee.username for j in cvat.jobs.values()] == ["bob", "ann", "bob"]
+    assert {t.assignee.username for t in cvat.tasks.values()} == {"chris"}
+
+
+def test_settings_reach_the_server(cvat, batch):
+    cvat.add_organization("fab", [cvat.username])
+    unseen.request_annotations(
+        batch(2), organization="fab", image_quality=100, issue_tracker="https://issues.example/7"
+    )
+    task = cvat.tasks[1]
+    assert (task.image_quality, task.bug_tracker) == (100, "https://issues.example/7")
+    assert cvat.state.organizations[task.organization].slug == "fab"
+
+
+def test_sending_twice_is_sending_once(cvat, batch):
+    dataset = batch(4)
+    first = unseen.request_annotations(dataset)
+    cvat.clear_requests()
+    second = unseen.request_annotations(dataset)
+    assert (first.sent, second.sent, second.images) == (4, 0, 4)
+    assert len(cvat.tasks) == 1
+    assert {r.method for r in cvat.requests if "auth" not in r.path} == {"GET"}
+
+
+def test_a_dry_run_checks_everything_and_changes_nothing(cvat, batch):
+    dataset = batch(4)
+    before = state_of(dataset)
+    planned = unseen.request_annotations(
+        dataset, dry_run=True, overlay=True, project="not there yet", suggestions=True
+    )
+    assert (planned.sent, planned.suggestions, planned.dry_run) == (4, 8, True)
+    assert state_of(dataset) == before
+    assert (cvat.tasks, cvat.projects) == ({}, {})
+    assert {r.method for r in cvat.requests if "auth" not in r.path} == {"GET"}
+    with pytest.raises(unseen.errors.AnnotationError, match="knows no user 'nobody'"):
+        unseen.request_annotations(dataset, dry_run=True, assignees=("nobody",))
+    assert unseen.request_annotations(dataset).sent == planned.sent
+
+
+def test_newer_servers_are_asked_by_the_id_of_the_request(batch, monkeypatch, quick):
+    from cvat_double import CvatDouble
+
+    with CvatDouble("2.57.0") as cvat:
+        cvat.job_delay = 2
+        for name, value in (
+            ("URL", cvat.url),
+            ("USERNAME", cvat.username),
+            ("PASSWORD", cvat.password),
+        ):
+            monkeypatch.setenv(f"FIFTYONE_CVAT_{name}", value)
+        dataset = batch(3)
+        unseen.request_annotations(dataset)
+        assert frames_of(cvat) == ranked_names(dataset)
+        asked = [r for r in cvat.requests if r.path.startswith("/api/requests/")]
+        assert [r.status for r in asked] == [200, 200, 200]
+
+
+def test_a_test_split_goes_with_its_labels_and_in_directory_order(cvat, batch):
+    dataset = batch(2)
+    result = unseen.request_annotations(dataset, images="test", suggestions=False)
+    test = dataset.match_tags("test").sort_by("filepath")
+    assert frames_of(cvat) == [Path(p).name for p in test.values("filepath")]
+    ids = set(test.values("ground_truth.detections.id", unwind=True))
+    shown = [s for n in cvat.jobs for s in cvat.annotator(n).shapes()]
+    assert {s["values"]["label_id"] for s in shown} == ids
+    assert result.labels == len(ids) > 0
+
+
+LOAD = """
+import sys, fiftyone as fo
+dataset = fo.load_dataset(sys.argv[1])
+dataset.load_annotations("unseen_batch_01", unexpected="ignore")
+results = dataset.load_annotation_results("unseen_batch_01")
+results.print_status()
+results.cleanup()
+assert not [name for name in sys.modules if name.startswith("unseen")], "this package was loaded"
+"""
+
+
+def test_fiftyone_alone_can_load_and_clean_up_the_run(cvat, batch):
+    dataset = batch(4)
+    unseen.request_annotations(dataset, task_size=2)
+    person = cvat.annotator(1)
+    person.draw(0, "particle", [8, 16, 24, 32])
+    suggestion = dataset.match_tags("batch_01").sort_by("unseen_rank").first().unseen_regions
+    found = subprocess.run(
+        [sys.executable, "-c", LOAD, dataset.name],
+        env={**os.environ, "FIFTYONE_DO_NOT_TRACK": "true"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "Status for label field 'ground_truth'" in found.stdout + found.stderr
+    dataset.reload()
+    best = dataset.match_tags("batch_01").sort_by("unseen_rank").first()
+    drawn = [(d.label, d.bounding_box) for d in best.ground_truth.detections]
+    assert drawn == [("particle", [0.125, 0.25, 0.25, 0.25])]
+    assert best.unseen_regions == suggestion
+    assert cvat.tasks == {}

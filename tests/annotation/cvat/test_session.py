@@ -1,0 +1,273 @@
+"""HTTP to CVAT: certificates, tokens, logins and limits."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from cvat_double import CvatDouble
+
+from unseen.errors import AnnotationError, ServerError
+
+pytestmark = pytest.mark.fiftyone
+
+
+@pytest.fixture
+def api(cvat):
+    """A factory of signed-in clients of the double."""
+    from unseen.annotation.cvat.api import Api
+    from unseen.annotation.cvat.credentials import find
+
+    return lambda url=None: Api(find(url))
+
+
+@pytest.fixture
+def secure(monkeypatch, quick):
+    """A double that speaks TLS with a certificate of an authority of its own."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    with CvatDouble(tls=True) as server:
+        monkeypatch.setenv("FIFTYONE_CVAT_URL", server.url)
+        monkeypatch.setenv("FIFTYONE_CVAT_USERNAME", server.username)
+        monkeypatch.setenv("FIFTYONE_CVAT_PASSWORD", server.password)
+        yield server
+
+
+def sign_in():
+    from unseen.annotation.cvat.api import Api
+    from unseen.annotation.cvat.credentials import find
+
+    return Api(find())
+
+
+# TLS
+
+
+def test_a_certificate_of_nobody_known_is_refused_at_once(secure, quick, monkeypatch):
+    monkeypatch.setattr(quick, "backoff", 5)  # a second try would wait that long
+    monkeypatch.setattr(quick, "longest_pause", 10)
+    start = time.monotonic()
+    with pytest.raises(ServerError, match=r"certificate is not trusted .*FIFTYONE_CVAT_CA_BUNDLE"):
+        sign_in()
+    assert time.monotonic() - start < 3
+    assert secure.requests == []
+
+
+def test_the_certificate_of_ones_own_authority_is_accepted(secure, monkeypatch):
+    monkeypatch.setenv("FIFTYONE_CVAT_CA_BUNDLE", secure.ca_file)
+    assert sign_in().username == secure.username
+
+
+def test_ones_own_authority_counts_for_more_than_the_companys(secure, monkeypatch):
+    import certifi
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    with pytest.raises(ServerError, match="not trusted"):
+        sign_in()
+    monkeypatch.setenv("FIFTYONE_CVAT_CA_BUNDLE", secure.ca_file)
+    assert sign_in().username == secure.username
+
+
+def test_a_bundle_that_does_not_exist_is_named(secure, monkeypatch, tmp_path):
+    monkeypatch.setenv("FIFTYONE_CVAT_CA_BUNDLE", str(tmp_path / "no.pem"))
+    with pytest.raises(AnnotationError, match=r"no.pem' does not exist; expected a file of PEM"):
+        sign_in()
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS")
+def test_not_to_check_certificates_must_be_asked_for_and_is_warned_of(secure, monkeypatch, caplog):
+    for text in ("false", "0", "No", " off "):
+        caplog.clear()
+        monkeypatch.setenv("FIFTYONE_CVAT_VERIFY_TLS", text)
+        assert sign_in().username == secure.username
+        assert "are not checked (FIFTYONE_CVAT_VERIFY_TLS=false)" in caplog.text
+    monkeypatch.setenv("FIFTYONE_CVAT_VERIFY_TLS", "true")
+    with pytest.raises(ServerError, match="not trusted"):
+        sign_in()
+
+
+def test_fiftyones_habit_of_checking_nothing_is_overruled(secure, monkeypatch):
+    import requests
+
+    monkeypatch.setenv("FIFTYONE_CVAT_CA_BUNDLE", secure.ca_file)
+    api = sign_in()
+    seen = []
+    send = requests.adapters.HTTPAdapter.send
+
+    def look(self, request, **kwargs):
+        seen.append(kwargs["verify"])
+        return send(self, request, **kwargs)
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", look)
+    assert api.get(f"{api.base_api_url}/users/self", verify=False).status_code == 200
+    assert seen == [secure.ca_file]
+
+
+@pytest.mark.parametrize(
+    ("url", "exposed"),
+    [
+        ("http://cvat.example.com", True),
+        ("http://8.8.8.8:8080", True),
+        ("https://cvat.example.com", False),
+        ("http://localhost:8080", False),
+        ("http://127.0.0.1", False),
+        ("http://[::1]:8080", False),
+        ("http://10.1.2.3", False),
+        ("http://192.168.0.7:8080", False),
+        ("http://cvat", False),
+        ("http://cvat.fab.local", False),
+    ],
+)
+def test_plain_http_over_the_internet_is_warned_of(url, exposed, caplog):
+    from unseen.annotation.cvat.credentials import Credentials
+    from unseen.annotation.cvat.session import Session
+
+    Session(Credentials(url, "me", "word"))
+    assert ("is not encrypted" in caplog.text) == exposed
+    assert "word" not in caplog.text
+
+
+# tokens and logins
+
+
+@pytest.mark.parametrize("kind", ["Bearer", "Token"])
+def test_a_token_signs_in_without_a_password(cvat, monkeypatch, kind):
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.delenv(f"FIFTYONE_CVAT_{name}")
+    [admin] = cvat.state.users.values()
+    token = admin.access_token if kind == "Bearer" else admin.key
+    monkeypatch.setenv("FIFTYONE_CVAT_ACCESS_TOKEN", token)
+    api = sign_in()
+    assert api.username == cvat.username
+    assert cvat.requests[-1].headers["authorization"] == f"{kind} ***"
+    assert not any(r.path == "/api/auth/login" for r in cvat.requests)
+    task = api.make_task(
+        "t",
+        labels=[{"name": "a", "attributes": []}],
+        project_id=None,
+        segment_size=None,
+        issue_tracker=None,
+    )
+    assert task in cvat.tasks
+
+
+def test_a_token_that_nobody_knows_is_refused_without_telling_it(cvat, monkeypatch):
+    monkeypatch.setenv("FIFTYONE_CVAT_ACCESS_TOKEN", "outdated-token")
+    with pytest.raises(AnnotationError, match="refused the access token") as found:
+        sign_in()
+    assert "outdated-token" not in str(found.value)
+
+
+def test_an_expired_login_is_renewed_once(cvat, api):
+    client = api()
+    cvat.expire_sessions()
+    cvat.clear_requests()
+    assert client.task(1) is None
+    assert [(r.method, r.path, r.status) for r in cvat.requests] == [
+        ("GET", "/api/tasks/1", 401),
+        ("POST", "/api/auth/login", 200),
+        ("GET", "/api/tasks/1", 404),
+    ]
+
+
+def test_a_login_that_cannot_be_renewed_says_so(cvat, api):
+    client = api()
+    cvat.expire_sessions()
+    cvat.state.user_named(cvat.username).password = "changed"
+    with pytest.raises(AnnotationError, match="refused the login of user"):
+        client.task(1)
+
+
+def test_a_stale_csrf_token_is_renewed_too(cvat, api):
+    client = api()
+    client._session.headers["X-CSRFToken"] = "stale"
+    assert client.make_project("p", []) == 1
+
+
+# limits
+
+
+def test_a_pause_is_never_longer_than_the_limit(cvat, api, quick):
+    client = api()
+    cvat.fail("GET", "/api/tasks/1", status=429, retry_after=3600)
+    cvat.fail("GET", "/api/tasks/1", status=503, retry_after="Wed, 21 Oct 2099 07:28:00 GMT")
+    start = time.monotonic()
+    assert client.task(1) is None
+    assert 2 * quick.longest_pause <= time.monotonic() - start < 2
+
+
+def test_errors_that_do_not_pass_are_told_with_the_servers_reason(cvat, api):
+    client = api()
+    cvat.fail("GET", "/api/tasks/1", status=429, retry_after=0, times=99)
+    with pytest.raises(ServerError, match=r"answered 429 .*patience"):
+        client.task(1)
+    assert sum(r.path == "/api/tasks/1" for r in cvat.requests) == 5  # LIMITS.retries = 4
+    cvat.fail("GET", "/api/tasks/2", status=400, json={"name": ["too", "bad"], "a": {"b": "worse"}})
+    with pytest.raises(ServerError, match=r"answered 400 .*: name: too, name: bad, b: worse"):
+        client.task(2)
+    cvat.fail("GET", "/api/tasks/2", status=418, html=f"<title>{'long ' * 1000}</title>")
+    with pytest.raises(ServerError) as found:
+        client.task(2)
+    assert len(str(found.value)) < 500
+
+
+def test_a_hanging_server_costs_a_few_time_limits(cvat, api, quick, monkeypatch):
+    monkeypatch.setattr(quick, "read", 0.1)
+    client = api()
+    cvat.fail("GET", "/api/tasks/1", hang=2, times=9)
+    start = time.monotonic()
+    with pytest.raises(ServerError, match="did not answer GET /api/tasks/1 in time"):
+        client.task(1)
+    assert time.monotonic() - start < 1.5
+    assert sum(r.path == "/api/tasks/1" for r in cvat.requests) == 1 + quick.cuts
+
+
+def test_the_login_of_a_hanging_server_is_not_repeated(cvat, quick, monkeypatch):
+    monkeypatch.setattr(quick, "read", 0.1)
+    cvat.fail("POST", "/api/auth/login", hang=2, times=9)
+    start = time.monotonic()
+    with pytest.raises(ServerError, match="did not answer POST /api/auth/login in time"):
+        sign_in()
+    assert time.monotonic() - start < 1
+
+
+def test_long_lists_are_read_to_their_end_whatever_host_their_links_name(cvat, api, monkeypatch):
+    client = api()
+    for i in range(230):
+        cvat.add_user(f"worker{i:03d}")
+    monkeypatch.setattr(cvat.routes, "url", "http://behind-the-proxy.invalid")
+    assert len(list(client.paged(client.users_url))) == 231
+    pages = [r for r in cvat.requests if r.path.startswith("/api/users?")]
+    assert len(pages) == 3
+
+
+def test_a_search_that_finds_more_than_it_should_is_narrowed(cvat, api):
+    client = api()
+    for name in ("Ann", "anna", "ann"):
+        cvat.add_user(name)
+    assert client.find_user("ann") == cvat.state.user_named("ann").id
+    assert client.find_user("an") is None
+
+
+def test_an_uploads_files_are_open_only_while_they_are_read(tmp_path: Path):
+    import os
+
+    from unseen.annotation.cvat.upload import form
+
+    files = []
+    for i in range(300):
+        path = tmp_path / f"{i}.bin"
+        path.write_bytes(bytes([i % 256]) * 5000)
+        files.append((f"{i}.png", path))
+    shares: list[float] = []
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # no Path: one system call, while files are open
+    sent = form(files, 95, shares.append)
+    most, total = 0, b""
+    while piece := sent["data"].read(8192):
+        total += piece
+        most = max(most, len(os.listdir("/proc/self/fd")) - before)  # noqa: PTH208  # no Path: one system call, while files are open
+    assert most <= 1
+    assert all(bytes([i % 256]) * 5000 in total for i in (0, 7, 255, 299))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1

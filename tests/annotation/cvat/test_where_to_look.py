@@ -1,0 +1,382 @@
+"""Each way to show annotators where to look reaches them, alone and together with the others."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import fiftyone as fo
+import pytest
+from cvat_double import CvatDouble
+from cvat_traces import frames_of, ranked_names, state_of
+from PIL import Image
+
+import unseen
+from unseen.errors import AnnotationError, ServerError
+
+pytestmark = pytest.mark.fiftyone
+
+
+@pytest.fixture
+def uploaded(monkeypatch):
+    """(name on the server, path, bytes) of every file that is sent."""
+    from unseen.annotation.cvat import upload
+
+    seen = []
+    form = upload.form
+
+    def look(files, *others):
+        seen.extend((name, path, path.read_bytes()) for name, path in files)
+        return form(files, *others)
+
+    monkeypatch.setattr("unseen.annotation.cvat.api.form", look)
+    return seen
+
+
+def shapes_of(cvat: CvatDouble) -> list[dict]:
+    return [s for number in sorted(cvat.jobs) for s in cvat.annotator(number).shapes()]
+
+
+def with_heatmaps(dataset: fo.Dataset) -> None:
+    """A heatmap of half the image's size, as scoring stores it."""
+    import numpy as np
+
+    from unseen.dataset import writing
+    from unseen.dataset.fields import Names
+
+    names = Names()
+    kwargs = {"embedded_doc_type": fo.Heatmap}
+    writing.declare(dataset, names.heatmap, fo.EmbeddedDocumentField, names, "heat", **kwargs)
+    heat = np.zeros((32, 32), dtype=np.uint8)
+    heat[8:16, 8:24] = 200
+    for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
+        sample[names.heatmap] = fo.Heatmap(map=heat, range=[0, 255])
+
+
+def with_predictions(dataset: fo.Dataset) -> None:
+    """Predictions of iteration 0's detector on the batch: sure, unsure and of an unknown class."""
+    from unseen.dataset import iterations, writing
+    from unseen.dataset.fields import Names
+
+    names = Names()
+    iterations.record_step(dataset, names, 0, "train_detector", {"parameters": {}})
+    writing.declare_detections(dataset, names.predictions(0), names, "predictions")
+    for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
+        sample[names.predictions(0)] = fo.Detections(
+            detections=[
+                fo.Detection(label=label, confidence=c, bounding_box=[0.25, 0.5, 0.125, 0.25])
+                for label, c in (("particle", 0.9), ("scratch", 0.3), ("ghost", 0.9))
+            ]
+        )
+
+
+def test_suggestions_are_boxes_of_class_unseen_that_fit_the_regions(cvat, batch):
+    dataset = batch(2)
+    result = unseen.request_annotations(dataset, guide=False)
+    first = dataset.match_tags("batch_01").sort_by("unseen_rank").first()
+    shown = sorted(cvat.annotator(1).shapes(frame=0), key=lambda s: s["id"])
+    assert [s["label"] for s in shown] == ["unseen", "unseen"]
+    ids = [d.id for d in first.unseen_regions.detections]
+    assert [s["values"]["label_id"] for s in shown] == ids
+    boxes = [[0.1, 0.1, 0.2, 0.2], [0.6, 0.55, 0.25, 0.3]]
+    for shape, (x, y, w, h) in zip(shown, boxes, strict=True):
+        assert shape["points"] == pytest.approx([64 * v for v in (x, y, x + w, y + h)])
+    assert result.suggestions == 4
+    assert first.ground_truth is None
+    assert [label.name for label in cvat.tasks[1].labels] == ["particle", "scratch", "unseen"]
+
+
+def test_suggestions_have_their_own_field_in_fiftyones_run_and_nobody_may_change_it(cvat, batch):
+    dataset = batch(2)
+    unseen.request_annotations(dataset)
+    schema = dataset.get_annotation_info("unseen_batch_01").config.label_schema
+    assert set(schema) == {"ground_truth", "unseen_regions"}
+    assert schema["unseen_regions"]["classes"] == ["unseen"]
+    allowed = {k: v for k, v in schema["unseen_regions"].items() if k.startswith("allow_")}
+    assert len(allowed) >= 4
+    assert set(allowed.values()) == {False}
+    assert schema["ground_truth"]["classes"] == ["particle", "scratch"]
+
+
+def test_an_overlay_is_uploaded_in_the_images_size_under_the_images_name(cvat, batch, uploaded):
+    dataset = batch(3)
+    with_heatmaps(dataset)
+    paths = dataset.values("filepath")
+    digests = [hashlib.sha256(Path(p).read_bytes()).digest() for p in paths]
+    result = unseen.request_annotations(dataset, overlay=True)
+    assert result.overlays == 3
+    assert [hashlib.sha256(Path(p).read_bytes()).digest() for p in paths] == digests
+    assert dataset.values("filepath") == paths
+    assert [name for name, _, _ in uploaded] == ranked_names(dataset) == frames_of(cvat)
+    originals = {Path(path).name: Path(path) for path in paths}
+    for name, path, content in uploaded:
+        assert content != originals[name].read_bytes()
+        with Image.open(path) as drawn, Image.open(originals[name]) as original:
+            assert drawn.size == original.size == (64, 64)
+    assert {(f.width, f.height) for f in cvat.tasks[1].frames} == {(64, 64)}
+    points = min(s["points"] for s in cvat.annotator(1).shapes(frame=0))
+    assert points == pytest.approx([6.4, 6.4, 19.2, 19.2])
+
+
+def test_predictions_are_sent_as_labels_to_correct_where_they_are_sure(cvat, batch):
+    from unseen.dataset.fields import Names
+
+    dataset = batch(2)
+    with_predictions(dataset)
+    result = unseen.request_annotations(dataset, predictions=True, suggestions=False)
+    shown = shapes_of(cvat)
+    assert [(s["label"], s["points"]) for s in shown] == [("particle", [16, 32, 24, 48])] * 2
+    field = Names().predictions(0)
+    known = dataset.values(f"{field}.detections.id", unwind=True)
+    assert not {s["values"]["label_id"] for s in shown} & set(known)
+    assert (result.predictions, result.suggestions, result.labels) == (2, 0, 0)
+    assert dataset.match_tags("batch_01").values("ground_truth") == [None, None]
+
+
+def test_predictions_that_do_not_exist_are_an_error_before_anything_is_sent(cvat, batch):
+    dataset = batch(2)
+    before = state_of(dataset)
+    with pytest.raises(AnnotationError, match="run train_detector and apply_detector"):
+        unseen.request_annotations(dataset, predictions=True)
+    assert (state_of(dataset), cvat.tasks) == (before, {})
+
+
+def test_the_guide_names_the_classes_with_their_counts_and_the_instructions(cvat, batch):
+    dataset = batch(2)
+    counts = dataset.match_tags("initial").count_values("ground_truth.detections.label")
+    unseen.request_annotations(
+        dataset, classes=("particle", "scratch", "crack"), instructions="Mind the **edges**."
+    )
+    text = cvat.state.guides[cvat.tasks[1].guide_id].markdown
+    assert "Mind the **edges**." in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert any(r.startswith("| crack | none yet") for r in rows)
+    assert any(r.startswith(f"| particle | {counts['particle']}") for r in rows)
+    assert "Boxes of class `unseen` are suggestions" in text
+
+
+def test_each_guide_tells_what_its_own_task_holds(cvat, batch):
+    dataset = batch(4)
+    with_heatmaps(dataset)
+    unseen.request_annotations(dataset, task_size=3, overlay=True, suggestions=False)
+    texts = [cvat.state.guides[t.guide_id].markdown for t in cvat.tasks.values()]
+    assert "numbers 1 to 3 of the batch" in texts[0]
+    assert "number 4 of the batch" in texts[1]
+    assert all("Colours mark where" in t and "suggestions" not in t for t in texts)
+
+
+def test_everything_switched_off_sends_the_plain_images(cvat, batch, uploaded):
+    dataset = batch(2)
+    with_heatmaps(dataset)
+    result = unseen.request_annotations(dataset, suggestions=False, guide=False)
+    assert shapes_of(cvat) == []
+    assert cvat.state.guides == {}
+    assert [label.name for label in cvat.tasks[1].labels] == ["particle", "scratch"]
+    originals = {Path(p).name: Path(p).read_bytes() for p in dataset.values("filepath")}
+    assert all(content == originals[name] for name, _, content in uploaded)
+    assert (result.suggestions, result.predictions, result.labels, result.overlays) == (0, 0, 0, 0)
+    assert not [r for r in cvat.requests if r.method == "PUT"]
+
+
+def test_all_together_reach_the_annotator(cvat, batch, uploaded):
+    dataset = batch(2)
+    with_heatmaps(dataset)
+    with_predictions(dataset)
+    result = unseen.request_annotations(dataset, overlay=True, predictions=True)
+    labels = sorted(s["label"] for s in cvat.annotator(1).shapes(frame=0))
+    assert labels == ["particle", "unseen", "unseen"]
+    assert (result.suggestions, result.predictions, result.overlays) == (4, 2, 2)
+    text = cvat.state.guides[cvat.tasks[1].guide_id].markdown
+    for part in ("`unseen` are suggestions", "Colours mark", "drawn by a detector"):
+        assert part in text
+
+
+def test_known_structure_is_drawn_into_the_copies_and_explained(cvat, batch, uploaded):
+    import numpy as np
+
+    dataset = batch(2)
+    unseen.mark_structure(dataset, pitch=(32.0, 32.0), origin=(16.0, 16.0))
+    result = unseen.request_annotations(dataset, structure=True, suggestions=False)
+    assert result.overlays == 2
+    originals = {Path(path).name: path for path in dataset.values("filepath")}
+    lines = np.zeros((64, 64), bool)
+    lines[[16, 48]] = lines[:, [16, 48]] = True
+    for name, path, _ in uploaded:
+        with Image.open(path) as drawn, Image.open(originals[name]) as original:
+            changed = np.any(np.asarray(drawn) != np.asarray(original.convert("RGB")), axis=2)
+        np.testing.assert_array_equal(changed, lines)
+    assert not shapes_of(cvat)  # nothing that could come back as a label
+    text = cvat.state.guides[cvat.tasks[1].guide_id].markdown
+    assert "Thin blue lines" in text
+    assert "Colours mark" not in text
+
+
+def test_structure_that_nobody_marked_is_refused_before_anything_is_sent(cvat, batch):
+    dataset = batch(2)
+    before = state_of(dataset)
+    with pytest.raises(AnnotationError, match="run mark_structure first"):
+        unseen.request_annotations(dataset, structure=True)
+    assert state_of(dataset) == before
+    assert cvat.tasks == {}
+
+
+def test_automatic_labels_go_for_review_instead_of_all_predictions(cvat, batch):
+    from unseen.dataset import writing
+    from unseen.dataset.fields import Names
+
+    dataset, names = batch(2), Names()
+    with pytest.raises(AnnotationError, match="run auto_label first"):
+        unseen.request_annotations(dataset, auto_labels=True)
+    assert cvat.tasks == {}
+    with_predictions(dataset)
+    writing.declare_detections(dataset, names.auto_labels, names, "test")
+    ids = dataset.match_tags("batch_01").values("id")
+    chosen = {i: [("scratch", [0.5, 0.25, 0.25, 0.125], 0.2)] for i in ids}
+    writing.save_detections(dataset, names.auto_labels, chosen)
+    result = unseen.request_annotations(dataset, auto_labels=True, suggestions=False)
+    # Below the confidence that predictions need: these were chosen already.
+    assert [(s["label"], s["points"]) for s in shapes_of(cvat)] == [
+        ("scratch", [32, 16, 48, 24])
+    ] * 2
+    assert result.predictions == 2
+    assert dataset.match_tags("batch_01").values("ground_truth") == [None, None]
+
+
+def test_a_box_that_sticks_out_is_cut_and_one_outside_is_left_out(cvat, batch):
+    dataset = batch(1)
+    for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
+        boxes = [[-0.1, 0.5, 0.2, 0.6], [1.2, 0.1, 0.1, 0.1], [0.5, 0.5, 0.0, 0.1]]
+        sample.unseen_regions = fo.Detections(
+            detections=[fo.Detection(label="unseen", bounding_box=b) for b in boxes]
+        )
+    unseen.request_annotations(dataset)
+    assert [s["points"] for s in shapes_of(cvat)] == [pytest.approx([0, 32, 6.4, 64])]
+
+
+# projects
+
+
+def with_no_attributes(*names: str) -> dict[str, list[str]]:
+    return {name: [] for name in names}
+
+
+def project(cvat: CvatDouble, name: str, labels: dict[str, list[str]], **more) -> int:
+    """A project that somebody made in CVAT; labels with the names of their attributes."""
+    from cvat_replay import Client
+
+    bodies = [
+        {
+            "name": label,
+            "attributes": [
+                {"name": a, "input_type": "text", "mutable": True, "values": []} for a in names
+            ],
+            **more,
+        }
+        for label, names in labels.items()
+    ]
+    answer = Client(cvat).call("POST", "/api/projects", json={"name": name, "labels": bodies})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def test_a_new_project_gets_the_classes_and_one_guide_for_all_tasks(cvat, batch):
+    dataset = batch(4)
+    unseen.request_annotations(dataset, project="wafers", task_size=2)
+    [made] = cvat.projects.values()
+    assert (made.name, [label.name for label in made.labels]) == (
+        "wafers",
+        ["particle", "scratch", "unseen"],
+    )
+    assert [t.project for t in cvat.tasks.values()] == [made, made]
+    text = cvat.state.guides[made.guide_id].markdown
+    assert "`unseen` are suggestions" in text
+    assert "This task holds" not in text
+    assert len(cvat.state.guides) == 1
+
+
+def test_the_next_batch_renews_our_guide_in_a_project_and_leaves_other_peoples(cvat, batch):
+    number = project(cvat, "wafers", with_no_attributes("particle", "scratch", "unseen"))
+    unseen.request_annotations(batch(2), project="wafers", instructions="first")
+    [guide] = cvat.state.guides.values()
+    assert "first" in guide.markdown
+    unseen.request_annotations(batch(2), project="wafers", instructions="second")
+    assert "second" in guide.markdown
+    assert cvat.projects[number].guide_id == guide.id
+    guide.markdown = "# Written by hand"
+    unseen.request_annotations(batch(2), project="wafers")
+    assert guide.markdown == "# Written by hand"
+
+
+@pytest.mark.parametrize("attributes", [["label_id"], []], ids=["with", "without"])
+def test_boxes_reach_an_existing_project_with_and_without_the_attribute(cvat, batch, attributes):
+    names = ("scratch", "unseen", "particle", "other")
+    number = project(cvat, "made in CVAT", dict.fromkeys(names, attributes))
+    dataset = batch(2)
+    with_predictions(dataset)
+    unseen.request_annotations(dataset, project="made in CVAT", predictions=True)
+    assert list(cvat.projects) == [number]
+    shown = cvat.annotator(1).shapes(frame=0)
+    assert sorted(s["label"] for s in shown) == ["particle", "unseen", "unseen"]
+    first = dataset.match_tags("batch_01").sort_by("unseen_rank").first()
+    base = first["unseen_annotation_base"]["unseen_batch_01"]
+    by_id = {s["id"]: s for s in shown}
+    for box in base:
+        x, y, w, h = box["box"]
+        expected = [64 * v for v in (x, y, x + w, y + h)]
+        assert by_id[box["shape_id"]]["points"] == pytest.approx(expected)
+        assert by_id[box["shape_id"]]["label"] == box["label"]
+
+
+def test_a_project_that_lacks_classes_is_refused_or_extended(cvat, batch):
+    number = project(cvat, "wafers", {"particle": []})
+    dataset = batch(2)
+    before = state_of(dataset)
+    with pytest.raises(
+        AnnotationError, match=r"lacks the labels scratch, unseen; .*extend_project"
+    ):
+        unseen.request_annotations(dataset, project="wafers")
+    assert (state_of(dataset), cvat.tasks) == (before, {})
+    assert [label.name for label in cvat.projects[number].labels] == ["particle"]
+    unseen.request_annotations(dataset, project="wafers", extend_project=True)
+    there = [label.name for label in cvat.projects[number].labels]
+    assert there == ["particle", "scratch", "unseen"]
+    assert len(shapes_of(cvat)) == 4
+
+
+def test_without_suggestions_a_project_needs_no_class_for_them(cvat, batch):
+    project(cvat, "wafers", {"particle": [], "scratch": []})
+    unseen.request_annotations(batch(2), project="wafers", suggestions=False)
+    assert len(cvat.tasks) == 1
+
+
+def test_a_class_that_takes_no_rectangles_is_refused(cvat, batch):
+    project(cvat, "wafers", with_no_attributes("particle", "scratch", "unseen"), type="polygon")
+    with pytest.raises(AnnotationError, match="is for polygon shapes only"):
+        unseen.request_annotations(batch(2), project="wafers")
+    assert cvat.tasks == {}
+
+
+def test_of_projects_that_sound_alike_the_very_one_is_taken(cvat, batch):
+    for name in ("Wafers", "wafers 2", "wafers"):
+        project(cvat, name, with_no_attributes("particle", "scratch", "unseen"))
+    unseen.request_annotations(batch(2), project="wafers")
+    assert cvat.tasks[1].project.name == "wafers"
+
+
+def test_overlays_that_were_sent_nowhere_are_taken_away_again(cvat, batch, tmp_path):
+    import numpy as np
+
+    dataset = batch(2)
+    dataset.add_sample_field(
+        "unseen_heatmap", fo.EmbeddedDocumentField, embedded_doc_type=fo.Heatmap
+    )
+    for sample in dataset.match_tags("batch_01"):
+        sample["unseen_heatmap"] = fo.Heatmap(map=np.full((8, 8), 200, np.uint8), range=[0, 255])
+        sample.save()
+    cvat.creation_error = "no space left on device"
+    folder = tmp_path / "models"
+    with pytest.raises(ServerError, match="no space left"):
+        unseen.request_annotations(dataset, overlay=True, model_dir=str(folder))
+    dataset.reload()
+    assert [p for p in folder.rglob("*") if p.is_file()] == []
+    assert dataset.get_field("unseen_overlay") is None

@@ -1,0 +1,95 @@
+"""The record of what was handed to annotators."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import fiftyone as fo
+import pytest
+
+from unseen.annotation import sendings
+from unseen.annotation.sendings import Sending, SentTask
+from unseen.dataset.fields import Names
+from unseen.errors import AnnotationError
+
+pytestmark = pytest.mark.fiftyone
+
+CLASSES = ["1.5um", "$pike", "a.b", "1\uff0e5", "\uff04"]
+
+
+def sending(**values):
+    task = SentTask(
+        task_id=3,
+        name="task",
+        sample_ids=["a", "b"],
+        first_rank=1,
+        url="http://x/tasks/3",
+        labels={name: number for number, name in enumerate(CLASSES)},
+        sent_at="2026-01-01",
+        loaded={"7": {"at": "now", "updated": "then", "finished": True}},
+    )
+    facts = {
+        "anno_key": "unseen_batch_01",
+        "images": "batch",
+        "iteration": 1,
+        "backend": "cvat",
+        "label_field": "ground_truth",
+        "classes": CLASSES,
+        "parameters": {"classes": CLASSES, "url": None},
+        "token": "t",
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "tasks": [task],
+    }
+    return Sending(**{**facts, **values})
+
+
+@pytest.fixture
+def dataset():
+    made = fo.Dataset()
+    yield made
+    made.delete()
+
+
+def test_a_record_comes_back_as_it_was_whatever_the_classes_are_called(dataset):
+    sendings.write_sending(dataset, Names(), sending())
+    dataset.reload()
+    assert sendings.read_sending(dataset, Names(), "unseen_batch_01") == sending()
+    changed = sending(closed=True)
+    sendings.write_sending(dataset, Names(), changed)
+    assert sendings.read_sendings(dataset, Names()) == [changed]
+    assert dataset.list_runs() == ["unseen_batch_01_sending"]
+
+
+def test_records_come_oldest_first_and_each_loop_has_its_own(dataset):
+    names, other = Names(), Names(series="b")
+    late = sending(anno_key="unseen_a", started_at="2026-01-02T00:00:00+00:00")
+    second = sending(anno_key="unseen_b", iteration=2)
+    for one in (late, second, sending()):
+        sendings.write_sending(dataset, names, one)
+    sendings.write_sending(dataset, other, sending(anno_key="unseen_b_batch_01"))
+    keys = [s.anno_key for s in sendings.read_sendings(dataset, names)]
+    assert keys == ["unseen_batch_01", "unseen_b", "unseen_a"]
+    assert [s.anno_key for s in sendings.find_sendings(dataset, other, None)] == [
+        "unseen_b_batch_01"
+    ]
+    assert sendings.read_sendings(dataset, Names(prefix="mine")) == []
+    with pytest.raises(AnnotationError, match=r"'unseen_b_batch_01'.*there are: unseen_batch_01"):
+        sendings.find_sendings(dataset, names, "unseen_b_batch_01")
+
+
+def test_a_task_that_is_gone_has_no_images_out(dataset):
+    gone = replace(sending().tasks[0], gone=True, sample_ids=["c"])
+    found = sending(tasks=[sending().tasks[0], gone], sample_ids=["d"])
+    assert found.sent_ids() == ["d", "a", "b"]
+    assert [t.gone for t in found.live_tasks] == [False]
+
+
+def test_labels_go_into_the_field_that_they_were_sent_from():
+    sendings.check_label_field([sending()], Names())
+    with pytest.raises(AnnotationError, match=r"pass label_field='ground_truth'"):
+        sendings.check_label_field([sending()], Names(label_field="labels"))
+
+
+def test_a_write_leaves_samples_in_memory_alone(dataset, monkeypatch):
+    monkeypatch.setattr(fo.Dataset, "reload", lambda self: pytest.fail("all samples are reloaded"))
+    sendings.write_sending(dataset, Names(), sending())

@@ -1,0 +1,170 @@
+"""Labels as stored documents: what a merge may change, and what survives it."""
+
+from __future__ import annotations
+
+import math
+
+import fiftyone as fo
+import pytest
+from bson import ObjectId
+
+from unseen.annotation import truth
+from unseen.annotation.merge import KnownBox, MergedBox
+from unseen.dataset.fields import LOADED, REMOVED, SENT, Names
+
+pytestmark = pytest.mark.fiftyone
+
+BOX = [0.1, 0.2, 0.3, 0.4]
+
+
+def stored(**values):
+    """A detection as MongoDB holds it."""
+    detection = {"_id": ObjectId(), "_cls": "Detection", "label": "a", "bounding_box": BOX}
+    return {**detection, **values}
+
+
+def merged(detection, origin="server", **values):
+    facts = {"label": detection["label"], "box": tuple(BOX), "attributes": {}, **values}
+    return MergedBox(str(detection["_id"]), origin=origin, **facts)
+
+
+def known(detection, **attributes):
+    return KnownBox("label", str(detection["_id"]), None, None, "a", tuple(BOX), attributes, True)
+
+
+def document(*detections):
+    return {"_cls": "Detections", "detections": list(detections)}
+
+
+def test_an_edit_on_the_server_keeps_everything_else_of_the_label():
+    old = stored(tags=["checked"], mask=b"pixels", confidence=math.nan, note={"by": "me"})
+    box = merged(old, label="b", box=(0.0, 0.0, 0.5, 0.5))
+    found = truth.merged_document({**document(old), "extra": 1}, [box])
+    (new,) = found["detections"]
+    assert new == {**old, "label": "b", "bounding_box": [0.0, 0.0, 0.5, 0.5]}
+    assert found["extra"] == 1
+    assert old["label"] == "a"  # what was read is not changed
+
+
+def test_labels_that_are_no_boxes_stay_where_they_are():
+    odd = [stored(bounding_box=b) for b in (None, [0.1], [math.nan, 0, 1, 1], "0 0 1 1")]
+    kept, gone = stored(), stored()
+    before = document(odd[0], gone, odd[1], kept, odd[2], odd[3])
+    assert [b.id for b in truth.Truth(before, None, None).boxes()] == [
+        str(gone["_id"]),
+        str(kept["_id"]),
+    ]
+    found = truth.merged_document(before, [merged(kept, "local")])
+    assert found["detections"] == [odd[0], odd[1], kept, odd[2], odd[3]]
+
+
+def test_a_box_without_a_label_of_its_id_is_new_and_comes_last():
+    old, new = stored(), stored()
+    found = truth.merged_document(document(old), [merged(new), merged(old, "local")])
+    assert [d["_id"] for d in found["detections"]] == [old["_id"], new["_id"]]
+    assert found["detections"][1]["_cls"] == "Detection"
+    assert truth.merged_document(None, []) == document()
+
+
+@pytest.mark.parametrize(
+    ("base", "local", "server", "expected"),
+    [
+        ({}, {}, {"occluded": True}, {"occluded": True}),
+        ({"occluded": True}, {"occluded": True}, {}, {}),
+        ({"size": "s"}, {"size": "m"}, {"size": "s"}, {"size": "m"}),
+        ({"size": "s"}, {"size": "m"}, {"size": "l"}, {"size": "l"}),
+        ({"size": "s"}, {"size": "m"}, {}, {"size": "m"}),
+        ({"size": "s"}, {}, {"size": "s"}, {}),
+    ],
+)
+def test_an_attribute_follows_whoever_changed_it(base, local, server, expected):
+    old = stored(**local)
+    found = truth.merged_document(
+        document(old), [merged(old, attributes=server)], [known(old, **base)]
+    )
+    (new,) = found["detections"]
+    assert {n: new[n] for n in ("occluded", "size") if n in new} == expected
+
+
+@pytest.fixture
+def dataset():
+    made = fo.Dataset()
+    made.add_samples([fo.Sample(filepath=f"/{i}.png") for i in range(5)])
+    truth.declare_fields(made, Names())
+    yield made
+    made.delete()
+
+
+def test_labels_with_no_id_or_a_shared_one_are_told_apart(dataset):
+    (first, *_) = dataset.values("id")
+    twin = stored(label="a")
+    raw = document(twin, {**twin, "label": "b"}, {k: v for k, v in stored().items() if k != "_id"})
+    dataset._sample_collection.update_one({"_id": ObjectId(first)}, {"$set": {"ground_truth": raw}})
+    held = truth.read(dataset, Names(), "run", [first])[first]
+    boxes = held.boxes()
+    assert len({box.id for box in boxes}) == 3
+    assert boxes[0].id == str(twin["_id"])
+    back = truth.merged_document(
+        held.document, [MergedBox(b.id, b.label, b.box, {}, "local") for b in boxes]
+    )
+    assert [d["label"] for d in back["detections"]] == ["a", "b", "a"]
+
+
+def test_samples_are_counted_by_state_and_by_labels(dataset):
+    ids = dataset.values("id")
+    names = Names()
+    states = [SENT, LOADED, REMOVED, None]
+    updates = {i: truth.Update(state=s) for i, s in zip(ids, states, strict=False) if s}
+    updates[ids[1]] = truth.Update(state=LOADED, document=truth.merged_document(None, []))
+    truth.write(dataset, names, "run", updates)
+    dataset.delete_samples([ids[4]])
+    assert truth.count_states(dataset, names, ids) == {SENT: 1, LOADED: 1, REMOVED: 1, None: 1}
+    assert truth.count_unlabelled(dataset, names, ids) == 2
+    dataset.tag_samples("batch_01")
+    dataset.select(ids[3]).tag_samples("excluded")
+    assert truth.awaited(dataset, names, "batch_01").values("id") == ids[:2]
+
+
+def test_a_release_leaves_the_labels_and_other_runs_alone(dataset):
+    names = Names()
+    first, second, *_ = dataset.values("id")
+    sample = dataset[first]
+    label = truth.merged_document(None, [])
+    for run in ("one", "two"):
+        update = truth.Update(document=label, base=[], state=SENT, url="http://x")
+        truth.write(dataset, names, run, {first: update, second: update})
+    truth.release(dataset, names, "one", [first])
+    assert sample.unseen_annotation is None  # also in memory
+    assert sample.unseen_annotation_url is None
+    assert set(dataset[first].unseen_annotation_base) == {"two"}
+    assert sample.ground_truth.detections == []
+    assert set(dataset[second].unseen_annotation_base) == {"one", "two"}
+    assert dataset[second].unseen_annotation == SENT
+
+
+def test_a_write_marks_the_sample_as_modified(dataset):
+    first = dataset.values("id")[0]
+    before = dataset[first].last_modified_at
+    truth.write(dataset, Names(), "run", {first: truth.Update(state=SENT)})
+    assert dataset[first].last_modified_at > before
+    assert truth.read(dataset, Names(), "run", [first])[first].base is None
+
+
+def test_the_fingerprint_changes_with_a_box_and_not_with_a_tag(dataset):
+    names, sample = Names(), dataset.first()
+    sample.ground_truth = fo.Detections(detections=[fo.Detection(label="a", bounding_box=BOX)])
+    sample.save()
+    first = truth.fingerprint(dataset, names)
+    sample.ground_truth.detections[0].tags = ["checked"]
+    sample.save()
+    assert truth.fingerprint(dataset, names) == first
+    sample.ground_truth.detections[0].label = "b"
+    sample.save()
+    assert truth.fingerprint(dataset, names) != first
+
+
+def test_boxes_can_be_noted_where_the_field_was_emptied(dataset):
+    first = dataset.values("id")[0]
+    dataset.clear_sample_field("unseen_annotation_base")
+    truth.write(dataset, Names(), "run", {first: truth.Update(base=[known(stored())])})
+    assert len(truth.read(dataset, Names(), "run", [first])[first].base) == 1

@@ -1,0 +1,185 @@
+"""Figures of runs whose answers follow by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from unseen.benchmark.report.figures import (
+    area_under_curve,
+    equal_boxes,
+    equal_images,
+    finding,
+    found_over_images,
+    over_cases,
+    over_seeds,
+    paired,
+    values_of,
+)
+from unseen.benchmark.report.runs import read_runs
+from unseen.errors import UnseenError
+
+from .benchmark_records import record
+
+#: Image 0 is the initial one. Beyond it: 6 stains in 3 images; 8 particles.
+POOL = [
+    {"particle": 2, "stain": 1},
+    {"stain": 3},
+    {"particle": 4},
+    {"particle": 2, "stain": 2},
+    {},
+    {"particle": 2},
+    {"stain": 1},
+]
+
+
+def two(first: list[int], second: list[int], **more):
+    benchmark = read_runs(
+        [
+            record("bare", "ranked", 0, POOL, first, **more),
+            record("bare", "random", 0, POOL, second, **more),
+        ]
+    )
+    return benchmark, *benchmark.runs
+
+
+def test_shares_are_of_what_could_be_found_beyond_the_initial_images():
+    benchmark, run, other = two([0, 1, 2], [0, 4, 5])
+    found = finding(run, equal_images(benchmark, run))
+    assert (found.images, found.boxes) == (2, 3 + 3 + 4)
+    assert found.rare_boxes == 3 / 6
+    assert found.rare_images == 1 / 3
+    nothing = finding(other, equal_images(benchmark, other))
+    assert (nothing.rare_boxes, nothing.rare_images) == (0, 0)
+
+
+def test_entropy_is_of_all_labelled_boxes():
+    benchmark, run, _ = two([0, 1, 2], [0, 4, 5])
+    found = finding(run, equal_images(benchmark, run))
+    p, q = 6 / 10, 4 / 10  # particles 2 + 4, stains 1 + 3
+    assert found.entropy == pytest.approx(-p * math.log(p) - q * math.log(q))
+    assert found.balance == pytest.approx(found.entropy / math.log(2))
+
+
+def test_an_image_with_two_rare_classes_counts_for_each_unless_the_record_knows_better():
+    pool = [{"a": 1}, {"b": 1, "c": 1}, {"b": 1}, {"a": 3}]
+    made = record("x", "s", 0, pool, [0, 1], rare=("b", "c"), classes=["a", "b", "c"])
+    run = read_runs([made]).runs[0]
+    assert finding(run, [1, 1]).rare_images == 2 / 3  # b twice and c once could be found
+    made["pool"]["rare_images"] = 2
+    run = read_runs([made]).runs[0]
+    assert finding(run, [1, 1]).rare_images == 1 / 2
+
+
+def test_at_equal_boxes_the_crossing_image_counts_by_the_share_of_its_boxes():
+    # The other one labels 3 + 0 + 2 = 5 boxes; ours 3, then 3 in one image of which 2 are allowed.
+    benchmark, run, other = two([0, 1, 2], [0, 4, 5])
+    np.testing.assert_allclose(equal_boxes(benchmark, run), [1, 2 / 3, 0])
+    np.testing.assert_allclose(equal_boxes(benchmark, other), [1, 1, 1])
+    found = finding(run, equal_boxes(benchmark, run))
+    assert found.boxes == pytest.approx(5)
+    assert found.rare_boxes == pytest.approx(2 / 6)
+    assert found.rare_images == pytest.approx((2 / 3) / 3)
+
+
+def test_images_without_boxes_cost_no_boxes():
+    benchmark, run, _ = two([0, 4, 1], [0, 4, 5])
+    np.testing.assert_allclose(equal_boxes(benchmark, run), [1, 1, 2 / 3])
+
+
+def test_every_strategy_has_equally_many_boxes_at_equal_boxes(rng):
+    pool = [
+        {"particle": int(rng.integers(0, 9)), "stain": int(rng.integers(0, 3))} for _ in range(30)
+    ]
+    orders = [[0, *(1 + rng.permutation(29)[:12]).tolist()] for _ in range(4)]
+    runs = [record("bare", f"s{k}", 0, pool, order, budget=4) for k, order in enumerate(orders)]
+    benchmark = read_runs(runs)
+    boxes = [finding(r, equal_boxes(benchmark, r)).boxes for r in benchmark.runs]
+    np.testing.assert_allclose(boxes, boxes[0])
+
+
+def test_the_area_is_that_below_the_trapezes():
+    benchmark, run, other = two([0, 1, 3, 6], [0, 2, 4, 5], budget=3)
+    # 3, 5 and 6 of 6 found after 1, 2 and 3 images.
+    np.testing.assert_allclose(found_over_images(run), [0, 3 / 6, 5 / 6, 1])
+    assert area_under_curve(benchmark, run) == pytest.approx((1.5 + 4 + 5.5) / 6 / 3)
+    assert area_under_curve(benchmark, other) == 0
+
+
+def test_nothing_rare_is_undefined_not_zero():
+    benchmark, run, _ = two([0, 1, 2], [0, 4, 5], rare=())
+    found = finding(run, equal_images(benchmark, run))
+    assert (found.rare_boxes, found.rare_images) == (None, None)
+    assert found_over_images(run) is None
+    assert area_under_curve(benchmark, run) is None
+
+
+def test_a_longer_run_is_cut_to_the_images_that_all_labelled():
+    benchmark, run, _ = two([0, 4, 5, 1, 3], [0, 2, 6])
+    assert benchmark.is_uneven()
+    assert finding(run, equal_images(benchmark, run)).rare_boxes == 0
+
+
+def many(shares: dict[tuple[str, str, int], int]):
+    """Runs that label one image each with that many of ten stains."""
+    runs = []
+    for (case, strategy, seed), stains in shares.items():
+        pool = [{"particle": 1}, *({"stain": k} for k in range(5))]  # 0 + 1 + 2 + 3 + 4 stains
+        runs.append(record(case, strategy, seed, pool, [0, 1 + stains], budget=1))
+    return read_runs(runs)
+
+
+def measured(benchmark):
+    return values_of(benchmark, lambda run: finding(run, equal_images(benchmark, run)).rare_boxes)
+
+
+def test_means_and_deviations_are_over_seeds_and_then_over_cases():
+    benchmark = many(
+        {("a", "s", 0): 1, ("a", "s", 1): 3, ("b", "s", 0): 4, ("a", "t", 0): 0, ("a", "t", 1): 0}
+    )
+    values = measured(benchmark)
+    found = over_seeds(values, "a", "s")
+    assert (found.mean, found.n) == (pytest.approx(0.2), 2)
+    assert found.sd == pytest.approx(np.std([0.1, 0.3], ddof=1))
+    assert over_seeds(values, "b", "s").sd is None
+    assert over_cases(values, ["a", "b"], "s") == pytest.approx((0.2 + 0.4) / 2)
+    assert over_cases(values, ["a", "b"], "t") is None  # it was not run on b
+
+
+def test_pairs_share_case_and_seed():
+    benchmark = many(
+        {("a", "s", 0): 3, ("a", "s", 1): 4, ("a", "s", 2): 2, ("a", "t", 1): 1, ("a", "t", 2): 2}
+    )
+    np.testing.assert_allclose(paired(measured(benchmark), "a", "s", "t"), [0.3, 0])
+
+
+def test_missing_runs_are_those_that_others_have():
+    benchmark = many({("a", "s", 0): 1, ("a", "s", 1): 1, ("b", "t", 0): 1, ("b", "s", 0): 1})
+    assert benchmark.missing == (("a", "t", 0), ("a", "t", 1), ("b", "s", 1), ("b", "t", 1))
+
+
+def test_the_first_strategy_may_be_named():
+    records = [record("a", s, 0, POOL, [0, 1]) for s in ("s", "t")]
+    assert read_runs(records).first == "s"
+    assert read_runs(records, "t").strategies == ("t", "s")
+    with pytest.raises(UnseenError, match="first='u', and no run of it has finished"):
+        read_runs(records, "u")
+
+
+def test_runs_that_cannot_be_compared_are_refused():
+    run = record("a", "s", 0, POOL, [0, 1])
+    with pytest.raises(UnseenError, match="no run has finished yet"):
+        read_runs([])
+    with pytest.raises(UnseenError, match="two runs of s on a with seed 0"):
+        read_runs([run, run])
+    elsewhere = record("a", "t", 0, POOL, [2, 1])
+    with pytest.raises(UnseenError, match="other pools, classes or initial images"):
+        read_runs([run, elsewhere])
+    other_pool = record("a", "t", 0, [*POOL, {"stain": 1}], [0, 1])
+    with pytest.raises(UnseenError, match="other pools, classes or initial images"):
+        read_runs([run, other_pool])
+    broken = {k: v for k, v in run.items() if k != "pool"}
+    with pytest.raises(UnseenError, match=r"run 'a s 0' cannot be read \(KeyError\('pool'\)\)"):
+        read_runs([broken])

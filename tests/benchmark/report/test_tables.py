@@ -1,0 +1,309 @@
+"""Tables, verdicts and words of small benchmarks whose answers follow by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from unseen.benchmark.report.answer import answer
+from unseen.benchmark.report.detectors import detector_tables, paper_tables
+from unseen.benchmark.report.differences import case_table, difference_table, differences
+from unseen.benchmark.report.finding import (
+    cost_table,
+    finding_tables,
+    rare_boxes,
+    read_findings,
+    separation_table,
+)
+from unseen.benchmark.report.runs import read_runs
+from unseen.benchmark.report.table import Column, DataTable, Spread, cell_text, signed
+
+from .benchmark_records import detector, record, simulated
+
+#: One initial image, then images with 0, 1, ... 9 of the 45 stains.
+POOL = [{"particle": 1}, *({"particle": 1, "stain": k} for k in range(10))]
+
+
+def benchmark_of(stains: dict[tuple[str, str], list[int]]):
+    """(case, strategy) -> stains in the one image that it labels, per seed."""
+    return read_runs(
+        [
+            record(case, strategy, seed, POOL, [0, 1 + k], budget=1)
+            for (case, strategy), each in stains.items()
+            for seed, k in enumerate(each)
+        ]
+    )
+
+
+def answer_of(benchmark):
+    findings = read_findings(benchmark)
+    rare = {k: rare_boxes(benchmark, v) for k, v in findings.items()}
+    found = {k: differences(benchmark, v) for k, v in rare.items()}
+    return answer(benchmark, rare["images"], found["images"], found["boxes"], {})
+
+
+def column(table: DataTable, label: str) -> list[str]:
+    printed = table.printed()
+    at = printed.header.index(label)
+    return [row[at] for row in printed.rows]
+
+
+def test_the_main_table_has_means_deviations_and_the_best_in_bold():
+    benchmark = benchmark_of(
+        {
+            ("x", "mixed"): [9, 9],
+            ("x", "random"): [0, 9],
+            ("y", "mixed"): [0, 0],
+            ("y", "random"): [9, 0],
+        }
+    )
+    main = finding_tables(benchmark, read_findings(benchmark))[0]
+    assert column(main, "x") == ["20.0 +- 0.0", "10.0 +- 14.1"]
+    assert column(main, "Mean") == ["10.0", "10.0"]
+    # Best on x is mixed, on y random; the means are equal, so neither is the best.
+    assert main.printed().best == {(0, 1), (1, 2)}
+    assert main.to_dict()["rows"][0]["case:x"] == {"mean": 0.2, "sd": 0.0, "n": 2}
+
+
+def test_one_case_has_no_mean_column():
+    benchmark = benchmark_of({("x", "mixed"): [9], ("x", "random"): [0]})
+    main = finding_tables(benchmark, read_findings(benchmark))[0]
+    assert [c.label for c in main.columns] == ["Strategy", "x"]
+    assert column(main, "x") == ["20.0", "0.0"]
+
+
+def test_fewer_seeds_than_others_are_said():
+    assert cell_text(Spread(0.5, 0.1, 2), "percent", 4) == "50.0 +- 10.0 (n=2)"
+    assert cell_text(Spread(0.5, None, 1), "score", 1) == "0.50"
+    assert cell_text(None, "score") == "-"
+
+
+def test_differences_are_signed_and_zero_has_no_sign():
+    assert signed(0.031, "percent") == "+3.1"
+    assert signed(-0.031, "percent") == "-3.1"
+    assert signed(-0.0001, "percent") == "0.0"
+
+
+def test_paired_differences_say_how_often_and_how_sure():
+    benchmark = benchmark_of(
+        {("x", "mixed"): [9, 8, 9, 9], ("x", "random"): [1, 1, 0, 2], ("x", "other"): [9, 9, 9, 8]}
+    )
+    values = rare_boxes(benchmark, read_findings(benchmark)["images"])
+    found = differences(benchmark, values)
+    table = difference_table("k", "t", benchmark, {"equal images": found}, "percent")
+    assert column(table, "mixed less") == ["random", "other"]
+    assert column(table, "Above / equal / below") == ["4 / 0 / 0", "1 / 2 / 1"]
+    assert column(table, "Verdict") == ["above", "cannot be told apart"]
+    # (8 + 7 + 9 + 7) / 4 of the 45 stains.
+    assert column(table, "Difference, points") == ["+17.2", "0.0"]
+    assert case_table("k", "t", benchmark, found, "percent") is None  # one case: it says the same
+
+
+def test_two_seeds_give_a_difference_and_the_reason_why_there_is_no_interval():
+    benchmark = benchmark_of({("x", "mixed"): [9, 8], ("x", "random"): [1, 2]})
+    values = rare_boxes(benchmark, read_findings(benchmark)["images"])
+    table = difference_table("k", "t", benchmark, {"a": differences(benchmark, values)}, "percent")
+    assert column(table, "95 % interval") == ["only 2 seeds; an interval takes 3"]
+    assert column(table, "Verdict") == ["too few seeds to tell"]
+
+
+def test_the_answer_is_yes_where_it_is_above_every_other():
+    said = answer_of(benchmark_of({("x", "mixed"): [9, 8, 9], ("x", "random"): [1, 1, 2]}))
+    assert said.outcome == "win"
+    assert said.headline == "Yes: mixed finds rare classes sooner than random."
+    assert said.sentences[0] == (
+        "With 1 further image, of the boxes of rare classes were found: mixed 19 %, random 3 %."
+    )
+
+
+def test_the_answer_is_no_where_it_is_below_every_other():
+    said = answer_of(benchmark_of({("x", "mixed"): [1, 0, 1], ("x", "random"): [9, 9, 8]}))
+    assert (said.outcome, said.headline) == (
+        "loss",
+        "No: mixed finds rare classes later than random.",
+    )
+
+
+def test_the_answer_names_what_it_is_above_and_what_it_cannot_be_told_from():
+    said = answer_of(
+        benchmark_of(
+            {
+                ("x", "mixed"): [9, 8, 9, 8],
+                ("x", "random"): [1, 1, 2, 0],
+                ("x", "other"): [8, 9, 9, 7],
+            }
+        )
+    )
+    assert said.outcome == "mixed"
+    assert said.headline == (
+        "mixed finds rare classes sooner than random; from other it cannot be told apart."
+    )
+
+
+def test_the_answer_says_where_it_does_not_hold():
+    said = answer_of(
+        benchmark_of(
+            {
+                ("x", "mixed"): [9, 8, 9],
+                ("x", "random"): [1, 1, 0],
+                ("y", "mixed"): [2, 1, 2],
+                ("y", "random"): [3, 2, 4],
+            }
+        )
+    )
+    assert said.outcome == "win"
+    assert said.headline.endswith("sooner than random, on average over 2 datasets.")
+    assert "Each dataset by itself: above every other on x; not clearly above on y (random)." in (
+        said.sentences
+    )
+    assert any(
+        s.startswith("Another strategy found more on average on y (random 7 %, mixed 4 %)")
+        for s in said.sentences
+    )
+
+
+@pytest.mark.parametrize(
+    ("stains", "headline"),
+    [
+        ({("x", "mixed"): [9], ("x", "random"): [1]}, "Too few seeds to tell"),
+        ({("x", "mixed"): [9, 8, 7]}, "nothing to compare it with"),
+        ({("x", "mixed"): [9, 1, 5], ("x", "random"): [5, 5, 5]}, "It cannot be told"),
+    ],
+)
+def test_the_answer_claims_nothing_without_grounds(stains, headline):
+    said = answer_of(benchmark_of(stains))
+    assert said.outcome == "unknown"
+    assert headline in said.headline
+
+
+def with_detectors(classes: list[str], f1: dict[str, list[float | None]], seeds: int = 2):
+    """Strategy -> F1 after 0, 1, 2 batches, the same at equal steps but .05 lower."""
+    pool = [{c: 1 for c in classes} for _ in range(5)]
+    return read_runs(
+        [
+            record(
+                "x",
+                strategy,
+                seed,
+                pool,
+                list(range(5)),
+                classes=classes,
+                rare=(classes[0],),
+                f1={
+                    "epochs": [v if v is None else v + 0.1 * seed for v in values],
+                    "steps": [v if v is None else v - 0.05 for v in values],
+                },
+            )
+            for strategy, values in f1.items()
+            for seed in range(seeds)
+        ]
+    )
+
+
+def test_table_one_has_init_iterations_and_full_at_both_schedules():
+    benchmark = with_detectors(
+        ["defect"], {"mixed": [0.4, 0.6, 0.7], "sequential": [0.4, 0.5, 0.5], "full": [0.8]}
+    )
+    first, second = paper_tables(benchmark)
+    assert [c.label for c in first.columns] == [
+        "Metric",
+        *(f"{n} (epochs)" for n in ("Init", "Iter1", "Iter2", "Full")),
+        *(f"{n} (steps)" for n in ("Init", "Iter1", "Iter2", "Full")),
+    ]
+    assert first.title.startswith("Table I, x")
+    assert column(first, "Metric")[:3] == ["Precision", "Recall", "F1 score"]
+    assert column(first, "Iter2 (epochs)")[2] == "0.75 +- 0.07"
+    assert column(first, "Full (steps)")[2] == "0.75 +- 0.00"
+    assert second.title.startswith("Table II, x")
+    assert column(second, "sequential (epochs)")[2] == "0.55 +- 0.07"
+
+
+def test_table_three_is_by_class_and_leaves_out_what_was_not_measured():
+    benchmark = with_detectors(
+        ["a", "b"], {"mixed": [None, None, 0.7], "random": [None, None, 0.5]}
+    )
+    third = paper_tables(benchmark)[0]
+    assert third.title.startswith("Table III, x")
+    assert [c.label for c in third.columns] == [
+        "Class",
+        "Metric",
+        "Iter2 (epochs)",
+        "Iter2 (steps)",
+    ]
+    assert column(third, "Class") == ["a", "", "", "b", "", "", "All", ""]
+    assert third.printed().groups == {3, 6}
+
+
+def test_a_class_without_test_boxes_is_undefined():
+    made = record("x", "mixed", 0, POOL, [0, 1, 2])
+    found = detector(0.5, ["particle", "stain"])
+    found["per_class"]["stain"] |= {"support": 0, "ap": None}
+    made["iterations"][-1]["detectors"]["epochs"] = found
+    table = paper_tables(read_runs([made]))[0]
+    assert column(table, "Iter1")[:6] == ["0.50", "0.50", "0.50", "-", "-", "-"]
+
+
+def test_the_full_set_is_shown_and_is_no_competitor():
+    benchmark = with_detectors(
+        ["a"], {"mixed": [0.4, 0.6, 0.7], "random": [0.4, 0.5, 0.6], "full": [0.9]}
+    )
+    table = detector_tables(benchmark)[0]
+    assert column(table, "Strategy") == ["mixed", "random", "full"]
+    assert column(table, "x") == ["0.75 +- 0.07", "0.65 +- 0.07", "0.95 +- 0.07"]
+    assert table.printed().best == {(0, 1)}
+
+
+def test_separation_tells_the_first_batch_from_all():
+    scores = {
+        0: {"pixel_auroc": 0.9, "image_auroc": None},
+        1: {"pixel_auroc": 0.7, "image_auroc": 0.6},
+    }
+    benchmark = read_runs(
+        [
+            record("x", "mixed", 0, POOL, [0, 1, 2, 3, 4], scores=scores),
+            record("x", "random", 0, POOL, [0, 1, 2, 3, 4]),
+        ]
+    )
+    table = separation_table(benchmark)
+    assert column(table, "Of") == [
+        "pixels, first batch",
+        "pixels, all batches",
+        "images, all batches",
+    ]
+    assert column(table, "x") == ["0.90", "0.80", "0.60"]
+    assert separation_table(read_runs([record("x", "random", 0, POOL, [0, 1])])) is None
+
+
+def test_costs_are_seconds_per_iteration_of_what_was_measured():
+    made = record("x", "mixed", 0, POOL, [0, 1, 2, 3, 4])
+    for k, entry in enumerate(made["iterations"]):
+        entry["seconds"] = {"train_unet": 10.0 + k, "score": None, "train_detector": None}
+    made["iterations"][-1]["seconds"]["train_unet"] = None
+    table = cost_table(read_runs([made]))
+    assert [c.label for c in table.columns] == ["Strategy", "Train the UNet"]
+    assert column(table, "Train the UNet") == ["10.5"]
+    assert table.notes == ("Measured on 2 cores, no GPU.",)
+
+
+def test_a_large_benchmark_has_every_table(rng):
+    benchmark = read_runs(simulated(seeds=3))
+    assert len(finding_tables(benchmark, read_findings(benchmark))) == 3
+    assert len(detector_tables(benchmark)) == 4
+    assert len(paper_tables(benchmark)) == 6  # Tables III and II for three cases
+
+
+def test_a_cell_that_is_missing_is_a_dash():
+    table = DataTable("k", "t", (Column("a", "A"), Column("b", "B", "score")), ({"a": "x"},))
+    assert table.printed().rows == (("x", "-"),)
+    assert table.to_dict()["rows"] == [{"a": "x", "b": None}]
+
+
+def test_many_peers_are_counted_and_the_baselines_still_named():
+    stains = {("x", f"peer{k}"): [k % 3, 1, k % 2] for k in range(9)}
+    said = answer_of(
+        benchmark_of({("x", "mixed"): [9, 8, 9], **stains, ("x", "random"): [0, 0, 0]})
+    )
+    assert said.outcome == "win"
+    # mixed finds 26 of the 45 in three runs, random none, the best peers 4.
+    assert said.sentences[0].endswith("random 0 %.")
+    assert said.sentences[0].count("peer") == 5
+    assert said.sentences[1].startswith("For the same number of boxes: above all 10 others (")

@@ -1,0 +1,317 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unseen.benchmark.synthetic.dataset import (
+    CLASSES,
+    KINDS,
+    LATE_FROM,
+    RARE_CLASSES,
+    generate,
+    write_coco_folder,
+)
+from unseen.benchmark.synthetic.marks import ring_particle, stain
+from unseen.benchmark.synthetic.scene import Scene
+from unseen.errors import ConfigError
+
+POOL = 200
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def pool(kind):
+    return list(generate(kind, POOL, seed=3))
+
+
+def _labels(images):
+    return [label for image in images for label in image.labels]
+
+
+def test_no_images_are_no_images(kind):
+    assert list(generate(kind, 0, seed=0)) == []
+
+
+def test_an_image_depends_on_seed_and_index_only(kind, pool):
+    again = list(generate(kind, 3, seed=3, start=118))
+    for image, expected in zip(again, pool[118:121], strict=True):
+        np.testing.assert_array_equal(image.pixels, expected.pixels)
+        np.testing.assert_array_equal(image.xyxy, expected.xyxy)
+        assert image.labels == expected.labels
+
+
+def test_seed_index_and_split_all_change_the_image(kind, pool):
+    others = [
+        next(generate(kind, 1, seed=4)),
+        next(generate(kind, 1, seed=3, start=1)),
+        next(generate(kind, 1, seed=3, split="test")),
+    ]
+    for other in others:
+        assert np.mean(other.pixels != pool[0].pixels) > 0.5
+
+
+def test_arrays_have_the_documented_types(pool):
+    for image in pool[:5]:
+        assert image.pixels.shape == image.background.shape == (256, 256)
+        assert image.pixels.dtype == image.background.dtype == np.uint8
+        assert image.xyxy.dtype == np.float32
+        assert image.xyxy.shape == (len(image.labels), 4)
+
+
+def test_boxes_lie_inside_the_image_and_are_not_empty(pool):
+    boxes = np.concatenate([image.xyxy for image in pool])
+    assert boxes.min() >= 0
+    assert boxes.max() <= 256
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+def test_every_changed_pixel_lies_in_a_box(pool):
+    for image in pool:
+        outside = image.pixels != image.background
+        for x1, y1, x2, y2 in image.xyxy.astype(int):
+            outside[y1:y2, x1:x2] = False
+        assert not outside.any()
+
+
+def test_a_box_touches_its_mark_on_all_four_sides(pool):
+    for image in pool:
+        changed = image.pixels != image.background
+        boxes = image.xyxy.astype(int)
+        for number, (x1, y1, x2, y2) in enumerate(boxes):
+            others = np.delete(boxes, number, axis=0)
+            meets = (
+                (others[:, 0] < x2)
+                & (x1 < others[:, 2])
+                & (others[:, 1] < y2)
+                & (y1 < others[:, 3])
+            )
+            if meets.any():
+                continue  # two crossing scratches may cancel in a pixel
+            mark = changed[y1:y2, x1:x2]
+            assert mark[0].any()
+            assert mark[-1].any()
+            assert mark[:, 0].any()
+            assert mark[:, -1].any()
+
+
+def test_rare_classes_are_absent_from_the_early_images(kind, pool):
+    assert not set(_labels(pool[:LATE_FROM])) & set(RARE_CLASSES[kind])
+
+
+def test_rare_classes_appear_in_about_six_percent_of_the_pool(kind, pool):
+    for label in RARE_CLASSES[kind]:
+        assert 10 <= sum(label in image.labels for image in pool) <= 13
+
+
+def test_rare_classes_can_start_earlier_for_small_pools(kind):
+    small = list(generate(kind, 24, seed=1, late_from=12, rare_every=6))
+    for label in RARE_CLASSES[kind]:
+        shown = [number for number, image in enumerate(small) if label in image.labels]
+        assert len(shown) == 2
+        assert min(shown) >= 12
+
+
+def test_common_classes_have_about_the_stated_numbers(kind, pool):
+    per_image = {
+        "bare": {"particle": 6},
+        "device": {"particle": 5},
+        "texture": {"pit": 4},
+        "lookalikes": {"ball": 25.4, "pad": 12.2},  # .94 x 40, of which 32.5 % are pads
+    }[kind]
+    for label, expected in per_image.items():
+        assert _labels(pool).count(label) / POOL == pytest.approx(expected, rel=0.15)
+    some = {"bare": {"scratch": 0.28}, "texture": {"inclusion": 0.35}}.get(kind, {})
+    for label, share in some.items():
+        with_it = sum(label in image.labels for image in pool)
+        assert with_it / POOL == pytest.approx(share, abs=0.1)
+
+
+def test_no_two_lookalikes_overlap_and_some_boards_are_bare():
+    pool = list(generate("lookalikes", 60, seed=3))
+    counts = [len(image.labels) for image in pool]
+    assert min(counts) == 0
+    assert all(20 <= count <= 60 for count in counts if count)
+    for image in pool:
+        boxes = image.xyxy
+        low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+        high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+        overlap = np.prod(np.clip(high - low, 0, None), axis=2)
+        assert not (overlap - np.diag(np.diag(overlap))).any()
+
+
+def test_the_test_split_shows_every_class_often(kind):
+    test = list(generate(kind, 60, seed=3, split="test"))
+    for label in RARE_CLASSES[kind]:
+        assert sum(label in image.labels for image in test) == 15
+    assert set(_labels(test)) == set(CLASSES[kind])
+
+
+def test_marks_have_the_stated_sizes(kind, pool):
+    sizes = {label: [] for label in CLASSES[kind]}
+    for image in pool:
+        for label, (x1, y1, x2, y2) in zip(image.labels, image.xyxy, strict=True):
+            sizes[label].append(max(x2 - x1, y2 - y1))
+    limits = {
+        "particle": (3, 20),
+        "stain": (22, 72),
+        "scratch": (10, 130),
+        "pit": (3, 20),
+        "inclusion": (10, 46),
+        "chatter": (256, 256),  # all of the picture
+        "streak": (256, 256),  # from side to side
+        "ball": (11, 24),
+        "pad": (9, 20),
+        "chipped": (9, 24),
+        "void": (11, 24),
+    }
+    for label, found in sizes.items():
+        assert limits[label][0] <= min(found) <= max(found) <= limits[label][1]
+    if kind in ("bare", "device"):
+        assert np.median(sizes["scratch"]) > 50
+
+
+def test_a_streak_is_a_thin_line_and_chatter_spares_no_part():
+    for image in generate("texture", POOL, seed=3):
+        changed = image.pixels != image.background
+        if "streak" in image.labels and "chatter" not in image.labels:
+            assert changed.any(axis=0).all()
+            assert changed.mean() < 0.1
+        if "chatter" in image.labels:
+            cells = changed.reshape(8, 32, 8, 32).mean(axis=(1, 3))
+            assert cells.min() > 0.5
+
+
+def test_a_chipped_ball_lacks_a_part_of_its_disc_and_a_void_its_middle():
+    shares = {"ball": [], "chipped": [], "void": []}
+    for image in generate("lookalikes", 60, seed=3, split="test"):
+        mark = image.pixels.astype(float) - image.background
+        for label, (x1, y1, x2, y2) in zip(image.labels, image.xyxy.astype(int), strict=True):
+            if label in shares:
+                inside = mark[y1:y2, x1:x2]
+                shares[label].append((inside > 0.5 * np.median(inside[inside > 0])).mean())
+    # Of a square box a disc covers pi / 4; what is missing is missing there.
+    assert np.median(shares["ball"]) > np.median(shares["chipped"])
+    assert np.median(shares["ball"]) > np.median(shares["void"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [
+        ("bare", "stain"),
+        ("texture", "chatter"),
+        ("texture", "streak"),
+        ("lookalikes", "chipped"),
+        ("lookalikes", "void"),
+    ],
+)
+def test_global_brightness_and_contrast_do_not_give_rare_classes_away(kind, label):
+    # Each statistic taken alone must be near chance: between 0.2 and 0.8 as area under the ROC.
+    images = list(generate(kind, POOL, seed=3))
+    is_shown = np.asarray([label in image.labels for image in images])
+    for statistic in (np.mean, np.std):
+        values = np.asarray([statistic(image.pixels) for image in images])
+        higher = values[is_shown][:, None] > values[~is_shown][None, :]
+        assert 0.2 < higher.mean() < 0.8
+
+
+def test_the_wafers_are_the_same_as_ever():
+    # Figures in the documentation are of these very pictures. Means, because another machine's
+    # Fourier transform may round a pixel the other way.
+    for kind, levels, boxes, corners in (
+        ("bare", (121.58, 127.34, 122.53), 467, (124.52, 125.73, 134.93, 135.52)),
+        ("device", (109.29, 108.70, 108.05), 402, (124.83, 126.05, 132.10, 133.53)),
+    ):
+        images = list(generate(kind, 80, seed=3))
+        means = [images[index].pixels.mean() for index in (0, 30, 70)]
+        assert means == pytest.approx(levels, abs=0.02)
+        assert len(_labels(images)) == boxes
+        found = np.concatenate([image.xyxy for image in images]).mean(axis=0)
+        assert found.tolist() == pytest.approx(corners, abs=0.05)
+
+
+def test_the_grain_drifts_along_the_bare_pool():
+    images = list(generate("bare", POOL, seed=3))
+    roughness = [np.abs(np.diff(image.background.astype(float))).mean() for image in images]
+    early, late = np.mean(roughness[:20]), np.mean(roughness[-20:])
+    within = np.std(roughness[:20])
+    assert abs(early - late) > 2 * within
+
+
+def test_the_die_repeats_every_64_px_at_a_random_phase():
+    images = list(generate("device", 20, seed=3))
+    peaks = set()
+    for image in images:
+        pixels = image.background.astype(float) - image.background.mean()
+        shifted = [(pixels[:, :-lag] * pixels[:, lag:]).mean() for lag in range(8, 100)]
+        assert 8 + int(np.argmax(shifted)) == 64
+        street = pixels.mean(axis=0).reshape(4, 64).mean(axis=0)
+        peaks.add(int(np.argmin(street)))
+    assert len(peaks) > 10
+
+
+def test_a_ring_leaves_its_middle_unchanged():
+    scene = Scene(np.full((64, 64), 120.0))
+    ring_particle(scene, np.random.default_rng(0))
+    image = scene.render()
+    x1, y1, x2, y2 = image.xyxy[0].astype(int)
+    assert image.pixels[(y1 + y2) // 2, (x1 + x2) // 2] == 120
+
+
+def test_a_mark_cut_off_by_the_border_keeps_a_tight_box():
+    scene = Scene(np.full((40, 40), 100.0))
+    assert scene.add("particle", np.full((10, 10), 20.0), top=-4, left=35)
+    assert not scene.add("particle", np.full((10, 10), 20.0), top=50, left=0)
+    assert not scene.add("particle", np.full((10, 10), 0.9), top=0, left=0)
+    np.testing.assert_array_equal(scene.render().xyxy, [[35, 0, 40, 6]])
+
+
+def test_a_stain_without_room_is_left_out():
+    scene = Scene(np.full((128, 128), 120.0))
+    scene.add("particle", np.full((128, 128), 5.0))
+    stain(scene, np.random.default_rng(0))
+    assert scene.render().labels == ["particle"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"kind": "wood", "count": 1, "seed": 0}, "wood"),
+        ({"kind": "bare", "count": -1, "seed": 0}, "count=-1"),
+        ({"kind": "bare", "count": 1, "seed": 0, "size": 32}, "size=32"),
+        ({"kind": "bare", "count": 1, "seed": 0, "split": "val"}, "val"),
+        ({"kind": "bare", "count": 1, "seed": 0, "rare_every": 0}, "rare_every=0"),
+    ],
+)
+def test_bad_parameters_are_named(arguments, named):
+    with pytest.raises(ConfigError, match=named):
+        generate(**arguments)
+
+
+def test_the_coco_folder_holds_the_generated_pool(tmp_path: Path, kind):
+    folder = write_coco_folder(tmp_path / "wafers", kind, train=8, test=4, seed=3)
+    for split, count in (("train", 8), ("test", 4)):
+        document = json.loads((folder / split / "labels.json").read_text())
+        names = [record["file_name"] for record in document["images"]]
+        assert names == sorted(path.name for path in (folder / split / "data").iterdir())
+        assert [category["name"] for category in document["categories"]] == list(CLASSES[kind])
+        for record, image in zip(
+            document["images"], generate(kind, count, seed=3, split=split), strict=True
+        ):
+            with Image.open(folder / split / "data" / record["file_name"]) as stored:
+                np.testing.assert_array_equal(np.asarray(stored), image.pixels)
+            boxes = [a["bbox"] for a in document["annotations"] if a["image_id"] == record["id"]]
+            xywh = np.hstack([image.xyxy[:, :2], image.xyxy[:, 2:] - image.xyxy[:, :2]])
+            np.testing.assert_array_equal(np.reshape(boxes, (-1, 4)), xywh)
+
+
+def test_an_existing_folder_is_never_written_over(tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(ConfigError, match="not an empty folder"):
+        write_coco_folder(tmp_path, "bare", train=1, test=1, seed=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -1,0 +1,92 @@
+"""The threshold is the lowest one that is good enough, by brute force over all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from unseen.detector.confidence_thresholds import confidence_threshold
+from unseen.errors import ConfigError, ShapeError
+
+
+def bound(right, kept, level):
+    """Clopper-Pearson by its definition: the p at which so many or more are this unlikely."""
+    if not right:
+        return 0.0
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if stats.binom.sf(right - 1, kept, middle) < 1 - level:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def by_brute_force(scores, right, wanted, level):
+    good = [
+        t
+        for t in np.unique(scores)
+        if bound(int(right[scores >= t].sum()), int((scores >= t).sum()), level) >= wanted
+    ]
+    return min(good, default=None)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_it_is_the_lowest_confidence_that_is_good_enough(seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.uniform(0.05, 1, 200).round(2)  # with ties
+    right = rng.random(200) < scores**0.3
+    for wanted, level in ((0.8, 0.9), (0.9, 0.8), (0.7, 0.95)):
+        found = confidence_threshold(scores, right, 300, wanted=wanted, level=level)
+        expected = by_brute_force(scores, right, wanted, level)
+        assert found.confidence == expected
+        if expected is None:
+            assert found.kept == 0
+            continue
+        kept = scores >= expected
+        assert found.kept == kept.sum()
+        assert found.precision == pytest.approx(right[kept].mean())
+        assert found.recall == pytest.approx(right[kept].sum() / 300)
+        assert found.bound == pytest.approx(bound(right[kept].sum(), kept.sum(), level), abs=1e-9)
+
+
+def test_it_takes_45_predictions_without_a_mistake_to_be_sure_of_95_per_cent():
+    def right(count):
+        scores = np.linspace(0.5, 1, count)
+        return confidence_threshold(scores, np.ones(count, bool), count, wanted=0.95)
+
+    assert right(44).confidence is None
+    assert right(45).confidence == 0.5
+
+
+def test_the_order_of_the_predictions_does_not_matter(rng):
+    scores, right = rng.random(80), rng.random(80) < 0.9
+    order = rng.permutation(80)
+    first = confidence_threshold(scores, right, 90, wanted=0.7)
+    assert first == confidence_threshold(scores[order], right[order], 90, wanted=0.7)
+
+
+def test_without_predictions_nothing_is_kept():
+    found = confidence_threshold([], [], 5, wanted=0.9)
+    assert (found.confidence, found.precision, found.recall, found.kept) == (None, None, 0.0, 0)
+    assert confidence_threshold([], [], 0, wanted=0.9).recall is None
+
+
+def test_what_is_out_of_reach_says_how_good_it_got():
+    found = confidence_threshold([0.9, 0.8], [True, False], 2, wanted=0.9)
+    assert found.confidence is None
+    assert found.precision == 1.0
+    assert found.bound == pytest.approx(0.1)  # one of one, at a level of .9
+
+
+@pytest.mark.parametrize("wrong", [{"wanted": 1.0}, {"wanted": 0.0}, {"wanted": 0.9, "level": 1.0}])
+def test_numbers_out_of_range_are_refused(wrong):
+    with pytest.raises(ConfigError):
+        confidence_threshold([0.5], [True], 1, **wrong)
+
+
+def test_arrays_of_different_length_are_refused():
+    with pytest.raises(ShapeError, match="2 confidences and 1"):
+        confidence_threshold([0.5, 0.6], [True], 1, wanted=0.9)

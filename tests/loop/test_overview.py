@@ -1,0 +1,474 @@
+"""The overview of real datasets: counts, caching, evaluations counted again, any state at all."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import unseen
+from unseen.annotation import sendings, truth
+from unseen.annotation.sendings import Sending
+from unseen.dataset import iterations, reading, writing
+from unseen.dataset.fields import LOADED, REMOVED, SENT, Names
+from unseen.errors import ConfigError
+from unseen.loop import overview
+from unseen.loop.overview_data import CURRENT, OLD
+
+pytestmark = pytest.mark.fiftyone
+
+NAMES = Names()
+CLASSES = ("particle", "scratch", "stain")
+MARK = "abcdef012345"
+
+
+def all_answers(dataset, names=None):
+    """Every question, checked for plain JSON."""
+    answers = [f(dataset, names) for f in (overview.now, overview.ranking, overview.progress)]
+    now, ranking, progress = answers
+    advice = overview.stopping(progress, ranking, now)
+    json.dumps([a.to_dict() for a in (*answers, advice)], allow_nan=False)
+    assert sum(
+        getattr(now.counts, part) for part in ("labelled", "pool", "out", "excluded", "test")
+    ) == len(dataset)
+    return now, ranking, progress, advice
+
+
+def score(dataset, ids, rng, mark=MARK, names=NAMES):
+    """What scoring leaves, without a network."""
+    writing.declare_score_fields(dataset, names)
+    metrics = ("alpha", "threshold", "excess", "entropy", "foreground")
+    scores = {
+        i: {
+            **{m: float(rng.gamma(2)) for m in metrics},
+            "texture": float(rng.gamma(2)),
+            "model": mark,
+            "expected_counts": [1.0, 1.0, 1.0],
+            "embedding": np.ones(4, np.float32),
+            "heatmap": None,
+            "regions": [(0.1, 0.1, 0.1, 0.1, 0.5)] * 3,
+        }
+        for i in ids
+    }
+    writing.save_scores(dataset, names, scores)
+    return {i: s["excess"] for i, s in scores.items()}
+
+
+def record_unet(dataset, iteration, digest=MARK * 5, names=NAMES):
+    found = iterations.record_labels(dataset, names)
+    entry = {"digest": digest, "classes": ["particle", "scratch"], "parameters": {}}
+    iterations.record_step(dataset, names, iteration, "train_unet", entry, **found)
+
+
+def record_scores(dataset, iteration, digest=MARK * 5, names=NAMES):
+    entry = {"digest": digest, "classes": ["particle", "scratch"], "parameters": {}}
+    entry |= {"mean_score": 0.01, "thresholds": {"metric": 0.0}}
+    iterations.record_step(dataset, names, iteration, "score_samples", entry)
+
+
+@pytest.fixture
+def begun(make_wafers, rng):
+    """Split, initial images labelled, pool scored: 4 labelled, 26 in the pool, 5 test images."""
+    dataset = make_wafers(30, labelled=4, test=5)
+    unseen.split_dataset(dataset, initial=4)
+    record_unet(dataset, 0)
+    score(dataset, reading.pool(dataset, NAMES).values("id"), rng)
+    record_scores(dataset, 0)
+    return dataset
+
+
+def predict(dataset, rng, iteration=0, quality=0.7, names=NAMES, classes=CLASSES):
+    """Predictions that are shaken ground truth and noise, recorded and evaluated."""
+    field = names.predictions(iteration)
+    writing.declare_detections(dataset, field, names, "test")
+    found = {}
+    for sample in dataset.match_tags("test"):
+        boxes = [
+            (d.label, np.abs(np.asarray(d.bounding_box) + rng.normal(0, 0.01, 4)), rng.random())
+            for d in sample.ground_truth.detections
+            if rng.random() < quality
+        ]
+        for _ in range(2):
+            box = (*rng.uniform(0, 0.7, 2), *rng.uniform(0.05, 0.2, 2))
+            boxes.append((str(rng.choice(classes)), box, rng.random()))
+        found[sample.id] = boxes
+    writing.save_detections(dataset, field, found)
+    entry = {"classes": list(classes), "parameters": {}}
+    labels = iterations.record_labels(dataset, NAMES)
+    iterations.record_step(dataset, names, iteration, "train_detector", entry, **labels)
+    entry = {"parameters": {"target": "test"}}
+    iterations.record_step(dataset, names, iteration, "apply_detector", entry)
+    place = {"series": names.series, "label_field": names.label_field}
+    return unseen.evaluate_detector(dataset, gt_field="ground_truth", iteration=iteration, **place)
+
+
+# --- now -----------------------------------------------------------------------------------------
+def test_an_empty_dataset_says_what_to_do_first(make_wafers):
+    now, ranking, progress, advice = all_answers(make_wafers(0, labelled=0, test=0))
+    assert now.next_action.operator == "@voxel51/io/import_samples"
+    assert now.empty_state
+    assert ranking.empty_state
+    assert progress.empty_state
+    assert advice.recommendation == "measure first"
+
+
+def test_counts_are_those_of_the_views(begun):
+    some = reading.pool(begun, NAMES).values("id")
+    begun.select(some[:3]).tag_samples("excluded")
+    begun.select(some[3:5]).tag_samples("my own tag")
+    begun.match_tags("test").limit(2).clear_sample_field("ground_truth")
+    now, *_ = all_answers(begun)
+    assert now.counts.pool == len(reading.pool(begun, NAMES)) == 23
+    assert now.counts.labelled == len(reading.labelled(begun, NAMES)) == 4
+    assert now.counts.boxes == reading.labelled(begun, NAMES).count("ground_truth.detections")
+    assert now.counts.test == 5
+    assert now.counts.test_unlabelled in (0, 2)  # clear_sample_field works on the view
+    assert now.counts.excluded == 3
+    assert now.counts.initial == 4
+
+
+def test_the_loop_is_followed_from_the_split_to_the_next_turn(begun, rng):
+    def due():
+        now, *_ = all_answers(begun)
+        return now.next_action.operator
+
+    assert due() == "select_batch"
+    unseen.select_batch(begun, budget=5)
+    assert due() == "request_annotations"
+    hand_out(begun, 1)
+    now, *_ = all_answers(begun)
+    assert now.counts.out == 5
+    assert (now.batch.sent, now.batch.labelled, now.batch.missing) == (5, 0, 5)
+    assert now.next_action.operator == "train_detector"  # there is time for it now
+    predict(begun, rng)
+    assert due() == "load_annotations"
+    unseen.reveal_labels(begun)
+    assert due() == "load_annotations"  # closes the batch
+    unseen.load_annotations(begun)
+    now, *_ = all_answers(begun)
+    assert now.iteration == 1
+    assert now.next_action.operator == "train_unet"
+    assert "5 images were labelled" in now.next_action.reason
+    record_unet(begun, 1, "1" * 64)
+    now, ranking, *_ = all_answers(begun)
+    assert now.next_action.operator == "score_samples"
+    assert "21 images were never scored by the newest UNet" in now.next_action.reason
+    assert any("older than the newest UNet" in text for text in ranking.trust.details)
+
+
+def hand_out(dataset, number, backend="app"):
+    """A batch that is out, without a server."""
+    tag, key = NAMES.batch(number), NAMES.anno_key(number)
+    ids = dataset.match_tags(tag).values("id")
+    truth.declare_fields(dataset, NAMES)
+    truth.write(dataset, NAMES, key, {i: truth.Update(state=SENT, base=[]) for i in ids})
+    sending = Sending(
+        anno_key=key,
+        images="batch",
+        iteration=number,
+        backend=backend,
+        label_field="ground_truth",
+        classes=["particle"],
+        parameters={},
+        token="x",
+        started_at=sendings.now(),
+        sample_ids=ids,
+        complete=True,
+    )
+    sendings.write_sending(dataset, NAMES, sending)
+    return ids
+
+
+def test_removed_images_are_neither_missing_nor_in_the_pool(begun):
+    unseen.select_batch(begun, budget=5)
+    ids = hand_out(begun, 1)
+    states = {i: truth.Update(state=REMOVED) for i in ids[:2]}
+    states |= {i: truth.Update(state=LOADED) for i in ids[2:]}
+    truth.write(begun, NAMES, NAMES.anno_key(1), states)
+    now, *_ = all_answers(begun)
+    assert (now.batch.removed, now.batch.missing) == (2, 3)
+    assert now.counts.excluded == 2
+
+
+def test_an_answer_is_kept_until_something_changes(begun):
+    first = overview.now(begun)
+    assert overview.now(begun) is first
+    changes = (
+        lambda: begun.match_tags("initial").limit(1).tag_samples("excluded"),
+        lambda: iterations.record_step(begun, NAMES, 0, "screen_images", {}),
+        lambda: begun.delete_samples(reading.pool(begun, NAMES).limit(1)),
+        lambda: begun.set_values("ground_truth", [None] * len(begun)),
+        lambda: unseen.select_batch(begun, strategy="random", budget=2),
+    )
+    for change in changes:
+        before = overview.now(begun)
+        assert overview.now(begun) is before
+        change()
+        assert overview.now(begun) is not before
+    assert overview.now(begun).counts.labelled == 0
+
+
+def test_another_process_that_wrote_is_noticed(begun):
+    before = overview.now(begun)
+    reading.labelled(begun, NAMES)._dataset._sample_collection.update_many(
+        {}, {"$set": {"tags": ["excluded"]}, "$currentDate": {"last_modified_at": True}}
+    )
+    assert overview.now(begun).counts.excluded == len(begun) != before.counts.excluded
+
+
+def test_labels_that_come_without_any_record_can_be_looked_at(make_wafers):
+    dataset = make_wafers(12, labelled=12, test=3)
+    now, ranking, progress, _ = all_answers(dataset)
+    assert now.counts.pool == 0
+    assert now.next_action.operator == "train_detector"
+    assert ranking.empty_state
+    assert progress.empty_state
+
+
+def test_a_label_field_of_another_kind_is_said(make_wafers):
+    import fiftyone as fo
+
+    dataset = make_wafers(3, labelled=1, test=0)
+    dataset.add_sample_field("kind", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
+    dataset.set_values("kind", [fo.Classification(label="x")] * 3)
+    now, *_ = all_answers(dataset, Names(label_field="kind"))
+    assert "holds Classification" in now.empty_state
+
+
+def test_samples_without_tags_or_with_null_fields_are_counted(begun):
+    begun._sample_collection.update_many({}, {"$unset": {"tags": ""}})
+    now, *_ = all_answers(begun)
+    assert now.counts.test == 0
+    assert now.batch is None
+
+
+def test_another_loop_has_its_own_numbers_and_its_buttons_carry_its_name(begun):
+    other = Names(series="second", label_field="second_labels")
+    now, *_ = all_answers(begun, other)
+    assert now.counts.labelled == 0
+    shared = {"series": "second", "label_field": "second_labels"}
+    for action in (now.next_action, *now.other_actions):
+        assert action.params.items() >= shared.items()
+    assert all_answers(begun)[0].next_action.params == {}
+
+
+def test_a_dataset_can_be_asked_by_name_and_by_view(begun):
+    assert overview.now(begun.name) == overview.now(begun.limit(1)) == overview.now(begun)
+
+
+def test_labels_that_changed_make_models_old(begun):
+    assert overview._Look(begun, None).facts.unet == CURRENT
+    sample = reading.labelled(begun, NAMES).first()
+    sample.ground_truth.detections.pop()
+    sample.save()
+    assert overview._Look(begun, None).facts.unet == OLD
+
+
+def test_a_server_that_cannot_be_asked_is_a_hint(begun):
+    unseen.select_batch(begun, budget=5)
+    hand_out(begun, 1, backend="app")
+    assert overview.now(begun).asked_server is False
+    assert overview.now_with_server(begun).asked_server is True
+    key = sendings.read_sending(begun, NAMES, NAMES.anno_key(1))
+    sendings.write_sending(begun, NAMES, replace(key, backend="cvat", url="http://127.0.0.1:9"))
+    answer = overview.now_with_server(begun)
+    assert answer.asked_server is False
+    assert answer.batch.problem in answer.hints
+
+
+# --- ranking -------------------------------------------------------------------------------------
+def test_the_histogram_counts_pool_and_batch_and_rows_are_in_rank_order(begun):
+    unseen.select_batch(begun, budget=5, strategy="plain")
+    _, ranking, *_ = all_answers(begun)
+    assert (sum(ranking.histogram.pool), sum(ranking.histogram.batch)) == (21, 5)
+    assert [r.rank for r in ranking.rows] == [1, 2, 3, 4, 5]
+    values = [r.value for r in ranking.rows]
+    assert values == sorted(values, reverse=True)
+    assert values == begun.load_saved_view("batch_01").values(NAMES.excess)
+    assert {r.regions for r in ranking.rows} == {3}
+    assert {r.filename for r in ranking.rows} == {
+        p.rsplit("/", 1)[1] for p in begun.match_tags("batch_01").values("filepath")
+    }
+
+
+def test_scores_of_an_earlier_unet_do_not_mix_in(begun, rng):
+    some = reading.pool(begun, NAMES).values("id")
+    score(begun, some[:6], rng, mark="earlier")
+    _, ranking, *_ = all_answers(begun)
+    assert ranking.scored == 20
+
+
+def test_another_metric_can_be_asked_for(begun):
+    found = overview.ranking(begun, metric="entropy")
+    assert (found.metric, found.field) == ("entropy", NAMES.entropy)
+    assert overview.ranking(begun).metric == "excess"
+    with pytest.raises(ConfigError, match="expected one of excess"):
+        overview.ranking(begun, metric="beauty")
+
+
+def test_the_metric_is_the_one_that_ranked_the_batch(begun):
+    unseen.select_batch(begun, budget=2, strategy="plain", metric="alpha")
+    assert overview.ranking(begun).metric == "alpha"
+    entry = iterations.read_record(begun, NAMES, 0)["steps"]["score_samples"]
+    asked = {"parameters": {"adapt_alpha": True}, "alpha": 2.5, "imbalance": 0.25}
+    iterations.record_step(begun, NAMES, 0, "score_samples", {**entry, **asked})
+    details = overview.ranking(begun).trust.details
+    assert any("alpha (exponent 2.50, by an imbalance of 0.25)" in text for text in details)
+    unseen.select_batch(begun, budget=2, strategy="entropy", replace=True)
+    assert overview.ranking(begun).metric == "entropy"
+
+
+def test_once_labelled_the_batch_is_compared_with_the_test_split(begun):
+    unseen.select_batch(begun, budget=6, strategy="plain")
+    before = Counter(
+        reading.labelled(begun, NAMES).values("ground_truth.detections.label", unwind=True)
+    )
+    unseen.reveal_labels(begun)
+    _, ranking, *_ = all_answers(begun)
+    figures = ranking.trust.figures
+    assert (figures["ranked_images"], figures["other_images"]) == (6, 5)
+    assert figures["compared_with"] == "of the test split"
+    rare = figures["rare_classes"]
+    assert all(before[c] <= sum(before.values()) / 6 for c in rare)
+    batch = begun.match_tags("batch_01").values("ground_truth.detections.label")
+    assert figures["ranked_with_rare"] == sum(bool(set(rare) & set(labels)) for labels in batch)
+    values = begun.match_tags("batch_01").values(NAMES.excess)
+    assert ranking.novelty.reference == pytest.approx(np.median(values))
+    pool = reading.pool(begun, NAMES).values(NAMES.excess)
+    assert ranking.novelty.share == pytest.approx(np.mean(np.asarray(pool) >= np.median(values)))
+
+
+def test_the_random_share_of_a_batch_is_what_it_is_compared_with(begun):
+    unseen.select_batch(begun, budget=24, strategy="plain", random_share=0.5)
+    unseen.reveal_labels(begun)
+    figures = overview.ranking(begun).trust.figures
+    assert figures["compared_with"] == "drawn at random"
+    assert (figures["ranked_images"], figures["other_images"]) == (12, 12)
+
+
+# --- progress ------------------------------------------------------------------------------------
+def test_counts_per_image_give_the_recorded_metrics_exactly(make_wafers, rng):
+    dataset = make_wafers(3, labelled=3, test=25)
+    result = predict(dataset, rng)
+    assert all(m.f1 < 1 for m in result.per_class.values())
+    _, _, progress, _ = all_answers(dataset)
+    (point,) = progress.main.points
+    for name, cell in point.per_class.items():
+        precision = cell.tp / (cell.tp + cell.fp) if cell.tp + cell.fp else 0.0
+        support = cell.tp + cell.fn
+        assert precision == pytest.approx(result.per_class[name].precision)
+        assert support == result.per_class[name].support
+        assert cell.tp / max(1, support) == pytest.approx(result.per_class[name].recall)
+        f1 = 2 * cell.tp / max(1, 2 * cell.tp + cell.fp + cell.fn)
+        assert f1 == pytest.approx(result.per_class[name].f1)
+    assert point.macro_f1 == result.macro_f1
+    assert point.macro_interval.low < point.macro_f1 < point.macro_interval.high
+    assert (progress.test_images, progress.iou, progress.min_confidence) == (25, 0.5, 0.5)
+    assert progress.eval_keys == ["iter_00"]
+    assert (point.predictions, point.gt_field) == ("predictions_00", "ground_truth")
+    # Predictions below the confidence are in the field, and must not count.
+    stored = dataset.count("predictions_00.detections")
+    assert sum(c.tp + c.fp for c in point.per_class.values()) < stored
+
+
+def test_the_counts_are_those_that_fiftyone_leaves_on_the_samples(make_wafers, rng):
+    dataset = make_wafers(3, labelled=3, test=25)
+    predict(dataset, rng)
+    cells = overview.progress(dataset).main.points[0].per_class.values()
+    for outcome in ("tp", "fp", "fn"):
+        assert sum(getattr(c, outcome) for c in cells) == dataset.sum(f"iter_00_{outcome}")
+
+
+def test_iterations_and_baselines_are_curves_with_gains(begun, rng):
+    predict(begun, rng, 0, quality=0.3)
+    unseen.select_batch(begun, budget=5)
+    unseen.reveal_labels(begun)
+    predict(begun, rng, 1, quality=1.0)
+    baseline = Names(series="random", label_field="ground_truth")
+    unseen.select_batch(begun, budget=5, strategy="random", series="random")
+    predict(begun, rng, 1, quality=0.5, names=baseline)
+    _, _, progress, advice = all_answers(begun)
+    assert [(c.series, c.label, c.is_main) for c in progress.curves] == [
+        ("", "Mixed", True),
+        ("random", "Random", False),
+    ]
+    first, second = progress.main.points
+    assert (first.images, second.images) == (4, 9)
+    assert first.gain is None
+    assert second.gain.macro_f1 == pytest.approx(second.macro_f1 - first.macro_f1)
+    assert second.gain.images == 5
+    assert second.gain.boxes == second.boxes - first.boxes > 0
+    assert second.gain.interval.low <= second.gain.macro_f1 <= second.gain.interval.high
+    assert set(progress.eval_keys) == {"iter_00", "iter_01", "random_iter_01"}
+    assert {(r.label, r.iteration) for r in progress.rows} >= {("Mixed", 0), ("Random", 1)}
+    assert advice.recommendation == "go on"
+
+
+def test_an_evaluation_that_was_deleted_keeps_its_recorded_figures(begun, rng):
+    result = predict(begun, rng)
+    begun.delete_evaluation("iter_00")
+    progress = overview.progress(begun)
+    (point,) = progress.main.points
+    assert point.macro_f1 == result.macro_f1
+    assert point.macro_interval is None
+    assert point.eval_key is None
+    assert progress.eval_keys == []
+
+
+def test_class_names_that_mongodb_would_misread_are_counted(make_wafers, rng):
+    dataset = make_wafers(2, labelled=2, test=12)
+    names = {"particle": "a.b", "scratch": "$c"}
+    for sample in dataset.iter_samples(autosave=True):
+        for detection in sample.ground_truth.detections:
+            detection.label = names[detection.label]
+    result = predict(dataset, rng, classes=tuple(names.values()))
+    (point,) = overview.progress(dataset).main.points
+    for name in ("a.b", "$c"):
+        cell = point.per_class[name]
+        assert cell.tp + cell.fn == result.per_class[name].support > 0
+
+
+def test_labels_that_come_between_training_and_selecting_are_not_overlooked(make_wafers, tmp_path):
+    dataset = make_wafers(8, labelled=3, test=2)
+    place = {"model_dir": str(tmp_path)}
+    unseen.train_unet(dataset, steps=2, batch_size=2, crop_size=32, channels=(4, 8), **place)
+    unseen.score_samples(dataset, **place)
+    sample = dataset.exists("ground_truth", False).first()
+    sample.ground_truth = sample.hidden_truth.copy()
+    sample.save()
+    unseen.select_batch(dataset, budget=2)  # writes the record's counts anew
+    from unseen.dataset import reading
+    from unseen.dataset.fields import Names
+    from unseen.loop import records as overview_records
+
+    steps = overview_records.read(dataset, Names()).steps
+    view = reading.labelled(dataset, Names())
+    labels = (len(view), view.count("ground_truth.detections"))
+    assert overview_records.freshness(steps, "train_unet", 0, labels) == ("old", 1)
+
+
+def test_the_control_group_is_what_was_drawn_at_random(make_wafers, tmp_path):
+    wafers = make_wafers(24, labelled=0, test=2)
+    place = {"model_dir": str(tmp_path)}
+    unseen.split_dataset(wafers, initial=4)
+    unseen.reveal_labels(wafers)
+    assert overview.control(wafers) is None
+    unseen.train_unet(wafers, steps=2, batch_size=2, crop_size=32, channels=(4, 8), **place)
+    unseen.score_samples(wafers, **place)
+    chosen = unseen.select_batch(wafers, budget=10, random_share=0.4).sample_ids
+    assert overview.control(wafers) is None  # nothing of it is labelled yet
+    unseen.reveal_labels(wafers)
+    found = overview.control(wafers)
+    (row,) = found.batches
+    assert (row.batch, row.ranked_images, row.random_images) == ("batch_01", 6, 4)
+    labels = wafers.select(chosen, ordered=True).values("ground_truth.detections.label")
+    rare = set(row.rare_classes)
+    boxes = [sum(label in rare for label in image or ()) for image in labels]
+    assert (row.ranked_boxes, row.random_boxes) == (sum(boxes[:6]), sum(boxes[6:]))
+    assert overview.ranking(wafers).control == found
+    compared = unseen.compare_iterations(wafers, pictures=False, output=str(tmp_path / "report"))
+    assert "control" in (tmp_path / "report" / "report.html").read_text().lower()
+    assert compared.report

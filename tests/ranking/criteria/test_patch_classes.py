@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+
+from unseen.errors import ShapeError
+from unseen.ranking.criteria.patch_classes import (
+    BACKGROUND,
+    IGNORED,
+    SHRINKAGE,
+    PatchSpace,
+    learn_patch_classes,
+    patch_labels,
+)
+
+
+def _map(boxes, classes, **more):
+    """Labels of 6 x 6 patches of 10 px; centres at 5, 15, ... 55."""
+    return patch_labels(boxes, classes, grid=(6, 6), size=(60, 60), **more).reshape(6, 6)
+
+
+def test_without_a_box_all_is_background():
+    assert (_map([], []) == BACKGROUND).all()
+
+
+def test_a_patch_belongs_to_the_box_around_its_centre_and_the_ring_to_nobody():
+    expected = np.zeros((6, 6), int)
+    expected[1:5, 1:5] = IGNORED
+    expected[2:4, 2:4] = 3
+    np.testing.assert_array_equal(_map([[20, 20, 40, 40]], [2]), expected)
+    # Up to 4 px more or less and the same centres are inside.
+    np.testing.assert_array_equal(_map([[16, 24, 44, 36]], [2])[2:4, 2:4], expected[2:4, 2:4])
+
+
+def test_columns_go_with_the_width():
+    found = patch_labels([[20, 0, 40, 10]], [0], grid=(2, 6), size=(60, 20)).reshape(2, 6)
+    assert found[0].tolist() == [BACKGROUND, IGNORED, 1, 1, IGNORED, BACKGROUND]
+
+
+@pytest.mark.parametrize(("box", "place"), [((21, 31, 23, 33), (3, 2)), ((59, 59, 61, 61), (5, 5))])
+def test_a_box_between_the_centres_takes_the_patch_that_holds_its_own(box, place):
+    found = _map([box], [1])
+    assert np.argwhere(found == 2).tolist() == [list(place)]
+    assert (found == IGNORED).sum() == (3 if place == (3, 2) else 0)
+
+
+def test_the_smaller_box_is_on_top_in_any_order():
+    boxes, classes = np.asarray([[0, 0, 60, 60], [20, 20, 40, 40]]), np.asarray([0, 1])
+    found = _map(boxes, classes)
+    expected = np.ones((6, 6), int)
+    expected[2:4, 2:4] = 2
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(_map(boxes[::-1], classes[::-1]), expected)
+
+
+def test_outside_the_scope_nothing_is_background_but_boxes_still_count():
+    scope = [[0, 0, 30, 60]]
+    found = _map([], [], scope=scope)
+    assert (found[:, :3] == BACKGROUND).all()
+    assert (found[:, 3:] == IGNORED).all()
+    assert _map([[40, 40, 60, 60]], [0], scope=scope)[5, 5] == 1
+    assert (_map([], [], scope=np.zeros((0, 4))) == IGNORED).all()
+
+
+def test_whitened_patches_have_mean_0_variance_1_and_no_correlation(rng):
+    patches = rng.normal(5, 1, (4000, 6)) @ rng.normal(size=(6, 6)) * [1, 100, 1e-2, 1, 1, 1]
+    found = PatchSpace.of(patches)(patches.reshape(40, 100, 6))
+    assert found.shape == (4000, 6)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(found.T @ found / 4000, np.eye(6), atol=0.05)
+
+
+def test_a_constant_number_does_no_harm_and_only_the_widest_directions_are_kept(rng):
+    patches = rng.normal(size=(500, 90))
+    patches[:, 3] = 1
+    found = PatchSpace.of(patches)(patches)
+    assert found.shape == (500, 64)
+    assert np.isfinite(found).all()
+    for wrong in (patches[:0], patches[0]):
+        with pytest.raises(ShapeError, match=r"expected \(M, D\)"):
+            PatchSpace.of(wrong)
+
+
+def test_the_discriminant_is_that_of_scikit_learn_with_the_same_shrinkage(rng):
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    mix = rng.normal(size=(5, 5))
+    points = np.concatenate([rng.normal(size=(300, 5)) @ mix, rng.normal(2, 1, (60, 5)) @ mix])
+    names = np.repeat([BACKGROUND, 1], [300, 60])
+    learned = learn_patch_classes([points[::2], points[1::2]], [names[::2], names[1::2]])
+    # cov + s round = (1 + s) ((1 - t) cov + t round) with t = s / (1 + s).
+    theirs = LinearDiscriminantAnalysis(
+        solver="lsqr", shrinkage=SHRINKAGE / (1 + SHRINKAGE), priors=[300 / 360, 60 / 360]
+    ).fit(points, names)
+    ours, peer = learned.weights[1] - learned.weights[0], theirs.coef_[0]
+    assert ours @ peer / np.linalg.norm(ours) / np.linalg.norm(peer) == pytest.approx(1)
+    # Half-way between the means neither is more likely.
+    middle = (points[names == 0].mean(axis=0) + points[names == 1].mean(axis=0)) / 2
+    assert learned.margins(middle[None], 1)[0] == pytest.approx(0, abs=1e-9)
+    assert learned.margins(points, 1) == pytest.approx(-learned.margins(points, 0))
+
+
+def test_the_margin_is_over_the_best_of_the_other_classes(rng):
+    points = np.concatenate([rng.normal(10 * np.eye(3)[k], 1, (40, 3)) for k in range(3)])
+    names = np.repeat([0, 1, 4], 40)
+    learned = learn_patch_classes([points], [names])
+    assert learned.labels.tolist() == [0, 1, 4]
+    for label in (0, 1, 4):
+        np.testing.assert_array_equal(learned.margins(points, label) > 0, names == label)
+
+
+def test_the_evidence_of_an_image_is_the_mean_of_its_best_5_percent(rng):
+    learned = learn_patch_classes([np.asarray([[0.0], [1], [4], [5]])], [np.asarray([0, 0, 1, 1])])
+    image = rng.normal(size=(100, 1))
+    best = np.sort(learned.margins(image, 1))[-5:]
+    assert learned.evidence(image, 1) == pytest.approx(best.mean())
+    few = image[:7]
+    assert learned.evidence(few, 1) == pytest.approx(learned.margins(few, 1).max())
+
+
+def test_ignored_patches_teach_nothing(rng):
+    points, names = rng.normal(size=(50, 3)), np.arange(50) % 3 - 1
+    learned = learn_patch_classes([points], [names])
+    kept = names != IGNORED
+    same = learn_patch_classes([points[kept]], [names[kept]])
+    np.testing.assert_allclose(learned.weights, same.weights)
+    assert learned.labels.tolist() == [0, 1]
+
+
+def test_a_class_is_known_when_there_was_a_patch_of_it_and_one_of_another():
+    points = np.zeros((2, 3))
+    for labels, known in (([0, 1], True), ([1, 1], False), ([0, 2], False), ([-1, -1], False)):
+        assert learn_patch_classes([points], [np.asarray(labels)]).knows(1) is known
+    assert not learn_patch_classes([], []).knows(1)
+    with pytest.raises(ShapeError, match="label maps"):
+        learn_patch_classes([points], [np.zeros(3, int)])

@@ -1,0 +1,191 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from unseen.errors import BudgetError, ConfigError, ShapeError
+from unseen.ranking.selection import (
+    balanced,
+    candidates,
+    diverse,
+    mix_random,
+    plain,
+    random,
+    sequential,
+)
+
+NAN = math.nan
+
+
+def test_a_budget_of_nothing_chooses_nothing(rng):
+    assert len(plain([], 0)) == 0
+    assert len(diverse([], np.zeros((0, 3)), 0)) == 0
+    assert len(balanced(np.zeros((0, 2)), [0, 0], 0)) == 0
+    assert len(random(0, 0, rng)) == len(sequential(0, 0)) == 0
+    assert len(mix_random([], 5, share=0.5, rng=rng)) == 0
+
+
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda rng, n: plain([1.0, 2.0], n),
+        lambda rng, n: candidates([1.0, 2.0], n),
+        lambda rng, n: diverse([1.0, 2.0], np.eye(2), n),
+        lambda rng, n: balanced(np.ones((2, 3)), [0, 0, 0], n),
+        lambda rng, n: random(2, n, rng),
+        lambda rng, n: sequential(2, n),
+    ],
+)
+def test_a_budget_beyond_the_pool_is_refused(choose, rng):
+    for budget in (3, -1):
+        with pytest.raises(BudgetError, match=f"budget {budget}; expected 0 to 2"):
+            choose(rng, budget)
+    assert sorted(choose(rng, 2)) == [0, 1]
+
+
+def test_plain_takes_the_highest_then_the_earlier_and_the_unscored_last():
+    metric = [1, NAN, 3, 3, -math.inf, 2, NAN]
+    assert plain(metric, 7).tolist() == [2, 3, 5, 0, 4, 1, 6]
+    assert plain(metric, 2).tolist() == [2, 3]
+
+
+def test_plain_agrees_with_sorting(rng):
+    metric = rng.integers(0, 20, 300).astype(float)
+    expected = sorted(range(300), key=lambda i: (-metric[i], i))
+    assert plain(metric, 120).tolist() == expected[:120]
+
+
+def test_candidates_are_the_best_three_times_the_budget():
+    assert candidates(np.arange(10.0), 2).tolist() == [9, 8, 7, 6, 5, 4]
+    assert len(candidates(np.arange(4.0), 2)) == 4
+
+
+def _diverse_by_brute_force(metric, points, budget):
+    chosen = []
+    for _ in range(budget):
+        left = [i for i in range(len(metric)) if i not in chosen]
+
+        def gain(i):
+            nearest = min((math.dist(points[i], points[j]) for j in chosen), default=1.0)
+            return metric[i] * nearest
+
+        chosen.append(max(left, key=lambda i: (gain(i), metric[i], -i)))
+    return chosen
+
+
+def test_diverse_agrees_with_brute_force(rng):
+    for _ in range(30):
+        count = int(rng.integers(1, 25))
+        metric = rng.uniform(0, 5, count)
+        points = rng.normal(size=(count, 3))
+        budget = int(rng.integers(1, count + 1))
+        expected = _diverse_by_brute_force(metric, points, budget)
+        assert diverse(metric, points, budget).tolist() == expected
+
+
+def test_diverse_avoids_duplicates_until_nothing_else_is_left():
+    metric = [5.0, 4.9, 1.0, 4.8]
+    points = np.asarray([[0, 0], [0, 0], [1, 1], [0, 0]], float)
+    assert diverse(metric, points, 4).tolist() == [0, 2, 1, 3]
+
+
+def test_diverse_with_equal_embeddings_is_plain(rng):
+    metric = rng.uniform(0, 1, 20)
+    assert diverse(metric, np.ones((20, 4)), 8).tolist() == plain(metric, 8).tolist()
+
+
+def test_diverse_leaves_what_was_never_scored_or_embedded_for_last():
+    points = np.asarray([[0.0, 0], [9, 9], [NAN, NAN], [1, 0]])
+    assert diverse([1.0, NAN, 0.9, 0.5], points, 4).tolist() == [0, 3, 2, 1]
+
+
+def _balanced_by_brute_force(counts, labelled, budget):
+    present, chosen = np.asarray(labelled, float), []
+    for _ in range(budget):
+        left = [i for i in range(len(counts)) if i not in chosen]
+        gains = {i: math.fsum(np.log1p(counts[i] / (present + 1))) for i in left}
+        best = max(left, key=lambda i: (gains[i], -i))
+        chosen.append(best)
+        present = present + counts[best]
+    return chosen
+
+
+def test_balanced_agrees_with_brute_force(rng):
+    for _ in range(30):
+        count, classes = int(rng.integers(1, 40)), int(rng.integers(1, 5))
+        counts = rng.gamma(0.5, 2.0, (count, classes))
+        labelled = rng.integers(0, 50, classes)
+        budget = int(rng.integers(1, count + 1))
+        expected = _balanced_by_brute_force(counts, labelled, budget)
+        assert balanced(counts, labelled, budget).tolist() == expected
+
+
+def test_balanced_is_greedy_on_the_stated_objective(rng):
+    counts, labelled = rng.gamma(0.5, 2.0, (12, 3)), np.asarray([30, 2, 0])
+
+    def objective(indices):
+        return np.log(labelled + counts[list(indices)].sum(axis=0) + 1).sum()
+
+    first = balanced(counts, labelled, 1)
+    assert objective(first) == pytest.approx(max(objective([i]) for i in range(12)))
+    best = max(objective(pair) for pair in itertools.combinations(range(12), 3))
+    # A greedy choice of a monotone submodular function reaches 1 - 1/e of the best.
+    start = objective([])
+    found = objective(balanced(counts, labelled, 3))
+    assert (found - start) >= (1 - 1 / math.e) * (best - start)
+
+
+def test_balanced_prefers_the_rare_class_and_leaves_the_unscored_for_last():
+    counts = [[5.0, 0.0], [NAN, 9.0], [0.0, 1.0], [0.0, 0.0]]
+    assert balanced(counts, [100, 0], 4).tolist() == [2, 0, 3, 1]
+    assert balanced([[0.0], [0.0], [NAN]], [3], 3).tolist() == [0, 1, 2]
+
+
+def test_balanced_agrees_with_brute_force_on_a_large_pool(rng):
+    counts = rng.gamma(0.2, 1.0, (20_000, 5)) ** 2
+    present, expected = np.asarray([900.0, 40, 7, 0, 0]), []
+    gains_left = np.ones(len(counts), bool)
+    for _ in range(25):
+        gains = np.log1p(counts / (present + 1)).sum(axis=1)
+        expected.append(int(np.argmax(np.where(gains_left, gains, -1))))
+        gains_left[expected[-1]] = False
+        present = present + counts[expected[-1]]
+    assert balanced(counts, [900, 40, 7, 0, 0], 25).tolist() == expected
+
+
+def test_random_is_uniform_without_repeats_and_follows_its_generator():
+    draws = [random(5, 2, np.random.default_rng(seed)) for seed in range(3000)]
+    assert all(len(set(d.tolist())) == 2 for d in draws)
+    share = np.bincount(np.concatenate(draws), minlength=5) / 3000
+    np.testing.assert_allclose(share, 0.4, atol=0.04)
+    assert random(9, 4, np.random.default_rng(1)).tolist() == draws_again(9, 4, 1)
+
+
+def draws_again(count, budget, seed):
+    return random(count, budget, np.random.default_rng(seed)).tolist()
+
+
+def test_sequential_goes_on_in_order():
+    assert sequential(9, 4).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0, 4), (0.2, 3), (0.5, 2), (1, 0)])
+def test_mixing_keeps_the_best_and_draws_the_rest_from_all_others(rng, share, kept):
+    order = [7, 3, 9, 1]
+    drawn = set()
+    for _ in range(200):
+        batch = mix_random(order, 10, share=share, rng=rng).tolist()
+        assert len(set(batch)) == 4
+        assert batch[:kept] == order[:kept]
+        drawn.update(batch[kept:])
+    assert drawn == (set(range(10)) - set(order[:kept]) if kept < 4 else set())
+
+
+def test_wrong_arguments_are_refused(rng):
+    with pytest.raises(ShapeError, match="2 candidates"):
+        diverse([1.0, 2.0], np.zeros((3, 2)), 1)
+    with pytest.raises(ShapeError, match=r"\(2, 3\)"):
+        balanced(np.zeros((2, 3)), [1, 2], 1)
+    with pytest.raises(ConfigError, match="share 2"):
+        mix_random([0], 3, share=2, rng=rng)
