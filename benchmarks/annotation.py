@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from unseen.dataset.loop import Loop
 from unseen.dataset.throwaway import ThrowawayDatabase
 
 DOUBLES = Path(__file__).resolve().parents[1] / "tests" / "doubles"
@@ -150,7 +151,7 @@ def make_dataset(count: int, folder: Path, size: int, overlay: bool) -> Any:
         path.write_bytes(originals[i % len(originals)].read_bytes())
     heat = np.zeros((96, 96), dtype=np.uint8)
     heat[10:30, 10:30] = 200
-    writing.declare_detections(dataset, names.regions, names, "Unseen regions")
+    writing.declare_detections(Loop(dataset, names), names.regions, "Unseen regions")
     regions = ([0.1, 0.1, 0.2, 0.2], [0.6, 0.55, 0.25, 0.3])
     dataset.add_samples(
         (

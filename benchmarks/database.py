@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 
+from unseen.dataset.loop import Loop
 from unseen.dataset.throwaway import ThrowawayDatabase
 from unseen.ranking import METRICS
 
@@ -87,7 +88,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     names = Names()
     label_some(dataset, names)
     mark = "0" * 12
-    writing.declare_score_fields(dataset, names)
+    writing.declare_score_fields(Loop(dataset, names))
     # Scores repeat after some hundred: making them must not take longer than writing them.
     scores = [fake_score(rng, args.heatmap_size, mark) for _ in range(512)]
     excess, texture = rng.gamma(2, size=args.pool), rng.lognormal(2, 0.5, size=args.pool)
@@ -103,7 +104,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
                 }
                 for i in range(begin, min(begin + 256, stop))
             }
-            writing.save_scores(dataset, names, chunk)
+            writing.save_scores(Loop(dataset, names), chunk)
 
     result: dict[str, float] = {}
     began = time.perf_counter()
@@ -118,8 +119,8 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         "parameters": {},
         "thresholds": {"metric": 0.0},
     }
-    iterations.record_step(dataset, names, 0, "score_samples", entry)
-    iterations.record_step(dataset, names, 0, "train_unet", {"digest": mark})
+    iterations.record_step(Loop(dataset, names), 0, "score_samples", entry)
+    iterations.record_step(Loop(dataset, names), 0, "train_unet", {"digest": mark})
 
     for strategy in ("diverse", "mixed", "plain", "balanced", "entropy", "random", "sequential"):
         began = time.perf_counter()

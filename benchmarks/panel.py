@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from database import fake_score
 
+from unseen.dataset.loop import Loop
 from unseen.dataset.throwaway import ThrowawayDatabase
 
 SIZE = 96  # px, of the heatmaps
@@ -54,7 +55,7 @@ def make_dataset(images: int, test: int, classes: int, batches: int = 2, budget:
     del samples  # reloading a dataset reads every sample again that is still held
     ids = dataset.values("id")
 
-    writing.declare_score_fields(dataset, names)
+    writing.declare_score_fields(Loop(dataset, names))
     scores = [fake_score(rng, SIZE, mark) for _ in range(512)]
     excess = rng.gamma(2, size=images)
     for begin in range(test + labelled, images, 256):
@@ -62,7 +63,7 @@ def make_dataset(images: int, test: int, classes: int, batches: int = 2, budget:
             ids[i]: {**scores[i % 512], "excess": float(excess[i])}
             for i in range(begin, min(begin + 256, images))
         }
-        writing.save_scores(dataset, names, chunk)
+        writing.save_scores(Loop(dataset, names), chunk)
 
     for loop in (names, baseline):
         for number in range(batches + 1):
@@ -70,8 +71,8 @@ def make_dataset(images: int, test: int, classes: int, batches: int = 2, budget:
                 continue
             _measure(unseen, dataset, loop, number, kinds, ids[:test], rng, budget, labelled)
     entry = {"digest": mark, "classes": kinds, "parameters": {}}
-    iterations.record_step(dataset, names, batches, "train_unet", {"digest": mark})
-    iterations.record_step(dataset, names, batches, "score_samples", entry)
+    iterations.record_step(Loop(dataset, names), batches, "train_unet", {"digest": mark})
+    iterations.record_step(Loop(dataset, names), batches, "score_samples", entry)
     unseen.select_batch(dataset, budget=budget)
     return dataset
 
@@ -102,7 +103,7 @@ def _measure(
     from unseen.dataset import iterations, writing
 
     field = names.predictions(number)
-    writing.declare_detections(dataset, field, names, "benchmark")
+    writing.declare_detections(Loop(dataset, names), field, "benchmark")
     found = {}
     view = dataset.select(test)
     truths = view.values(
@@ -121,10 +122,10 @@ def _measure(
         counts = rows.count_values("ground_truth.detections.label")
         top = {"labelled_ids": rows.values("id"), "class_counts": counts}
     parameters = {"classes": kinds, "parameters": {}, "digest": "d"}
-    iterations.record_step(dataset, names, number, "train_detector", parameters, **top)
+    iterations.record_step(Loop(dataset, names), number, "train_detector", parameters, **top)
     entry = {"parameters": {"target": "test"}, "field": field}
     iterations.record_step(
-        dataset, names, number, "apply_detector", entry, strategy=names.series or "diverse"
+        Loop(dataset, names), number, "apply_detector", entry, strategy=names.series or "diverse"
     )
     place = {"series": names.series, "label_field": names.label_field}
     unseen.evaluate_detector(dataset, gt_field="ground_truth", **place)

@@ -7,6 +7,7 @@ import pytest
 from unseen.annotation import app_annotation
 from unseen.dataset import writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
 
 pytestmark = pytest.mark.fiftyone
@@ -17,7 +18,7 @@ CLASSES = ["scratch", "particle"]
 
 @pytest.fixture
 def scored(wafers):
-    writing.declare_score_fields(wafers, NAMES)
+    writing.declare_score_fields(Loop(wafers, NAMES))
     return wafers
 
 
@@ -27,7 +28,7 @@ def active(dataset):
 
 
 def test_exactly_the_given_classes_are_offered_in_their_order(wafers):
-    schema = app_annotation.prepare(wafers, NAMES, CLASSES)
+    schema = app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
     assert schema["type"] == "detections"
     assert schema["classes"] == CLASSES
     assert schema["attributes"] == []
@@ -38,7 +39,7 @@ def test_exactly_the_given_classes_are_offered_in_their_order(wafers):
 
 
 def test_unseen_regions_are_shown_but_not_edited(scored):
-    app_annotation.prepare(scored, NAMES, CLASSES)
+    app_annotation.prepare(Loop(scored, NAMES), CLASSES)
     assert active(scored) == ["ground_truth", "unseen_regions"]
     assert scored.label_schemas["unseen_regions"]["read_only"] is True
 
@@ -48,8 +49,8 @@ def test_labels_regions_and_heatmap_are_switched_on_and_others_stay_on(scored):
 
     scored.app_config.active_fields = fo.ActiveFields(paths=["hidden_truth"])
     scored.save()
-    app_annotation.prepare(scored, NAMES, CLASSES)
-    app_annotation.prepare(scored, NAMES, CLASSES)
+    app_annotation.prepare(Loop(scored, NAMES), CLASSES)
+    app_annotation.prepare(Loop(scored, NAMES), CLASSES)
     scored.reload()
     assert scored.app_config.active_fields.paths == [
         *("hidden_truth", "ground_truth", "unseen_heatmap", "unseen_regions")
@@ -58,8 +59,8 @@ def test_labels_regions_and_heatmap_are_switched_on_and_others_stay_on(scored):
 
 def test_a_series_shows_its_own_regions(scored):
     names = Names(series="b")
-    writing.declare_score_fields(scored, names)
-    app_annotation.prepare(scored, names, CLASSES)
+    writing.declare_score_fields(Loop(scored, names))
+    app_annotation.prepare(Loop(scored, names), CLASSES)
     assert active(scored) == ["ground_truth", "unseen_b_regions"]
 
 
@@ -67,7 +68,7 @@ def test_schemas_of_other_fields_stay(wafers):
     other = wafers.generate_label_schemas("hidden_truth", scan_samples=False)
     wafers.set_label_schemas({"hidden_truth": other})
     wafers.activate_label_schemas("hidden_truth")
-    app_annotation.prepare(wafers, NAMES, CLASSES)
+    app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
     assert wafers.label_schemas["hidden_truth"] == other
     assert active(wafers) == ["hidden_truth", "ground_truth"]
 
@@ -93,7 +94,7 @@ def test_attributes_of_the_user_stay_and_those_of_evaluations_go(wafers):
     names = {a["name"] for a in scanned["attributes"]}
     assert {"severity", "iter_00", "iter_00_id"} <= names  # what a scan takes over
     wafers.update_label_schema("ground_truth", scanned)
-    schema = app_annotation.prepare(wafers, NAMES, CLASSES)
+    schema = app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
     kept = {a["name"] for a in schema["attributes"]}
     assert kept == {n for n in names if not n.startswith("iter_00")}
     severity = [a for a in scanned["attributes"] if a["name"] == "severity"]
@@ -102,51 +103,51 @@ def test_attributes_of_the_user_stay_and_those_of_evaluations_go(wafers):
 
 
 def test_a_default_class_stays_only_while_it_is_offered(wafers):
-    schema = app_annotation.prepare(wafers, NAMES, CLASSES)
+    schema = app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
     wafers.update_label_schema("ground_truth", {**schema, "default": "scratch"})
-    assert app_annotation.prepare(wafers, NAMES, CLASSES)["default"] == "scratch"
-    assert "default" not in app_annotation.prepare(wafers, NAMES, ["particle"])
+    assert app_annotation.prepare(Loop(wafers, NAMES), CLASSES)["default"] == "scratch"
+    assert "default" not in app_annotation.prepare(Loop(wafers, NAMES), ["particle"])
 
 
 def test_a_locked_field_is_unlocked(wafers):
-    schema = app_annotation.prepare(wafers, NAMES, CLASSES)
+    schema = app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
     wafers.update_label_schema("ground_truth", {**schema, "read_only": True})
-    assert not app_annotation.is_prepared(wafers, NAMES)
-    app_annotation.prepare(wafers, NAMES, CLASSES)
-    assert app_annotation.is_prepared(wafers, NAMES)
+    assert not app_annotation.is_prepared(Loop(wafers, NAMES))
+    app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
+    assert app_annotation.is_prepared(Loop(wafers, NAMES))
 
 
 @pytest.mark.parametrize("count", [1, 5, 6, 40])
 def test_any_number_of_classes_makes_a_valid_schema(wafers, count):
     classes = [f"class {i}" for i in range(count)]
-    schema = app_annotation.prepare(wafers, NAMES, classes)
+    schema = app_annotation.prepare(Loop(wafers, NAMES), classes)
     assert schema["classes"] == classes
     assert schema["component"] == ("radio" if count < 6 else "dropdown")
 
 
 def test_a_missing_label_field_is_made(wafers):
-    app_annotation.prepare(wafers, Names(label_field="defects"), CLASSES)
-    assert app_annotation.is_prepared(wafers, Names(label_field="defects"), CLASSES)
+    app_annotation.prepare(Loop(wafers, Names(label_field="defects")), CLASSES)
+    assert app_annotation.is_prepared(Loop(wafers, Names(label_field="defects")), CLASSES)
     assert wafers.count("defects") == 0
 
 
 def test_what_is_prepared_depends_on_field_classes_and_activation(wafers):
-    assert not app_annotation.is_prepared(wafers, NAMES)
-    app_annotation.prepare(wafers, NAMES, CLASSES)
-    assert app_annotation.is_prepared(wafers, NAMES)
-    assert app_annotation.is_prepared(wafers.limit(1), NAMES, CLASSES)
-    assert not app_annotation.is_prepared(wafers, NAMES, [*CLASSES, "stain"])
-    assert not app_annotation.is_prepared(wafers, Names(label_field="hidden_truth"))
+    assert not app_annotation.is_prepared(Loop(wafers, NAMES))
+    app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
+    assert app_annotation.is_prepared(Loop(wafers, NAMES))
+    assert app_annotation.is_prepared(Loop(wafers.limit(1), NAMES), CLASSES)
+    assert not app_annotation.is_prepared(Loop(wafers, NAMES), [*CLASSES, "stain"])
+    assert not app_annotation.is_prepared(Loop(wafers, Names(label_field="hidden_truth")))
     wafers.deactivate_label_schemas("ground_truth")
-    assert not app_annotation.is_prepared(wafers, NAMES)
+    assert not app_annotation.is_prepared(Loop(wafers, NAMES))
 
 
 def test_deleting_the_fields_of_a_loop_takes_their_schemas_along(scored):
-    app_annotation.prepare(scored, NAMES, CLASSES)
+    app_annotation.prepare(Loop(scored, NAMES), CLASSES)
     writing.delete_fields(scored, writing.own_fields(scored, "unseen"))
     assert active(scored) == ["ground_truth"]
     assert list(scored.label_schemas) == ["ground_truth"]
-    assert app_annotation.is_prepared(scored, NAMES, CLASSES)
+    assert app_annotation.is_prepared(Loop(scored, NAMES), CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_deleting_the_fields_of_a_loop_takes_their_schemas_along(scored):
 )
 def test_unusable_classes_are_refused_before_anything_changes(wafers, classes, message):
     with pytest.raises(LabelError, match=message):
-        app_annotation.prepare(wafers, NAMES, classes)
+        app_annotation.prepare(Loop(wafers, NAMES), classes)
     assert wafers.label_schemas == {}
 
 
@@ -170,4 +171,4 @@ def test_a_field_that_holds_no_boxes_is_refused(wafers):
 
     wafers.add_sample_field("kind", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
     with pytest.raises(DatasetError, match="Classification"):
-        app_annotation.prepare(wafers, Names(label_field="kind"), CLASSES)
+        app_annotation.prepare(Loop(wafers, Names(label_field="kind")), CLASSES)

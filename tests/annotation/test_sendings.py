@@ -10,6 +10,7 @@ import pytest
 from unseen.annotation import sendings
 from unseen.annotation.sendings import Sending, SentTask
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 
 pytestmark = pytest.mark.fiftyone
@@ -51,12 +52,12 @@ def dataset():
 
 
 def test_a_record_comes_back_as_it_was_whatever_the_classes_are_called(dataset):
-    sendings.write_sending(dataset, Names(), sending())
+    sendings.write_sending(Loop(dataset, Names()), sending())
     dataset.reload()
-    assert sendings.read_sending(dataset, Names(), "unseen_batch_01") == sending()
+    assert sendings.read_sending(Loop(dataset, Names()), "unseen_batch_01") == sending()
     changed = sending(closed=True)
-    sendings.write_sending(dataset, Names(), changed)
-    assert sendings.read_sendings(dataset, Names()) == [changed]
+    sendings.write_sending(Loop(dataset, Names()), changed)
+    assert sendings.read_sendings(Loop(dataset, Names())) == [changed]
     assert dataset.list_runs() == ["unseen_batch_01_sending"]
 
 
@@ -65,16 +66,16 @@ def test_records_come_oldest_first_and_each_loop_has_its_own(dataset):
     late = sending(anno_key="unseen_a", started_at="2026-01-02T00:00:00+00:00")
     second = sending(anno_key="unseen_b", iteration=2)
     for one in (late, second, sending()):
-        sendings.write_sending(dataset, names, one)
-    sendings.write_sending(dataset, other, sending(anno_key="unseen_b_batch_01"))
-    keys = [s.anno_key for s in sendings.read_sendings(dataset, names)]
+        sendings.write_sending(Loop(dataset, names), one)
+    sendings.write_sending(Loop(dataset, other), sending(anno_key="unseen_b_batch_01"))
+    keys = [s.anno_key for s in sendings.read_sendings(Loop(dataset, names))]
     assert keys == ["unseen_batch_01", "unseen_b", "unseen_a"]
-    assert [s.anno_key for s in sendings.find_sendings(dataset, other, None)] == [
+    assert [s.anno_key for s in sendings.find_sendings(Loop(dataset, other), None)] == [
         "unseen_b_batch_01"
     ]
-    assert sendings.read_sendings(dataset, Names(prefix="mine")) == []
+    assert sendings.read_sendings(Loop(dataset, Names(prefix="mine"))) == []
     with pytest.raises(AnnotationError, match=r"'unseen_b_batch_01'.*there are: unseen_batch_01"):
-        sendings.find_sendings(dataset, names, "unseen_b_batch_01")
+        sendings.find_sendings(Loop(dataset, names), "unseen_b_batch_01")
 
 
 def test_a_task_that_is_gone_has_no_images_out(dataset):
@@ -92,4 +93,4 @@ def test_labels_go_into_the_field_that_they_were_sent_from():
 
 def test_a_write_leaves_samples_in_memory_alone(dataset, monkeypatch):
     monkeypatch.setattr(fo.Dataset, "reload", lambda self: pytest.fail("all samples are reloaded"))
-    sendings.write_sending(dataset, Names(), sending())
+    sendings.write_sending(Loop(dataset, Names()), sending())

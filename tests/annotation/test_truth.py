@@ -11,6 +11,7 @@ from bson import ObjectId
 from unseen.annotation import truth
 from unseen.annotation.merge import KnownBox, MergedBox
 from unseen.dataset.fields import LOADED, REMOVED, SENT, Names
+from unseen.dataset.loop import Loop
 
 pytestmark = pytest.mark.fiftyone
 
@@ -90,7 +91,7 @@ def test_an_attribute_follows_whoever_changed_it(base, local, server, expected):
 def dataset():
     made = fo.Dataset()
     made.add_samples([fo.Sample(filepath=f"/{i}.png") for i in range(5)])
-    truth.declare_fields(made, Names())
+    truth.declare_fields(Loop(made, Names()))
     yield made
     made.delete()
 
@@ -100,7 +101,7 @@ def test_labels_with_no_id_or_a_shared_one_are_told_apart(dataset):
     twin = stored(label="a")
     raw = document(twin, {**twin, "label": "b"}, {k: v for k, v in stored().items() if k != "_id"})
     dataset._sample_collection.update_one({"_id": ObjectId(first)}, {"$set": {"ground_truth": raw}})
-    held = truth.read(dataset, Names(), "run", [first])[first]
+    held = truth.read(Loop(dataset, Names()), "run", [first])[first]
     boxes = held.boxes()
     assert len({box.id for box in boxes}) == 3
     assert boxes[0].id == str(twin["_id"])
@@ -116,13 +117,18 @@ def test_samples_are_counted_by_state_and_by_labels(dataset):
     states = [SENT, LOADED, REMOVED, None]
     updates = {i: truth.Update(state=s) for i, s in zip(ids, states, strict=False) if s}
     updates[ids[1]] = truth.Update(state=LOADED, document=truth.merged_document(None, []))
-    truth.write(dataset, names, "run", updates)
+    truth.write(Loop(dataset, names), "run", updates)
     dataset.delete_samples([ids[4]])
-    assert truth.count_states(dataset, names, ids) == {SENT: 1, LOADED: 1, REMOVED: 1, None: 1}
-    assert truth.count_unlabelled(dataset, names, ids) == 2
+    assert truth.count_states(Loop(dataset, names), ids) == {
+        SENT: 1,
+        LOADED: 1,
+        REMOVED: 1,
+        None: 1,
+    }
+    assert truth.count_unlabelled(Loop(dataset, names), ids) == 2
     dataset.tag_samples("batch_01")
     dataset.select(ids[3]).tag_samples("excluded")
-    assert truth.awaited(dataset, names, "batch_01").values("id") == ids[:2]
+    assert truth.awaited(Loop(dataset, names), "batch_01").values("id") == ids[:2]
 
 
 def test_a_release_leaves_the_labels_and_other_runs_alone(dataset):
@@ -132,8 +138,8 @@ def test_a_release_leaves_the_labels_and_other_runs_alone(dataset):
     label = truth.merged_document(None, [])
     for run in ("one", "two"):
         update = truth.Update(document=label, base=[], state=SENT, url="http://x")
-        truth.write(dataset, names, run, {first: update, second: update})
-    truth.release(dataset, names, "one", [first])
+        truth.write(Loop(dataset, names), run, {first: update, second: update})
+    truth.release(Loop(dataset, names), "one", [first])
     assert sample.unseen_annotation is None  # also in memory
     assert sample.unseen_annotation_url is None
     assert set(dataset[first].unseen_annotation_base) == {"two"}
@@ -145,9 +151,9 @@ def test_a_release_leaves_the_labels_and_other_runs_alone(dataset):
 def test_a_write_marks_the_sample_as_modified(dataset):
     first = dataset.values("id")[0]
     before = dataset[first].last_modified_at
-    truth.write(dataset, Names(), "run", {first: truth.Update(state=SENT)})
+    truth.write(Loop(dataset, Names()), "run", {first: truth.Update(state=SENT)})
     assert dataset[first].last_modified_at > before
-    assert truth.read(dataset, Names(), "run", [first])[first].base is None
+    assert truth.read(Loop(dataset, Names()), "run", [first])[first].base is None
 
 
 def test_the_fingerprint_changes_with_a_box_and_not_with_a_tag(dataset):
@@ -166,5 +172,5 @@ def test_the_fingerprint_changes_with_a_box_and_not_with_a_tag(dataset):
 def test_boxes_can_be_noted_where_the_field_was_emptied(dataset):
     first = dataset.values("id")[0]
     dataset.clear_sample_field("unseen_annotation_base")
-    truth.write(dataset, Names(), "run", {first: truth.Update(base=[known(stored())])})
-    assert len(truth.read(dataset, Names(), "run", [first])[first].base) == 1
+    truth.write(Loop(dataset, Names()), "run", {first: truth.Update(base=[known(stored())])})
+    assert len(truth.read(Loop(dataset, Names()), "run", [first])[first].base) == 1

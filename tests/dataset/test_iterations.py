@@ -6,6 +6,7 @@ import pytest
 
 from unseen.dataset import iterations
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 
 pytestmark = pytest.mark.fiftyone
 
@@ -15,9 +16,9 @@ NAMES = Names()
 def test_class_names_with_dots_and_dollars_come_back(wafers):
     counts = {"v1.2": 3, "$rare": 1}
     iterations.record_step(
-        wafers, NAMES, 0, "train_unet", {"x": {"a.b": [1, {"c.d": 2}]}}, class_counts=counts
+        Loop(wafers, NAMES), 0, "train_unet", {"x": {"a.b": [1, {"c.d": 2}]}}, class_counts=counts
     )
-    record = iterations.read_record(wafers, NAMES, 0)
+    record = iterations.read_record(Loop(wafers, NAMES), 0)
     assert record["class_counts"] == counts
     assert record["steps"]["train_unet"]["x"] == {"a.b": [1, {"c.d": 2}]}
     assert record["steps"]["train_unet"]["versions"]["python"]
@@ -25,36 +26,36 @@ def test_class_names_with_dots_and_dollars_come_back(wafers):
 
 def test_steps_of_one_iteration_share_a_record_and_series_do_not(wafers):
     other = Names(series="random")
-    iterations.record_step(wafers, NAMES, 1, "train_unet", {"n": 1}, seed=3)
-    iterations.record_step(wafers, NAMES, 1, "score_samples", {"n": 2})
-    iterations.record_step(wafers, NAMES, 1, "score_samples", {"n": 3})
-    iterations.record_step(wafers, other, 1, "train_unet", {"n": 4})
-    record = iterations.read_record(wafers, NAMES, 1)
+    iterations.record_step(Loop(wafers, NAMES), 1, "train_unet", {"n": 1}, seed=3)
+    iterations.record_step(Loop(wafers, NAMES), 1, "score_samples", {"n": 2})
+    iterations.record_step(Loop(wafers, NAMES), 1, "score_samples", {"n": 3})
+    iterations.record_step(Loop(wafers, other), 1, "train_unet", {"n": 4})
+    record = iterations.read_record(Loop(wafers, NAMES), 1)
     assert {k: v["n"] for k, v in record["steps"].items()} == {"train_unet": 1, "score_samples": 3}
     assert record["seed"] == 3
     assert iterations.list_series(wafers, "unseen") == ["", "random"]
-    assert list(iterations.read_records(wafers, other)) == [1]
-    assert iterations.newest_with(wafers, NAMES, "score_samples", None) == 1
-    assert iterations.newest_with(wafers, NAMES, "score_samples", 2) is None
+    assert list(iterations.read_records(Loop(wafers, other))) == [1]
+    assert iterations.newest_with(Loop(wafers, NAMES), "score_samples", None) == 1
+    assert iterations.newest_with(Loop(wafers, NAMES), "score_samples", 2) is None
 
 
 def test_the_iteration_is_the_newest_batch_with_a_label(wafers):
     import fiftyone as fo
 
-    assert iterations.current_iteration(wafers, NAMES) == 0
+    assert iterations.current_iteration(Loop(wafers, NAMES)) == 0
     pool = wafers.match_tags("test", bool=False).exists("ground_truth", False)
     ids = pool.values("id")
     wafers.select(ids[:2]).tag_samples("batch_01")
     wafers.select(ids[2:4]).tag_samples("batch_02")
     wafers.select(ids[4:]).tag_samples("batch_of_mine")
-    assert iterations.batches(wafers, NAMES) == {1: "batch_01", 2: "batch_02"}
-    assert iterations.current_iteration(wafers, NAMES) == 0
-    assert iterations.open_batch(wafers, NAMES) == 2
+    assert iterations.batches(Loop(wafers, NAMES)) == {1: "batch_01", 2: "batch_02"}
+    assert iterations.current_iteration(Loop(wafers, NAMES)) == 0
+    assert iterations.open_batch(Loop(wafers, NAMES)) == 2
     wafers.set_values("ground_truth", {ids[0]: fo.Detections()}, key_field="id")
-    assert iterations.current_iteration(wafers, NAMES) == 1
+    assert iterations.current_iteration(Loop(wafers, NAMES)) == 1
     wafers.set_values("ground_truth", {ids[2]: fo.Detections()}, key_field="id")
-    assert iterations.current_iteration(wafers, NAMES) == 2
-    assert iterations.open_batch(wafers, NAMES) is None
+    assert iterations.current_iteration(Loop(wafers, NAMES)) == 2
+    assert iterations.open_batch(Loop(wafers, NAMES)) is None
 
 
 def test_files_of_a_step_that_was_run_again_are_still_found_and_removed(wafers, tmp_path):
@@ -64,7 +65,7 @@ def test_files_of_a_step_that_was_run_again_are_still_found_and_removed(wafers, 
     first = unseen.train_unet(wafers, **settings).checkpoint
     second = unseen.train_unet(wafers, seed=52, **settings).checkpoint
     assert first != second
-    entry = iterations.read_record(wafers, NAMES, 0)["steps"]["train_unet"]
+    entry = iterations.read_record(Loop(wafers, NAMES), 0)["steps"]["train_unet"]
     assert (entry["checkpoint"], entry["checkpoints"]) == (second, [first, second])
     assert unseen.clean_dataset(wafers).checkpoints == 2
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -13,6 +13,7 @@ from PIL import Image
 from unseen.arrays.overlay import overlay
 from unseen.dataset import overlays, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import Cancelled, DatasetError
 
 pytestmark = pytest.mark.fiftyone
@@ -59,10 +60,11 @@ def build(tmp_path):
         dataset = fo.Dataset()
         made.append(dataset)
         dataset.add_samples(samples)
-        writing.declare_score_fields(dataset, names)
+        writing.declare_score_fields(Loop(dataset, names))
         ids = dataset.values("id")
         writing.save_scores(
-            dataset, names, {i: score(h) for i, h in zip(ids, heats, strict=True) if h is not ...}
+            Loop(dataset, names),
+            {i: score(h) for i, h in zip(ids, heats, strict=True) if h is not ...},
         )
         return dataset
 
@@ -205,13 +207,13 @@ def test_old_and_half_written_copies_are_replaced(build, tmp_path, colour):
 def test_two_series_keep_their_own_copies(build, tmp_path, colour):
     dataset = build({"a.png": (colour, {})}, [spot()])
     other = Names(series="b")
-    writing.declare_score_fields(dataset, other)
-    writing.save_scores(dataset, other, {dataset.first().id: score(spot().T[::-1])})
+    writing.declare_score_fields(Loop(dataset, other))
+    writing.save_scores(Loop(dataset, other), {dataset.first().id: score(spot().T[::-1])})
     one = write(dataset, tmp_path).paths
     two = write(dataset, tmp_path, names=other).paths
     assert list(one) == list(two)
     assert list(one.values()) != list(two.values())
-    overlays.remove_overlays(dataset, NAMES, tmp_path / "shown")
+    overlays.remove_overlays(Loop(dataset, NAMES), tmp_path / "shown")
     assert not Path(*one.values()).exists()
     assert Path(*two.values()).exists()
     assert dataset.has_field("unseen_b_overlay")
@@ -226,12 +228,12 @@ def test_removing_takes_the_copies_and_the_field_and_leaves_the_rest(build, tmp_
     mine = folder / "mine.png"
     mine.write_bytes(b"x")
     originals = digests(dataset.values("filepath"))
-    assert overlays.remove_overlays(dataset, NAMES, folder) == 1
+    assert overlays.remove_overlays(Loop(dataset, NAMES), folder) == 1
     assert list(folder.iterdir()) == [mine]
     assert not dataset.has_field("unseen_overlay")
     assert digests(originals) == originals
     mine.unlink()
-    assert overlays.remove_overlays(dataset, NAMES, folder) == 0
+    assert overlays.remove_overlays(Loop(dataset, NAMES), folder) == 0
     assert not folder.exists()
 
 
@@ -239,7 +241,7 @@ def test_removing_from_a_folder_above_takes_all_below(build, tmp_path, colour):
     dataset = build({"a.png": (colour, {})}, [spot()])
     for batch in ("one", "two"):
         overlays.write_overlays(dataset, NAMES, tmp_path / "shown" / batch, opacity=0.4)
-    assert overlays.remove_overlays(dataset, NAMES, tmp_path / "shown") == 2
+    assert overlays.remove_overlays(Loop(dataset, NAMES), tmp_path / "shown") == 2
     assert not (tmp_path / "shown").exists()
 
 
@@ -247,7 +249,7 @@ def test_copies_of_another_dataset_stay(build, tmp_path, colour):
     one, two = (build({"a.png": (colour, {})}, [spot()]) for _ in range(2))
     write(one, tmp_path)
     [kept] = write(two, tmp_path).paths.values()
-    assert overlays.remove_overlays(one, NAMES, tmp_path / "shown") == 1
+    assert overlays.remove_overlays(Loop(one, NAMES), tmp_path / "shown") == 1
     assert Path(kept).is_file()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from unseen.dataset import writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 
 pytestmark = pytest.mark.fiftyone
 
@@ -33,10 +34,10 @@ def score(rng, **changes):
 def test_scores_read_back_equal_what_fiftyone_stores(wafers, rng):
     import fiftyone as fo
 
-    writing.declare_score_fields(wafers, NAMES)
+    writing.declare_score_fields(Loop(wafers, NAMES))
     raw, public = wafers.limit(2).values("id")
     values = score(rng)
-    writing.save_scores(wafers, NAMES, {raw: values})
+    writing.save_scores(Loop(wafers, NAMES), {raw: values})
     sample = wafers[public]
     for name in values.keys() - {"expected_counts", "embedding", "heatmap", "regions"}:
         sample[f"unseen_{name}"] = values[name]
@@ -70,8 +71,8 @@ def test_scores_read_back_equal_what_fiftyone_stores(wafers, rng):
 
 
 def test_nothing_to_write_is_no_error(wafers):
-    writing.declare_score_fields(wafers, NAMES)
-    writing.save_scores(wafers, NAMES, {})
+    writing.declare_score_fields(Loop(wafers, NAMES))
+    writing.save_scores(Loop(wafers, NAMES), {})
     assert wafers.exists("unseen_excess").count() == 0
 
 
@@ -83,7 +84,7 @@ def test_all_fields_sit_in_one_group_and_other_groups_stay(wafers, rng):
     wafers.app_config.sidebar_groups = groups
     wafers.save()
     before = [(g.name, list(g.paths)) for g in groups]
-    writing.declare_score_fields(wafers, NAMES)
+    writing.declare_score_fields(Loop(wafers, NAMES))
     found = {g.name: list(g.paths) for g in wafers.app_config.sidebar_groups}
     ours = {f for f in wafers.get_field_schema() if f.startswith("unseen_")}
     assert set(found["unseen"]) == ours
@@ -97,19 +98,19 @@ def test_all_fields_sit_in_one_group_and_other_groups_stay(wafers, rng):
 def test_what_older_iterations_left_goes_into_a_collapsed_group(wafers):
     for number in (0, 1, 10):
         field = NAMES.predictions(number)
-        writing.declare_detections(wafers, field, NAMES, "test")
+        writing.declare_detections(Loop(wafers, NAMES), field, "test")
         wafers.evaluate_detections(
             field, gt_field="ground_truth", eval_key=NAMES.eval_key(number), progress=False
         )
     baseline = Names(series="random")
-    writing.declare_detections(wafers, baseline.predictions(11), NAMES, "test")
+    writing.declare_detections(Loop(wafers, NAMES), baseline.predictions(11), "test")
     wafers.evaluate_detections(
         baseline.predictions(11),
         gt_field="ground_truth",
         eval_key=baseline.eval_key(11),
         progress=False,
     )
-    writing.group_fields(wafers, baseline)  # a baseline was the last to write
+    writing.group_fields(Loop(wafers, baseline))  # a baseline was the last to write
     groups = {g.name: g for g in wafers.app_config.sidebar_groups}
     newest = {"predictions_10", "iter_10_tp", "iter_10_fp", "iter_10_fn"}
     assert set(groups["unseen"].paths) == newest
@@ -122,7 +123,7 @@ def test_what_older_iterations_left_goes_into_a_collapsed_group(wafers):
 
 
 def test_predictions_of_several_samples_are_written_with_their_confidence(wafers):
-    writing.declare_detections(wafers, "predictions_01", NAMES, "test")
+    writing.declare_detections(Loop(wafers, NAMES), "predictions_01", "test")
     one, two = wafers.limit(2).values("id")
     box = np.asarray([0.1, 0.1, 0.2, 0.2], dtype=np.float32)
     writing.save_detections(

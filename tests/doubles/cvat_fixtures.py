@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cvat_double import CvatDouble
 
+from unseen.dataset.loop import Loop
+
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch):
@@ -47,7 +49,7 @@ def batch(make_wafers):
         from unseen.dataset.fields import Names
 
         names = Names()
-        writing.declare_detections(dataset, names.regions, names, "Unseen regions")
+        writing.declare_detections(Loop(dataset, names), names.regions, "Unseen regions")
         for sample in dataset.match_tags("test", bool=False).iter_samples(autosave=True):
             boxes = [[0.1, 0.1, 0.2, 0.2], [0.6, 0.55, 0.25, 0.3]]
             sample[names.regions] = fo.Detections(

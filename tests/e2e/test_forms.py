@@ -15,6 +15,7 @@ import unseen
 from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.dataset.locks import COLLECTION
+from unseen.dataset.loop import Loop
 from unseen.dataset.storage import model_folder
 from unseen.dataset.workspace import save_workspace
 from unseen.loop import overview
@@ -50,7 +51,7 @@ def untouched(wafer_folder):
 
 def record(dataset: fo.Dataset) -> dict:
     dataset.reload()
-    return (iterations.read_record(dataset, Names(), 0) or {}).get("steps", {})
+    return (iterations.read_record(Loop(dataset, Names()), 0) or {}).get("steps", {})
 
 
 def is_locked(dataset: fo.Dataset) -> bool:

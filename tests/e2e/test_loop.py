@@ -10,6 +10,7 @@ import pytest
 
 from unseen.dataset import iterations
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.loop import overview
 
 #: So small that every step takes seconds; what the models learn is tested elsewhere.
@@ -107,4 +108,4 @@ def test_a_person_gets_from_a_plain_dataset_to_an_evaluation_through_forms(app, 
 def steps_of(dataset: fo.Dataset, iteration: int) -> dict:
     """What the record of an iteration says of its steps."""
     dataset.reload()
-    return iterations.read_record(dataset, Names(), iteration)["steps"]
+    return iterations.read_record(Loop(dataset, Names()), iteration)["steps"]

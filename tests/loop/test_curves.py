@@ -1,10 +1,9 @@
 import math
 
 import pytest
+from report_facts import CLASSES, counted, full_set, point, scored, wafer_loop
 
 from unseen.loop.curves import balance, read_curves
-
-from report_facts import CLASSES, counted, full_set, point, scored, wafer_loop
 
 
 def test_no_iterations_give_no_series():

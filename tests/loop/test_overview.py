@@ -14,6 +14,7 @@ from unseen.annotation import sendings, truth
 from unseen.annotation.sendings import Sending
 from unseen.dataset import iterations, reading, writing
 from unseen.dataset.fields import LOADED, REMOVED, SENT, Names
+from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError
 from unseen.loop import overview
 from unseen.loop.overview_data import CURRENT, OLD
@@ -39,7 +40,7 @@ def all_answers(dataset, names=None):
 
 def score(dataset, ids, rng, mark=MARK, names=NAMES):
     """What scoring leaves, without a network."""
-    writing.declare_score_fields(dataset, names)
+    writing.declare_score_fields(Loop(dataset, names))
     metrics = ("alpha", "threshold", "excess", "entropy", "foreground")
     scores = {
         i: {
@@ -53,20 +54,20 @@ def score(dataset, ids, rng, mark=MARK, names=NAMES):
         }
         for i in ids
     }
-    writing.save_scores(dataset, names, scores)
+    writing.save_scores(Loop(dataset, names), scores)
     return {i: s["excess"] for i, s in scores.items()}
 
 
 def record_unet(dataset, iteration, digest=MARK * 5, names=NAMES):
-    found = iterations.record_labels(dataset, names)
+    found = iterations.record_labels(Loop(dataset, names))
     entry = {"digest": digest, "classes": ["particle", "scratch"], "parameters": {}}
-    iterations.record_step(dataset, names, iteration, "train_unet", entry, **found)
+    iterations.record_step(Loop(dataset, names), iteration, "train_unet", entry, **found)
 
 
 def record_scores(dataset, iteration, digest=MARK * 5, names=NAMES):
     entry = {"digest": digest, "classes": ["particle", "scratch"], "parameters": {}}
     entry |= {"mean_score": 0.01, "thresholds": {"metric": 0.0}}
-    iterations.record_step(dataset, names, iteration, "score_samples", entry)
+    iterations.record_step(Loop(dataset, names), iteration, "score_samples", entry)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def begun(make_wafers, rng):
 def predict(dataset, rng, iteration=0, quality=0.7, names=NAMES, classes=CLASSES):
     """Predictions that are shaken ground truth and noise, recorded and evaluated."""
     field = names.predictions(iteration)
-    writing.declare_detections(dataset, field, names, "test")
+    writing.declare_detections(Loop(dataset, names), field, "test")
     found = {}
     for sample in dataset.match_tags("test"):
         boxes = [
@@ -97,10 +98,10 @@ def predict(dataset, rng, iteration=0, quality=0.7, names=NAMES, classes=CLASSES
         found[sample.id] = boxes
     writing.save_detections(dataset, field, found)
     entry = {"classes": list(classes), "parameters": {}}
-    labels = iterations.record_labels(dataset, NAMES)
-    iterations.record_step(dataset, names, iteration, "train_detector", entry, **labels)
+    labels = iterations.record_labels(Loop(dataset, NAMES))
+    iterations.record_step(Loop(dataset, names), iteration, "train_detector", entry, **labels)
     entry = {"parameters": {"target": "test"}}
-    iterations.record_step(dataset, names, iteration, "apply_detector", entry)
+    iterations.record_step(Loop(dataset, names), iteration, "apply_detector", entry)
     place = {"series": names.series, "label_field": names.label_field}
     return unseen.evaluate_detector(dataset, gt_field="ground_truth", iteration=iteration, **place)
 
@@ -163,8 +164,8 @@ def hand_out(dataset, number, backend="app"):
     """A batch that is out, without a server."""
     tag, key = NAMES.batch(number), NAMES.anno_key(number)
     ids = dataset.match_tags(tag).values("id")
-    truth.declare_fields(dataset, NAMES)
-    truth.write(dataset, NAMES, key, {i: truth.Update(state=SENT, base=[]) for i in ids})
+    truth.declare_fields(Loop(dataset, NAMES))
+    truth.write(Loop(dataset, NAMES), key, {i: truth.Update(state=SENT, base=[]) for i in ids})
     sending = Sending(
         anno_key=key,
         images="batch",
@@ -178,7 +179,7 @@ def hand_out(dataset, number, backend="app"):
         sample_ids=ids,
         complete=True,
     )
-    sendings.write_sending(dataset, NAMES, sending)
+    sendings.write_sending(Loop(dataset, NAMES), sending)
     return ids
 
 
@@ -187,7 +188,7 @@ def test_removed_images_are_neither_missing_nor_in_the_pool(begun):
     ids = hand_out(begun, 1)
     states = {i: truth.Update(state=REMOVED) for i in ids[:2]}
     states |= {i: truth.Update(state=LOADED) for i in ids[2:]}
-    truth.write(begun, NAMES, NAMES.anno_key(1), states)
+    truth.write(Loop(begun, NAMES), NAMES.anno_key(1), states)
     now, *_ = all_answers(begun)
     assert (now.batch.removed, now.batch.missing) == (2, 3)
     assert now.counts.excluded == 2
@@ -198,7 +199,7 @@ def test_an_answer_is_kept_until_something_changes(begun):
     assert overview.now(begun) is first
     changes = (
         lambda: begun.match_tags("initial").limit(1).tag_samples("excluded"),
-        lambda: iterations.record_step(begun, NAMES, 0, "screen_images", {}),
+        lambda: iterations.record_step(Loop(begun, NAMES), 0, "screen_images", {}),
         lambda: begun.delete_samples(reading.pool(begun, NAMES).limit(1)),
         lambda: begun.set_values("ground_truth", [None] * len(begun)),
         lambda: unseen.select_batch(begun, strategy="random", budget=2),
@@ -272,8 +273,10 @@ def test_a_server_that_cannot_be_asked_is_a_hint(begun):
     hand_out(begun, 1, backend="app")
     assert overview.now(begun).asked_server is False
     assert overview.now_with_server(begun).asked_server is True
-    key = sendings.read_sending(begun, NAMES, NAMES.anno_key(1))
-    sendings.write_sending(begun, NAMES, replace(key, backend="cvat", url="http://127.0.0.1:9"))
+    key = sendings.read_sending(Loop(begun, NAMES), NAMES.anno_key(1))
+    sendings.write_sending(
+        Loop(begun, NAMES), replace(key, backend="cvat", url="http://127.0.0.1:9")
+    )
     answer = overview.now_with_server(begun)
     assert answer.asked_server is False
     assert answer.batch.problem in answer.hints
@@ -312,9 +315,9 @@ def test_another_metric_can_be_asked_for(begun):
 def test_the_metric_is_the_one_that_ranked_the_batch(begun):
     unseen.select_batch(begun, budget=2, strategy="plain", metric="alpha")
     assert overview.ranking(begun).metric == "alpha"
-    entry = iterations.read_record(begun, NAMES, 0)["steps"]["score_samples"]
+    entry = iterations.read_record(Loop(begun, NAMES), 0)["steps"]["score_samples"]
     asked = {"parameters": {"adapt_alpha": True}, "alpha": 2.5, "imbalance": 0.25}
-    iterations.record_step(begun, NAMES, 0, "score_samples", {**entry, **asked})
+    iterations.record_step(Loop(begun, NAMES), 0, "score_samples", {**entry, **asked})
     details = overview.ranking(begun).trust.details
     assert any("alpha (exponent 2.50, by an imbalance of 0.25)" in text for text in details)
     unseen.select_batch(begun, budget=2, strategy="entropy", replace=True)
@@ -444,7 +447,7 @@ def test_labels_that_come_between_training_and_selecting_are_not_overlooked(make
     from unseen.dataset.fields import Names
     from unseen.loop import records as overview_records
 
-    steps = overview_records.read(dataset, Names()).steps
+    steps = overview_records.read(Loop(dataset, Names())).steps
     view = reading.labelled(dataset, Names())
     labels = (len(view), view.count("ground_truth.detections"))
     assert overview_records.freshness(steps, "train_unet", 0, labels) == ("old", 1)

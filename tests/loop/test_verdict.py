@@ -1,10 +1,9 @@
 import dataclasses
 
 import pytest
+from report_facts import CLASSES, FACTS, counted, full_set, point, scored
 
 from unseen.loop.verdict import judge, short
-
-from report_facts import CLASSES, FACTS, counted, full_set, point, scored
 
 
 def pair(ranked: float, **baselines: float):

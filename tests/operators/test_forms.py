@@ -12,6 +12,7 @@ import pytest
 import unseen
 from unseen.dataset import setup
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.loop import overview
 from unseen.parameters import parameters
 from unseen.steps.catalogue import catalogue
@@ -165,7 +166,7 @@ def test_the_label_field_is_what_the_data_says(fiftyone_database):
     dataset.add_sample_field("more", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
     assert default() == "ground_truth"
     names = Names(label_field="more")
-    setup.record_split(dataset, names, made_test=True, parameters={"label_field": "more"})
+    setup.record_split(Loop(dataset, names), made_test=True, parameters={"label_field": "more"})
     assert default() == "more"  # what the loop was set up with
     dataset.delete()
 

@@ -3,13 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from report_facts import wafer_batches
 
 from unseen.errors import ShapeError
 from unseen.report.data import BatchPicture
 from unseen.report.pictures import MAX_TILES, for_display, overlay, ranked_batch
 from unseen.report.png import MAX_BYTES
-
-from report_facts import wafer_batches
 
 
 def picture(path, **changes) -> BatchPicture:

@@ -1,11 +1,10 @@
 import math
 
 import pytest
+from report_facts import CLASSES, FACTS, counted, full_set, metrics, point, scored
 
 from unseen.loop.iteration import ClassMetrics, IterationSummary
 from unseen.report.tables import as_html, as_markdown, build_tables, comparison_table
-
-from report_facts import CLASSES, FACTS, counted, full_set, metrics, point, scored
 
 #: Table III of Ivanov et al. 2021: precision, recall, F1 per class for Init, Iter1, Iter2, Full.
 TABLE_III = {

@@ -4,14 +4,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from PIL import Image
+from report_facts import CLASSES, FACTS, counted, full_set, point, wafer_batches
 
 from unseen.errors import UnseenError
 from unseen.report.data import BatchPicture
 from unseen.report.figures import MAX_CLASSES, report_figures
 from unseen.report.tables import comparison_table
 from unseen.report.write_report import write_report
-
-from report_facts import CLASSES, FACTS, counted, full_set, point, wafer_batches
 
 
 class Tags(HTMLParser):

@@ -7,6 +7,7 @@ import pytest
 import unseen
 from unseen.dataset import iterations, reading, scope, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
 
 pytestmark = pytest.mark.fiftyone
@@ -33,7 +34,7 @@ def detected(make_wafers, tmp_path):
 def say(dataset, wrong=0, confidence=0.05, label="scratch"):
     """Predictions on the test split: the truth, but for `wrong` far too small boxes per image."""
     field = NAMES.predictions(0)
-    writing.declare_detections(dataset, field, NAMES, "test")
+    writing.declare_detections(Loop(dataset, NAMES), field, "test")
     found = {}
     for sample in dataset.match_tags("test"):
         boxes = [(d.label, d.bounding_box, confidence) for d in sample.ground_truth.detections]
@@ -58,8 +59,8 @@ def test_what_is_sure_enough_goes_into_a_field_of_its_own(detected, tmp_path):
         sure = [d for d in predictions if d.label == "particle" and d.confidence >= 0.05]
         assert [d.bounding_box for d in labels] == [d.bounding_box for d in sure]
     assert result.boxes == sum(map(len, kept))
-    entry = iterations.read_record(detected, NAMES, 0)["steps"]["auto_label"]
-    trained = iterations.read_record(detected, NAMES, 0)["steps"]["train_detector"]
+    entry = iterations.read_record(Loop(detected, NAMES), 0)["steps"]["auto_label"]
+    trained = iterations.read_record(Loop(detected, NAMES), 0)["steps"]["train_detector"]
     assert entry["digest"] == trained["digest"] == result.digest
     assert entry["thresholds"] == result.thresholds
     assert "no labels until somebody" in result.summary()
@@ -110,7 +111,7 @@ def test_what_lies_outside_of_a_test_images_scope_is_not_held_against_the_detect
     settings = {"wanted_precision": 0.7, "dry_run": True, "model_dir": str(tmp_path)}
     before = unseen.auto_label(detected, **settings).thresholds
     test = detected.match_tags("test").values("id")
-    scope.write(detected, NAMES, {i: [[0.0, 0.0, 0.9, 1.0]] for i in test})
+    scope.write(Loop(detected, NAMES), {i: [[0.0, 0.0, 0.9, 1.0]] for i in test})
     after = unseen.auto_label(detected, **settings).thresholds
     assert before["particle"]["confidence"] is None
     assert after["particle"]["confidence"] == pytest.approx(0.05)

@@ -12,6 +12,7 @@ import unseen
 from unseen.arrays.boxes import iou
 from unseen.dataset import iterations, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
 
 pytestmark = pytest.mark.fiftyone
@@ -24,7 +25,7 @@ CLASSES = ("particle", "scratch", "stain")
 def predicted(make_wafers, rng):
     """Predictions that are shaken ground truth, doubles and noise, for 25 test images."""
     dataset = make_wafers(1, labelled=1, test=25)
-    writing.declare_detections(dataset, "predictions_00", NAMES, "test")
+    writing.declare_detections(Loop(dataset, NAMES), "predictions_00", "test")
     found = {}
     for sample in dataset.match_tags("test"):
         boxes = []
@@ -39,9 +40,9 @@ def predicted(make_wafers, rng):
         found[sample.id] = boxes
     writing.save_detections(dataset, "predictions_00", found)
     iterations.record_step(
-        dataset, NAMES, 0, "train_detector", {"classes": list(CLASSES), "parameters": {}}
+        Loop(dataset, NAMES), 0, "train_detector", {"classes": list(CLASSES), "parameters": {}}
     )
-    iterations.record_step(dataset, NAMES, 0, "apply_detector", {"parameters": {}})
+    iterations.record_step(Loop(dataset, NAMES), 0, "apply_detector", {"parameters": {}})
     return dataset
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 import unseen
 from unseen.dataset import structure
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError, DatasetError, StructureError
 from unseen.loop import overview
 
@@ -249,7 +250,7 @@ def test_structure_that_is_only_shown_changes_no_score(trained):
     unseen.mark_structure(trained, structure="grid")
     # Nothing is to be scored again: zone everywhere, without a margin, counts everything.
     names = Names()
-    assert structure.read_record(trained, names).version is None
+    assert structure.read_record(Loop(trained, names)).version is None
     assert overview.now(trained).next_action.operator != "train_unet"
     unseen.score_samples(trained, rescore=True)
     after, marks_after = scores(trained)

@@ -11,6 +11,7 @@ from PIL import Image
 import unseen
 from unseen.dataset import iterations
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import CheckpointError
 from unseen.loop import criteria_history as history
 from unseen.loop import overview
@@ -77,7 +78,7 @@ def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored, tmp_path)
     assert set(by) & hazy(scored)  # whoever chose first
     assert "3 for kinds of images not labelled yet" in result.summary()
     assert "2 by pixels" in result.trust
-    entry = iterations.read_record(scored, NAMES, 0)["steps"]["select_batch"]
+    entry = iterations.read_record(Loop(scored, NAMES), 0)["steps"]["select_batch"]
     assert entry["sources"] == by
     assert entry["features"]["name"].startswith("efficientnet_lite0-")
     assert entry["trust"] == result.trust
@@ -96,7 +97,7 @@ def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored, tmp_path)
 
 def test_without_a_network_plain_statistics_serve(scored):
     result = unseen.select_batch(scored, budget=6, strategy="mixed", features="statistics")
-    entry = iterations.read_record(scored, NAMES, 0)["steps"]["select_batch"]
+    entry = iterations.read_record(Loop(scored, NAMES), 0)["steps"]["select_batch"]
     assert entry["features"]["name"].startswith("statistics-")
     by = dict(zip(result.sample_ids, chosen_by(scored, result.sample_ids), strict=True))
     assert any(by[i] == COVERAGE and i in hazy(scored) for i in result.sample_ids)
@@ -108,7 +109,7 @@ def test_features_that_cannot_be_had_are_an_error_and_choose_nothing(scored, tmp
     with pytest.raises(CheckpointError, match=r"foreign\.pt"):
         unseen.select_batch(scored, budget=3, features=str(foreign))
     assert not len(scored.match_tags("batch_01"))
-    assert "select_batch" not in iterations.read_record(scored, NAMES, 0)["steps"]
+    assert "select_batch" not in iterations.read_record(Loop(scored, NAMES), 0)["steps"]
 
 
 def test_the_same_images_are_chosen_again(scored):
@@ -122,7 +123,7 @@ def test_a_replaced_batch_leaves_no_criterion_behind(scored):
     assert set(scored.exists("unseen_chosen_by").values("id")) == set(second)
     unseen.select_batch(scored, budget=4, strategy="plain", replace=True)
     assert not len(scored.exists("unseen_chosen_by"))
-    assert "sources" not in iterations.read_record(scored, NAMES, 0)["steps"]["select_batch"]
+    assert "sources" not in iterations.read_record(Loop(scored, NAMES), 0)["steps"]["select_batch"]
 
 
 def test_control_images_have_no_criterion(scored):
@@ -140,11 +141,11 @@ def test_labels_say_which_criterion_found_something_new(scored):
     labelled = [i for i in result.sample_ids if i != waiting]
     new = {i: ["haze"] if i in hazy(scored) else 15 * ["particle"] for i in labelled}
     label(scored, labelled, new)
-    boxes = history.labelled_boxes(scored, NAMES)
+    boxes = history.labelled_boxes(Loop(scored, NAMES))
     hits = sum(i in hazy(scored) for i in labelled)
     assert boxes.counts["haze"] == hits
     assert "haze" not in boxes.initial_counts
-    earned = history.found_and_tried(scored, NAMES, boxes)
+    earned = history.found_and_tried(Loop(scored, NAMES), boxes)
     assert earned.found.sum() == hits
     assert earned.tried.tolist() == [1, 1, 3, 0]  # the one that nobody labelled is in neither
 
@@ -155,15 +156,15 @@ def test_labels_say_which_criterion_found_something_new(scored):
     more = [i for i in second.sample_ids if by[i] == NEW_CLASS]
     assert more
     assert set(more) <= hazy(scored)
-    entry = iterations.read_record(scored, NAMES, 1)["steps"]["select_batch"]
+    entry = iterations.read_record(Loop(scored, NAMES), 1)["steps"]["select_batch"]
     assert entry["sought"] == ["haze"]
 
 
 def test_a_class_of_the_initial_images_is_nothing_found(scored):
     result = unseen.select_batch(scored, budget=6, strategy="mixed")
     label(scored, result.sample_ids, {i: [INITIAL] for i in result.sample_ids})
-    boxes = history.labelled_boxes(scored, NAMES)
-    earned = history.found_and_tried(scored, NAMES, boxes)
+    boxes = history.labelled_boxes(Loop(scored, NAMES))
+    earned = history.found_and_tried(Loop(scored, NAMES), boxes)
     assert earned.found.tolist() == [0, 0, 0, 0]
     assert earned.tried.sum() == 6
 
@@ -172,16 +173,16 @@ def test_the_initial_images_are_those_with_the_tag_or_those_of_no_batch(scored):
     result = unseen.select_batch(scored, budget=4, strategy="mixed")
     label(scored, result.sample_ids, {})
     first = scored.sort_by("filepath").limit(4)
-    assert history.labelled_boxes(scored, NAMES).initial == set(first.values("id"))
+    assert history.labelled_boxes(Loop(scored, NAMES)).initial == set(first.values("id"))
     first.limit(1).tag_samples("initial")
-    assert history.labelled_boxes(scored, NAMES).initial == set(first.limit(1).values("id"))
+    assert history.labelled_boxes(Loop(scored, NAMES)).initial == set(first.limit(1).values("id"))
 
 
 def test_without_labels_nothing_was_found_or_tried(make_wafers):
     dataset = make_wafers(3, labelled=0, test=0)
-    boxes = history.labelled_boxes(dataset, NAMES)
+    boxes = history.labelled_boxes(Loop(dataset, NAMES))
     assert boxes.counts == boxes.initial_counts == {}
-    earned = history.found_and_tried(dataset, NAMES, boxes)
+    earned = history.found_and_tried(Loop(dataset, NAMES), boxes)
     assert earned.found.tolist() == earned.tried.tolist() == [0, 0, 0, 0]
 
 

@@ -7,6 +7,7 @@ import pytest
 import unseen
 from unseen.annotation import sendings
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 
 pytestmark = pytest.mark.fiftyone
 
@@ -160,7 +161,7 @@ def test_a_budget_beyond_the_pool_takes_what_is_left(turn, make_wafers):
     result = turn(dataset, budget=10)
     assert len(dataset.match_tags(result.batch)) == 1
     assert any("No detector" in line for line in result.done)
-    assert sendings.read_sendings(dataset, Names()) == []
+    assert sendings.read_sendings(Loop(dataset, Names())) == []
 
 
 def test_removed_and_excluded_images_are_not_waited_for(turn, make_wafers):

@@ -10,6 +10,7 @@ import unseen
 from unseen.arrays.boxes import rel_xywh_to_xyxy
 from unseen.dataset import iterations, reading, scope, writing
 from unseen.dataset.fields import REGION_LABEL, Names
+from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError, DatasetError
 
 pytestmark = pytest.mark.fiftyone
@@ -35,7 +36,7 @@ def regions(*boxes):
 @pytest.fixture
 def batch(wafers):
     """A first batch of four, of which three show unseen regions."""
-    writing.declare_detections(wafers, NAMES.regions, NAMES, "test")
+    writing.declare_detections(Loop(wafers, NAMES), NAMES.regions, "test")
     pool = reading.in_directory_order(reading.pool(wafers, NAMES)).limit(4)
     pool.tag_samples(NAMES.batch(1))
     ids = pool.values("id")
@@ -53,7 +54,7 @@ def batch(wafers):
 def test_no_field_no_value_and_no_rectangle_all_mean_the_whole_image(wafers):
     labelled = reading.read_labels(reading.labelled(wafers, NAMES), "ground_truth").images
     assert scope.read(wafers, NAMES, labelled) == ({}, [])
-    scope.declare(wafers, NAMES)
+    scope.declare(Loop(wafers, NAMES))
     assert scope.read(wafers, NAMES, labelled) == ({}, [])
     wafers.set_values(NAMES.scope, {labelled[0].sample_id: fo.Detections()}, key_field="id")
     assert scope.read(wafers, NAMES, labelled) == ({}, [])
@@ -61,7 +62,7 @@ def test_no_field_no_value_and_no_rectangle_all_mean_the_whole_image(wafers):
 
 
 def test_a_scope_drawn_by_hand_is_read_in_pixels_and_cut_at_the_border(wafers):
-    scope.declare(wafers, NAMES)
+    scope.declare(Loop(wafers, NAMES))
     sample = wafers.first()
     sample[NAMES.scope] = rectangles((0.5, 0.25, 0.75, 0.5), (-0.5, 0, 0.25, 1))
     sample.save()
@@ -74,12 +75,12 @@ def test_a_scope_drawn_by_hand_is_read_in_pixels_and_cut_at_the_border(wafers):
 
 def test_what_is_written_is_what_fiftyone_itself_reads(wafers):
     sample = wafers.first()
-    scope.write(wafers, NAMES, {sample.id: LEFT})
+    scope.write(Loop(wafers, NAMES), {sample.id: LEFT})
     wafers.reload()
     stored = wafers[sample.id][NAMES.scope]
     assert isinstance(stored, fo.Detections)
     assert [d.bounding_box for d in stored.detections] == LEFT
-    scope.write(wafers, NAMES, {sample.id: []})
+    scope.write(Loop(wafers, NAMES), {sample.id: []})
     assert wafers[sample.id][NAMES.scope] is None
 
 
@@ -106,14 +107,14 @@ def test_each_label_field_has_its_own_scope():
 @pytest.mark.parametrize("train", [unseen.train_unet, unseen.train_detector])
 def test_training_counts_the_partly_labelled_images_and_lists_unusable_scopes(wafers, train):
     first, second = wafers.limit(2)
-    scope.write(wafers, NAMES, {first.id: LEFT, second.id: [[1.5, 0, 0.5, 1]]})
+    scope.write(Loop(wafers, NAMES), {first.id: LEFT, second.id: [[1.5, 0, 0.5, 1]]})
     result = train(wafers, **QUICK)
     assert result.partly_labelled == 1
     assert "1 of the images are labelled in part" in result.summary()
     assert [s.sample_id for s in result.skipped] == [second.id]
     assert "clear the field" in result.skipped[0].reason
     assert result.images == 3
-    record = iterations.read_record(wafers, NAMES, 0)
+    record = iterations.read_record(Loop(wafers, NAMES), 0)
     assert record["steps"][train.__name__]["partly_labelled"] == 1
 
 
@@ -121,16 +122,16 @@ def test_training_counts_the_partly_labelled_images_and_lists_unusable_scopes(wa
 def test_the_whole_image_as_scope_trains_the_same_weights(wafers, train):
     plain = train(wafers, **QUICK)
     whole = {i: [[0, 0, 1, 1]] for i in wafers.values("id")}
-    scope.write(wafers, NAMES, whole)
+    scope.write(Loop(wafers, NAMES), whole)
     assert train(wafers, **QUICK).final_loss == plain.final_loss
-    scope.write(wafers, NAMES, dict.fromkeys(whole, LEFT))
+    scope.write(Loop(wafers, NAMES), dict.fromkeys(whole, LEFT))
     assert train(wafers, **QUICK).final_loss != plain.final_loss
 
 
 # --- where to look -----------------------------------------------------------------------------
 def test_the_scope_around_regions_leaves_room_for_half_an_object(batch):
     dataset, ids = batch
-    found = scope.around_regions(dataset, NAMES, ids, strongest=5)
+    found = scope.around_regions(Loop(dataset, NAMES), ids, strongest=5)
     labels = reading.read_labels(reading.labelled(dataset, NAMES), "ground_truth").images
     longer = np.concatenate([(i.xyxy[:, 2:] - i.xyxy[:, :2]).max(axis=1) for i in labels])
     margin = np.quantile(longer, 0.9) / 2
@@ -139,13 +140,13 @@ def test_the_scope_around_regions_leaves_room_for_half_an_object(batch):
     xyxy = rel_xywh_to_xyxy(found[ids[2]], 64, 64)
     edge = np.asarray([28.8 - margin] * 2 + [32 + margin] * 2)
     np.testing.assert_allclose(xyxy, [edge], atol=1e-3)
-    (one,) = scope.around_regions(dataset, NAMES, ids[:1], strongest=1).values()
+    (one,) = scope.around_regions(Loop(dataset, NAMES), ids[:1], strongest=1).values()
     np.testing.assert_allclose(rel_xywh_to_xyxy(one, 64, 64)[0, 2:], 12.8 + margin, atol=1e-3)
 
 
 def test_revealing_regions_only_copies_the_boxes_that_reach_into_them(batch):
     dataset, ids = batch
-    expected = scope.around_regions(dataset, NAMES, ids, strongest=5)
+    expected = scope.around_regions(Loop(dataset, NAMES), ids, strongest=5)
     result = unseen.reveal_labels(dataset, regions_only=True)
     assert result.partly_labelled == 3
     assert dataset[ids[3]][NAMES.scope] is None
@@ -172,7 +173,7 @@ def test_revealing_regions_only_copies_the_boxes_that_reach_into_them(batch):
 
 
 def test_initial_images_are_labelled_as_a_whole_also_with_regions_only(wafers):
-    writing.declare_detections(wafers, NAMES.regions, NAMES, "test")
+    writing.declare_detections(Loop(wafers, NAMES), NAMES.regions, "test")
     first = wafers.limit(1)
     first.tag_samples("initial")
     first.set_values("ground_truth", [None])
@@ -193,13 +194,13 @@ def test_a_simulation_labels_the_regions_of_ranked_batches_and_the_whole_of_othe
         "detector": False,
     }
     unseen.simulate(dataset, regions_only=True, **settings)
-    record = iterations.read_record(dataset, Names(label_field="simulated"), 1)
+    record = iterations.read_record(Loop(dataset, Names(label_field="simulated")), 1)
     found = record["steps"]["reveal_labels"]["partly_labelled"]
     loop = Names(label_field="simulated")
     assert scope.count(dataset, loop) == found > 0
     assert scope.count(dataset.match_tags(loop.batch(1)), loop) == found
     baseline = Names(series="random", label_field="unseen_random_labels")
-    record = iterations.read_record(dataset, baseline, 1)
+    record = iterations.read_record(Loop(dataset, baseline), 1)
     assert record["steps"]["reveal_labels"]["partly_labelled"] == 0
     with pytest.raises(ConfigError, match="regions_only: True"):
         unseen.simulate(dataset, **settings)
@@ -218,9 +219,9 @@ def test_a_simulation_from_before_regions_only_goes_on(make_wafers):
     }
     unseen.simulate(dataset, **settings)
     loop = Names(label_field="simulated")
-    entry = iterations.read_record(dataset, loop, 0)["steps"]["simulate"]
+    entry = iterations.read_record(Loop(dataset, loop), 0)["steps"]["simulate"]
     del entry["parameters"]["regions_only"]
-    iterations.record_step(dataset, loop, 0, "simulate", entry)
+    iterations.record_step(Loop(dataset, loop), 0, "simulate", entry)
     unseen.simulate(dataset, **settings)
 
 
@@ -229,7 +230,7 @@ def test_a_simulation_from_before_regions_only_goes_on(make_wafers):
 def predicted(make_wafers, rng):
     """Predictions that are shaken ground truth and noise, for 12 test images."""
     dataset = make_wafers(1, labelled=1, test=12)
-    writing.declare_detections(dataset, "predictions_00", NAMES, "test")
+    writing.declare_detections(Loop(dataset, NAMES), "predictions_00", "test")
     found = {}
     for sample in dataset.match_tags("test"):
         boxes = [
@@ -240,8 +241,8 @@ def predicted(make_wafers, rng):
         found[sample.id] = boxes + [("particle", box, rng.random()) for box in noise]
     writing.save_detections(dataset, "predictions_00", found)
     classes = {"classes": ["particle", "scratch"], "parameters": {}}
-    iterations.record_step(dataset, NAMES, 0, "train_detector", classes)
-    iterations.record_step(dataset, NAMES, 0, "apply_detector", {"parameters": {}})
+    iterations.record_step(Loop(dataset, NAMES), 0, "train_detector", classes)
+    iterations.record_step(Loop(dataset, NAMES), 0, "apply_detector", {"parameters": {}})
     return dataset
 
 
@@ -250,7 +251,7 @@ def test_evaluating_with_a_scope_is_evaluating_the_boxes_in_it(predicted):
     test = predicted.match_tags("test")
     some = test.limit(7)
     scopes = {i: [[0.1, 0.0, 0.4, 0.9], [0.4, 0.3, 0.3, 0.3]] for i in some.values("id")}
-    scope.write(predicted, NAMES, scopes)
+    scope.write(Loop(predicted, NAMES), scopes)
     found = unseen.evaluate_detector(predicted, min_confidence=0.3)
     assert found.partly_labelled == 7
     assert found.images == 12
@@ -273,7 +274,9 @@ def test_evaluating_with_a_scope_is_evaluating_the_boxes_in_it(predicted):
 
 
 def test_evaluating_with_a_scope_leaves_every_box_where_it_is(predicted):
-    scope.write(predicted, NAMES, {i: LEFT for i in predicted.match_tags("test").values("id")})
+    scope.write(
+        Loop(predicted, NAMES), {i: LEFT for i in predicted.match_tags("test").values("id")}
+    )
     fields = ("ground_truth.detections.bounding_box", "predictions_00.detections.bounding_box")
     before = [predicted.values(field) for field in fields]
     unseen.evaluate_detector(predicted)

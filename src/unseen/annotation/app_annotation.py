@@ -12,7 +12,8 @@ from typing import Any
 import fiftyone as fo
 
 from unseen.dataset import reading, writing
-from unseen.dataset.fields import REGION_LABEL, SCOPE_LABEL, Names
+from unseen.dataset.fields import REGION_LABEL, SCOPE_LABEL
+from unseen.dataset.loop import Loop
 from unseen.errors import LabelError
 
 #: From this many classes on, a drop-down list replaces the row of buttons, as FiftyOne does it.
@@ -21,7 +22,7 @@ MANY_CLASSES = 6
 MOST_CLASSES = 1000
 
 
-def prepare(dataset: Any, names: Names, classes: Sequence[str]) -> dict[str, Any]:
+def prepare(loop: Loop, classes: Sequence[str]) -> dict[str, Any]:
     """Let the Annotate tab draw boxes of these classes into the label field.
 
     Unseen regions are shown to look at: they can be neither moved nor renamed (in FiftyOne 1.22 the
@@ -31,8 +32,7 @@ def prepare(dataset: Any, names: Names, classes: Sequence[str]) -> dict[str, Any
     sidebar; the tab itself draws no heatmaps.
 
     Args:
-        dataset: the dataset, or a view of it.
-        names: the loop; the label field is made where it is missing.
+        loop: the loop.
         classes: all that can be drawn, in the order in which they are offered.
 
     Returns:
@@ -42,35 +42,36 @@ def prepare(dataset: Any, names: Names, classes: Sequence[str]) -> dict[str, Any
         LabelError: there are no classes, too many, one twice, or one with a reserved name.
         DatasetError: the label field holds something else than detections.
     """
-    dataset = reading.dataset_of(dataset)
     classes = list(classes)
     _check(classes)
-    reading.check_label_field(dataset, names.label_field, must_exist=False)
-    writing.set_labels(dataset, names.label_field, {})  # makes the field
-    dataset.reload()
-    found = dataset.label_schemas.get(names.label_field, {})
-    schema = _boxes_of(classes, found, _evaluation_attributes(dataset))
-    dataset.update_label_schema(names.label_field, schema)
-    active = [names.label_field]
-    if dataset.get_field(names.regions) is not None:
+    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
+    writing.set_labels(loop.dataset, loop.names.label_field, {})  # makes the field
+    loop.dataset.reload()
+    found = loop.dataset.label_schemas.get(loop.names.label_field, {})
+    schema = _boxes_of(classes, found, _evaluation_attributes(loop.dataset))
+    loop.dataset.update_label_schema(loop.names.label_field, schema)
+    active = [loop.names.label_field]
+    if loop.dataset.get_field(loop.names.regions) is not None:
         regions = {**_boxes_of([REGION_LABEL], {}, set()), "read_only": True}
-        dataset.update_label_schema(names.regions, regions)
-        active.append(names.regions)
-    if dataset.get_field(names.scope) is not None:
-        found = dataset.label_schemas.get(names.scope, {})
+        loop.dataset.update_label_schema(loop.names.regions, regions)
+        active.append(loop.names.regions)
+    if loop.dataset.get_field(loop.names.scope) is not None:
+        found = loop.dataset.label_schemas.get(loop.names.scope, {})
         schema = _boxes_of([SCOPE_LABEL], found, set())
-        dataset.update_label_schema(names.scope, schema)
-        active.append(names.scope)
-    dataset.activate_label_schemas(active)
-    _show(dataset, [names.label_field, names.heatmap, names.regions, names.scope])
-    return dict(dataset.label_schemas[names.label_field])
+        loop.dataset.update_label_schema(loop.names.scope, schema)
+        active.append(loop.names.scope)
+    loop.dataset.activate_label_schemas(active)
+    _show(
+        loop.dataset,
+        [loop.names.label_field, loop.names.heatmap, loop.names.regions, loop.names.scope],
+    )
+    return dict(loop.dataset.label_schemas[loop.names.label_field])
 
 
-def is_prepared(dataset: Any, names: Names, classes: Sequence[str] | None = None) -> bool:
+def is_prepared(loop: Loop, classes: Sequence[str] | None = None) -> bool:
     """Whether boxes can be drawn into the label field; of exactly these classes, where given."""
-    dataset = reading.dataset_of(dataset)
-    schema = dataset.label_schemas.get(names.label_field)
-    if schema is None or names.label_field not in dataset.active_label_schemas:
+    schema = loop.dataset.label_schemas.get(loop.names.label_field)
+    if schema is None or loop.names.label_field not in loop.dataset.active_label_schemas:
         return False
     offered = schema.get("classes") or []
     if schema.get("read_only") or not offered:

@@ -14,6 +14,7 @@ from typing import Any
 
 from unseen.dataset.fields import SENDING_METHOD, Names
 from unseen.dataset.iterations import decode, encode
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 
 
@@ -67,65 +68,65 @@ class Sending:
         return self.sample_ids + [i for task in self.live_tasks for i in task.sample_ids]
 
 
-def read_sending(dataset: Any, names: Names, anno_key: str) -> Sending | None:
+def read_sending(loop: Loop, anno_key: str) -> Sending | None:
     """The record of an annotation run, or None."""
-    key = names.sending_key(anno_key)
-    if not dataset.has_run(key):
+    key = loop.names.sending_key(anno_key)
+    if not loop.dataset.has_run(key):
         return None
-    return decoded(dataset.get_run_info(key).config.serialize()["sending"])
+    return decoded(loop.dataset.get_run_info(key).config.serialize()["sending"])
 
 
-def read_sendings(dataset: Any, names: Names) -> list[Sending]:
+def read_sendings(loop: Loop) -> list[Sending]:
     """All records of this loop, oldest first."""
     found = []
-    for key in dataset.list_runs(method=SENDING_METHOD):
-        config = dataset.get_run_info(key).config.serialize()
-        if config["prefix"] == names.prefix and config["series"] == names.series:
+    for key in loop.dataset.list_runs(method=SENDING_METHOD):
+        config = loop.dataset.get_run_info(key).config.serialize()
+        if config["prefix"] == loop.names.prefix and config["series"] == loop.names.series:
             found.append(decoded(config["sending"]))
     return sorted(found, key=lambda s: (s.started_at, s.iteration))
 
 
-def find_sendings(dataset: Any, names: Names, anno_key: str | None) -> list[Sending]:
+def find_sendings(loop: Loop, anno_key: str | None) -> list[Sending]:
     """The record of one annotation run, or of all.
 
     Raises:
         AnnotationError: there is none.
     """
-    found = read_sendings(dataset, names)
+    found = read_sendings(loop)
     if anno_key is not None:
         known = ", ".join(s.anno_key for s in found) or "none"
         found = [s for s in found if s.anno_key == anno_key]
         if not found:
             raise AnnotationError(
-                f"dataset {dataset.name!r} has no annotation run {anno_key!r} that was sent by "
+                f"dataset {loop.dataset.name!r} has no annotation run {anno_key!r} that was sent by "
                 f"request_annotations; there are: {known}"
             )
     return found
 
 
-def write_sending(dataset: Any, names: Names, sending: Sending) -> None:
+def write_sending(loop: Loop, sending: Sending) -> None:
     """Write the record, anew or over its earlier state."""
-    refresh(dataset)
-    key = names.sending_key(sending.anno_key)
-    config = dataset.init_run(
+    refresh(loop.dataset)
+    key = loop.names.sending_key(sending.anno_key)
+    config = loop.dataset.init_run(
         method=SENDING_METHOD,
-        prefix=names.prefix,
-        series=names.series,
+        prefix=loop.names.prefix,
+        series=loop.names.series,
         sending=_encoded(sending),
     )
-    if dataset.has_run(key):
-        dataset.update_run_config(key, config)
+    if loop.dataset.has_run(key):
+        loop.dataset.update_run_config(key, config)
     else:
-        dataset.register_run(key, config)
+        loop.dataset.register_run(key, config)
 
 
-def delete_sending(dataset: Any, names: Names, anno_key: str) -> None:
+def delete_sending(loop: Loop, anno_key: str) -> None:
     """Forget a sending and FiftyOne's run; nothing on the server is touched."""
-    dataset.reload()
-    if dataset.has_annotation_run(anno_key):
-        dataset.delete_annotation_run(anno_key)
-    if dataset.has_run(names.sending_key(anno_key)):
-        dataset.delete_run(names.sending_key(anno_key))
+    loop.dataset.reload()
+    if loop.dataset.has_annotation_run(anno_key):
+        loop.dataset.delete_annotation_run(anno_key)
+    if loop.dataset.has_run(loop.names.sending_key(anno_key)):
+        loop.dataset.delete_run(loop.names.sending_key(anno_key))
 
 
 def check_label_field(found: Sequence[Sending], names: Names) -> None:

@@ -12,6 +12,7 @@ from pymongo import UpdateMany, UpdateOne
 
 from unseen.annotation.sendings import now, refresh
 from unseen.dataset.fields import SNAPSHOT_METHOD, Names
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 
 #: Snapshots that are kept; older ones are dropped.
@@ -45,32 +46,32 @@ class Difference:
     updates: list[UpdateMany | UpdateOne]
 
 
-def take(dataset: Any, names: Names, anno_key: str, ids: Sequence[str], before: str) -> str:
+def take(loop: Loop, anno_key: str, ids: Sequence[str], before: str) -> str:
     """Keep labels and annotation state of these samples; the key of the snapshot."""
-    refresh(dataset)
-    taken = list_snapshots(dataset, names)
-    key = names.snapshot_key(1 + max((s.number for s in taken), default=0))
-    rows = dataset._sample_collection.find(
+    refresh(loop.dataset)
+    taken = list_snapshots(loop)
+    key = loop.names.snapshot_key(1 + max((s.number for s in taken), default=0))
+    rows = loop.dataset._sample_collection.find(
         {"_id": {"$in": [ObjectId(i) for i in ids]}},
-        dict.fromkeys([*_fields(dataset, names), f"{names.annotation_base}.{anno_key}"], 1),
+        dict.fromkeys([*_fields(loop), f"{loop.names.annotation_base}.{anno_key}"], 1),
     )
-    config = dataset.init_run(
+    config = loop.dataset.init_run(
         method=SNAPSHOT_METHOD,
-        prefix=names.prefix,
-        series=names.series,
+        prefix=loop.names.prefix,
+        series=loop.names.series,
         anno_key=anno_key,
         before=before,
         taken_at=now(),
-        label_field=names.label_field,
+        label_field=loop.names.label_field,
         written=[],
         restored=False,
     )
-    dataset.register_run(key, config)
+    loop.dataset.register_run(key, config)
     # As text: FiftyOne would turn some raw values into its own types.
-    results = dataset.init_run_results(key, documents=json_util.dumps(list(rows)))
-    dataset.save_run_results(key, results, cache=False)
+    results = loop.dataset.init_run_results(key, documents=json_util.dumps(list(rows)))
+    loop.dataset.save_run_results(key, results, cache=False)
     for old in taken[: max(0, len(taken) + 1 - KEPT)]:
-        dataset.delete_run(old.key)
+        loop.dataset.delete_run(old.key)
     return key
 
 
@@ -96,25 +97,25 @@ def narrow(dataset: Any, key: str, ids: Sequence[str]) -> bool:
     return True
 
 
-def list_snapshots(dataset: Any, names: Names) -> list[Snapshot]:
+def list_snapshots(loop: Loop) -> list[Snapshot]:
     """All snapshots of this loop, oldest first."""
     found = []
-    for key in dataset.list_runs(method=SNAPSHOT_METHOD):
-        config = dataset.get_run_info(key).config.serialize()
-        if config["prefix"] == names.prefix and config["series"] == names.series:
+    for key in loop.dataset.list_runs(method=SNAPSHOT_METHOD):
+        config = loop.dataset.get_run_info(key).config.serialize()
+        if config["prefix"] == loop.names.prefix and config["series"] == loop.names.series:
             facts = ("anno_key", "before", "taken_at", "written", "restored", "label_field")
             found.append(Snapshot(key=key, **{name: config[name] for name in facts}))
     return sorted(found, key=lambda s: s.number)
 
 
-def choose(dataset: Any, names: Names, key: str | None) -> Snapshot:
+def choose(loop: Loop, key: str | None) -> Snapshot:
     """The snapshot as asked for, or the newest load that was not undone.
 
     Raises:
         AnnotationError: there is none, or it holds labels of another field.
     """
     # One that nothing was written after is left from a load that was killed: nothing to undo.
-    found = [s for s in list_snapshots(dataset, names) if s.written]
+    found = [s for s in list_snapshots(loop) if s.written]
     known = ", ".join(f"{s.key} (before a {s.before}, {s.taken_at})" for s in found) or "none"
     if key is not None:
         chosen = next((s for s in found if s.key == key), None)
@@ -124,13 +125,13 @@ def choose(dataset: Any, names: Names, key: str | None) -> Snapshot:
         loads = [s for s in found if s.before == "load" and not s.restored]
         if not loads:
             raise AnnotationError(
-                f"dataset {dataset.name!r} has no load of annotations to undo; snapshots: {known}"
+                f"dataset {loop.dataset.name!r} has no load of annotations to undo; snapshots: {known}"
             )
         chosen = loads[-1]
-    if chosen.label_field != names.label_field:
+    if chosen.label_field != loop.names.label_field:
         raise AnnotationError(
             f"{chosen.key} holds labels of the field {chosen.label_field!r}, and not of "
-            f"{names.label_field!r}; pass label_field={chosen.label_field!r}"
+            f"{loop.names.label_field!r}; pass label_field={chosen.label_field!r}"
         )
     return chosen
 
@@ -144,28 +145,28 @@ def restore(dataset: Any, snapshot: Snapshot, found: Difference) -> None:
     dataset.update_run_config(snapshot.key, config)
 
 
-def difference(dataset: Any, names: Names, snapshot: Snapshot) -> Difference:
+def difference(loop: Loop, snapshot: Snapshot) -> Difference:
     """What `restore` would change; samples that are gone are left out."""
-    text = dataset.load_run_results(snapshot.key, cache=False).documents
+    text = loop.dataset.load_run_results(snapshot.key, cache=False).documents
     written = set(snapshot.written)
     kept = {str(d["_id"]): d for d in json_util.loads(text) if str(d["_id"]) in written}
-    rows = dataset._sample_collection.find(
-        {"_id": {"$in": [ObjectId(i) for i in kept]}}, {names.label_field: 1}
+    rows = loop.dataset._sample_collection.find(
+        {"_id": {"$in": [ObjectId(i) for i in kept]}}, {loop.names.label_field: 1}
     )
-    current = {str(row["_id"]): row.get(names.label_field) for row in rows}
+    current = {str(row["_id"]): row.get(loop.names.label_field) for row in rows}
     updates: list[UpdateMany | UpdateOne] = []
     if current:  # a field that is null cannot take a path below it
-        empty = {"_id": {"$in": [ObjectId(i) for i in current]}, names.annotation_base: None}
-        updates.append(UpdateMany(empty, {"$set": {names.annotation_base: {}}}))
-    fields = _fields(dataset, names)
-    updates += [_update(kept[i], fields, names, snapshot.anno_key) for i in current]
-    return Difference(current, {i: kept[i].get(names.label_field) for i in current}, updates)
+        empty = {"_id": {"$in": [ObjectId(i) for i in current]}, loop.names.annotation_base: None}
+        updates.append(UpdateMany(empty, {"$set": {loop.names.annotation_base: {}}}))
+    fields = _fields(loop)
+    updates += [_update(kept[i], fields, loop.names, snapshot.anno_key) for i in current]
+    return Difference(current, {i: kept[i].get(loop.names.label_field) for i in current}, updates)
 
 
-def _fields(dataset: Any, names: Names) -> list[str]:
-    fields = [names.label_field, names.annotation, names.annotation_url]
+def _fields(loop: Loop) -> list[str]:
+    fields = [loop.names.label_field, loop.names.annotation, loop.names.annotation_url]
     # Labels and the part of the image that they are complete in belong together.
-    return fields + [names.scope] * (dataset.get_field(names.scope) is not None)
+    return fields + [loop.names.scope] * (loop.dataset.get_field(loop.names.scope) is not None)
 
 
 def _update(

@@ -9,14 +9,14 @@ from typing import Any
 from unseen.annotation import sendings, truth
 from unseen.annotation.sendings import Sending
 from unseen.annotation.states import SendingStatus, TaskStatus
-from unseen.dataset.fields import LOADED, REMOVED, Names
+from unseen.dataset.fields import LOADED, REMOVED
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 from unseen.progress import Progress, silent
 
 
 def ask_servers(
-    dataset: Any,
-    names: Names,
+    loop: Loop,
     anno_key: str | None = None,
     stage: str = "annotation",
     progress: Progress = silent,
@@ -26,31 +26,28 @@ def ask_servers(
     A server that cannot be reached is no error: what was recorded is listed, with the reason.
 
     Args:
-        dataset: the dataset (not a view).
-        names: the loop.
+        loop: the loop.
         anno_key: of one sending; default: all.
         stage: a job is finished when this stage of CVAT is completed.
         progress: is told of every sending.
     """
     from unseen.annotation.cvat.load import Connections
 
-    sendings.refresh(dataset)  # another process may have sent or loaded since
-    found = sendings.find_sendings(dataset, names, anno_key)
+    sendings.refresh(loop.dataset)  # another process may have sent or loaded since
+    found = sendings.find_sendings(loop, anno_key)
     connections = Connections()
     states = []
     for number, sending in enumerate(found):
         progress(number, len(found), "ask the servers")
-        states.append(_status(dataset, names, stage, sending, connections))
+        states.append(_status(loop, stage, sending, connections))
     progress(len(found), len(found), "ask the servers")
     return states
 
 
-def _status(
-    dataset: Any, names: Names, stage: str, sending: Sending, connections: Any
-) -> SendingStatus:
+def _status(loop: Loop, stage: str, sending: Sending, connections: Any) -> SendingStatus:
     tasks, problem = _tasks(stage, sending, connections)
     ids = sending.sent_ids()
-    states = truth.count_states(dataset, names, ids)
+    states = truth.count_states(loop, ids)
     images = sum(states.values())
     jobs = [job for task in tasks for job in task.jobs]
     age = datetime.now(timezone.utc) - datetime.fromisoformat(sending.started_at)
@@ -58,8 +55,8 @@ def _status(
         finished = sum(job.images for job in jobs if job.finished)
         waiting = any(job.waiting for job in jobs)
     else:
-        own = replace(names, label_field=sending.label_field)
-        finished = images - truth.count_unlabelled(dataset, own, ids)
+        own = replace(loop.names, label_field=sending.label_field)
+        finished = images - truth.count_unlabelled(Loop(loop.dataset, own), ids)
         waiting = not sending.closed and finished > 0
     return SendingStatus(
         anno_key=sending.anno_key,

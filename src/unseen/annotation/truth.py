@@ -21,6 +21,7 @@ from pymongo import UpdateMany, UpdateOne
 from unseen.annotation.merge import KnownBox, LocalBox, MergedBox
 from unseen.dataset import writing
 from unseen.dataset.fields import REMOVED, Names
+from unseen.dataset.loop import Loop
 
 
 @dataclass(frozen=True)
@@ -51,104 +52,105 @@ class Update:
     scope: dict[str, Any] | None = None  #: which part of the image these labels are complete in
 
 
-def declare_fields(dataset: Any, names: Names) -> None:
+def declare_fields(loop: Loop) -> None:
     """Add the label field where it is missing, and the fields of the annotation."""
-    writing.set_labels(dataset, names.label_field, {})
+    writing.set_labels(loop.dataset, loop.names.label_field, {})
     text = "Where the image is on its way through labelling: sent, loaded, removed"
-    writing.declare(dataset, names.annotation, fo.StringField, names, text)
+    writing.declare(loop, loop.names.annotation, fo.StringField, text)
     text = "Opens the image in the annotation tool"
-    writing.declare(dataset, names.annotation_url, fo.StringField, names, text)
+    writing.declare(loop, loop.names.annotation_url, fo.StringField, text)
     text = "Boxes as the annotation tool held them when last looked at"
-    writing.declare(dataset, names.annotation_base, fo.DictField, names, text)
+    writing.declare(loop, loop.names.annotation_base, fo.DictField, text)
 
 
-def read(dataset: Any, names: Names, anno_key: str, ids: Iterable[str]) -> dict[str, Truth]:
+def read(loop: Loop, anno_key: str, ids: Iterable[str]) -> dict[str, Truth]:
     """Sample id -> what the database holds; samples that are gone have no entry."""
     wanted = [ObjectId(i) for i in ids]
-    base_path = f"{names.annotation_base}.{anno_key}"
-    rows = dataset._sample_collection.find(
-        {"_id": {"$in": wanted}}, {names.label_field: 1, names.annotation: 1, base_path: 1}
+    base_path = f"{loop.names.annotation_base}.{anno_key}"
+    rows = loop.dataset._sample_collection.find(
+        {"_id": {"$in": wanted}},
+        {loop.names.label_field: 1, loop.names.annotation: 1, base_path: 1},
     )
     found = {}
     for row in rows:
-        base = (row.get(names.annotation_base) or {}).get(anno_key)
+        base = (row.get(loop.names.annotation_base) or {}).get(anno_key)
         found[str(row["_id"])] = Truth(
-            document=_identified(row.get(names.label_field)),
+            document=_identified(row.get(loop.names.label_field)),
             base=None if base is None else [KnownBox.from_dict(b) for b in base],
-            state=row.get(names.annotation),
+            state=row.get(loop.names.annotation),
         )
     return found
 
 
-def count_unlabelled(dataset: Any, names: Names, ids: Iterable[str]) -> int:
+def count_unlabelled(loop: Loop, ids: Iterable[str]) -> int:
     """How many of these samples have no labels, and were not removed by annotators."""
     query = {
         "_id": {"$in": [ObjectId(i) for i in ids]},
-        names.label_field: None,
-        names.annotation: {"$ne": REMOVED},
+        loop.names.label_field: None,
+        loop.names.annotation: {"$ne": REMOVED},
     }
-    return int(dataset._sample_collection.count_documents(query))
+    return int(loop.dataset._sample_collection.count_documents(query))
 
 
-def awaited(dataset: Any, names: Names, tag: str) -> Any:
+def awaited(loop: Loop, tag: str) -> Any:
     """The samples of a batch less those that annotators removed, or that were excluded since."""
-    images = dataset.match_tags(tag).match_tags(names.excluded_tag, bool=False)
-    if dataset.get_field(names.annotation) is None:
+    images = loop.dataset.match_tags(tag).match_tags(loop.names.excluded_tag, bool=False)
+    if loop.dataset.get_field(loop.names.annotation) is None:
         return images
-    return images.match(fo.ViewField(names.annotation) != REMOVED)
+    return images.match(fo.ViewField(loop.names.annotation) != REMOVED)
 
 
-def count_states(dataset: Any, names: Names, ids: Iterable[str]) -> Counter[str | None]:
+def count_states(loop: Loop, ids: Iterable[str]) -> Counter[str | None]:
     """How many of these samples are in which annotation state; those that are gone do not count."""
     pipeline = [
         {"$match": {"_id": {"$in": [ObjectId(i) for i in ids]}}},
-        {"$group": {"_id": f"${names.annotation}", "count": {"$sum": 1}}},
+        {"$group": {"_id": f"${loop.names.annotation}", "count": {"$sum": 1}}},
     ]
-    rows = dataset._sample_collection.aggregate(pipeline)
+    rows = loop.dataset._sample_collection.aggregate(pipeline)
     return Counter({row["_id"]: row["count"] for row in rows})
 
 
-def write(dataset: Any, names: Names, anno_key: str, updates: Mapping[str, Update]) -> None:
+def write(loop: Loop, anno_key: str, updates: Mapping[str, Update]) -> None:
     """Write many images in one bulk operation, each in one update."""
     stamp = datetime.now(timezone.utc)
     # A field that is null cannot take a path below it.
-    dataset._sample_collection.update_many(
-        {"_id": {"$in": [ObjectId(i) for i in updates]}, names.annotation_base: None},
-        {"$set": {names.annotation_base: {}}},
+    loop.dataset._sample_collection.update_many(
+        {"_id": {"$in": [ObjectId(i) for i in updates]}, loop.names.annotation_base: None},
+        {"$set": {loop.names.annotation_base: {}}},
     )
     ops = []
     for sample_id, update in updates.items():
         values: dict[str, Any] = {"last_modified_at": stamp}
         if update.document is not None:
-            values[names.label_field] = update.document
+            values[loop.names.label_field] = update.document
         if update.base is not None:
             base = [box.to_dict() for box in update.base]
-            values[f"{names.annotation_base}.{anno_key}"] = base
+            values[f"{loop.names.annotation_base}.{anno_key}"] = base
         if update.state is not None:
-            values[names.annotation] = update.state
+            values[loop.names.annotation] = update.state
         if update.url is not None:
-            values[names.annotation_url] = update.url
+            values[loop.names.annotation_url] = update.url
         if update.scope is not None:
-            values[names.scope] = update.scope
+            values[loop.names.scope] = update.scope
         ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": values}))
     if ops:
-        dataset._bulk_write(ops, ids=list(updates))
+        loop.dataset._bulk_write(ops, ids=list(updates))
 
 
-def release(dataset: Any, names: Names, anno_key: str, ids: Sequence[str]) -> None:
+def release(loop: Loop, anno_key: str, ids: Sequence[str]) -> None:
     """Images that annotators no longer have: unlabelled ones are free for the next batch."""
     if not ids:
         return
     update = {
         "$set": {
-            names.annotation: None,
-            names.annotation_url: None,
+            loop.names.annotation: None,
+            loop.names.annotation_url: None,
             "last_modified_at": datetime.now(timezone.utc),
         },
-        "$unset": {f"{names.annotation_base}.{anno_key}": ""},
+        "$unset": {f"{loop.names.annotation_base}.{anno_key}": ""},
     }
     wanted = {"_id": {"$in": [ObjectId(i) for i in ids]}}
-    dataset._bulk_write([UpdateMany(wanted, update)], ids=list(ids))
+    loop.dataset._bulk_write([UpdateMany(wanted, update)], ids=list(ids))
 
 
 def merged_document(

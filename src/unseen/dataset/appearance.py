@@ -12,6 +12,7 @@ from typing import Any
 import fiftyone as fo
 
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 
 #: Magenta stood out best of the hues tried on grey wafers, thin films, copper and black-on-white boards;
 #: the others are as far from it and from each other as can be, also without colour vision.
@@ -37,39 +38,39 @@ def colours(names: Names) -> dict[str, str]:
     }
 
 
-def set_colours(dataset: Any, names: Names) -> None:
+def set_colours(loop: Loop) -> None:
     """Give the fields of the loop their colours before they are there.
 
     The App (1.22) reads colours when it opens a dataset, so those that come later show after the
     next page load only.
     """
-    _colour(dataset, names, list(colours(names)))
-    dataset.save()
+    _colour(loop, list(colours(loop.names)))
+    loop.dataset.save()
 
 
-def show_scores(dataset: Any, names: Names) -> None:
+def show_scores(loop: Loop) -> None:
     """Switch on labels, heatmap and regions."""
-    _show(dataset, names, [names.label_field, names.heatmap, names.regions])
+    _show(loop, [loop.names.label_field, loop.names.heatmap, loop.names.regions])
 
 
-def show_rank(dataset: Any, names: Names) -> None:
+def show_rank(loop: Loop) -> None:
     """Switch on the rank in the batch, which numbers the tiles of the grid."""
-    _show(dataset, names, [names.rank])
+    _show(loop, [loop.names.rank])
 
 
-def show_criterion(dataset: Any, names: Names) -> None:
+def show_criterion(loop: Loop) -> None:
     """Switch on what chose each image of a mixed batch, beside its rank."""
-    _show(dataset, names, [names.rank, names.chosen_by])
+    _show(loop, [loop.names.rank, loop.names.chosen_by])
 
 
-def show_structure(dataset: Any, names: Names) -> None:
+def show_structure(loop: Loop) -> None:
     """Switch on labels and structure."""
-    _show(dataset, names, [names.label_field, names.structure])
+    _show(loop, [loop.names.label_field, loop.names.structure])
 
 
-def show_scope(dataset: Any, names: Names) -> None:
+def show_scope(loop: Loop) -> None:
     """Switch on labels and the scope in which they are complete."""
-    _show(dataset, names, [names.label_field, names.scope])
+    _show(loop, [loop.names.label_field, loop.names.scope])
 
 
 def forget(dataset: Any, fields: Sequence[str], colours: Mapping[str, str]) -> None:
@@ -90,23 +91,23 @@ def forget(dataset: Any, fields: Sequence[str], colours: Mapping[str, str]) -> N
     dataset.save()
 
 
-def _show(dataset: Any, names: Names, paths: Sequence[str]) -> None:
-    config = dataset.app_config
+def _show(loop: Loop, paths: Sequence[str]) -> None:
+    config = loop.dataset.app_config
     before = list((config.active_fields.paths if config.active_fields else None) or [])
-    there = [p for p in paths if p not in before and dataset.get_field(p) is not None]
+    there = [p for p in paths if p not in before and loop.dataset.get_field(p) is not None]
     config.active_fields = fo.ActiveFields(paths=before + there)
-    _colour(dataset, names, paths)
-    dataset.save()
+    _colour(loop, paths)
+    loop.dataset.save()
 
 
-def _colour(dataset: Any, names: Names, paths: Sequence[str]) -> None:
-    scheme = dataset.app_config.color_scheme or fo.ColorScheme(opacity=OPACITY)
+def _colour(loop: Loop, paths: Sequence[str]) -> None:
+    scheme = loop.dataset.app_config.color_scheme or fo.ColorScheme(opacity=OPACITY)
     entries = list(scheme.fields or [])
     coloured = {entry.get("path") for entry in entries}
-    wanted = colours(names)
+    wanted = colours(loop.names)
     entries += [_entry(p, wanted[p]) for p in paths if p not in coloured and p in wanted]
     scheme.fields = entries
-    dataset.app_config.color_scheme = scheme
+    loop.dataset.app_config.color_scheme = scheme
 
 
 def _entry(path: str, colour: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pymongo import UpdateOne
 
 from unseen.dataset.coco_json import LAYOUT, CocoImage, read_split, some
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.dataset.reading import check_class_names
 from unseen.errors import DatasetError
 from unseen.progress import Progress, silent
@@ -115,7 +116,7 @@ def import_coco_folder(
         _declare(dataset, names.label_field, hidden_field, classes)
         images = [(image, False) for image in train] + [(image, True) for image in test]
         for start in range(0, len(images), _BATCH):
-            _add(dataset, images[start : start + _BATCH], hidden_field, names)
+            _add(Loop(dataset, names), images[start : start + _BATCH], hidden_field)
             progress(min(start + _BATCH, len(images)), len(images), "importing images")
         dataset.persistent = True
     except BaseException:
@@ -150,9 +151,7 @@ def _declare(dataset: Any, label_field: str, hidden_field: str, classes: list[st
     dataset.save()
 
 
-def _add(
-    dataset: Any, images: Sequence[tuple[CocoImage, bool]], hidden_field: str, names: Names
-) -> None:
+def _add(loop: Loop, images: Sequence[tuple[CocoImage, bool]], hidden_field: str) -> None:
     """Add images, each with whether it belongs to the test split.
 
     The labels are written as documents: FiftyOne's label objects are checked one by one, at a
@@ -160,18 +159,18 @@ def _add(
     """
     samples = []
     for image, is_test in images:
-        sample = fo.Sample(filepath=str(image.path), tags=[names.test_tag] if is_test else [])
+        sample = fo.Sample(filepath=str(image.path), tags=[loop.names.test_tag] if is_test else [])
         if image.is_readable and image.size is not None:
             width, height = image.size
             sample.metadata = fo.ImageMetadata(width=width, height=height)
         samples.append(sample)
-    ids = dataset.add_samples(samples, progress=False)
+    ids = loop.dataset.add_samples(samples, progress=False)
     ops = []
     for sample_id, (image, is_test) in zip(ids, images, strict=True):
-        fields = [hidden_field, names.label_field] if is_test else [hidden_field]
+        fields = [hidden_field, loop.names.label_field] if is_test else [hidden_field]
         values = {name: _detections(image) for name in fields}
         ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": values}))
-    dataset._bulk_write(ops, ids=ids)
+    loop.dataset._bulk_write(ops, ids=ids)
 
 
 def _detections(image: CocoImage) -> dict[str, Any]:

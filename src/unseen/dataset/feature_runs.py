@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from unseen.dataset import iterations
 from unseen.dataset.brain import quiet
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 
 logger = logging.getLogger(__name__)
 
@@ -22,16 +22,13 @@ FEWEST, MOST = 3, 50_000
 SEED = 51
 
 
-def register(
-    dataset: Any, names: Names, ids: Sequence[str], vectors: npt.NDArray[Any], source: str
-) -> list[str]:
+def register(loop: Loop, ids: Sequence[str], vectors: npt.NDArray[Any], source: str) -> list[str]:
     """Make the similarity and the visualization of images; older ones of ours are replaced.
 
     A run under one of these keys that no record names is somebody's, and is left as it is.
 
     Args:
-        dataset: where the runs are kept.
-        names: the loop.
+        loop: the loop.
         ids: sample ids.
         vectors: (N, D) features, in the order of the ids; images with NaN are left out.
         source: where the features come from; kept with the runs.
@@ -51,27 +48,27 @@ def register(
         return []
     import fiftyone.brain as fob
 
-    view = dataset.select(ids, ordered=True)
+    view = loop.dataset.select(ids, ordered=True)
     # What FiftyOne does not know in a run's configuration, it keeps as it is.
     shared = {"embeddings": vectors[usable], "progress": False, "unseen_source": source}
     makers: dict[str, Callable[[str], object]] = {
-        names.similarity_run: lambda key: fob.compute_similarity(
+        loop.names.similarity_run: lambda key: fob.compute_similarity(
             view, brain_key=key, backend="sklearn", **shared
         ),
-        names.visualization_run: lambda key: fob.compute_visualization(
+        loop.names.visualization_run: lambda key: fob.compute_visualization(
             view, brain_key=key, method="pca", seed=SEED, **shared
         ),
     }
-    ours = own(dataset, names)
+    ours = own(loop)
     made: list[str] = []
     for key, make in makers.items():
         if key in ours:
-            dataset.delete_brain_run(key)
-        elif dataset.has_brain_run(key):
+            loop.dataset.delete_brain_run(key)
+        elif loop.dataset.has_brain_run(key):
             logger.warning(
                 "brain run %r of dataset %r is not ours and stays as it is; rename it to get ours",
                 key,
-                dataset.name,
+                loop.dataset.name,
             )
             continue
         try:
@@ -79,24 +76,24 @@ def register(
                 make(key)
         except BaseException:  # also Ctrl-C: what no record will name must not stay
             for one in (*made, key):
-                if dataset.has_brain_run(one):
-                    dataset.delete_brain_run(one)
+                if loop.dataset.has_brain_run(one):
+                    loop.dataset.delete_brain_run(one)
             raise
         made.append(key)
     return made
 
 
-def own(dataset: Any, names: Names) -> list[str]:
+def own(loop: Loop) -> list[str]:
     """The brain runs that a record names and that were made here: the main loop makes them."""
-    main = dataclasses.replace(names, series="")
+    main = dataclasses.replace(loop.names, series="")
     named = {
         key
-        for record in iterations.read_records(dataset, main).values()
+        for record in iterations.read_records(Loop(loop.dataset, main)).values()
         for key in record["steps"].get("score_samples", {}).get("brain_runs", [])
     }
     # Somebody may have deleted ours and made another under its key.
     return [
         key
-        for key in dataset.list_brain_runs()
-        if key in named and hasattr(dataset.get_brain_info(key).config, "unseen_source")
+        for key in loop.dataset.list_brain_runs()
+        if key in named and hasattr(loop.dataset.get_brain_info(key).config, "unseen_source")
     ]

@@ -14,60 +14,61 @@ from datetime import datetime, timezone
 from typing import Any
 
 from unseen.dataset import reading
-from unseen.dataset.fields import ITERATION_METHOD, Names
+from unseen.dataset.fields import ITERATION_METHOD
+from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError
 
 #: Packages whose version can change a result.
 _PACKAGES = ("unseen", "fiftyone", "torch", "torchvision", "numpy", "scipy")
 
 
-def batches(dataset: Any, names: Names) -> dict[int, str]:
+def batches(loop: Loop) -> dict[int, str]:
     """Iteration -> batch tag, ascending."""
     found = {}
-    for tag in dataset.distinct("tags"):
-        number = names.batch_number(tag)
+    for tag in loop.dataset.distinct("tags"):
+        number = loop.names.batch_number(tag)
         if number is not None:
             found[number] = tag
     return dict(sorted(found.items()))
 
 
-def current_iteration(dataset: Any, names: Names) -> int:
+def current_iteration(loop: Loop) -> int:
     """The newest iteration that has labels: 0, or the highest batch with a labelled sample."""
-    if dataset.get_field(names.label_field) is None:
+    if loop.dataset.get_field(loop.names.label_field) is None:
         return 0
-    for number, tag in sorted(batches(dataset, names).items(), reverse=True):
-        if len(dataset.match_tags(tag).exists(names.label_field).limit(1)):
+    for number, tag in sorted(batches(loop).items(), reverse=True):
+        if len(loop.dataset.match_tags(tag).exists(loop.names.label_field).limit(1)):
             return number
     return 0
 
 
-def open_batch(dataset: Any, names: Names) -> int | None:
+def open_batch(loop: Loop) -> int | None:
     """The newest batch if none of it is labelled yet."""
-    found = batches(dataset, names)
+    found = batches(loop)
     if not found:
         return None
     newest = max(found)
-    return newest if newest > current_iteration(dataset, names) else None
+    return newest if newest > current_iteration(loop) else None
 
 
-def read_record(dataset: Any, names: Names, iteration: int) -> dict[str, Any] | None:
+def read_record(loop: Loop, iteration: int) -> dict[str, Any] | None:
     """The record of an iteration, or None."""
-    key = names.run_key(iteration)
-    if not dataset.has_run(key):
+    key = loop.names.run_key(iteration)
+    if not loop.dataset.has_run(key):
         return None
-    config = dataset.get_run_info(key).config.serialize()
+    config = loop.dataset.get_run_info(key).config.serialize()
     record: dict[str, Any] = decode(
         {k: v for k, v in config.items() if k not in ("cls", "type", "method")}
     )
     return record
 
 
-def read_records(dataset: Any, names: Names) -> dict[int, dict[str, Any]]:
+def read_records(loop: Loop) -> dict[int, dict[str, Any]]:
     """Iteration -> record, ascending, of one series."""
     found = {}
-    for key in dataset.list_runs(method=ITERATION_METHOD):
-        config = dataset.get_run_info(key).config.serialize()
-        if config.get("series") == names.series and config.get("prefix") == names.prefix:
+    for key in loop.dataset.list_runs(method=ITERATION_METHOD):
+        config = loop.dataset.get_run_info(key).config.serialize()
+        if config.get("series") == loop.names.series and config.get("prefix") == loop.names.prefix:
             number = int(config["iteration"])
             found[number] = decode(
                 {k: v for k, v in config.items() if k not in ("cls", "type", "method")}
@@ -86,27 +87,26 @@ def list_series(dataset: Any, prefix: str) -> list[str]:
 
 
 def record_step(
-    dataset: Any, names: Names, iteration: int, step: str, entry: Mapping[str, Any], **top: Any
+    loop: Loop, iteration: int, step: str, entry: Mapping[str, Any], **top: Any
 ) -> None:
     """Add what a step did to the record of an iteration.
 
     Args:
-        dataset: where the record is kept.
-        names: the loop.
+        loop: the loop.
         iteration: which record.
         step: name of the step; an earlier entry of the same step is replaced, but for the files
             that it names as `checkpoints`: they are still there, and to be removed some day.
         entry: JSON data: parameters, seconds, digests, metrics.
         **top: facts of the whole iteration, such as `class_counts`; None is left out.
     """
-    dataset.reload()
-    record = read_record(dataset, names, iteration)
+    loop.dataset.reload()
+    record = read_record(loop, iteration)
     is_new = record is None
     record = record or {
-        "series": names.series,
-        "prefix": names.prefix,
+        "series": loop.names.series,
+        "prefix": loop.names.prefix,
         "iteration": iteration,
-        "label_field": names.label_field,
+        "label_field": loop.names.label_field,
         "steps": {},
     }
     record.update({k: v for k, v in top.items() if v is not None})
@@ -119,12 +119,12 @@ def record_step(
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": versions(),
     }
-    config = dataset.init_run(method=ITERATION_METHOD, **encode(record))
-    key = names.run_key(iteration)
+    config = loop.dataset.init_run(method=ITERATION_METHOD, **encode(record))
+    key = loop.names.run_key(iteration)
     if is_new:
-        dataset.register_run(key, config)
+        loop.dataset.register_run(key, config)
     else:
-        dataset.update_run_config(key, config)
+        loop.dataset.update_run_config(key, config)
 
 
 def scored_mark(entry: Mapping[str, Any]) -> str:
@@ -132,35 +132,35 @@ def scored_mark(entry: Mapping[str, Any]) -> str:
     return str(entry.get("mark") or str(entry.get("digest", ""))[:12])
 
 
-def record_labels(dataset: Any, names: Names) -> dict[str, Any]:
+def record_labels(loop: Loop) -> dict[str, Any]:
     """What is labelled now: ids, and boxes per class, for the record of the iteration."""
-    if dataset.get_field(names.label_field) is None:
+    if loop.dataset.get_field(loop.names.label_field) is None:
         return {"labelled_ids": [], "class_counts": {}}
-    view = reading.labelled(dataset, names)
+    view = reading.labelled(loop.dataset, loop.names)
     ids = view.values("id")
-    counts = view.count_values(f"{names.label_field}.detections.label")
+    counts = view.count_values(f"{loop.names.label_field}.detections.label")
     counts = {str(k): int(v) for k, v in sorted(counts.items(), key=lambda c: str(c[0]))}
     return {"labelled_ids": ids, "class_counts": counts}
 
 
-def newest_with(dataset: Any, names: Names, step: str, iteration: int | None) -> int | None:
+def newest_with(loop: Loop, step: str, iteration: int | None) -> int | None:
     """The newest iteration (or the given one) whose record has an entry of `step`."""
-    records = read_records(dataset, names)
+    records = read_records(loop)
     for number in sorted(records, reverse=True):
         if (iteration is None or number == iteration) and step in records[number]["steps"]:
             return number
     return None
 
 
-def resolve_iteration(dataset: Any, names: Names, given: int | None) -> int:
+def resolve_iteration(loop: Loop, given: int | None) -> int:
     """The iteration as given, or the current one.
 
     Raises:
         ConfigError: there is no such batch.
     """
     if given is None:
-        return current_iteration(dataset, names)
-    known = batches(dataset, names)
+        return current_iteration(loop)
+    known = batches(loop)
     if given != 0 and given not in known:
         numbers = ", ".join(map(str, [0, *known]))
         raise ConfigError(

@@ -21,6 +21,7 @@ from unseen.arrays.images import image_size, read_image
 from unseen.arrays.overlay import SCOPE_COLOUR, draw_lines, overlay
 from unseen.dataset import reading, structure, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.dataset.scope import Scope
 from unseen.errors import DatasetError, ImageError
 from unseen.progress import Progress, silent
@@ -89,7 +90,10 @@ def write_overlays(
         raise ValueError(f"opacity={opacity}; expected a number in (0, 1]")
     dataset = reading.dataset_of(view)
     writing.declare(
-        dataset, names.overlay, fo.StringField, names, "Copy of the image with the heatmap drawn in"
+        Loop(dataset, names),
+        names.overlay,
+        fo.StringField,
+        "Copy of the image with the heatmap drawn in",
     )
     wanted = _Wanted(names, heat, lines, scopes or {})
     folder = Path(folder).expanduser().absolute()
@@ -127,25 +131,25 @@ def write_overlays(
     stored = {**paths, **{item.sample_id: None for item in skipped}}
     if stored:
         dataset.set_values(names.overlay, stored, key_field="id")
-    writing.group_fields(dataset, names)
+    writing.group_fields(Loop(dataset, names))
     return Overlays(paths, plain, skipped)
 
 
-def remove_overlays(dataset: Any, names: Names, folder: Path) -> int:
+def remove_overlays(loop: Loop, folder: Path) -> int:
     """Delete the copies of this dataset and this loop, and the field; other files stay.
 
     Args:
-        dataset: its samples tell which files are theirs.
-        names: the loop.
+        loop: the loop.
         folder: as it was given to `write_overlays`, or one above; folders that become empty go.
 
     Returns:
         How many copies there were.
     """
-    dataset = reading.dataset_of(dataset)
     folder = Path(folder).expanduser().absolute()
-    pattern = re.compile(rf".*-([0-9a-f]{{24}})\.{names.overlay}\.(png|jpg)(\.part)?", re.DOTALL)
-    ids = set(dataset.values("id"))
+    pattern = re.compile(
+        rf".*-([0-9a-f]{{24}})\.{loop.names.overlay}\.(png|jpg)(\.part)?", re.DOTALL
+    )
+    ids = set(loop.dataset.values("id"))
     removed = 0
     for parent, _, files in os.walk(folder, topdown=False):
         for file in files:
@@ -155,32 +159,30 @@ def remove_overlays(dataset: Any, names: Names, folder: Path) -> int:
                 removed += match[3] is None
         with contextlib.suppress(OSError):
             Path(parent).rmdir()  # only when nothing else is in it
-    if names.overlay in writing.own_fields(dataset, names.prefix):
-        writing.delete_fields(dataset, [names.overlay])
-        writing.group_fields(dataset, names)
+    if loop.names.overlay in writing.own_fields(loop.dataset, loop.names.prefix):
+        writing.delete_fields(loop.dataset, [loop.names.overlay])
+        writing.group_fields(loop)
     return removed
 
 
-def discard_overlays(dataset: Any, names: Names, ids: Sequence[str]) -> None:
+def discard_overlays(loop: Loop, ids: Sequence[str]) -> None:
     """Delete the copies of these samples, and the field where nothing is left in it.
 
     Args:
-        dataset: the dataset.
-        names: the loop.
+        loop: the loop.
         ids: samples whose copies are of no use, because they were not sent.
     """
-    dataset = reading.dataset_of(dataset)
-    if names.overlay not in writing.own_fields(dataset, names.prefix):
+    if loop.names.overlay not in writing.own_fields(loop.dataset, loop.names.prefix):
         return
-    view = dataset.select(list(ids))
-    for copy, original in zip(*view.values([names.overlay, "filepath"]), strict=True):
+    view = loop.dataset.select(list(ids))
+    for copy, original in zip(*view.values([loop.names.overlay, "filepath"]), strict=True):
         if copy and copy != original:
             Path(copy).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 Path(copy).parent.rmdir()  # only when nothing else is in it
-    view.clear_sample_field(names.overlay)
-    if not len(dataset.exists(names.overlay).limit(1)):
-        writing.delete_fields(dataset, [names.overlay])
+    view.clear_sample_field(loop.names.overlay)
+    if not len(loop.dataset.exists(loop.names.overlay).limit(1)):
+        writing.delete_fields(loop.dataset, [loop.names.overlay])
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pymongo import UpdateMany, UpdateOne
 
 from unseen.dataset import reading, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 
 #: The attribute of a region; without a rank it is missing.
 RANK = "rank"
@@ -56,14 +57,14 @@ def read_scores(view: Any, names: Names) -> tuple[list[str], list[list[float]]]:
     return ids, scores
 
 
-def write(dataset: Any, names: Names, ranked: Sequence[Place], *, field: str | None = None) -> None:
+def write(loop: Loop, ranked: Sequence[Place], *, field: str | None = None) -> None:
     """Give these regions the ranks 1, 2, ...; any other of the field loses the rank that it had."""
-    field = field or names.regions
+    field = field or loop.names.regions
     path = f"{field}.detections"
-    dataset.add_sample_field(
+    loop.dataset.add_sample_field(
         f"{path}.{RANK}", fo.IntField, description="Rank over all images, 1 = look first"
     )
-    samples = dataset._sample_collection
+    samples = loop.dataset._sample_collection
     has_rank = {f"{path}.{RANK}": {"$exists": True}}
     before = [row["_id"] for row in samples.find(has_rank, {"_id": 1})]
     images = [ObjectId(i) for i in dict.fromkeys(place.sample_id for place in ranked)]
@@ -85,12 +86,11 @@ def write(dataset: Any, names: Names, ranked: Sequence[Place], *, field: str | N
         values = {f"{path}.$[region].{RANK}": rank, **now}
         ops.append(UpdateOne({"_id": image}, {"$set": values}, array_filters=region))
     touched = dict.fromkeys(str(i) for i in [*before, *images])
-    dataset._bulk_write(ops, ids=list(touched), ordered=True)
+    loop.dataset._bulk_write(ops, ids=list(touched), ordered=True)
 
 
 def save_view(
-    dataset: Any,
-    names: Names,
+    loop: Loop,
     ranked: Sequence[Place],
     *,
     field: str | None = None,
@@ -100,21 +100,20 @@ def save_view(
     """Save the patches of the ranked regions in rank order.
 
     Args:
-        dataset: the dataset.
-        names: the loop.
+        loop: the loop.
         ranked: the regions.
         field: that they are in; default: the unseen regions.
         view: name of the saved view; default: that of the strongest unseen regions.
         text: its description.
     """
-    field = field or names.regions
+    field = field or loop.names.regions
     images = list(dict.fromkeys(place.sample_id for place in ranked))
     # The images are named, so that the other ones need not be searched for ranks.
     patches = (
-        dataset.select(images)
+        loop.dataset.select(images)
         .filter_labels(field, fo.ViewField(RANK) > 0)
         .to_patches(field)
         .sort_by(f"{field}.{RANK}")
     )
     text = text or f"The {len(ranked)} strongest unseen regions of the pool in rank order"
-    writing.save_own_view(dataset, names, view or names.top_regions, patches, text)
+    writing.save_own_view(loop, view or loop.names.top_regions, patches, text)

@@ -18,6 +18,7 @@ from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy, xyxy_to_rel_xywh
 from unseen.arrays.images import image_size
 from unseen.dataset import appearance, reading, writing
 from unseen.dataset.fields import SCOPE_LABEL, Names
+from unseen.dataset.loop import Loop
 from unseen.errors import ImageError
 from unseen.results import Skipped
 from unseen.structure.scope import centre_in_scope, reaches_scope, scope_around, usual_margin
@@ -29,28 +30,28 @@ if TYPE_CHECKING:
 Scope = list[list[float]]
 
 
-def declare(dataset: Any, names: Names) -> None:
+def declare(loop: Loop) -> None:
     """Add the field, and show it.
 
     Raises:
         DatasetError: a field of that name exists and is not ours.
     """
-    is_new = dataset.get_field(names.scope) is None
-    text = f"The rectangles that are labelled in {names.label_field}; none: the whole image"
-    writing.declare_detections(dataset, names.scope, names, text)
+    is_new = loop.dataset.get_field(loop.names.scope) is None
+    text = f"The rectangles that are labelled in {loop.names.label_field}; none: the whole image"
+    writing.declare_detections(loop, loop.names.scope, text)
     if is_new:
-        writing.group_fields(dataset, names)
-        if not names.series:  # baselines stay in the background
-            appearance.show_scope(dataset, names)
+        writing.group_fields(loop)
+        if not loop.names.series:  # baselines stay in the background
+            appearance.show_scope(loop)
 
 
-def check(dataset: Any, names: Names) -> None:
+def check(loop: Loop) -> None:
     """Make sure that the field, where there is one, holds boxes.
 
     Raises:
         DatasetError: it holds something else.
     """
-    reading.check_label_field(dataset, names.scope, must_exist=False, parameter="prefix")
+    reading.check_label_field(loop.dataset, loop.names.scope, must_exist=False, parameter="prefix")
 
 
 def read(
@@ -91,19 +92,20 @@ def read(
     return found, unusable
 
 
-def write(dataset: Any, names: Names, scopes: Mapping[str, Scope]) -> None:
+def write(loop: Loop, scopes: Mapping[str, Scope]) -> None:
     """Store scopes (sample id -> rectangles); an empty one clears it: the whole image is labelled."""
     if not scopes:
         return
-    declare(dataset, names)
+    declare(loop)
     now = datetime.now(timezone.utc)
     ops = [
         UpdateOne(
-            {"_id": ObjectId(i)}, {"$set": {names.scope: document(scope), "last_modified_at": now}}
+            {"_id": ObjectId(i)},
+            {"$set": {loop.names.scope: document(scope), "last_modified_at": now}},
         )
         for i, scope in scopes.items()
     ]
-    dataset._bulk_write(ops, ids=list(scopes))
+    loop.dataset._bulk_write(ops, ids=list(scopes))
 
 
 def document(scope: Scope) -> dict[str, Any] | None:
@@ -124,14 +126,11 @@ def document(scope: Scope) -> dict[str, Any] | None:
     return {"_cls": "Detections", "detections": boxes}
 
 
-def around_regions(
-    dataset: Any, names: Names, ids: Iterable[str], *, strongest: int
-) -> dict[str, Scope]:
+def around_regions(loop: Loop, ids: Iterable[str], *, strongest: int) -> dict[str, Scope]:
     """The scope that shows the strongest unseen regions of images, with room for an object.
 
     Args:
-        dataset: the dataset; its labelled boxes tell how much room.
-        names: the loop, whose regions are meant.
+        loop: the loop.
         ids: of the images.
         strongest: regions per image, at least 1.
 
@@ -139,12 +138,12 @@ def around_regions(
         Sample id -> rectangles, as shares of the image. Images that were not scored, or show nothing
         unseen, have no entry: nobody can say where to look in them.
     """
-    if dataset.get_field(names.regions) is None:
+    if loop.dataset.get_field(loop.names.regions) is None:
         return {}
-    labels = reading.read_labels(reading.labelled(dataset, names), names.label_field)
+    labels = reading.read_labels(reading.labelled(loop.dataset, loop.names), loop.names.label_field)
     margin = usual_margin([image.xyxy for image in labels.images])
-    view = dataset.select(list(ids))
-    paths = f"{names.regions}.detections.bounding_box"
+    view = loop.dataset.select(list(ids))
+    paths = f"{loop.names.regions}.detections.bounding_box"
     found = {}
     for i, path, size, rel in zip(
         *view.values(["id", "filepath"]), reading.sizes(view), view.values(paths), strict=True
@@ -162,20 +161,18 @@ def around_regions(
     return found
 
 
-def asked_for(
-    dataset: Any, names: Names, config: RequestConfig, ids: Sequence[str]
-) -> dict[str, Scope]:
+def asked_for(loop: Loop, config: RequestConfig, ids: Sequence[str]) -> dict[str, Scope]:
     """What annotators are asked for, where that is not the whole image.
 
     Images that have labels are complete, and stay so.
     """
     if not config.regions_only:
         return {}
-    new = dataset.select(list(ids))
-    if dataset.get_field(names.label_field) is not None:
-        new = new.exists(names.label_field, False)
+    new = loop.dataset.select(list(ids))
+    if loop.dataset.get_field(loop.names.label_field) is not None:
+        new = new.exists(loop.names.label_field, False)
     strongest = config.regions_per_image
-    return around_regions(dataset, names, new.values("id"), strongest=strongest)
+    return around_regions(loop, new.values("id"), strongest=strongest)
 
 
 def reaches(boxes: Sequence[Sequence[float]], scope: Scope) -> list[bool]:
@@ -215,7 +212,7 @@ def count(view: Any, names: Names) -> int:
 def _drawn(view: Any, names: Names) -> dict[str, Scope]:
     """Sample id -> what was drawn, as it is stored; samples with nothing have no entry."""
     dataset = reading.dataset_of(view)
-    check(dataset, names)
+    check(Loop(dataset, names))
     if dataset.get_field(names.scope) is None:
         return {}
     ids, boxes = view.exists(names.scope).values(["id", f"{names.scope}.detections.bounding_box"])

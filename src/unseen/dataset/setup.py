@@ -10,37 +10,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 
 SETUP_METHOD = "unseen/setup"
 #: Shared parameters of a loop that hold for all of its steps, once it is set up.
 LASTING = ("label_field", "test_tag", "initial_tag", "excluded_tag")
 
 
-def record_split(
-    dataset: Any, names: Names, *, made_test: bool, parameters: Mapping[str, Any]
-) -> None:
+def record_split(loop: Loop, *, made_test: bool, parameters: Mapping[str, Any]) -> None:
     """Remember the parameters, and whether the test split is ours or the user's own."""
-    before = read_split(dataset, names)
-    config = dataset.init_run(
+    before = read_split(loop)
+    config = loop.dataset.init_run(
         method=SETUP_METHOD,
-        prefix=names.prefix,
-        series=names.series,
+        prefix=loop.names.prefix,
+        series=loop.names.series,
         made_test=made_test or bool(before and before["made_test"]),
-        test_tag=names.test_tag,
-        initial_tag=names.initial_tag,
+        test_tag=loop.names.test_tag,
+        initial_tag=loop.names.initial_tag,
         parameters=dict(parameters),
     )
     if before is None:
-        dataset.register_run(names.setup_key, config)
+        loop.dataset.register_run(loop.names.setup_key, config)
     else:
-        dataset.update_run_config(names.setup_key, config)
+        loop.dataset.update_run_config(loop.names.setup_key, config)
 
 
-def read_split(dataset: Any, names: Names) -> dict[str, Any] | None:
+def read_split(loop: Loop) -> dict[str, Any] | None:
     """What `record_split` wrote, or None."""
-    if not dataset.has_run(names.setup_key):
+    if not loop.dataset.has_run(loop.names.setup_key):
         return None
-    found: dict[str, Any] = dataset.get_run_info(names.setup_key).config.serialize()
+    found: dict[str, Any] = loop.dataset.get_run_info(loop.names.setup_key).config.serialize()
     return found
 
 
@@ -49,7 +48,7 @@ def lasting(dataset: Any, prefix: str, series: str) -> dict[str, str]:
 
     Empty where nothing was set up; then the steps' own defaults hold.
     """
-    record = read_split(dataset, Names(prefix=prefix, series=series))
+    record = read_split(Loop(dataset, Names(prefix=prefix, series=series)))
     given = (record or {}).get("parameters") or {}
     return {name: given[name] for name in LASTING if given.get(name)}
 

@@ -22,6 +22,7 @@ from pymongo import UpdateOne
 
 from unseen.dataset import iterations, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.structure.die_grid import Grid, lines
 from unseen.structure.weights import Shapes, zone_weights
 
@@ -57,11 +58,11 @@ def score_mark(digest: str, record: StructureRecord | None) -> str:
     return digest[:12] + (f"+{version}" if version else "")
 
 
-def read_record(dataset: Any, names: Names) -> StructureRecord | None:
+def read_record(loop: Loop) -> StructureRecord | None:
     """What was stored with `write_record`, or None."""
-    if not dataset.has_run(names.structure_key):
+    if not loop.dataset.has_run(loop.names.structure_key):
         return None
-    return decode(dataset.get_run_info(names.structure_key).config.serialize())
+    return decode(loop.dataset.get_run_info(loop.names.structure_key).config.serialize())
 
 
 def decode(config: Mapping[str, Any]) -> StructureRecord:
@@ -70,17 +71,19 @@ def decode(config: Mapping[str, Any]) -> StructureRecord:
     return StructureRecord(**{name: config[name] for name in fields})
 
 
-def write_record(dataset: Any, names: Names, record: StructureRecord) -> None:
+def write_record(loop: Loop, record: StructureRecord) -> None:
     """Keep the record; an earlier one is replaced."""
-    delete_record(dataset, names)
-    config = dataset.init_run(method=STRUCTURE_METHOD, prefix=names.prefix, **asdict(record))
-    dataset.register_run(names.structure_key, config)
+    delete_record(loop)
+    config = loop.dataset.init_run(
+        method=STRUCTURE_METHOD, prefix=loop.names.prefix, **asdict(record)
+    )
+    loop.dataset.register_run(loop.names.structure_key, config)
 
 
-def delete_record(dataset: Any, names: Names) -> None:
+def delete_record(loop: Loop) -> None:
     """Forget the record, where there is one."""
-    if dataset.has_run(names.structure_key):
-        dataset.delete_run(names.structure_key)
+    if loop.dataset.has_run(loop.names.structure_key):
+        loop.dataset.delete_run(loop.names.structure_key)
 
 
 # --- labels ------------------------------------------------------------------------------------------
@@ -156,51 +159,53 @@ def read_labels(dataset: Any, field: str, ids: Sequence[str]) -> dict[str, Mappi
     return found
 
 
-def declare_field(dataset: Any, names: Names) -> None:
+def declare_field(loop: Loop) -> None:
     """Add the field of the structure.
 
     Raises:
         DatasetError: a field of that name exists and is not ours.
     """
     writing.declare(
-        dataset,
-        names.structure,
+        loop,
+        loop.names.structure,
         fo.EmbeddedDocumentField,
-        names,
         "Known structure of the image: die grid, mask or lines",
         embedded_doc_type=fo.Polylines,
     )
 
 
-def save_labels(dataset: Any, names: Names, labels: Mapping[str, Mapping[str, Any] | None]) -> int:
+def save_labels(loop: Loop, labels: Mapping[str, Mapping[str, Any] | None]) -> int:
     """Write the structure of samples; those for which it is another now lose their score's mark.
 
     Args:
-        dataset: the dataset.
-        names: the loop.
+        loop: the loop.
         labels: sample id -> document; None removes it.
 
     Returns:
         How many samples changed.
     """
-    before = read_labels(dataset, names.structure, list(labels))
+    before = read_labels(loop.dataset, loop.names.structure, list(labels))
     changed = [i for i, label in labels.items() if _content(label) != _content(before.get(i))]
     now = datetime.now(timezone.utc)
     # Scores of every loop on these images were made under other rules.
     marks = {
-        Names(prefix=names.prefix, series=series).model: None
-        for series in {"", names.series, *iterations.list_series(dataset, names.prefix)}
+        Names(prefix=loop.names.prefix, series=series).model: None
+        for series in {
+            "",
+            loop.names.series,
+            *iterations.list_series(loop.dataset, loop.names.prefix),
+        }
     }
-    marks = {name: None for name in marks if dataset.get_field(name) is not None}
+    marks = {name: None for name in marks if loop.dataset.get_field(name) is not None}
     ops = [
         UpdateOne(
             {"_id": ObjectId(i)},
-            {"$set": {names.structure: labels[i], "last_modified_at": now, **marks}},
+            {"$set": {loop.names.structure: labels[i], "last_modified_at": now, **marks}},
         )
         for i in changed
     ]
     if ops:
-        dataset._bulk_write(ops, ids=changed)
+        loop.dataset._bulk_write(ops, ids=changed)
     return len(changed)
 
 
@@ -210,8 +215,7 @@ class ZoneReader:
 
     def __init__(
         self,
-        dataset: Any,
-        names: Names,
+        loop: Loop,
         record: StructureRecord,
         ids: Sequence[str],
         size_of: Callable[[int], tuple[int, int]],
@@ -219,8 +223,7 @@ class ZoneReader:
         """Prepare; nothing is read yet.
 
         Args:
-            dataset: the dataset.
-            names: the loop.
+            loop: the loop.
             record: what counts.
             ids: of the samples, in the order in which they are asked for by position.
             size_of: position -> (width, height) px of the image.
@@ -232,7 +235,7 @@ class ZoneReader:
         def chunk(number: int) -> dict[int, Grid | Shapes]:
             start = number * CHUNK
             part = ids[start : start + CHUNK]
-            labels = read_labels(dataset, names.structure, part)
+            labels = read_labels(loop.dataset, loop.names.structure, part)
             found = {}
             for position, sample_id in enumerate(part, start=start):
                 structure = to_structure(labels.get(sample_id))

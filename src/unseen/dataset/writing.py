@@ -19,8 +19,8 @@ from bson import ObjectId
 from pymongo import UpdateOne
 
 from unseen.dataset import appearance
-from unseen.dataset.fields import EARLIER_GROUP, REGION_LABEL, SIDEBAR_GROUP, Names
-from unseen.dataset.reading import dataset_of
+from unseen.dataset.fields import EARLIER_GROUP, REGION_LABEL, SIDEBAR_GROUP
+from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
 
 #: What an evaluation writes on every sample.
@@ -29,53 +29,55 @@ _COUNTS = ("tp", "fp", "fn")
 MARK = "unseen_prefix"
 
 
-def declare_score_fields(dataset: Any, names: Names) -> None:
+def declare_score_fields(loop: Loop) -> None:
     """Add the fields of `score_samples` with their types, indexes and place in the sidebar."""
-    is_new = dataset.get_field(names.heatmap) is None
+    is_new = loop.dataset.get_field(loop.names.heatmap) is None
     numbers = {
-        names.excess: "Unseen score above the pool's threshold, summed over the image",
-        names.alpha: "M_alpha: unseen scores at power alpha, summed over the image",
-        names.threshold: "M_thresh: pixels whose unseen score is above the threshold",
-        names.entropy: "Entropy of the UNet's output, summed over the image",
-        names.foreground: "Predicted foreground area in pixels",
-        names.region_strength: "Unseen regions, each by its strength and none by its size",
+        loop.names.excess: "Unseen score above the pool's threshold, summed over the image",
+        loop.names.alpha: "M_alpha: unseen scores at power alpha, summed over the image",
+        loop.names.threshold: "M_thresh: pixels whose unseen score is above the threshold",
+        loop.names.entropy: "Entropy of the UNet's output, summed over the image",
+        loop.names.foreground: "Predicted foreground area in pixels",
+        loop.names.region_strength: "Unseen regions, each by its strength and none by its size",
     }
     for name, text in numbers.items():
-        declare(dataset, name, fo.FloatField, names, text)
+        declare(loop, name, fo.FloatField, text)
     declare(
-        dataset,
-        names.heatmap,
+        loop,
+        loop.names.heatmap,
         fo.EmbeddedDocumentField,
-        names,
         "Unseen score per pixel, scaled to the pool",
         embedded_doc_type=fo.Heatmap,
     )
-    declare_detections(dataset, names.regions, names, "Unseen regions, strongest first")
+    declare_detections(loop, loop.names.regions, "Unseen regions, strongest first")
     declare(
-        dataset,
-        names.expected_counts,
+        loop,
+        loop.names.expected_counts,
         fo.ListField,
-        names,
         "Expected examples per class of the UNet, unseen last",
         subfield=fo.FloatField,
     )
-    declare(dataset, names.embedding, fo.VectorField, names, "Features where the image is unseen")
-    declare(dataset, names.model, fo.StringField, names, "Checkpoint that scored this sample")
-    indexes = dataset.list_indexes()
-    for name in (names.excess, names.alpha, names.threshold, names.region_strength):
+    declare(loop, loop.names.embedding, fo.VectorField, "Features where the image is unseen")
+    declare(loop, loop.names.model, fo.StringField, "Checkpoint that scored this sample")
+    indexes = loop.dataset.list_indexes()
+    for name in (
+        loop.names.excess,
+        loop.names.alpha,
+        loop.names.threshold,
+        loop.names.region_strength,
+    ):
         if name not in indexes:
-            dataset.create_index(name)
-    group_fields(dataset, names)
-    if is_new and not names.series:  # baselines stay in the background
-        appearance.show_scores(dataset, names)
+            loop.dataset.create_index(name)
+    group_fields(loop)
+    if is_new and not loop.names.series:  # baselines stay in the background
+        appearance.show_scores(loop)
 
 
-def save_scores(dataset: Any, names: Names, scores: Mapping[str, Mapping[str, Any]]) -> None:
+def save_scores(loop: Loop, scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the scores of many samples in one bulk operation.
 
     Args:
-        dataset: the dataset (not a view).
-        names: the loop.
+        loop: the loop.
         scores: sample id -> plain values: the five numbers by metric name, `region_strength`,
             `model` (text), `expected_counts` (list),
             `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and `regions`, a list of
@@ -85,22 +87,24 @@ def save_scores(dataset: Any, names: Names, scores: Mapping[str, Mapping[str, An
     ops = []
     for sample_id, s in scores.items():
         values: dict[str, Any] = {
-            names.metric(m): float(s[m])
+            loop.names.metric(m): float(s[m])
             for m in ("alpha", "threshold", "excess", "entropy", "foreground")
         }
-        values[names.region_strength] = s.get("region_strength")
-        values[names.model] = s["model"]
-        values[names.expected_counts] = [float(v) for v in s["expected_counts"]]
-        values[names.embedding] = fou.serialize_numpy_array(np.asarray(s["embedding"], np.float32))
-        values[names.regions] = {
+        values[loop.names.region_strength] = s.get("region_strength")
+        values[loop.names.model] = s["model"]
+        values[loop.names.expected_counts] = [float(v) for v in s["expected_counts"]]
+        values[loop.names.embedding] = fou.serialize_numpy_array(
+            np.asarray(s["embedding"], np.float32)
+        )
+        values[loop.names.regions] = {
             "_cls": "Detections",
             "detections": [_region(*region) for region in s["regions"]],
         }
-        values[names.heatmap] = None if s["heatmap"] is None else _heatmap(s["heatmap"])
+        values[loop.names.heatmap] = None if s["heatmap"] is None else _heatmap(s["heatmap"])
         values["last_modified_at"] = now
         ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": values}))
     if ops:
-        dataset._bulk_write(ops, ids=list(scores))
+        loop.dataset._bulk_write(ops, ids=list(scores))
 
 
 def save_detections(
@@ -161,41 +165,41 @@ def own_views(dataset: Any, prefix: str) -> list[str]:
     ]
 
 
-def check_own_view(dataset: Any, names: Names, name: str) -> None:
+def check_own_view(loop: Loop, name: str) -> None:
     """Make sure that the saved view to write is ours or not there.
 
     Raises:
         DatasetError: somebody else saved a view of that name.
     """
-    if dataset.has_saved_view(name) and name not in own_views(dataset, names.prefix):
+    if loop.dataset.has_saved_view(name) and name not in own_views(loop.dataset, loop.names.prefix):
         raise DatasetError(
-            f"the saved view {name!r} of dataset {dataset.name!r} was not made by this package; "
+            f"the saved view {name!r} of dataset {loop.dataset.name!r} was not made by this package; "
             "rename it, or pass another series="
         )
 
 
-def save_own_view(dataset: Any, names: Names, name: str, view: Any, description: str) -> None:
+def save_own_view(loop: Loop, name: str, view: Any, description: str) -> None:
     """Save a view with the mark of this package."""
-    text = f"[{names.prefix}] {description}"
-    dataset.save_view(name, view, description=text, overwrite=True)
+    text = f"[{loop.names.prefix}] {description}"
+    loop.dataset.save_view(name, view, description=text, overwrite=True)
 
 
-def group_fields(dataset: Any, names: Names) -> None:
+def group_fields(loop: Loop) -> None:
     """Put what this package wrote into one sidebar group; other groups stay as they are.
 
     Predictions and evaluations of all but the newest iteration go into a second one, collapsed.
     """
-    dataset.reload()
-    evaluations = own_evaluations(dataset, names.prefix)
-    marked = set(own_fields(dataset, names.prefix))
+    loop.dataset.reload()
+    evaluations = own_evaluations(loop.dataset, loop.names.prefix)
+    marked = set(own_fields(loop.dataset, loop.names.prefix))
     ours = [
         path
-        for path in dataset.get_field_schema()
+        for path in loop.dataset.get_field_schema()
         if path in marked or any(path.startswith(f"{key}_") for key in evaluations)
     ]
-    groups = dataset.app_config.sidebar_groups
+    groups = loop.dataset.app_config.sidebar_groups
     if groups is None:
-        groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
+        groups = fo.DatasetAppConfig.default_sidebar_groups(loop.dataset)
     kept = []
     for group in groups:
         if group.name in (SIDEBAR_GROUP, EARLIER_GROUP) or group.name in evaluations:
@@ -203,28 +207,29 @@ def group_fields(dataset: Any, names: Names) -> None:
         group.paths = [p for p in group.paths if p.split(".")[0] not in ours]
         kept.append(group)
     position = next((i + 1 for i, g in enumerate(kept) if g.name == "labels"), len(kept))
-    earlier = _earlier(dataset, names, ours, evaluations)
+    earlier = _earlier(loop, ours, evaluations)
     current = [path for path in ours if path not in earlier]
     kept.insert(position, fo.SidebarGroupDocument(name=SIDEBAR_GROUP, paths=current))
     if earlier:
         group = fo.SidebarGroupDocument(name=EARLIER_GROUP, paths=earlier, expanded=False)
         kept.insert(position + 1, group)
-    dataset.app_config.sidebar_groups = kept
-    dataset.save()
+    loop.dataset.app_config.sidebar_groups = kept
+    loop.dataset.save()
 
 
-def _earlier(
-    dataset: Any, names: Names, ours: Sequence[str], evaluations: Sequence[str]
-) -> list[str]:
+def _earlier(loop: Loop, ours: Sequence[str], evaluations: Sequence[str]) -> list[str]:
     """Predictions and evaluation fields, without those of the main loop's newest iteration."""
-    names = replace(names, series="")  # whichever loop has just written
+    names = replace(loop.names, series="")  # whichever loop has just written
     numbers = [n for key in evaluations if (n := names.eval_number(key)) is not None]
     kept = set()
     if numbers:
         newest = max(numbers)
-        kept = {names.predictions(newest), *(f"{names.eval_key(newest)}_{k}" for k in _COUNTS)}
+        kept = {
+            names.predictions(newest),
+            *(f"{names.eval_key(newest)}_{k}" for k in _COUNTS),
+        }
     fields = [p for p in ours if any(p.startswith(f"{key}_") for key in evaluations)]
-    predicted = {dataset.get_evaluation_info(key).config.pred_field for key in evaluations}
+    predicted = {loop.dataset.get_evaluation_info(key).config.pred_field for key in evaluations}
     return [p for p in ours if (p in fields or p in predicted) and p not in kept]
 
 
@@ -241,34 +246,30 @@ def ungroup_fields(dataset: Any) -> None:
     dataset.save()
 
 
-def declare(
-    dataset: Any, name: str, ftype: type, names: Names, description: str, **kwargs: Any
-) -> None:
+def declare(loop: Loop, name: str, ftype: type, description: str, **kwargs: Any) -> None:
     """Add a field with the mark of this package; a field that exists is left as it is.
 
     Raises:
         DatasetError: a field of that name exists and is not ours.
     """
-    dataset = dataset_of(dataset)
-    found = dataset.get_field(name)
+    found = loop.dataset.get_field(name)
     if found is None:
-        dataset.add_sample_field(
-            name, ftype, description=description, info={MARK: names.prefix}, **kwargs
+        loop.dataset.add_sample_field(
+            name, ftype, description=description, info={MARK: loop.names.prefix}, **kwargs
         )
-    elif (found.info or {}).get(MARK) != names.prefix:
+    elif (found.info or {}).get(MARK) != loop.names.prefix:
         raise DatasetError(
-            f"field {name!r} exists in dataset {dataset.name!r} and was not made by this package; "
+            f"field {name!r} exists in dataset {loop.dataset.name!r} and was not made by this package; "
             "rename it, or pass another prefix= or series="
         )
 
 
-def declare_detections(dataset: Any, name: str, names: Names, description: str) -> None:
+def declare_detections(loop: Loop, name: str, description: str) -> None:
     """Add a field of detections."""
     declare(
-        dataset,
+        loop,
         name,
         fo.EmbeddedDocumentField,
-        names,
         description,
         embedded_doc_type=fo.Detections,
     )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from unseen.dataset import iterations, reading
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.ranking.mixed import CRITERIA, History
 
 
@@ -32,27 +33,29 @@ class LabelledBoxes:
         return _counts(self.labels[i] for i in self.initial)
 
 
-def labelled_boxes(dataset: Any, names: Names) -> LabelledBoxes:
+def labelled_boxes(loop: Loop) -> LabelledBoxes:
     """Read the labels outside the test split.
 
     Where no labelled image has the initial tag, those in no batch are the initial ones.
     """
-    if dataset.get_field(names.label_field) is None:
+    if loop.dataset.get_field(loop.names.label_field) is None:
         return LabelledBoxes({}, frozenset())
-    view = reading.labelled(dataset, names)
-    ids, tags, labels = view.values(["id", "tags", f"{names.label_field}.detections.label"])
-    initial = {i for i, of_sample in zip(ids, tags, strict=True) if names.initial_tag in of_sample}
+    view = reading.labelled(loop.dataset, loop.names)
+    ids, tags, labels = view.values(["id", "tags", f"{loop.names.label_field}.detections.label"])
+    initial = {
+        i for i, of_sample in zip(ids, tags, strict=True) if loop.names.initial_tag in of_sample
+    }
     if not initial:
         initial = {
             i
             for i, of_sample in zip(ids, tags, strict=True)
-            if not any(names.batch_number(tag) for tag in of_sample)
+            if not any(loop.names.batch_number(tag) for tag in of_sample)
         }
     found = {i: [c for c in of_image or [] if c] for i, of_image in zip(ids, labels, strict=True)}
     return LabelledBoxes(found, frozenset(initial))
 
 
-def found_and_tried(dataset: Any, names: Names, labelled: LabelledBoxes) -> History:
+def found_and_tried(loop: Loop, labelled: LabelledBoxes) -> History:
     """What the earlier batches' images hold, by what they were chosen for.
 
     A find is a box of a class that was sought, or that nobody had labelled, when its batch was chosen.
@@ -60,7 +63,7 @@ def found_and_tried(dataset: Any, names: Names, labelled: LabelledBoxes) -> Hist
     """
     history = History.none()
     criteria = list(CRITERIA)
-    for record in iterations.read_records(dataset, names).values():
+    for record in iterations.read_records(loop).values():
         entry = record["steps"].get("select_batch") or {}
         sources = entry.get("sources") or {}
         before, sought = set(entry.get("known", ())), set(entry.get("sought", ()))

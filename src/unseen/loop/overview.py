@@ -20,6 +20,7 @@ import numpy as np
 from unseen.annotation.status import ask_servers
 from unseen.dataset import reading, setup
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError, UnseenError
 from unseen.loop import next_action as decide
 from unseen.loop import preconditions
@@ -76,7 +77,7 @@ def now_with_server(dataset: Any, names: Names | None = None) -> Now:
     if not batch.number:
         key = look.names.own_anno_key("initial")
     try:
-        status = ask_servers(look.dataset, look.names, key)[0]
+        status = ask_servers(look.loop, key)[0]
     except UnseenError as error:
         asked = replace(batch, problem=str(error))
     else:
@@ -165,6 +166,7 @@ class _Look:
         # The whole dataset, also where a view of it is shown.
         self.dataset = reading.dataset_of(reading.open_collection(dataset))
         self.names = names or setup.names_of(self.dataset)
+        self.loop = Loop(self.dataset, self.names)
         self.stamp = overview_records.stamp(self.dataset)
 
     def cached(self, question: str, answer: Callable[[], T], *more: Any) -> T:
@@ -183,14 +185,12 @@ class _Look:
     @property
     def records(self) -> overview_records.Records:
         """The records of this loop and of those beside it."""
-        return self.cached("records", lambda: overview_records.read(self.dataset, self.names))
+        return self.cached("records", lambda: overview_records.read(self.loop))
 
     @property
     def facts(self) -> Facts:
         """Counts and states."""
-        return self.cached(
-            "facts", lambda: reader.read_facts(self.dataset, self.names, self.records)
-        )
+        return self.cached("facts", lambda: reader.read_facts(self.loop, self.records))
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class _Look:
 # --- the answers -----------------------------------------------------------------------------------
 def _now(look: _Look, facts: Facts | None = None) -> Now:
     facts = facts or look.facts
-    problem = reader.why_unreadable(look.dataset, look.names)
+    problem = reader.why_unreadable(look.loop)
     best = decide.next_action(facts)
     others = decide.other_actions(facts, best)
     return Now(
@@ -226,9 +226,9 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
     batch = look.facts.batch
     tag = batch.name if batch is not None and batch.images else None
     found = overview_ranking.read_values(
-        dataset, names, path, overview_ranking.scored_mark(records), tag
+        Loop(dataset, names), path, overview_ranking.scored_mark(records), tag
     )
-    labelled = overview_ranking.labelled_batch(dataset, names, records)
+    labelled = overview_ranking.labelled_batch(Loop(dataset, names), records)
     scores = overview_ranking.newest_scores(records)
     trust = judge_ranking(
         found.candidates,
@@ -236,7 +236,7 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
         budget=batch.images if batch is not None and batch.number else 10,
         mean_score=scores.get("mean_score"),
         evidence=_evidence(labelled, found.test_labels),
-        classes=overview_ranking.known_classes(dataset, names, records),
+        classes=overview_ranking.known_classes(Loop(dataset, names), records),
         are_scores_old=look.facts.scores == OLD,
     )
     division = overview_ranking.division(records, tag)
@@ -257,7 +257,7 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
         scored=len(found.candidates),
         histogram=histogram(found.pool, found.batch),
         batch=batch,
-        rows=overview_ranking.read_rows(dataset, names, path, tag, records) if tag else [],
+        rows=overview_ranking.read_rows(Loop(dataset, names), path, tag, records) if tag else [],
         trust=trust,
         novelty=_novelty(look, path, labelled, found.candidates),
         control=_control(look),
@@ -303,9 +303,9 @@ def _control(look: _Look) -> Control | None:
             random=batch.random,
             counts_before=batch.counts_before,
         )
-        for batch in overview_ranking.random_parts(dataset, names, records)
+        for batch in overview_ranking.random_parts(Loop(dataset, names), records)
     ]
-    return control_group(parts, overview_ranking.known_classes(dataset, names, records))
+    return control_group(parts, overview_ranking.known_classes(Loop(dataset, names), records))
 
 
 def _novelty(
@@ -329,7 +329,7 @@ def _progress(look: _Look) -> Progress:
     curves = read_curves(found)
     classes = next((list(i.per_class) for i in found if i.per_class), None)
     if classes is None:
-        classes = overview_ranking.known_classes(look.dataset, look.names, records)
+        classes = overview_ranking.known_classes(look.loop, records)
     evaluations = overview_progress.own_evaluations(records)
     counts = overview_progress.read_counts(look.dataset, evaluations, classes)
     settings = overview_progress.settings(records)

@@ -15,6 +15,7 @@ from bson import ObjectId
 
 from unseen.dataset import iterations
 from unseen.dataset.fields import REMOVED, SENT, Names
+from unseen.dataset.loop import Loop
 from unseen.loop.overview_data import BatchRow
 from unseen.loop.records import Records
 from unseen.ranking import SCORED_STRATEGIES
@@ -84,9 +85,9 @@ def division(records: Records, tag: str | None) -> str:
     return ""
 
 
-def known_classes(dataset: Any, names: Names, records: Records) -> list[str]:
+def known_classes(loop: Loop, records: Records) -> list[str]:
     """The class list as the dataset keeps it, else as the newest detector or UNet learned it."""
-    kept = dataset.classes.get(names.label_field) or dataset.default_classes
+    kept = loop.dataset.classes.get(loop.names.label_field) or loop.dataset.default_classes
     if kept:
         return [str(c) for c in kept]
     for _, steps in sorted(records.steps.items(), reverse=True):
@@ -97,30 +98,27 @@ def known_classes(dataset: Any, names: Names, records: Records) -> list[str]:
     return []
 
 
-def read_values(
-    dataset: Any, names: Names, metric: str, mark: str | None, batch_tag: str | None
-) -> Values:
+def read_values(loop: Loop, metric: str, mark: str | None, batch_tag: str | None) -> Values:
     """The metric of pool and batch, and the labels of the test split, in one pass.
 
     Args:
-        dataset: the dataset.
-        names: the loop.
+        loop: the loop.
         metric: the field of the metric.
         mark: of the UNet whose values count; None = whatever is there.
         batch_tag: tag of the batch, if there is one.
     """
     tags = {"$ifNull": ["$tags", []]}
-    is_labelled = {"$gt": [f"${names.label_field}", None]}
-    state = {"$ifNull": [f"${names.annotation}", None]}
+    is_labelled = {"$gt": [f"${loop.names.label_field}", None]}
+    state = {"$ifNull": [f"${loop.names.annotation}", None]}
     has_value: dict[str, Any] = {"$isNumber": f"${metric}"}
     if mark is not None:
-        has_value = {"$and": [has_value, {"$eq": [f"${names.model}", mark]}]}
+        has_value = {"$and": [has_value, {"$eq": [f"${loop.names.model}", mark]}]}
     # 0 = of no interest, 1 = pool, 2 and 3 = batch without and with labels, 4 = labelled test split
     kind = {
         "$switch": {
             "branches": [
                 {
-                    "case": {"$in": [names.test_tag, tags]},
+                    "case": {"$in": [loop.names.test_tag, tags]},
                     "then": {"$cond": [is_labelled, 4, 0]},
                 },
                 {"case": {"$not": [has_value]}, "then": 0},
@@ -128,16 +126,16 @@ def read_values(
                     "case": {"$in": [batch_tag or "", tags]},
                     "then": {"$cond": [is_labelled, 3, 2]},
                 },
-                {"case": {"$in": [names.excluded_tag, tags]}, "then": 0},
+                {"case": {"$in": [loop.names.excluded_tag, tags]}, "then": 0},
                 {"case": is_labelled, "then": 0},
                 {"case": {"$in": [state, [SENT, REMOVED]]}, "then": 0},
             ],
             "default": 1,
         }
     }
-    labels = f"${names.label_field}.detections.label"
+    labels = f"${loop.names.label_field}.detections.label"
     # One document per kind instead of one per sample, in parts that stay below MongoDB's 16 MB.
-    parts = 1 + dataset._sample_collection.estimated_document_count() // SAMPLES_PER_PART
+    parts = 1 + loop.dataset._sample_collection.estimated_document_count() // SAMPLES_PER_PART
     part = {"$floor": {"$multiply": [{"$rand": {}}, parts]}} if parts > 1 else {"$literal": 0}
     pipeline = [
         {"$project": {"_id": 0, "k": kind, "v": f"${metric}", "c": labels}},
@@ -152,7 +150,7 @@ def read_values(
     ]
     found: dict[int, list[float]] = {1: [], 2: [], 3: []}
     test: list[list[str]] = []
-    for row in dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
+    for row in loop.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
         if row["_id"]["k"] == 4:
             test += [_classes(labels) for labels in row["c"]]
         else:
@@ -166,20 +164,18 @@ def read_values(
     )
 
 
-def read_rows(
-    dataset: Any, names: Names, metric: str, batch_tag: str, records: Records
-) -> list[BatchRow]:
+def read_rows(loop: Loop, metric: str, batch_tag: str, records: Records) -> list[BatchRow]:
     """The batch in rank order; images without a rank by path, last."""
-    regions = {"$ifNull": [f"${names.regions}.detections", None]}
+    regions = {"$ifNull": [f"${loop.names.regions}.detections", None]}
     projection = {
         "filepath": 1,
-        "rank": f"${names.rank}",
+        "rank": f"${loop.names.rank}",
         "value": f"${metric}",
         "regions": {"$cond": [{"$isArray": regions}, {"$size": regions}, None]},
-        "labelled": {"$gt": [f"${names.label_field}", None]},
-        "annotation": f"${names.annotation}",
-        "url": f"${names.annotation_url}",
-        "chosen_by": f"${names.chosen_by}",
+        "labelled": {"$gt": [f"${loop.names.label_field}", None]},
+        "annotation": f"${loop.names.annotation}",
+        "url": f"${loop.names.annotation_url}",
+        "chosen_by": f"${loop.names.chosen_by}",
     }
     ids = _recorded_ids(records, batch_tag)
     match: dict[str, Any] = {"tags": batch_tag}
@@ -198,12 +194,12 @@ def read_rows(
             url=row.get("url"),
             chosen_by=row.get("chosen_by"),
         )
-        for row in dataset._sample_collection.aggregate(pipeline)
+        for row in loop.dataset._sample_collection.aggregate(pipeline)
     ]
     return sorted(rows, key=lambda r: (r.rank is None, r.rank or 0, r.filename))
 
 
-def labelled_batch(dataset: Any, names: Names, records: Records) -> LabelledBatch | None:
+def labelled_batch(loop: Loop, records: Records) -> LabelledBatch | None:
     """The newest ranked batch of which every image still there has labels, or None."""
     for _, record in sorted(records.records.items(), reverse=True):
         entry: dict[str, Any] = (record.get("steps") or {}).get("select_batch") or {}
@@ -211,27 +207,27 @@ def labelled_batch(dataset: Any, names: Names, records: Records) -> LabelledBatc
         ids = [str(i) for i in entry.get("batch_ids") or ()]
         if chosen.get("strategy") not in SCORED_STRATEGIES or not ids:
             continue
-        found = _labels(dataset, names.label_field, ids)
+        found = _labels(loop.dataset, loop.names.label_field, ids)
         # Half of it says something already; an image that was removed never gets labels.
         if 2 * len(found) < len(ids):
             continue
         at_random = round(float(chosen.get("random_share") or 0) * len(ids))
         split = len(ids) - at_random
-        number = names.batch_number(entry.get("batch") or "") or 0
-        others = _other_series(dataset, names, records, number)
+        number = loop.names.batch_number(entry.get("batch") or "") or 0
+        others = _other_series(loop, records, number)
         return LabelledBatch(
             name=entry["batch"],
             ids=[i for i in ids[:split] if i in found],
             ranked=[found[i] for i in ids[:split] if i in found],
             random=[found[i] for i in ids[split:] if i in found] + others.pop("random", []),
-            initial=_initial(dataset, names, records),
+            initial=_initial(loop, records),
             counts_before=dict(record.get("class_counts") or {}),
             others=others,
         )
     return None
 
 
-def random_parts(dataset: Any, names: Names, records: Records) -> list[LabelledBatch]:
+def random_parts(loop: Loop, records: Records) -> list[LabelledBatch]:
     """The ranked batches of this loop with labelled images that were drawn at random, in order."""
     found = []
     for _, record in sorted(records.records.items()):
@@ -241,7 +237,7 @@ def random_parts(dataset: Any, names: Names, records: Records) -> list[LabelledB
         at_random = round(float(chosen.get("random_share") or 0) * len(ids))
         if chosen.get("strategy") not in SCORED_STRATEGIES or not at_random:
             continue
-        labels = _labels(dataset, names.label_field, ids)
+        labels = _labels(loop.dataset, loop.names.label_field, ids)
         split = len(ids) - at_random
         found.append(
             LabelledBatch(
@@ -265,26 +261,24 @@ def median_value(dataset: Any, metric: str, ids: Sequence[str]) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def _other_series(
-    dataset: Any, names: Names, records: Records, number: int
-) -> dict[str, list[list[str]]]:
+def _other_series(loop: Loop, records: Records, number: int) -> dict[str, list[list[str]]]:
     """Labels of the same batch in the series that rank another way, by strategy."""
     found: dict[str, list[list[str]]] = {}
-    for series, loop in records.all_series.items():
-        if series == names.series:
+    for series, by_number in records.all_series.items():
+        if series == loop.names.series:
             continue
-        for record in loop.values():
+        for record in by_number.values():
             entry = (record.get("steps") or {}).get("select_batch") or {}
             strategy = (entry.get("parameters") or {}).get("strategy")
-            own = Names(prefix=names.prefix, series=series)
+            own = Names(prefix=loop.names.prefix, series=series)
             if strategy in SCORED_STRATEGIES or not strategy:
                 continue
             if own.batch_number(entry.get("batch") or "") != number:
                 continue
             ids = [str(i) for i in entry.get("batch_ids") or ()]
-            labels = _labels(dataset, record.get("label_field") or "", ids)
+            labels = _labels(loop.dataset, record.get("label_field") or "", ids)
             if not labels:  # a finished simulation deletes the labels of its baselines
-                labels = _labels(dataset, _measured_against(loop), ids)
+                labels = _labels(loop.dataset, _measured_against(by_number), ids)
             found.setdefault(strategy, []).extend(labels.values())
     return {strategy: labels for strategy, labels in found.items() if labels}
 
@@ -299,9 +293,9 @@ def _measured_against(loop: Mapping[int, Mapping[str, Any]]) -> str:
     return ""
 
 
-def _initial(dataset: Any, names: Names, records: Records) -> list[list[str]]:
+def _initial(loop: Loop, records: Records) -> list[list[str]]:
     ids = (records.records.get(0) or {}).get("labelled_ids") or ()
-    return list(_labels(dataset, names.label_field, [str(i) for i in ids]).values())
+    return list(_labels(loop.dataset, loop.names.label_field, [str(i) for i in ids]).values())
 
 
 def _labels(dataset: Any, label_field: str, ids: Sequence[str]) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from unseen.annotation.sendings import Sending
 from unseen.dataset import reading
 from unseen.dataset.fields import REMOVED, SENT, Names
+from unseen.dataset.loop import Loop
 from unseen.loop import records as overview_records
 from unseen.loop.overview_data import Batch, Counts, Facts
 from unseen.loop.records import Records
@@ -29,25 +30,24 @@ class _Group:
     boxes: int
 
 
-def read_facts(dataset: Any, names: Names, records: Records) -> Facts:
+def read_facts(loop: Loop, records: Records) -> Facts:
     """Counts, the newest batch, and how models and scores stand to the labels.
 
     Args:
-        dataset: the dataset (not a view).
-        names: the loop.
+        loop: the loop.
         records: of the loop, see `overview_records.read`.
     """
     mark = overview_records.mark(records.steps, records.structure)
-    groups = _groups(dataset, names, mark)
-    numbers = {n: tag for g in groups for tag in g.tags if (n := names.batch_number(tag))}
+    groups = _groups(loop, mark)
+    numbers = {n: tag for g in groups for tag in g.tags if (n := loop.names.batch_number(tag))}
     iteration = max(
         (n for n, tag in numbers.items() if any(tag in g.tags and g.is_labelled for g in groups)),
         default=0,
     )
-    counts = _counts(groups, names)
+    counts = _counts(groups, loop.names)
     number = max(numbers, default=0)
-    tag = numbers.get(number, names.initial_tag)
-    key = names.anno_key(number) if number else names.own_anno_key("initial")
+    tag = numbers.get(number, loop.names.initial_tag)
+    key = loop.names.anno_key(number) if number else loop.names.own_anno_key("initial")
     batch = _batch(groups, tag, number, records, records.sendings.get(key))
     labels = (counts.labelled, counts.boxes)
     unet, new_images = overview_records.freshness(records.steps, "train_unet", iteration, labels)
@@ -86,12 +86,12 @@ def sort_of(names: Names, mark: str | None) -> dict[str, Any]:
     }
 
 
-def _groups(dataset: Any, names: Names, mark: str | None) -> list[_Group]:
-    boxes = {"$ifNull": [f"${names.label_field}.detections", []]}
+def _groups(loop: Loop, mark: str | None) -> list[_Group]:
+    boxes = {"$ifNull": [f"${loop.names.label_field}.detections", []]}
     pipeline = [
         {
             "$group": {
-                "_id": sort_of(names, mark),
+                "_id": sort_of(loop.names, mark),
                 "images": {"$sum": 1},
                 "boxes": {"$sum": {"$cond": [{"$isArray": boxes}, {"$size": boxes}, 0]}},
             }
@@ -106,7 +106,7 @@ def _groups(dataset: Any, names: Names, mark: str | None) -> list[_Group]:
             row["images"],
             row["boxes"],
         )
-        for row in dataset._sample_collection.aggregate(pipeline)
+        for row in loop.dataset._sample_collection.aggregate(pipeline)
     ]
 
 
@@ -183,15 +183,15 @@ def _age(started_at: str) -> float | None:
     return round(age.total_seconds() / 86400, 2)
 
 
-def why_unreadable(dataset: Any, names: Names) -> str | None:
+def why_unreadable(loop: Loop) -> str | None:
     """Why the labels of a dataset cannot be read, or None."""
-    found = dataset.get_field(names.label_field)
+    found = loop.dataset.get_field(loop.names.label_field)
     kind = getattr(found, "document_type", None)
     if found is None or (kind is not None and kind.__name__ == "Detections"):
         return None
-    known = ", ".join(reading.detection_fields(dataset)) or "none"
+    known = ", ".join(reading.detection_fields(loop.dataset)) or "none"
     what = kind.__name__ if kind else type(found).__name__
     return (
-        f"Field {names.label_field!r} holds {what}, not Detections (boxes). Fields of detections: "
+        f"Field {loop.names.label_field!r} holds {what}, not Detections (boxes). Fields of detections: "
         f"{known}. Choose another label field."
     )

@@ -16,8 +16,9 @@ import fiftyone.core.odm as foo
 
 from unseen.annotation.sendings import Sending, decoded
 from unseen.dataset import structure
-from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, Names
+from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD
 from unseen.dataset.iterations import decode, scored_mark
+from unseen.dataset.loop import Loop
 from unseen.dataset.structure import StructureRecord
 from unseen.loop.overview_data import CURRENT, NONE, OLD
 
@@ -51,31 +52,31 @@ class Records:
         }
 
 
-def read(dataset: Any, names: Names) -> Records:
+def read(loop: Loop) -> Records:
     """The records as the database holds them now."""
     series: dict[str, dict[int, dict[str, Any]]] = {}
     sent: dict[str, Sending] = {}
     evaluations: dict[str, dict[str, Any]] = {}
     split: dict[str, Any] = {}
     known = None
-    for key, config in _runs(dataset):
+    for key, config in _runs(loop.dataset):
         method = config.get("method")
         if config.get("type") == "evaluation" or "pred_field" in config:
             evaluations[key] = config
-        elif config.get("prefix") != names.prefix:
+        elif config.get("prefix") != loop.names.prefix:
             continue
         elif method == ITERATION_METHOD:
             record = decode(config)
             series.setdefault(record.get("series", ""), {})[int(record["iteration"])] = record
-        elif method == SENDING_METHOD and config.get("series") == names.series:
+        elif method == SENDING_METHOD and config.get("series") == loop.names.series:
             sending = decoded(config["sending"])
             sent[sending.anno_key] = sending
-        elif key == names.setup_key:
+        elif key == loop.names.setup_key:
             split = config
-        elif key == names.structure_key:
+        elif key == loop.names.structure_key:
             known = structure.decode(config)
     ordered = {name: dict(sorted(found.items())) for name, found in sorted(series.items())}
-    return Records(ordered.get(names.series, {}), sent, ordered, evaluations, split, known)
+    return Records(ordered.get(loop.names.series, {}), sent, ordered, evaluations, split, known)
 
 
 def stamp(dataset: Any) -> str:

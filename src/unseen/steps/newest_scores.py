@@ -5,27 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from unseen.dataset import iterations, structure
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
 
 
-def newest_scores(dataset: Any, names: Names, *, otherwise: str = "") -> tuple[str, dict[str, Any]]:
+def newest_scores(loop: Loop, *, otherwise: str = "") -> tuple[str, dict[str, Any]]:
     """The mark of the samples that the newest UNet scored, and the record of that.
 
     Args:
-        dataset: the dataset (not a view).
-        names: the loop.
+        loop: the loop.
         otherwise: what the step can do without scores, for the end of the message.
 
     Raises:
         DatasetError: nothing was scored, or by an older UNet, or when something else counted.
     """
-    newest = iterations.newest_with(dataset, names, "score_samples", None)
-    trained = iterations.newest_with(dataset, names, "train_unet", None)
-    record = None if newest is None else iterations.read_record(dataset, names, newest)
-    if record is None or dataset.get_field(names.model) is None:
+    newest = iterations.newest_with(loop, "score_samples", None)
+    trained = iterations.newest_with(loop, "train_unet", None)
+    record = None if newest is None else iterations.read_record(loop, newest)
+    if record is None or loop.dataset.get_field(loop.names.model) is None:
         raise DatasetError(
-            f"no sample of dataset {dataset.name!r} has been scored yet; run train_unet and "
+            f"no sample of dataset {loop.dataset.name!r} has been scored yet; run train_unet and "
             f"score_samples first{otherwise}"
         )
     entry = record["steps"]["score_samples"]
@@ -37,7 +36,7 @@ def newest_scores(dataset: Any, names: Names, *, otherwise: str = "") -> tuple[s
             "the scores are older than the newest UNet; run score_samples again before ranking"
         )
     mark = iterations.scored_mark(entry)
-    if mark != structure.score_mark(entry["digest"], structure.read_record(dataset, names)):
+    if mark != structure.score_mark(entry["digest"], structure.read_record(loop)):
         raise DatasetError(
             "what counts in the ranking changed since the pool was scored (known structure: zone, "
             "margin or weight); run score_samples again before ranking"

@@ -17,15 +17,15 @@ from unseen.annotation.merge import KnownBox
 from unseen.annotation.sendings import Sending
 from unseen.dataset import scope, writing
 from unseen.dataset.fields import LOADED, SENT, Names
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, LabelError
 from unseen.steps.load_annotations import LoadConfig
 from unseen.steps.request_annotations import RequestConfig, RequestResult
 
 
 def request(
-    dataset: Any,
+    loop: Loop,
     config: RequestConfig,
-    names: Names,
     anno_key: str,
     iteration: int,
     ids: Sequence[str],
@@ -36,7 +36,7 @@ def request(
         raise LabelError(
             "there is no class yet; pass classes=, with all that annotators shall choose from"
         )
-    earlier = sendings.read_sending(dataset, names, anno_key)
+    earlier = sendings.read_sending(loop, anno_key)
     there = set(earlier.sent_ids()) if earlier else set()
     new = [i for i in ids if i not in there]
     if earlier is not None and new and config.backend != "app":
@@ -44,14 +44,14 @@ def request(
             f"{anno_key} was handed to {config.backend} with {len(there)} images, and {len(new)} "
             "came since; that tool takes no more into one run. Send them with the next batch"
         )
-    if earlier is None and dataset.has_annotation_run(anno_key):
+    if earlier is None and loop.dataset.has_annotation_run(anno_key):
         raise AnnotationError(
             f"annotation run {anno_key!r} exists and is not in the records; a request may have been "
             f"killed. Remove it with dataset.delete_annotation_run({anno_key!r}), and what it left "
             f"on the server of {config.backend}"
         )
     result = RequestResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         anno_key=anno_key,
         backend=config.backend,
         images=len(there) + (0 if config.dry_run else len(new)),
@@ -59,7 +59,7 @@ def request(
         dry_run=config.dry_run,
         complete=earlier is not None and not new,
         classes=list(classes),
-        notes=_notes(config, names, iteration),
+        notes=_notes(config, loop.names, iteration),
     )
     if config.regions_only and config.backend != "app":
         raise AnnotationError(
@@ -68,28 +68,30 @@ def request(
         )
     if config.dry_run or not new:
         return result
-    scopes = scope.asked_for(dataset, names, config, new)
+    scopes = scope.asked_for(loop, config, new)
     if config.backend == "app":
         # Before the schemas: the rectangles can be moved in the Annotate tab.
-        scope.write(dataset, names, scopes)
-        app_annotation.prepare(dataset, names, classes)
+        scope.write(loop, scopes)
+        app_annotation.prepare(loop, classes)
     else:
         given = {"url": config.url, "project_name": config.project}
         settings = {name: value for name, value in given.items() if value is not None}
         other_backends.check(config.backend, settings)
-        truth.declare_fields(dataset, names)
-        images = dataset.select(new, ordered=True)
-        other_backends.send(images, anno_key, config.backend, names.label_field, classes, settings)
-    truth.declare_fields(dataset, names)
-    held = truth.read(dataset, names, anno_key, new)
+        truth.declare_fields(loop)
+        images = loop.dataset.select(new, ordered=True)
+        other_backends.send(
+            images, anno_key, config.backend, loop.names.label_field, classes, settings
+        )
+    truth.declare_fields(loop)
+    held = truth.read(loop, anno_key, new)
     updates = {i: truth.Update(state=SENT, base=_known(t)) for i, t in held.items()}
-    truth.write(dataset, names, anno_key, updates)
+    truth.write(loop, anno_key, updates)
     sending = earlier or Sending(
         anno_key=anno_key,
         images=config.images,
         iteration=iteration,
         backend=config.backend,
-        label_field=names.label_field,
+        label_field=loop.names.label_field,
         classes=list(classes),
         parameters=config.to_dict(),
         token=secrets.token_hex(4),
@@ -98,31 +100,30 @@ def request(
     sending.sample_ids = [*sending.sample_ids, *new]
     sending.complete, sending.closed = True, False
     sending.scopes = {**sending.scopes, **scopes}
-    sendings.write_sending(dataset, names, sending)
-    writing.group_fields(dataset, names)
+    sendings.write_sending(loop, sending)
+    writing.group_fields(loop)
     return dataclasses.replace(result, in_part=len(scopes))
 
 
-def close(dataset: Any, names: Names, config: LoadConfig, sending: Sending, tally: Any) -> None:
+def close(loop: Loop, config: LoadConfig, sending: Sending, tally: Any) -> None:
     """Take over what was drawn since the last look; close the batch once nothing is missing.
 
     Args:
-        dataset: the dataset.
-        names: the loop.
+        loop: the loop.
         config: how to load.
         sending: a batch of another backend than CVAT.
         tally: is added to.
     """
     if not config.dry_run:
-        truth.declare_fields(dataset, names)
-    before = truth.read(dataset, names, sending.anno_key, sending.sample_ids)
+        truth.declare_fields(loop)
+    before = truth.read(loop, sending.anno_key, sending.sample_ids)
     kept = None
     if sending.backend != "app":
         if config.dry_run:
             tally.note(f"A dry run cannot look into {sending.backend}; this is what is here.")
         else:
-            kept = _load_other(dataset, names, sending)
-    held = truth.read(dataset, names, sending.anno_key, sending.sample_ids)
+            kept = _load_other(loop, sending)
+    held = truth.read(loop, sending.anno_key, sending.sample_ids)
     unlabelled = [i for i, t in held.items() if t.document is None]
     updates = {}
     for i, now in held.items():
@@ -149,28 +150,28 @@ def close(dataset: Any, names: Names, config: LoadConfig, sending: Sending, tall
     if config.dry_run:
         return
     if unlabelled and config.empty_is_labelled:
-        kept = kept or snapshots.take(dataset, names, sending.anno_key, unlabelled, "load")
-        snapshots.note_written(dataset, kept, unlabelled)
+        kept = kept or snapshots.take(loop, sending.anno_key, unlabelled, "load")
+        snapshots.note_written(loop.dataset, kept, unlabelled)
     if kept is not None:
         changed = [i for i, t in held.items() if t.document != before[i].document]
-        if snapshots.narrow(dataset, kept, [*changed, *set(updates).intersection(unlabelled)]):
+        if snapshots.narrow(loop.dataset, kept, [*changed, *set(updates).intersection(unlabelled)]):
             tally.snapshots.append(kept)
     if updates:
-        truth.write(dataset, names, sending.anno_key, updates)
+        truth.write(loop, sending.anno_key, updates)
     is_done = config.empty_is_labelled or not unlabelled
     if is_done and not sending.closed:
         sending.closed = True
-        sendings.write_sending(dataset, names, sending)
+        sendings.write_sending(loop, sending)
 
 
-def _load_other(dataset: Any, names: Names, sending: Sending) -> str:
+def _load_other(loop: Loop, sending: Sending) -> str:
     """Let FiftyOne load from the backend; the snapshot of the labels from before."""
-    kept = snapshots.take(dataset, names, sending.anno_key, sending.sample_ids, "load")
-    snapshots.note_written(dataset, kept, sending.sample_ids)
+    kept = snapshots.take(loop, sending.anno_key, sending.sample_ids, "load")
+    snapshots.note_written(loop.dataset, kept, sending.sample_ids)
     try:
-        other_backends.load(dataset, sending.anno_key)
+        other_backends.load(loop.dataset, sending.anno_key)
     except AnnotationError:
-        snapshots.narrow(dataset, kept, [])  # everything was put back
+        snapshots.narrow(loop.dataset, kept, [])  # everything was put back
         raise
     return kept
 

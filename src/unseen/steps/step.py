@@ -1,4 +1,4 @@
-"""What all steps share: `step(view, config, *, progress=None, **settings) -> Result`.
+"""What all steps share: `step(collection, config, *, progress=None, **settings) -> Result`.
 
 The wrapper opens the dataset by name, builds the config, makes sure that only one run works on the
 dataset, and measures the time; the function below it reads like its summary.
@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from unseen.dataset import reading, setup
 from unseen.dataset.fields import Names
 from unseen.dataset.locks import exclusive
+from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError
 from unseen.parameters import StepConfig, from_mapping
 from unseen.progress import Progress, silent
@@ -58,15 +59,15 @@ class Step(Protocol[R]):
 
 def step(
     config_class: type[C], *, writes: bool = True
-) -> Callable[[Callable[[Any, C, Names, Progress], R]], Step[R]]:
-    """Turn `function(collection, config, names, progress)` into a step.
+) -> Callable[[Callable[[Loop, C, Progress], R]], Step[R]]:
+    """Turn `function(loop, config, progress)` into a step.
 
     Args:
         config_class: its parameters.
         writes: whether the step changes the dataset and so needs it for itself.
     """
 
-    def wrap(function: Callable[[Any, C, Names, Progress], R]) -> Step[R]:
+    def wrap(function: Callable[[Loop, C, Progress], R]) -> Step[R]:
         @functools.wraps(function)
         def run(
             collection: Any,
@@ -89,13 +90,13 @@ def step(
                 collection = reading.open_collection(collection)
                 if config is None:
                     given = _as_set_up(collection, given, settings)
-                names = Names.of(given)
+                loop = Loop(collection, Names.of(given))
                 if writes:
                     with exclusive(collection, function.__name__):
-                        reading.dataset_of(collection).reload()
-                        result = function(collection, given, names, progress or silent)
+                        loop.dataset.reload()
+                        result = function(loop, given, progress or silent)
                 else:
-                    result = function(collection, given, names, progress or silent)
+                    result = function(loop, given, progress or silent)
                 return dataclasses.replace(result, seconds=elapsed())
             finally:
                 _started.reset(token)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 import unseen
+from unseen.dataset.loop import Loop
 from unseen.errors import ServerError
 
 pytestmark = pytest.mark.fiftyone
@@ -204,9 +205,9 @@ def test_a_server_that_is_gone_does_not_stop_what_another_one_has(
     from unseen.annotation import sendings
     from unseen.dataset.fields import Names
 
-    old = sendings.read_sending(labelled, Names(), "unseen_batch_01")
+    old = sendings.read_sending(Loop(labelled, Names()), "unseen_batch_01")
     gone = replace(old, anno_key="unseen_old", url="http://127.0.0.1:9", closed=True)
-    sendings.write_sending(labelled, Names(), gone)
+    sendings.write_sending(Loop(labelled, Names()), gone)
     result = unseen.load_annotations(labelled)
     assert labels(labelled) == EVERYTHING
     assert any("unseen_old was not looked at again" in note for note in result.notes)
@@ -218,9 +219,9 @@ def test_what_is_out_on_a_server_that_is_gone_is_an_error_after_everything_else(
     from unseen.annotation import sendings
     from unseen.dataset.fields import Names
 
-    old = sendings.read_sending(labelled, Names(), "unseen_batch_01")
+    old = sendings.read_sending(Loop(labelled, Names()), "unseen_batch_01")
     gone = replace(old, anno_key="unseen_old", url="http://127.0.0.1:9", started_at="2000")
-    sendings.write_sending(labelled, Names(), gone)
+    sendings.write_sending(Loop(labelled, Names()), gone)
     with pytest.raises(ServerError, match=r"unseen_old: .*127\.0\.0\.1:9.*3 jobs.*anno_key="):
         unseen.load_annotations(labelled)
     labelled.reload()

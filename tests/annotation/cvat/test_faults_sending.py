@@ -9,6 +9,7 @@ from cvat_replay import Client
 from cvat_traces import frames_of, ranked_names, state_of
 
 import unseen
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, Cancelled, ServerError
 
 pytestmark = pytest.mark.fiftyone
@@ -41,7 +42,7 @@ def arrived(cvat, dataset, boxes: int = 2) -> None:
     assert [t.name.rpartition("[")[2] for t in cvat.tasks.values()] == [
         next(iter(cvat.tasks.values())).name.rpartition("[")[2]
     ] * len(cvat.tasks)
-    record = sendings.read_sending(dataset, Names(), "unseen_batch_01")
+    record = sendings.read_sending(Loop(dataset, Names()), "unseen_batch_01")
     assert sorted(t.task_id for t in record.live_tasks) == sorted(cvat.tasks)
     assert record.complete
 

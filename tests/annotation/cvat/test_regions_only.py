@@ -14,6 +14,7 @@ from unseen.annotation import sendings
 from unseen.arrays.overlay import SCOPE_COLOUR
 from unseen.dataset import scope
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 
 pytestmark = pytest.mark.fiftyone
@@ -44,7 +45,7 @@ def test_the_round_trip_labels_the_regions_and_says_so(asked):
     assert result.in_part == 3
     assert "the unseen regions alone" in result.summary()
     assert all(stored_scope(dataset, i) is None for i in dataset.values("id"))
-    (box,) = sendings.read_sending(dataset, NAMES, "unseen_batch_01").scopes[first]
+    (box,) = sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01").scopes[first]
     worker = cvat.annotator(min(cvat.jobs))
     worker.draw(0, "particle", [8, 8, 16, 16])
     worker.set(state="completed")
@@ -64,7 +65,7 @@ def test_annotators_see_suggestions_in_the_regions_only_and_the_outlines_of_thes
     (shape,) = cvat.annotator(1).shapes(frame=0)
     assert shape["points"] == pytest.approx([64 * v for v in (0.1, 0.1, 0.3, 0.3)])
     assert result.suggestions == result.overlays == 3
-    ((x, y, w, h),) = sendings.read_sending(dataset, NAMES, "unseen_batch_01").scopes[first]
+    ((x, y, w, h),) = sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01").scopes[first]
     assert (x, y) == (0, 0)  # the margin reaches the border
     with (
         Image.open(dataset[first].unseen_overlay) as drawn,
@@ -99,7 +100,7 @@ def test_whole_images_are_asked_for_where_nothing_unseen_is_shown_and_where_labe
 
 def test_what_was_scored_again_since_does_not_change_what_was_asked_for(asked):
     dataset, cvat, _, first = asked
-    before = sendings.read_sending(dataset, NAMES, "unseen_batch_01").scopes
+    before = sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01").scopes
     dataset.clear_sample_field(NAMES.regions)
     cvat.annotator(min(cvat.jobs)).set(state="completed")
     unseen.load_annotations(dataset)
@@ -128,7 +129,7 @@ def test_an_undo_takes_the_scope_back_and_a_scope_drawn_larger_stays(asked):
     unseen.undo_annotations(dataset, snapshot=kept)
     assert stored_scope(dataset, first) == loaded
     larger = [[0.0, 0.0, 0.75, 0.75]]
-    scope.write(dataset, NAMES, {first: larger})
+    scope.write(Loop(dataset, NAMES), {first: larger})
     worker.draw(0, "particle", [8, 8, 16, 16])  # a late correction
     unseen.load_annotations(dataset)
     assert len(dataset[first].ground_truth.detections) == 1
@@ -140,11 +141,11 @@ def test_a_sending_that_broke_off_asks_for_the_same_when_it_goes_on(cvat, batch)
     cvat.fail("POST", "/data$", status=413, skip=1, times=99)
     with pytest.raises(unseen.UnseenError):
         unseen.request_annotations(dataset, regions_only=True, regions_per_image=1, task_size=1)
-    sent = sendings.read_sending(dataset, NAMES, "unseen_batch_01")
+    sent = sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01")
     (done,) = [i for task in sent.tasks for i in task.sample_ids]
     cvat._faults.clear()
     unseen.request_annotations(dataset, regions_only=True, regions_per_image=2, task_size=1)
-    scopes = sendings.read_sending(dataset, NAMES, "unseen_batch_01").scopes
+    scopes = sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01").scopes
     assert scopes[done] == sent.scopes[done]
     assert sorted(scopes) == sorted(in_rank_order(dataset))
 
@@ -155,8 +156,8 @@ def test_predictions_outside_of_the_regions_are_not_sent(cvat, batch):
     from unseen.dataset import iterations, writing
 
     dataset = batch(2)
-    iterations.record_step(dataset, NAMES, 0, "train_detector", {"parameters": {}})
-    writing.declare_detections(dataset, NAMES.predictions(0), NAMES, "predictions")
+    iterations.record_step(Loop(dataset, NAMES), 0, "train_detector", {"parameters": {}})
+    writing.declare_detections(Loop(dataset, NAMES), NAMES.predictions(0), "predictions")
     for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
         boxes = [[0.15, 0.15, 0.1, 0.1], [0.85, 0.85, 0.1, 0.1]]
         sample[NAMES.predictions(0)] = fo.Detections(
@@ -182,7 +183,7 @@ def test_a_dry_run_counts_and_writes_nothing(cvat, batch):
     result = unseen.request_annotations(dataset, regions_only=True, dry_run=True)
     assert result.in_part == 2
     assert not dataset.has_sample_field(NAMES.scope)
-    assert sendings.read_sendings(dataset, NAMES) == []
+    assert sendings.read_sendings(Loop(dataset, NAMES)) == []
 
 
 def test_in_the_app_the_rectangles_are_there_to_be_moved(batch):

@@ -12,6 +12,7 @@ from cvat_traces import frames_of, ranked_names, state_of
 from PIL import Image
 
 import unseen
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, ServerError
 
 pytestmark = pytest.mark.fiftyone
@@ -46,7 +47,7 @@ def with_heatmaps(dataset: fo.Dataset) -> None:
 
     names = Names()
     kwargs = {"embedded_doc_type": fo.Heatmap}
-    writing.declare(dataset, names.heatmap, fo.EmbeddedDocumentField, names, "heat", **kwargs)
+    writing.declare(Loop(dataset, names), names.heatmap, fo.EmbeddedDocumentField, "heat", **kwargs)
     heat = np.zeros((32, 32), dtype=np.uint8)
     heat[8:16, 8:24] = 200
     for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
@@ -59,8 +60,8 @@ def with_predictions(dataset: fo.Dataset) -> None:
     from unseen.dataset.fields import Names
 
     names = Names()
-    iterations.record_step(dataset, names, 0, "train_detector", {"parameters": {}})
-    writing.declare_detections(dataset, names.predictions(0), names, "predictions")
+    iterations.record_step(Loop(dataset, names), 0, "train_detector", {"parameters": {}})
+    writing.declare_detections(Loop(dataset, names), names.predictions(0), "predictions")
     for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
         sample[names.predictions(0)] = fo.Detections(
             detections=[
@@ -229,7 +230,7 @@ def test_automatic_labels_go_for_review_instead_of_all_predictions(cvat, batch):
         unseen.request_annotations(dataset, auto_labels=True)
     assert cvat.tasks == {}
     with_predictions(dataset)
-    writing.declare_detections(dataset, names.auto_labels, names, "test")
+    writing.declare_detections(Loop(dataset, names), names.auto_labels, "test")
     ids = dataset.match_tags("batch_01").values("id")
     chosen = {i: [("scratch", [0.5, 0.25, 0.25, 0.125], 0.2)] for i in ids}
     writing.save_detections(dataset, names.auto_labels, chosen)

@@ -11,7 +11,8 @@ from unseen.annotation.matching import Kind
 from unseen.annotation.merge import KnownBox
 from unseen.annotation.shapes import clip_box
 from unseen.dataset import iterations
-from unseen.dataset.fields import REGION_LABEL, Names
+from unseen.dataset.fields import REGION_LABEL
+from unseen.dataset.loop import Loop
 from unseen.dataset.scope import Scope, reaches
 from unseen.errors import AnnotationError
 
@@ -20,36 +21,35 @@ if TYPE_CHECKING:
 
 
 def boxes_to_send(
-    dataset: Any, names: Names, config: RequestConfig, ids: Mapping[str, Any]
+    loop: Loop, config: RequestConfig, ids: Mapping[str, Any]
 ) -> dict[str, list[KnownBox]]:
     """What is drawn in each image: its labels, else predictions; and suggestions.
 
     Args:
-        dataset: the dataset.
-        names: the loop.
+        loop: the loop.
         config: what is asked for.
         ids: of the samples.
 
     Raises:
         AnnotationError: there are no predictions.
     """
-    view = dataset.select(list(ids))
+    view = loop.dataset.select(list(ids))
     found: dict[str, list[KnownBox | None]] = {i: [] for i in ids}
     labelled = set()
-    if dataset.get_field(names.label_field) is not None:
-        for i, labels in _detections(view, names.label_field):
+    if loop.dataset.get_field(loop.names.label_field) is not None:
+        for i, labels in _detections(view, loop.names.label_field):
             labelled.add(i)
             found[i] += [_box("label", d, d.id, in_truth=True) for d in labels]
     if config.predictions or config.auto_labels:
-        field = _predictions_field(dataset, names, auto=config.auto_labels)
+        field = _predictions_field(loop, auto=config.auto_labels)
         least = 0 if config.auto_labels else config.min_confidence  # those were chosen already
         for i, labels in _detections(view, field):
             if i not in labelled:
                 sure = [d for d in labels if (d.confidence or 0) >= least]
                 # Their own ids: what becomes of them in the labels is no prediction any more.
                 found[i] += [_box("prediction", d, str(ObjectId())) for d in sure]
-    if config.suggestions and dataset.get_field(names.regions) is not None:
-        for i, labels in _detections(view, names.regions):
+    if config.suggestions and loop.dataset.get_field(loop.names.regions) is not None:
+        for i, labels in _detections(view, loop.names.regions):
             found[i] += [_box("suggestion", d, d.id) for d in labels]
     # A box that lies outside of its image cannot be drawn; what sticks out is cut.
     return {i: [b for b in boxes if b is not None] for i, boxes in found.items()}
@@ -97,16 +97,16 @@ def within(boxes: Sequence[KnownBox], asked: Scope | None) -> list[KnownBox]:
     return [box for box, reaches_in in zip(boxes, found, strict=True) if reaches_in]
 
 
-def _predictions_field(dataset: Any, names: Names, *, auto: bool) -> str:
-    if auto and dataset.get_field(names.auto_labels) is None:
+def _predictions_field(loop: Loop, *, auto: bool) -> str:
+    if auto and loop.dataset.get_field(loop.names.auto_labels) is None:
         raise AnnotationError(
             "there are no automatic labels to send; run auto_label first, or leave auto_labels out"
         )
     if auto:
-        return names.auto_labels
-    iteration = iterations.newest_with(dataset, names, "train_detector", None)
-    field = None if iteration is None else names.predictions(iteration)
-    if field is None or dataset.get_field(field) is None:
+        return loop.names.auto_labels
+    iteration = iterations.newest_with(loop, "train_detector", None)
+    field = None if iteration is None else loop.names.predictions(iteration)
+    if field is None or loop.dataset.get_field(field) is None:
         raise AnnotationError(
             "there are no predictions to send; run train_detector and apply_detector on the batch, "
             "or leave predictions out"

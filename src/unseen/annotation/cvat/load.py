@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.credentials import find
 from unseen.annotation.cvat.receiving import Receiver
 from unseen.annotation.cvat.tally import Tally
 from unseen.annotation.sendings import Sending
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, ServerError
 from unseen.progress import Progress
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    dataset: Any,
-    names: Names,
+    loop: Loop,
     config: LoadConfig,
     found: Sequence[Sending],
     tally: Tally,
@@ -29,8 +28,7 @@ def load(
     """Load these annotation runs; each server is asked over one connection.
 
     Args:
-        dataset: the dataset.
-        names: the loop.
+        loop: the loop.
         config: what to load.
         found: the annotation runs, open ones and closed ones.
         tally: is added to.
@@ -45,7 +43,7 @@ def load(
     for sending in found:
         try:
             api = connections.of(sending)
-            Receiver(dataset, names, api, sending, config, tally).receive(progress)
+            Receiver(loop, api, sending, config, tally).receive(progress)
         except AnnotationError as error:
             if sending.closed:
                 # Nothing is expected from it any more: old servers may be gone.

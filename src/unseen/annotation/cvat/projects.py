@@ -11,15 +11,14 @@ from unseen.annotation import sendings
 from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.session import LIMITS, is_passing
 from unseen.annotation.sendings import Sending
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, ServerError
 
 logger = logging.getLogger(__name__)
 
 
 def prepare_project(
-    dataset: Any,
-    names: Names,
+    loop: Loop,
     api: Api,
     sending: Sending,
     labels: Sequence[Mapping[str, Any]],
@@ -28,8 +27,7 @@ def prepare_project(
     """Make the project that the sending asks for, or give it the labels that it lacks.
 
     Args:
-        dataset: where the record is kept.
-        names: the loop.
+        loop: the loop.
         api: signed in.
         sending: tells the name; its project is set.
         labels: of a new project.
@@ -44,7 +42,7 @@ def prepare_project(
     if sending.project_id is None:
         sending.project_id = _make(api, name, [dict(label) for label in labels])
         sending.own_project = True
-        sendings.write_sending(dataset, names, sending)
+        sendings.write_sending(loop, sending)
     elif missing:
         api.add_labels(sending.project_id, [dict(label) for label in missing])
 

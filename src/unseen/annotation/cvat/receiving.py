@@ -19,7 +19,8 @@ from unseen.annotation.merge import merge_image
 from unseen.annotation.sendings import Sending, SentTask
 from unseen.annotation.shapes import FoundBox, ServerLabel, read_job
 from unseen.dataset import scope
-from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, SENT, Names
+from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, SENT
+from unseen.dataset.loop import Loop
 from unseen.progress import Progress
 
 if TYPE_CHECKING:
@@ -31,18 +32,18 @@ class Receiver:
 
     def __init__(
         self,
-        dataset: Any,
-        names: Names,
+        loop: Loop,
         api: Api,
         sending: Sending,
         config: LoadConfig,
         tally: Tally,
     ) -> None:
-        self.dataset, self.names, self.api = dataset, names, api
+        self.loop, self.api = loop, api
+        self.dataset, self.names = loop.dataset, loop.names
         self.sending, self.config, self.tally = sending, config, tally
         self.allowed = {*sending.classes, REGION_LABEL}
         self.snapshot: str | None = None
-        self.attributes = Attributes(dataset, names.label_field)
+        self.attributes = Attributes(loop.dataset, loop.names.label_field)
 
     def receive(self, progress: Progress) -> None:
         """Load every wanted job of every task.
@@ -51,9 +52,9 @@ class Receiver:
             ServerError: the server failed; what was loaded until then stays.
         """
         if not self.config.dry_run:
-            truth.declare_fields(self.dataset, self.names)
+            truth.declare_fields(self.loop)
             if self.sending.scopes:
-                scope.declare(self.dataset, self.names)
+                scope.declare(self.loop)
         tasks = self.sending.live_tasks
         for number, task in enumerate(tasks):
             progress(number, len(tasks), "load annotations")
@@ -76,7 +77,7 @@ class Receiver:
             if not finished and self.config.jobs == "finished":
                 self.tally.jobs_waiting += 1
                 ids = task.sample_ids[job["start_frame"] : job["stop_frame"] + 1]
-                self.tally.unopened += truth.count_unlabelled(self.dataset, self.names, ids)
+                self.tally.unopened += truth.count_unlabelled(self.loop, ids)
                 continue
             try:
                 annotations = self.api.job_annotations(job["id"])
@@ -98,7 +99,7 @@ class Receiver:
                 "finished": finished,
             }
         if not self.config.dry_run:
-            sendings.write_sending(self.dataset, self.names, self.sending)
+            sendings.write_sending(self.loop, self.sending)
 
     def _labels(self, task: SentTask) -> tuple[dict[int, ServerLabel], set[str]]:
         """The server's labels under the names that were sent, and those that are gone."""
@@ -143,9 +144,7 @@ class Receiver:
             self.tally.example(
                 oddity.kind, self.api.frame_url(task.task_id, job["id"], max(0, oddity.frame))
             )
-        held = truth.read(
-            self.dataset, self.names, self.sending.anno_key, [task.sample_ids[n] for n in numbers]
-        )
+        held = truth.read(self.loop, self.sending.anno_key, [task.sample_ids[n] for n in numbers])
         updates: dict[str, truth.Update] = {}
         for n in numbers:
             sample_id = task.sample_ids[n]
@@ -240,19 +239,19 @@ class Receiver:
             # Before the labels: what is noted and was not written is restored to itself.
             snapshots.note_written(self.dataset, str(self.snapshot), changed)
             self.attributes.declare()
-        truth.write(self.dataset, self.names, self.sending.anno_key, updates)
+        truth.write(self.loop, self.sending.anno_key, updates)
 
     def _take_snapshot(self) -> None:
         if self.snapshot is None:
             self.snapshot = snapshots.take(
-                self.dataset, self.names, self.sending.anno_key, self.sending.sent_ids(), "load"
+                self.loop, self.sending.anno_key, self.sending.sent_ids(), "load"
             )
             self.tally.snapshots.append(self.snapshot)
 
     def _give_up(self, task: SentTask) -> None:
         """The task is gone: what did not come back is free for the next batch."""
         self.tally.gone.append(task.name)
-        held = truth.read(self.dataset, self.names, self.sending.anno_key, task.sample_ids)
+        held = truth.read(self.loop, self.sending.anno_key, task.sample_ids)
         lost = [i for i, t in held.items() if t.state not in (LOADED, REMOVED)]
         self.tally.unopened += sum(held[i].document is None for i in lost)
         if lost:
@@ -263,15 +262,15 @@ class Receiver:
         if not self.config.dry_run:
             task.gone = True
             self.sending.complete = self.sending.complete and not lost
-            truth.release(self.dataset, self.names, self.sending.anno_key, lost)
-            sendings.write_sending(self.dataset, self.names, self.sending)
+            truth.release(self.loop, self.sending.anno_key, lost)
+            sendings.write_sending(self.loop, self.sending)
 
     def _close(self) -> None:
         """Closed is what is complete and back; an image that is out again opens it."""
         if self.config.dry_run:
             return
-        states = truth.count_states(self.dataset, self.names, self.sending.sent_ids())
+        states = truth.count_states(self.loop, self.sending.sent_ids())
         is_back = self.sending.complete and set(states) <= {LOADED, REMOVED}
         if is_back != self.sending.closed:
             self.sending.closed = is_back
-            sendings.write_sending(self.dataset, self.names, self.sending)
+            sendings.write_sending(self.loop, self.sending)

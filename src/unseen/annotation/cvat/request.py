@@ -23,7 +23,8 @@ from unseen.annotation.cvat.shapes_out import label_specs
 from unseen.annotation.guide import MARKER, task_guide
 from unseen.annotation.sendings import Sending
 from unseen.dataset import iterations, reading, scope, writing
-from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, Names
+from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, DatasetError
 from unseen.progress import Progress
 
@@ -48,8 +49,7 @@ class Plan:
 
 
 def plan(
-    dataset: Any,
-    names: Names,
+    loop: Loop,
     config: RequestConfig,
     anno_key: str,
     iteration: int,
@@ -60,8 +60,7 @@ def plan(
     """Connect and check everything that can be known to fail; change nothing.
 
     Args:
-        dataset: the dataset.
-        names: the loop.
+        loop: the loop.
         config: how to send.
         anno_key: key of the annotation run.
         iteration: number of the batch.
@@ -72,20 +71,20 @@ def plan(
     Raises:
         AnnotationError: something would fail; the message says what and what to do.
     """
-    earlier = sendings.read_sending(dataset, names, anno_key)
-    if earlier is None and dataset.has_annotation_run(anno_key):
+    earlier = sendings.read_sending(loop, anno_key)
+    if earlier is None and loop.dataset.has_annotation_run(anno_key):
         raise AnnotationError(
             f"annotation run {anno_key!r} exists and was not made by request_annotations; remove it "
             f"with dataset.delete_annotation_run({anno_key!r})"
         )
     checks.check_classes(classes, ())
-    _check_fields(dataset, names)
-    if config.structure and dataset.get_field(names.structure) is None:
+    _check_fields(loop)
+    if config.structure and loop.dataset.get_field(loop.names.structure) is None:
         raise AnnotationError(
             "structure=True, but no image has known structure; run mark_structure first, or leave "
             "structure out"
         )
-    if config.regions_only and dataset.get_field(names.regions) is None:
+    if config.regions_only and loop.dataset.get_field(loop.names.regions) is None:
         raise AnnotationError(
             "regions_only=True, but no image has unseen regions; run train_unet and score_samples "
             "first, or leave regions_only out"
@@ -97,13 +96,13 @@ def plan(
             f"{anno_key} was begun on {earlier.url}; send the rest there, and not to {api.base_url}"
         )
 
-    there = _with_annotators(dataset, names, api, earlier) if earlier else set()
+    there = _with_annotators(loop, api, earlier) if earlier else set()
     ranked = [(rank, i) for rank, i in enumerate(ids, start=1) if i not in there]
-    paths = _paths(dataset, [i for _, i in ranked])
-    boxes = boxes_to_send(dataset, names, config, paths)
+    paths = _paths(loop.dataset, [i for _, i in ranked])
+    boxes = boxes_to_send(loop, config, paths)
     checks.check_classes(classes, {b.label for f in boxes.values() for b in f if b.kind == "label"})
     boxes = without_unknown(boxes, classes)
-    scopes = scope.asked_for(dataset, names, config, list(paths))
+    scopes = scope.asked_for(loop, config, list(paths))
     boxes = {i: within(found, scopes.get(i)) for i, found in boxes.items()}
     labels = label_specs(classes, REGION_LABEL if config.suggestions else None)
     users = checks.check_users(api, config)
@@ -112,7 +111,7 @@ def plan(
         images=config.images,
         iteration=iteration,
         backend="cvat",
-        label_field=names.label_field,
+        label_field=loop.names.label_field,
         classes=list(classes),
         parameters=config.to_dict(),
         token=secrets.token_hex(4),
@@ -133,23 +132,28 @@ def plan(
     return Plan(api, sending, images, labels, missing, users)
 
 
-def _check_fields(dataset: Any, names: Names) -> None:
+def _check_fields(loop: Loop) -> None:
     """The fields of the annotation are free or ours; they are made with the first task."""
-    ours = writing.own_fields(dataset, names.prefix)
-    for field in (names.annotation, names.annotation_url, names.annotation_base, names.scope):
-        if dataset.get_field(field) is not None and field not in ours:
+    ours = writing.own_fields(loop.dataset, loop.names.prefix)
+    for field in (
+        loop.names.annotation,
+        loop.names.annotation_url,
+        loop.names.annotation_base,
+        loop.names.scope,
+    ):
+        if loop.dataset.get_field(field) is not None and field not in ours:
             raise DatasetError(
-                f"field {field!r} exists in dataset {dataset.name!r} and was not made by this "
+                f"field {field!r} exists in dataset {loop.dataset.name!r} and was not made by this "
                 "package; rename it, or pass another prefix= or series="
             )
 
 
-def _with_annotators(dataset: Any, names: Names, api: Api, sending: Sending) -> set[str]:
+def _with_annotators(loop: Loop, api: Api, sending: Sending) -> set[str]:
     """The images that need not be sent: on the server, or back from it before a task was deleted."""
     for task in sending.live_tasks:
         task.gone = api.task(task.task_id) is None
     lost = [i for task in sending.tasks if task.gone for i in task.sample_ids]
-    held = truth.read(dataset, names, sending.anno_key, lost)
+    held = truth.read(loop, sending.anno_key, lost)
     back = {i for i, t in held.items() if t.base is not None and t.state in (LOADED, REMOVED)}
     return back | set(sending.sent_ids())
 
@@ -174,8 +178,7 @@ def _find_project(
 
 
 def carry_out(
-    dataset: Any,
-    names: Names,
+    loop: Loop,
     config: RequestConfig,
     ready: Plan,
     media: Mapping[str, str],
@@ -184,8 +187,7 @@ def carry_out(
     """Register the run and send; an error leaves complete tasks and no trace of anything else.
 
     Args:
-        dataset: the dataset.
-        names: the loop.
+        loop: the loop.
         config: how to send.
         ready: the checked plan.
         media: sample id -> file to upload instead of the original.
@@ -196,25 +198,25 @@ def carry_out(
     sender = None
     try:
         # The record comes first: it is what a killed run is known by.
-        sendings.write_sending(dataset, names, sending)
-        results = _register(dataset, names, config, sending, [i.sample_id for i in images])
+        sendings.write_sending(loop, sending)
+        results = _register(loop, config, sending, [i.sample_id for i in images])
         results.use_api(api)
-        prepare_project(dataset, names, api, sending, ready.labels, ready.missing_labels)
-        guide = _guide_of(dataset, names, config, sending) if config.guide else None
+        prepare_project(loop, api, sending, ready.labels, ready.missing_labels)
+        guide = _guide_of(loop, config, sending) if config.guide else None
         if guide is not None and sending.project_id is not None:
             api.renew_guide(guide(images, whole=True), sending.project_id, MARKER)
             guide = None
         order = Order(config, ready.users, ready.labels, guide)
-        sender = Sender(dataset, names, api, sending, results, order)
+        sender = Sender(loop, api, sending, results, order)
         sender.send(images, progress)
     except BaseException:
         if not sending.tasks and (sender is None or sender.is_clean):
             delete_if_empty(api, sending)
-            sendings.delete_sending(dataset, names, sending.anno_key)
+            sendings.delete_sending(loop, sending.anno_key)
         raise
     sending.complete = True
     sending.closed = False
-    sendings.write_sending(dataset, names, sending)
+    sendings.write_sending(loop, sending)
 
 
 def _paths(dataset: Any, ids: Sequence[str]) -> dict[str, str]:
@@ -222,28 +224,28 @@ def _paths(dataset: Any, ids: Sequence[str]) -> dict[str, str]:
     return {i: found[i] for i in ids}
 
 
-def _register(
-    dataset: Any, names: Names, config: RequestConfig, sending: Sending, ids: Sequence[str]
-) -> Any:
+def _register(loop: Loop, config: RequestConfig, sending: Sending, ids: Sequence[str]) -> Any:
     """FiftyOne's annotation run, new or as it was left."""
-    if dataset.has_annotation_run(sending.anno_key):
-        results = dataset.load_annotation_results(sending.anno_key, cache=False)
+    if loop.dataset.has_annotation_run(sending.anno_key):
+        results = loop.dataset.load_annotation_results(sending.anno_key, cache=False)
         if results is not None:
             forget_tasks(results, sending)
             return results
-        dataset.delete_annotation_run(sending.anno_key)  # killed before its results were stored
+        loop.dataset.delete_annotation_run(
+            sending.anno_key
+        )  # killed before its results were stored
     fields: dict[str, Any] = {
-        names.label_field: {"type": "detections", "classes": sending.classes, "attributes": {}}
+        loop.names.label_field: {"type": "detections", "classes": sending.classes, "attributes": {}}
     }
-    if dataset.get_field(names.regions) is not None and config.suggestions:
+    if loop.dataset.get_field(loop.names.regions) is not None and config.suggestions:
         fixed = dict.fromkeys(("additions", "deletions", "label_edits", "spatial_edits"), False)
-        fields[names.regions] = {
+        fields[loop.names.regions] = {
             "type": "detections",
             "classes": [REGION_LABEL],
             "attributes": {},
             **{f"allow_{what}": allowed for what, allowed in fixed.items()},
         }
-    view: fov.DatasetView = dataset.select(ids, ordered=True)
+    view: fov.DatasetView = loop.dataset.select(ids, ordered=True)
     return view.annotate(
         sending.anno_key,
         label_schema=fields,
@@ -255,18 +257,18 @@ def _register(
         task_size=config.task_size,
         segment_size=config.segment_size,
         image_quality=config.image_quality,
-        media_field=names.overlay
+        media_field=loop.names.overlay
         if config.overlay or config.structure or config.regions_only
         else "filepath",
     )
 
 
-def _guide_of(dataset: Any, names: Names, config: RequestConfig, sending: Sending) -> Any:
-    counts = iterations.record_labels(dataset, names)["class_counts"]
+def _guide_of(loop: Loop, config: RequestConfig, sending: Sending) -> Any:
+    counts = iterations.record_labels(loop)["class_counts"]
 
     def guide(images: Sequence[Outgoing], *, whole: bool = False) -> str:
         return task_guide(
-            dataset=dataset.name,
+            dataset=loop.dataset.name,
             batch=sending.anno_key,
             images=None if whole else len(images),
             first_rank=images[0].rank,

@@ -17,7 +17,8 @@ from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.making import Made, Order, Outgoing, make_task, task_name
 from unseen.annotation.cvat.session import LIMITS, is_passing
 from unseen.annotation.sendings import Sending
-from unseen.dataset.fields import SENT, Names
+from unseen.dataset.fields import SENT
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, ServerError
 from unseen.progress import Progress
 
@@ -30,20 +31,18 @@ ATTEMPTS = 3
 class Sender:
     """Sends the images of one annotation run."""
 
-    def __init__(
-        self, dataset: Any, names: Names, api: Api, sending: Sending, results: Any, order: Order
-    ) -> None:
+    def __init__(self, loop: Loop, api: Api, sending: Sending, results: Any, order: Order) -> None:
         """Nothing happens yet.
 
         Args:
-            dataset: where everything is written down.
-            names: the loop.
+            loop: the loop.
             api: signed in.
             sending: the record; tasks are added to it.
             results: FiftyOne's annotation results of the same run; tasks are added to it.
             order: how tasks are made.
         """
-        self.dataset, self.names, self.api = dataset, names, api
+        self.loop, self.api = loop, api
+        self.dataset, self.names = loop.dataset, loop.names
         self.sending, self.results, self.order = sending, results, order
         #: Nothing is on the server but tasks that are written down.
         self.is_clean = True
@@ -73,7 +72,7 @@ class Sender:
             except AnnotationError as error:
                 raise ServerError(self._after(error, done, total)) from error
             self.sending.tasks.append(made.task)
-            _write_down(self.dataset, self.names, self.api, self.sending, self.results, made, chunk)
+            _write_down(self.loop, self.api, self.sending, self.results, made, chunk)
             self.is_clean = True
             done += len(chunk)
             progress(done, total, "send images")
@@ -158,8 +157,7 @@ def chunks(images: Sequence[Outgoing], size: int) -> Iterator[Sequence[Outgoing]
 
 
 def _write_down(
-    dataset: Any,
-    names: Names,
+    loop: Loop,
     api: Api,
     sending: Sending,
     results: Any,
@@ -173,8 +171,8 @@ def _write_down(
         job = next(j for j in jobs if j["start_frame"] <= i <= j["stop_frame"])
         url = api.frame_url(task.task_id, job["id"], i)
         updates[image.sample_id] = truth.Update(base=known[i], state=SENT, url=url)
-    truth.declare_fields(dataset, names)
-    truth.write(dataset, names, sending.anno_key, updates)
+    truth.declare_fields(loop)
+    truth.write(loop, sending.anno_key, updates)
 
     # FiftyOne's own bookkeeping, so that its API and other tools can work with the run.
     results.task_ids.append(task.task_id)
@@ -184,7 +182,7 @@ def _write_down(
     }
     for field in results.labels_task_map:
         results.labels_task_map[field].append(task.task_id)
-        kind = "label" if field == names.label_field else "suggestion"
+        kind = "label" if field == loop.names.label_field else "suggestion"
         for i, image in enumerate(chunk):
             ids = [box.id for box in known[i] if box.kind == kind]
             if ids:
@@ -193,7 +191,7 @@ def _write_down(
         {box.shape_id: box.sent_id for found in known.values() for box in found}
     )
     results.save()
-    sendings.write_sending(dataset, names, sending)
+    sendings.write_sending(loop, sending)
 
 
 def forget_tasks(results: Any, sending: Sending) -> None:

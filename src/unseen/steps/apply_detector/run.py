@@ -15,6 +15,7 @@ from unseen.arrays.devices import resolve_device
 from unseen.arrays.images import read_image
 from unseen.dataset import iterations, reading, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.detector.faster_rcnn import DetectorSpec, load_detector
 from unseen.detector.training import detect
 from unseen.errors import CheckpointError, DatasetError, ImageError, LabelError
@@ -32,22 +33,21 @@ CHUNK = 512
 
 @step(ApplyDetectorConfig)
 def apply_detector(
-    view: Any, config: ApplyDetectorConfig, names: Names, progress: Progress
+    loop: Loop, config: ApplyDetectorConfig, progress: Progress
 ) -> ApplyDetectorResult:
     """Write predictions into a field of their own, never into the labels.
 
     The test split is what `evaluate_detector` measures; the rest of the pool is the paper's
     automatic labelling of whatever nobody labels by hand.
     """
-    dataset = reading.dataset_of(view)
-    model, spec, iteration = _load(dataset, config, names)
-    target = _target(view, config, names)
+    model, spec, iteration = _load(loop, config)
+    target = _target(loop.view, config, loop.names)
     ids, paths = reading.ids_and_paths(target)
     path_of = dict(zip(ids, paths, strict=True))
-    field = names.predictions(iteration)
+    field = loop.names.predictions(iteration)
     text = f"Predictions of the detector of iteration {iteration}"
-    writing.declare_detections(dataset, field, names, text)
-    writing.group_fields(dataset, names)
+    writing.declare_detections(loop, field, text)
+    writing.group_fields(loop)
 
     skipped: list[Skipped] = []
     chunk: dict[str, list[tuple[str, Any, float]]] = {}
@@ -71,13 +71,12 @@ def apply_detector(
             boxes += len(chunk[sample_id])
         done += len(batch)
         if len(chunk) >= CHUNK:
-            writing.save_detections(dataset, field, chunk)
+            writing.save_detections(loop.dataset, field, chunk)
             chunk = {}
         progress(done, len(ids), "apply detector")
-    writing.save_detections(dataset, field, chunk)
+    writing.save_detections(loop.dataset, field, chunk)
     iterations.record_step(
-        dataset,
-        names,
+        loop,
         iteration,
         "apply_detector",
         {
@@ -90,7 +89,7 @@ def apply_detector(
         },
     )
     return ApplyDetectorResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         iteration=iteration,
         field=field,
         images=done - len(skipped),
@@ -99,30 +98,28 @@ def apply_detector(
     )
 
 
-def _load(
-    dataset: Any, config: ApplyDetectorConfig, names: Names
-) -> tuple[torch.nn.Module, DetectorSpec, int]:
+def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, DetectorSpec, int]:
     if config.checkpoint:
         path, digest = config.checkpoint, None
-        iteration = iterations.resolve_iteration(dataset, names, config.iteration)
+        iteration = iterations.resolve_iteration(loop, config.iteration)
     else:
-        found = iterations.newest_with(dataset, names, "train_detector", config.iteration)
-        record = None if found is None else iterations.read_record(dataset, names, found)
+        found = iterations.newest_with(loop, "train_detector", config.iteration)
+        record = None if found is None else iterations.read_record(loop, found)
         if found is None or record is None:
             which = "" if config.iteration is None else f" for iteration {config.iteration}"
             raise LabelError(
-                f"no detector has been trained on dataset {dataset.name!r}{which} yet; run "
+                f"no detector has been trained on dataset {loop.dataset.name!r}{which} yet; run "
                 "train_detector first"
             )
         entry = record["steps"]["train_detector"]
         path, digest, iteration = entry["checkpoint"], entry["digest"], found
     weights, description = load_checkpoint(path, kind="detector", digest=digest)
     spec = DetectorSpec.from_dict(description["spec"])
-    known = reading.resolve_classes(dataset, names)
+    known = reading.resolve_classes(loop.dataset, loop.names)
     foreign = [c for c in spec.classes if known and c not in known]
     if foreign:
         raise CheckpointError(
-            f"{path}: was trained for classes {', '.join(spec.classes)}; dataset {dataset.name!r} "
+            f"{path}: was trained for classes {', '.join(spec.classes)}; dataset {loop.dataset.name!r} "
             f"has {', '.join(known)}. Train a detector on this dataset, or rename its classes"
         )
     model = load_detector(spec, weights).to(resolve_device(config.device))

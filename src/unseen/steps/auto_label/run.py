@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unseen.dataset import iterations, reading, scope, writing
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.detector.confidence_thresholds import ConfidenceThreshold, confidence_threshold
 from unseen.errors import DatasetError, LabelError
 from unseen.parameters import StepConfig, parameters
@@ -26,9 +26,7 @@ _LEAST_CONFIDENCE = 0.05
 
 
 @step(AutoLabelConfig)
-def auto_label(
-    view: Any, config: AutoLabelConfig, names: Names, progress: Progress
-) -> AutoLabelResult:
+def auto_label(loop: Loop, config: AutoLabelConfig, progress: Progress) -> AutoLabelResult:
     """Write what the newest detector is sure of into a field of its own, never into the labels.
 
     Per class, the lowest confidence is taken from which on the wanted precision is reached on the
@@ -36,17 +34,16 @@ def auto_label(
     thresholds, and with them the digest of the detector. `request_annotations(auto_labels=True)`
     sends the boxes of a batch for review.
     """
-    dataset = reading.dataset_of(view)
-    iteration, entry = _detector(dataset, names)
-    predictions = names.predictions(iteration)
-    thresholds = _thresholds(dataset, config, names, predictions, list(entry["classes"]))
+    iteration, entry = _detector(loop)
+    predictions = loop.names.predictions(iteration)
+    thresholds = _thresholds(loop, config, predictions, list(entry["classes"]))
     sure = {c: t.confidence for c, t in thresholds.items() if t.confidence is not None}
     found: dict[str, list[tuple[str, Any, float]]] = {}
-    pool = reading.pool(view, names)
+    pool = reading.pool(loop.view, loop.names)
     if sure and not config.dry_run and len(pool):
         shared = {p.name: getattr(config, p.name) for p in parameters(StepConfig)}
         apply_detector(
-            view,
+            loop.view,
             target="pool",
             min_confidence=min(_LEAST_CONFIDENCE, *sure.values()),
             device=config.device,
@@ -55,15 +52,15 @@ def auto_label(
         )
         found = _select(pool, predictions, sure)
         text = "Automatic labels, from the confidence on that the test split asks for"
-        writing.declare_detections(dataset, names.auto_labels, names, text)
-        dataset.clear_sample_field(names.auto_labels)
-        writing.save_detections(dataset, names.auto_labels, found)
-        writing.group_fields(dataset, names)
+        writing.declare_detections(loop, loop.names.auto_labels, text)
+        loop.dataset.clear_sample_field(loop.names.auto_labels)
+        writing.save_detections(loop.dataset, loop.names.auto_labels, found)
+        writing.group_fields(loop)
     counts = Counter(label for boxes in found.values() for label, _, _ in boxes)
     result = AutoLabelResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         iteration=iteration,
-        field=names.auto_labels,
+        field=loop.names.auto_labels,
         images=len(found),
         labelled=sum(bool(boxes) for boxes in found.values()),
         boxes=sum(counts.values()),
@@ -76,8 +73,7 @@ def auto_label(
     if found:
         what = {k: v for k, v in result.to_dict().items() if k not in ("dataset", "dry_run")}
         iterations.record_step(
-            dataset,
-            names,
+            loop,
             iteration,
             "auto_label",
             {**what, "parameters": config.to_dict(), "seconds": elapsed()},
@@ -85,32 +81,32 @@ def auto_label(
     return result
 
 
-def _detector(dataset: Any, names: Names) -> tuple[int, dict[str, Any]]:
+def _detector(loop: Loop) -> tuple[int, dict[str, Any]]:
     """Iteration and record of the newest detector."""
-    iteration = iterations.newest_with(dataset, names, "train_detector", None)
-    record = None if iteration is None else iterations.read_record(dataset, names, iteration)
+    iteration = iterations.newest_with(loop, "train_detector", None)
+    record = None if iteration is None else iterations.read_record(loop, iteration)
     if iteration is None or record is None:
         raise LabelError(
-            f"no detector has been trained on dataset {dataset.name!r} yet; run train_detector first"
+            f"no detector has been trained on dataset {loop.dataset.name!r} yet; run train_detector first"
         )
     entry: dict[str, Any] = record["steps"]["train_detector"]
     return iteration, entry
 
 
 def _thresholds(
-    dataset: Any, config: AutoLabelConfig, names: Names, predictions: str, classes: list[str]
+    loop: Loop, config: AutoLabelConfig, predictions: str, classes: list[str]
 ) -> dict[str, ConfidenceThreshold]:
     """What the held-out labels say about each class."""
-    gt_field = config.gt_field or names.label_field
-    reading.check_label_field(dataset, gt_field, parameter="gt_field")
-    test = reading.split(dataset, names.test_tag).exists(gt_field)
-    if dataset.get_field(predictions) is None or not len(test.exists(predictions)):
+    gt_field = config.gt_field or loop.names.label_field
+    reading.check_label_field(loop.dataset, gt_field, parameter="gt_field")
+    test = reading.split(loop.dataset, loop.names.test_tag).exists(gt_field)
+    if loop.dataset.get_field(predictions) is None or not len(test.exists(predictions)):
         raise DatasetError(
-            f"the newest detector has not seen a labelled test split (tag {names.test_tag!r}, labels "
+            f"the newest detector has not seen a labelled test split (tag {loop.names.test_tag!r}, labels "
             f"in {gt_field!r}, predictions in {predictions!r}); label the test split and run "
             "apply_detector with target='test'"
         )
-    test = scope.in_scope(test, replace(names, label_field=gt_field), (gt_field, predictions))
+    test = scope.in_scope(test, replace(loop.names, label_field=gt_field), (gt_field, predictions))
     with quiet():
         matched = test.exists(predictions).evaluate_detections(
             predictions,

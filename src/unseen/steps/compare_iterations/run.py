@@ -9,6 +9,7 @@ import numpy as np
 
 from unseen.dataset import iterations, reading
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.dataset.storage import model_folder, numbered_folder
 from unseen.errors import DatasetError
 from unseen.loop.iteration import IterationSummary
@@ -26,41 +27,38 @@ PICTURES_PER_BATCH = 20
 
 
 @step(CompareConfig, writes=False)
-def compare_iterations(
-    view: Any, config: CompareConfig, names: Names, progress: Progress
-) -> CompareResult:
+def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) -> CompareResult:
     """Read the records of all series and write the report; the dataset is not changed."""
-    dataset = reading.dataset_of(view)
-    found = summaries(dataset, names)
+    found = summaries(loop)
     if not found:
         raise DatasetError(
-            f"dataset {dataset.name!r} has no record of any iteration; run train_unet, or simulate "
+            f"dataset {loop.dataset.name!r} has no record of any iteration; run train_unet, or simulate "
             "the loop, first"
         )
-    classes = _classes(dataset, names, found)
-    facts = _facts(dataset, names, found)
-    gained = control(dataset, names)
+    classes = _classes(loop, found)
+    facts = _facts(loop, found)
+    gained = control(loop.dataset, loop.names)
     if gained is not None:
         facts["control_group"] = gained.sentence
-    for record in iterations.read_records(dataset, names).values():
+    for record in iterations.read_records(loop).values():
         entry = record["steps"].get("select_batch") or {}
         if entry.get("trust"):
             facts[f"how {entry['batch']} was divided"] = (
                 f"{entry['trust']} {entry['features']['origin']}"
             )
     progress(0, 3, "read the records")
-    pictures = _batch_pictures(dataset, names) if config.pictures else []
+    pictures = _batch_pictures(loop) if config.pictures else []
     progress(1, 3, "draw the report")
     folder = (
         Path(config.output).expanduser().absolute()
         if config.output
-        else numbered_folder(model_folder(dataset, config), "report")
+        else numbered_folder(model_folder(loop.dataset, config), "report")
     )
     table = comparison_table(found, classes, facts)
     files = write_report(
         folder,
-        title=config.title or dataset.name,
-        dataset=dataset.name,
+        title=config.title or loop.dataset.name,
+        dataset=loop.dataset.name,
         classes=classes,
         iterations=found,
         batches=pictures,
@@ -69,7 +67,7 @@ def compare_iterations(
     )
     progress(3, 3, "draw the report")
     return CompareResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         classes=classes,
         iterations=found,
         table=table,
@@ -78,31 +76,32 @@ def compare_iterations(
     )
 
 
-def summaries(dataset: Any, names: Names) -> list[IterationSummary]:
+def summaries(loop: Loop) -> list[IterationSummary]:
     """One summary per iteration and series; the main loop first."""
-    series = iterations.list_series(dataset, names.prefix)
+    series = iterations.list_series(loop.dataset, loop.names.prefix)
     loops = {
-        s: iterations.read_records(dataset, Names(prefix=names.prefix, series=s)) for s in series
+        s: iterations.read_records(Loop(loop.dataset, Names(prefix=loop.names.prefix, series=s)))
+        for s in series
     }
     return summarise(loops)
 
 
-def _classes(dataset: Any, names: Names, found: list[IterationSummary]) -> list[str]:
+def _classes(loop: Loop, found: list[IterationSummary]) -> list[str]:
     for item in found:
         if item.per_class:
             return list(item.per_class)
-    return reading.resolve_classes(dataset, names) or sorted(
+    return reading.resolve_classes(loop.dataset, loop.names) or sorted(
         {label for item in found for label in item.class_counts}
     )
 
 
-def _facts(dataset: Any, names: Names, found: list[IterationSummary]) -> dict[str, object]:
+def _facts(loop: Loop, found: list[IterationSummary]) -> dict[str, object]:
     """What a reader needs to judge the figures."""
     facts: dict[str, object] = {}
     first: dict[str, Any] = {}
-    for series in iterations.list_series(dataset, names.prefix):
-        loop = Names(prefix=names.prefix, series=series)
-        for number, record in iterations.read_records(dataset, loop).items():
+    for series in iterations.list_series(loop.dataset, loop.names.prefix):
+        names = Names(prefix=loop.names.prefix, series=series)
+        for number, record in iterations.read_records(Loop(loop.dataset, names)).items():
             steps = record["steps"]
             first = first or next(iter(steps.values()), {})
             evaluation = steps.get("evaluate_detector")
@@ -122,7 +121,7 @@ def _facts(dataset: Any, names: Names, found: list[IterationSummary]) -> dict[st
                 facts.setdefault("seed", record["seed"])
     detector = next((i for i in found if i.schedule), None)
     if detector:
-        parameters = _detector_parameters(dataset, names)
+        parameters = _detector_parameters(loop)
         facts["architecture"] = (
             f"{detector.architecture} ({'pretrained' if detector.pretrained else 'from scratch'})"
         )
@@ -135,21 +134,21 @@ def _facts(dataset: Any, names: Names, found: list[IterationSummary]) -> dict[st
     return facts
 
 
-def _detector_parameters(dataset: Any, names: Names) -> dict[str, Any]:
-    for series in iterations.list_series(dataset, names.prefix):
-        loop = Names(prefix=names.prefix, series=series)
-        for record in iterations.read_records(dataset, loop).values():
+def _detector_parameters(loop: Loop) -> dict[str, Any]:
+    for series in iterations.list_series(loop.dataset, loop.names.prefix):
+        names = Names(prefix=loop.names.prefix, series=series)
+        for record in iterations.read_records(Loop(loop.dataset, names)).values():
             if "train_detector" in record["steps"]:
                 found: dict[str, Any] = record["steps"]["train_detector"]["parameters"]
                 return found
     return {}
 
 
-def _batch_pictures(dataset: Any, names: Names) -> list[BatchPicture]:
+def _batch_pictures(loop: Loop) -> list[BatchPicture]:
     found = []
-    views = set(dataset.list_saved_views())
-    scored = dataset.get_field(names.heatmap) is not None
-    records = iterations.read_records(dataset, names)
+    views = set(loop.dataset.list_saved_views())
+    scored = loop.dataset.get_field(loop.names.heatmap) is not None
+    records = iterations.read_records(loop)
     selections = {
         r["steps"]["select_batch"]["batch"]: r["steps"]["select_batch"]
         for r in records.values()
@@ -159,18 +158,18 @@ def _batch_pictures(dataset: Any, names: Names) -> list[BatchPicture]:
         number: r["steps"].get("score_samples", {}).get("thresholds", {}).get("heatmap")
         for number, r in records.items()
     }
-    for number, tag in iterations.batches(dataset, names).items():
+    for number, tag in iterations.batches(loop).items():
         if tag not in views or tag not in selections:
             continue
         metric = selections[tag]["parameters"]["metric"]
         full_scale = scales.get(number - 1)
-        view = dataset.load_saved_view(tag).limit(PICTURES_PER_BATCH)
-        labels = view.values(names.label_field)
+        view = loop.dataset.load_saved_view(tag).limit(PICTURES_PER_BATCH)
+        labels = view.values(loop.names.label_field)
         ids, paths = reading.ids_and_paths(view)
         empty: list[Any] = [None] * len(ids)
-        values = view.values(names.metric(metric)) if scored else empty
-        heatmaps = view.values(f"{names.heatmap}.map") if scored else empty
-        regions = view.values(names.regions) if scored else empty
+        values = view.values(loop.names.metric(metric)) if scored else empty
+        heatmaps = view.values(f"{loop.names.heatmap}.map") if scored else empty
+        regions = view.values(loop.names.regions) if scored else empty
         for i in range(len(ids)):
             found.append(
                 BatchPicture(

@@ -13,6 +13,7 @@ from fiftyone import ViewField as F
 
 from unseen.dataset import iterations, reading, scope, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
 from unseen.loop.iteration import ClassMetrics
 from unseen.progress import Progress
@@ -21,9 +22,7 @@ from unseen.steps.step import elapsed, step
 
 
 @step(EvaluateConfig)
-def evaluate_detector(
-    view: Any, config: EvaluateConfig, names: Names, progress: Progress
-) -> EvaluateResult:
+def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) -> EvaluateResult:
     """Precision, recall, F1 and AP per class by FiftyOne's COCO-style evaluation.
 
     P, R and F1 count predictions from `min_confidence` on, as a user of the detector would; they
@@ -32,25 +31,24 @@ def evaluate_detector(
     be compared between iterations. Of a test image that is labelled in part, the boxes count whose
     centre lies in its scope.
     """
-    dataset = reading.dataset_of(view)
-    gt_field = config.gt_field or names.label_field
-    reading.check_label_field(dataset, gt_field)
-    iteration = iterations.newest_with(dataset, names, "apply_detector", config.iteration)
+    gt_field = config.gt_field or loop.names.label_field
+    reading.check_label_field(loop.dataset, gt_field)
+    iteration = iterations.newest_with(loop, "apply_detector", config.iteration)
     if iteration is None:
         raise LabelError(
-            f"there are no predictions to evaluate in dataset {dataset.name!r}; run train_detector "
+            f"there are no predictions to evaluate in dataset {loop.dataset.name!r}; run train_detector "
             "and apply_detector first"
         )
-    record = iterations.read_record(dataset, names, iteration) or {"steps": {}}
+    record = iterations.read_record(loop, iteration) or {"steps": {}}
     detector = record["steps"].get("train_detector", {})
     classes = list(config.classes or detector.get("classes", ()))
-    classes = classes or reading.resolve_classes(dataset, names)
-    field = names.predictions(iteration)
-    test = _test_split(view, names, gt_field, field)
-    of_truth = replace(names, label_field=gt_field)
+    classes = classes or reading.resolve_classes(loop.dataset, loop.names)
+    field = loop.names.predictions(iteration)
+    test = _test_split(loop.view, loop.names, gt_field, field)
+    of_truth = replace(loop.names, label_field=gt_field)
     partly_labelled = scope.count(test, of_truth)
     test = scope.in_scope(test, of_truth, (gt_field, field))
-    key = names.eval_key(iteration)
+    key = loop.names.eval_key(iteration)
 
     progress(0, 2, "evaluate detector")
     confident = test.filter_labels(
@@ -64,13 +62,13 @@ def evaluate_detector(
         "progress": False,
     }
     # FiftyOne overwrites an evaluation of the same key without asking; a repeated run means that.
-    if key in dataset.list_evaluations():
-        if key not in writing.own_evaluations(dataset, names.prefix):
+    if key in loop.dataset.list_evaluations():
+        if key not in writing.own_evaluations(loop.dataset, loop.names.prefix):
             raise DatasetError(
-                f"dataset {dataset.name!r} has an evaluation {key!r} that this package did not "
+                f"dataset {loop.dataset.name!r} has an evaluation {key!r} that this package did not "
                 "make; rename it with dataset.rename_evaluation, or pass another series="
             )
-        dataset.delete_evaluation(key)
+        loop.dataset.delete_evaluation(key)
     with quiet():
         results = confident.evaluate_detections(field, eval_key=key, iou=config.iou, **arguments)
         progress(1, 2, "evaluate detector")
@@ -88,7 +86,7 @@ def evaluate_detector(
     }
     present = [m for m in per_class.values() if m.support]
     result = EvaluateResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         iteration=iteration,
         eval_key=key,
         images=len(test),
@@ -99,11 +97,10 @@ def evaluate_detector(
         mean_ap=float(np.mean([m.ap or 0.0 for m in present])) if present else 0.0,
         partly_labelled=partly_labelled,
     )
-    writing.group_fields(dataset, names)
+    writing.group_fields(loop)
     metrics = result.to_dict()
     iterations.record_step(
-        dataset,
-        names,
+        loop,
         iteration,
         "evaluate_detector",
         {

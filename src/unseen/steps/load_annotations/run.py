@@ -8,7 +8,8 @@ from typing import Any
 from unseen.annotation import sendings
 from unseen.annotation.sendings import Sending
 from unseen.dataset import iterations, reading, writing
-from unseen.dataset.fields import REGION_LABEL, Names
+from unseen.dataset.fields import REGION_LABEL
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 from unseen.progress import Progress
 from unseen.steps.load_annotations import LoadConfig, LoadResult
@@ -16,7 +17,7 @@ from unseen.steps.step import elapsed, step
 
 
 @step(LoadConfig)
-def load_annotations(view: Any, config: LoadConfig, names: Names, progress: Progress) -> LoadResult:
+def load_annotations(loop: Loop, config: LoadConfig, progress: Progress) -> LoadResult:
     """Merge finished jobs into the labels; everything else waits.
 
     Can be run at any time and as often as one likes: what was loaded once is not loaded twice.
@@ -26,50 +27,49 @@ def load_annotations(view: Any, config: LoadConfig, names: Names, progress: Prog
     from unseen.annotation.cvat.tally import Tally
     from unseen.steps.other_annotation import close
 
-    dataset = reading.dataset_of(view)
-    found = sendings.find_sendings(dataset, names, config.anno_key)
+    found = sendings.find_sendings(loop, config.anno_key)
     if not found:
         raise AnnotationError(
-            f"nothing was sent from dataset {dataset.name!r} yet; run request_annotations first"
+            f"nothing was sent from dataset {loop.dataset.name!r} yet; run request_annotations first"
         )
-    sendings.check_label_field(found, names)
-    reading.check_label_field(dataset, names.label_field, must_exist=False)
+    sendings.check_label_field(found, loop.names)
+    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
     open_before = {s.anno_key for s in found if not s.closed}
     tally = Tally()
     problem = None
     try:
-        load(dataset, names, config, [s for s in found if s.backend == "cvat"], tally, progress)
+        load(loop, config, [s for s in found if s.backend == "cvat"], tally, progress)
     except AnnotationError as error:
         problem = error  # what came before it is loaded, and belongs into the records
     for sending in found:
         if sending.backend != "cvat" and (not sending.closed or config.anno_key):
             try:
-                close(dataset, names, config, sending, tally)
+                close(loop, config, sending, tally)
             except AnnotationError as error:
                 problem = problem or error
-    result = _result(dataset, config, found, tally, open_before)
+    result = _result(loop.dataset, config, found, tally, open_before)
     if not config.dry_run:
         if tally.added_classes:
-            _add_classes(dataset, names, found, sorted(tally.added_classes))
+            _add_classes(loop, found, sorted(tally.added_classes))
         if tally.written or result.closed:
-            writing.group_fields(dataset, names)
-            _record(dataset, config, names, result)
+            writing.group_fields(loop)
+            _record(loop, config, result)
     if problem is not None:
         raise problem
     return result
 
 
-def _add_classes(dataset: Any, names: Names, found: list[Sending], new: list[str]) -> None:
+def _add_classes(loop: Loop, found: list[Sending], new: list[str]) -> None:
     """Where a class list is kept, new classes belong to it."""
     for sending in found:
         if not set(new) <= set(sending.classes):
             sending.classes = list(dict.fromkeys([*sending.classes, *new]))
-            sendings.write_sending(dataset, names, sending)
-    if kept := dataset.classes.get(names.label_field):
-        dataset.classes[names.label_field] = list(dict.fromkeys([*kept, *new]))
-    elif dataset.default_classes:
-        dataset.default_classes = list(dict.fromkeys([*dataset.default_classes, *new]))
-    dataset.save()
+            sendings.write_sending(loop, sending)
+    if kept := loop.dataset.classes.get(loop.names.label_field):
+        loop.dataset.classes[loop.names.label_field] = list(dict.fromkeys([*kept, *new]))
+    elif loop.dataset.default_classes:
+        loop.dataset.default_classes = list(dict.fromkeys([*loop.dataset.default_classes, *new]))
+    loop.dataset.save()
 
 
 def _result(
@@ -117,15 +117,12 @@ def _result(
     )
 
 
-def _record(dataset: Any, config: LoadConfig, names: Names, result: LoadResult) -> None:
+def _record(loop: Loop, config: LoadConfig, result: LoadResult) -> None:
     entry = {"parameters": config.to_dict(), "seconds": elapsed(), "result": result.to_dict()}
     iterations.record_step(
-        dataset,
-        names,
-        # And not that of what was loaded: late corrections of an old batch, or of the test split,
-        # must not change what its record says was labelled then.
-        iterations.current_iteration(dataset, names),
+        loop,
+        iterations.current_iteration(loop),
         "load_annotations",
         entry,
-        **iterations.record_labels(dataset, names),
+        **iterations.record_labels(loop),
     )

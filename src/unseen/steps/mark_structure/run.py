@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from unseen.arrays.images import image_size
-from unseen.dataset import appearance, reading, structure, writing
-from unseen.dataset.fields import Names
+from unseen.dataset import appearance, structure, writing
+from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, ImageError
 from unseen.progress import Progress
 from unseen.results import Skipped
@@ -20,41 +20,35 @@ from unseen.steps.step import step
 
 
 @step(StructureConfig)
-def mark_structure(
-    view: Any, config: StructureConfig, names: Names, progress: Progress
-) -> StructureResult:
+def mark_structure(loop: Loop, config: StructureConfig, progress: Progress) -> StructureResult:
     """Draw the structure into a field of its own; `zone`, `margin` and `weight` say what counts.
 
     The field changes no label and is sent to nobody unless asked. The next scoring follows the
     zone; images whose structure changed count as not scored. Files and parameters are checked, and
     a grid is learned, before anything is written. Structure `none` removes what was marked.
     """
-    dataset = reading.dataset_of(view)
     if config.structure == "none":
-        return _remove(dataset, view, names, dry_run=config.dry_run)
-    images = Images.of(view)
+        return _remove(loop, loop.view, dry_run=config.dry_run)
+    images = Images.of(loop.view)
     if not images.ids:
         raise DatasetError(
-            f"dataset {dataset.name!r} has no images (or the view is empty); add images first"
+            f"dataset {loop.dataset.name!r} has no images (or the view is empty); add images first"
         )
-    return draw_structure(
-        dataset, images, find_source(dataset, images, config), config, names, progress
-    )
+    return draw_structure(loop, images, find_source(loop.dataset, images, config), config, progress)
 
 
 def draw_structure(
-    dataset: Any,
+    loop: Loop,
     images: Images,
     source: Source,
     config: StructureConfig,
-    names: Names,
     progress: Progress,
 ) -> StructureResult:
     """Write the structure of a checked source, and the record of what counts."""
-    is_new = dataset.get_field(names.structure) is None
+    is_new = loop.dataset.get_field(loop.names.structure) is None
     if not config.dry_run:
-        structure.declare_field(dataset, names)
-        structure.write_record(dataset, names, _record(config))
+        structure.declare_field(loop)
+        structure.write_record(loop, _record(config))
     marked = changed = 0
     fits: list[float] = []
     skipped: list[Skipped] = []
@@ -71,13 +65,13 @@ def draw_structure(
             progress(start + len(labels), len(images.ids), "mark structure")
         marked += sum(label is not None for label in labels.values())
         if not config.dry_run:
-            changed += structure.save_labels(dataset, names, labels)
+            changed += structure.save_labels(loop, labels)
     if not config.dry_run:
-        writing.group_fields(dataset, names)
+        writing.group_fields(loop)
         if is_new:
-            appearance.show_structure(dataset, names)
+            appearance.show_structure(loop)
     return StructureResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         structure=config.structure,
         images=len(images.ids),
         marked=marked,
@@ -119,20 +113,20 @@ def _draw(
         yield from threads.map(one, images.ids[part], images.paths[part], images.sizes[part])
 
 
-def _remove(dataset: Any, view: Any, names: Names, *, dry_run: bool) -> StructureResult:
-    has_field = dataset.get_field(names.structure) is not None
-    ids = view.exists(names.structure).values("id") if has_field else []
+def _remove(loop: Loop, view: Any, *, dry_run: bool) -> StructureResult:
+    has_field = loop.dataset.get_field(loop.names.structure) is not None
+    ids = view.exists(loop.names.structure).values("id") if has_field else []
     changed = 0
     if has_field and not dry_run:
         for start in range(0, len(ids), structure.CHUNK):
             part = dict.fromkeys(ids[start : start + structure.CHUNK])
-            changed += structure.save_labels(dataset, names, part)
-        if not len(dataset.exists(names.structure)):
-            writing.delete_fields(dataset, [names.structure])
-            structure.delete_record(dataset, names)
-            writing.group_fields(dataset, names)
+            changed += structure.save_labels(loop, part)
+        if not len(loop.dataset.exists(loop.names.structure)):
+            writing.delete_fields(loop.dataset, [loop.names.structure])
+            structure.delete_record(loop)
+            writing.group_fields(loop)
     return StructureResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         structure="none",
         images=len(ids),
         marked=0,

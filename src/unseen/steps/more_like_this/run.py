@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from unseen.dataset import examples, iterations, reading, region_ranks, writing
-from unseen.dataset.fields import SIMILAR_LABEL, Names
+from unseen.dataset.fields import SIMILAR_LABEL
+from unseen.dataset.loop import Loop
 from unseen.dataset.storage import feature_folder
 from unseen.errors import ConfigError, DatasetError
 from unseen.progress import Progress
@@ -20,16 +21,15 @@ from unseen.steps.step import elapsed, step
 
 @step(MoreLikeThisConfig)
 def more_like_this(
-    view: Any, config: MoreLikeThisConfig, names: Names, progress: Progress
+    loop: Loop, config: MoreLikeThisConfig, progress: Progress
 ) -> MoreLikeThisResult:
     """Find what looks like the wanted regions in the pool, and save the patches in that order.
 
     Pretrained features decide, so nothing has to be trained or scored. What an earlier run found is
     replaced.
     """
-    dataset = reading.dataset_of(view)
-    reading.check_label_field(dataset, names.label_field, must_exist=False)
-    writing.check_own_view(dataset, names, names.similar_regions)
+    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
+    writing.check_own_view(loop, loop.names.similar_regions)
     if not config.wanted:
         raise ConfigError(
             "wanted is empty; expected ids of labels or samples. In the App select some images, "
@@ -38,16 +38,16 @@ def more_like_this(
     both = sorted(set(config.wanted) & set(config.unwanted))
     if both:
         raise ConfigError(f"{both[0]!r} is wanted and unwanted; leave it out of one of them")
-    given = _examples(dataset, config)
-    ids, paths = reading.ids_and_paths(reading.pool(view, names))
+    given = _examples(loop.dataset, config)
+    ids, paths = reading.ids_and_paths(reading.pool(loop.view, loop.names))
     if not ids:
         raise DatasetError(
-            f"the pool of dataset {dataset.name!r} is empty: every image is labelled, out for "
+            f"the pool of dataset {loop.dataset.name!r} is empty: every image is labelled, out for "
             "labelling, in the test split or excluded. Add images, or widen the view"
         )
     backbone, why = find_backbone("auto")
     found = search(
-        Features(backbone, feature_folder(dataset, config)),
+        Features(backbone, feature_folder(loop.dataset, config)),
         paths,
         given,
         count=config.count,
@@ -66,20 +66,19 @@ def more_like_this(
             f"nothing in the {len(ids)} pool images looks more like what is wanted than like the rest; "
             "point at more examples, at fewer unwanted ones, or widen the view"
         )
-    iteration = iterations.current_iteration(dataset, names)
-    ranked = _write(dataset, names, ids, found)
+    iteration = iterations.current_iteration(loop)
+    ranked = _write(loop, ids, found)
     sample_ids = [place.sample_id for place in ranked]
     images = len(set(sample_ids))
     iterations.record_step(
-        dataset,
-        names,
+        loop,
         iteration,
         "more_like_this",
         {
             "parameters": config.to_dict(),
             "seconds": elapsed(),
             "backbone": why,
-            "view": names.similar_regions,
+            "view": loop.names.similar_regions,
             "sample_ids": sample_ids,
             "scores": found.confidences,
             "images": images,
@@ -88,9 +87,9 @@ def more_like_this(
         },
     )
     return MoreLikeThisResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         iteration=iteration,
-        view=names.similar_regions,
+        view=loop.names.similar_regions,
         regions=len(ranked),
         asked_for=config.count,
         images=images,
@@ -116,12 +115,10 @@ def _examples(dataset: Any, config: MoreLikeThisConfig) -> list[Example]:
     return list(by_path.values())
 
 
-def _write(
-    dataset: Any, names: Names, ids: Sequence[str], found: Found
-) -> list[region_ranks.Place]:
+def _write(loop: Loop, ids: Sequence[str], found: Found) -> list[region_ranks.Place]:
     """Replace the regions of an earlier run, rank the new ones and save their view."""
     writing.declare_detections(
-        dataset, names.similar, names, "Regions that look like what was pointed at"
+        loop, loop.names.similar, "Regions that look like what was pointed at"
     )
     boxes: dict[str, list[tuple[str, Sequence[float], float]]] = {}
     ranked = []
@@ -129,12 +126,12 @@ def _write(
         of_image = boxes.setdefault(ids[index], [])
         ranked.append(region_ranks.Place(ids[index], len(of_image)))
         of_image.append((SIMILAR_LABEL, region.xywh, confidence))
-    dataset.clear_sample_field(names.similar)
-    writing.save_detections(dataset, names.similar, boxes)
-    region_ranks.write(dataset, names, ranked, field=names.similar)
+    loop.dataset.clear_sample_field(loop.names.similar)
+    writing.save_detections(loop.dataset, loop.names.similar, boxes)
+    region_ranks.write(loop, ranked, field=loop.names.similar)
     text = f"The {len(ranked)} regions of the pool most like what was pointed at, in rank order"
     region_ranks.save_view(
-        dataset, names, ranked, field=names.similar, view=names.similar_regions, text=text
+        loop, ranked, field=loop.names.similar, view=loop.names.similar_regions, text=text
     )
-    writing.group_fields(dataset, names)
+    writing.group_fields(loop)
     return ranked

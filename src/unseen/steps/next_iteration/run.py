@@ -7,7 +7,7 @@ from typing import Any
 from unseen.annotation import sendings, truth
 from unseen.annotation.sendings import Sending
 from unseen.dataset import iterations, reading
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 from unseen.parameters import StepConfig, parameters
 from unseen.progress import Progress
@@ -26,13 +26,13 @@ from unseen.steps.train_unet.run import train_unet
 
 
 @step(NextConfig)
-def next_iteration(view: Any, config: NextConfig, names: Names, progress: Progress) -> NextResult:
+def next_iteration(loop: Loop, config: NextConfig, progress: Progress) -> NextResult:
     """Load what is finished; once the batch is labelled, train, score, select and send.
 
     Can be run at any moment, by hand or from cron: it does what is due, says what it did, and says
     what it waits for. What is done for these labels already is not done again.
     """
-    turn = _Turn(reading.dataset_of(view), config, names, progress)
+    turn = _Turn(Loop(loop.dataset, loop.names), config, progress)
     turn.load()
     waits_for = turn.waits_for()
     if waits_for is None:
@@ -41,7 +41,7 @@ def next_iteration(view: Any, config: NextConfig, names: Names, progress: Progre
         turn.catch_up()
     return NextResult(
         dataset=turn.dataset.name,
-        iteration=iterations.current_iteration(turn.dataset, names),
+        iteration=iterations.current_iteration(turn.loop),
         done=turn.done,
         waits_for=waits_for,
         batch=turn.batch,
@@ -53,8 +53,9 @@ def next_iteration(view: Any, config: NextConfig, names: Names, progress: Progre
 class _Turn:
     """What one run has done so far."""
 
-    def __init__(self, dataset: Any, config: NextConfig, names: Names, progress: Progress) -> None:
-        self.dataset, self.config, self.names, self.progress = dataset, config, names, progress
+    def __init__(self, loop: Loop, config: NextConfig, progress: Progress) -> None:
+        self.loop, self.config, self.progress = loop, config, progress
+        self.dataset, self.names = loop.dataset, loop.names
         self.done: list[str] = []
         self.steps: dict[str, Any] = {}
         self.batch: str | None = None
@@ -75,14 +76,14 @@ class _Turn:
     # --- what has come back ----------------------------------------------------------------------
     def load(self) -> None:
         """Load every batch that is out."""
-        if any(not s.closed for s in sendings.read_sendings(self.dataset, self.names)):
+        if any(not s.closed for s in sendings.read_sendings(self.loop)):
             self.run(load_annotations, jobs=self.config.jobs, stage=self.config.stage)
 
     def waits_for(self) -> str | None:
         """What is missing before the next batch can be chosen, or None."""
-        number = max(iterations.batches(self.dataset, self.names), default=0)
+        number = max(iterations.batches(self.loop), default=0)
         tag = self.names.batch(number) if number else self.names.initial_tag
-        images = truth.awaited(self.dataset, self.names, tag)
+        images = truth.awaited(self.loop, tag)
         total = len(images)
         has_labels = self.dataset.get_field(self.names.label_field) is not None
         labelled = len(images.exists(self.names.label_field)) if has_labels else 0
@@ -124,7 +125,7 @@ class _Turn:
     # --- the next batch --------------------------------------------------------------------------
     def go_on(self) -> None:
         """Train, score, select, send."""
-        number = iterations.current_iteration(self.dataset, self.names)
+        number = iterations.current_iteration(self.loop)
         labels = truth.fingerprint(reading.labelled(self.dataset, self.names), self.names)
         before = self._before(number)
         fresh = set(before.get("finished", [])) if before.get("labels") == labels else set()
@@ -161,7 +162,7 @@ class _Turn:
 
     def catch_up(self) -> None:
         """While people label: finish the detector where an earlier turn was cut short."""
-        number = iterations.current_iteration(self.dataset, self.names)
+        number = iterations.current_iteration(self.loop)
         before = self._before(number)
         fresh = set(before.get("finished", []))
         if not self.config.detector or "score_samples" not in fresh or "evaluate_detector" in fresh:
@@ -173,7 +174,7 @@ class _Turn:
 
     def _before(self, number: int) -> dict[str, Any]:
         """What the last turn of this iteration recorded."""
-        record = iterations.read_record(self.dataset, self.names, number) or {"steps": {}}
+        record = iterations.read_record(self.loop, number) or {"steps": {}}
         found: dict[str, Any] = record["steps"].get("next_iteration", {})
         return found
 
@@ -183,7 +184,7 @@ class _Turn:
             "labels": labels,
             "finished": sorted(fresh),
         }
-        iterations.record_step(self.dataset, self.names, number, "next_iteration", entry)
+        iterations.record_step(self.loop, number, "next_iteration", entry)
 
     def _try_to_send(self, number: int) -> AnnotationError | None:
         """Send; where the server fails, the detector need not wait for it."""
@@ -238,10 +239,10 @@ class _Turn:
     def _last_sending(self) -> Sending | None:
         """The newest sending of a batch; else that of the initial images, else of the test split."""
         order = ("test", "initial", "batch")
-        found = sendings.read_sendings(self.dataset, self.names)
+        found = sendings.read_sendings(self.loop)
         newest = {s.images: s for s in found}
         return next((newest[part] for part in reversed(order) if part in newest), None)
 
     def _sending_of(self, number: int) -> Sending | None:
         key = self.names.anno_key(number) if number else self.names.own_anno_key("initial")
-        return sendings.read_sending(self.dataset, self.names, key)
+        return sendings.read_sending(self.loop, key)

@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone as fo
 
 from unseen.dataset import appearance, reading
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.dataset.workspace import save_workspace
 from unseen.errors import DatasetError, LabelError
 from unseen.parameters import StepConfig, parameters
@@ -24,46 +24,43 @@ from unseen.steps.step import step
 
 
 @step(PrepareConfig)
-def prepare_dataset(
-    view: Any, config: PrepareConfig, names: Names, progress: Progress
-) -> PrepareResult:
+def prepare_dataset(loop: Loop, config: PrepareConfig, progress: Progress) -> PrepareResult:
     """Screen, split, fix the classes, mark known structure, save the workspace.
 
     Everything that can be known to fail is checked first. Labels and images stay as they are; the
     label field is made where it is missing. Called again before the first batch, it takes the new
     parameters; a test split that exists is kept.
     """
-    dataset = reading.dataset_of(view)
-    reading.check_label_field(dataset, names.label_field, must_exist=False)
-    check_unbegun(dataset, names)
-    classes, notes = _classes(dataset, names, config.classes)
-    images = Images.of(dataset)
+    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
+    check_unbegun(loop)
+    classes, notes = _classes(loop, config.classes)
+    images = Images.of(loop.dataset)
     if not images.ids:
-        raise DatasetError(f"dataset {dataset.name!r} is empty; add images first")
-    source = find_source(dataset, images, config) if config.structure != "none" else None
+        raise DatasetError(f"dataset {loop.dataset.name!r} is empty; add images first")
+    source = find_source(loop.dataset, images, config) if config.structure != "none" else None
     splitting = _of(config, SplitConfig)
-    split_dataset(dataset, **{**splitting, "dry_run": True})
+    split_dataset(loop.dataset, **{**splitting, "dry_run": True})
 
-    notes += _keep(dataset, names, config)
-    excluded = len(reading.split(dataset, names.excluded_tag))
+    notes += _keep(loop, config)
+    excluded = len(reading.split(loop.dataset, loop.names.excluded_tag))
     if config.screen:
         shared = {**_of(config, StepConfig), "dry_run": config.dry_run}
-        found = screen_images(dataset, workers=config.workers, progress=progress, **shared)
-        excluded = len(reading.split(dataset, names.excluded_tag))
+        found = screen_images(loop.dataset, workers=config.workers, progress=progress, **shared)
+        excluded = len(reading.split(loop.dataset, loop.names.excluded_tag))
         if config.dry_run:
             excluded = max(excluded, len(found.skipped))
-    split = split_dataset(dataset, progress=progress, **splitting)
+    split = split_dataset(loop.dataset, progress=progress, **splitting)
     if source is not None:
-        draw_structure(dataset, images, source, config, names, progress)
-    elif dataset.get_field(names.structure) is not None:
-        mark_structure(dataset, progress=progress, **_of(config, StructureConfig))
+        draw_structure(loop, images, source, config, progress)
+    elif loop.dataset.get_field(loop.names.structure) is not None:
+        mark_structure(loop.dataset, progress=progress, **_of(config, StructureConfig))
     if not config.dry_run:
-        save_workspace(dataset)
-        if not names.series:
-            appearance.set_colours(dataset, names)
+        save_workspace(loop.dataset)
+        if not loop.names.series:
+            appearance.set_colours(loop)
     return PrepareResult(
-        dataset=dataset.name,
-        label_field=names.label_field,
+        dataset=loop.dataset.name,
+        label_field=loop.names.label_field,
         classes=classes,
         images=len(images.ids),
         excluded=excluded,
@@ -79,46 +76,51 @@ def prepare_dataset(
     )
 
 
-def _classes(dataset: Any, names: Names, given: Sequence[str]) -> tuple[list[str], list[str]]:
+def _classes(loop: Loop, given: Sequence[str]) -> tuple[list[str], list[str]]:
     """The class list, and what should be known about it.
 
     Raises:
         LabelError: a class has a reserved name, or labels are of a class that is not listed.
     """
-    classes = reading.resolve_classes(dataset, names, given)
+    classes = reading.resolve_classes(loop.dataset, loop.names, given)
     found = []
-    if dataset.get_field(names.label_field) is not None:
-        found = dataset.distinct(f"{names.label_field}.detections.label")
+    if loop.dataset.get_field(loop.names.label_field) is not None:
+        found = loop.dataset.distinct(f"{loop.names.label_field}.detections.label")
     unlisted = sorted(set(found) - set(classes))
     if unlisted:
         raise LabelError(
-            f"field {names.label_field!r} has labels of {', '.join(map(repr, unlisted))}, which "
+            f"field {loop.names.label_field!r} has labels of {', '.join(map(repr, unlisted))}, which "
             f"the classes {', '.join(classes)} do not hold; add them to classes, or rename the "
             "labels with dataset.map_labels"
         )
-    if not (given or dataset.classes.get(names.label_field) or dataset.default_classes):
+    if not (
+        given or loop.dataset.classes.get(loop.names.label_field) or loop.dataset.default_classes
+    ):
         # Not kept: annotators must be able to find a class that nobody has labelled yet.
         return classes, ["The class list is open: it is what the labels show. Name all classes."]
     return classes, []
 
 
-def _keep(dataset: Any, names: Names, config: PrepareConfig) -> list[str]:
+def _keep(loop: Loop, config: PrepareConfig) -> list[str]:
     """Make the label field, keep the class list and the dataset; say what was done."""
     notes = []
     would = "would be" if config.dry_run else "was"
-    if dataset.get_field(names.label_field) is None:
-        notes.append(f"The label field {names.label_field!r} {would} made.")
+    if loop.dataset.get_field(loop.names.label_field) is None:
+        notes.append(f"The label field {loop.names.label_field!r} {would} made.")
         if not config.dry_run:
-            dataset.add_sample_field(
-                names.label_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
+            loop.dataset.add_sample_field(
+                loop.names.label_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
             )
-    if not dataset.persistent:
+    if not loop.dataset.persistent:
         notes.append(f"The dataset {would} made persistent; FiftyOne would delete it otherwise.")
     if not config.dry_run:
-        dataset.persistent = True
+        loop.dataset.persistent = True
         if config.classes:
-            dataset.classes = {**dataset.classes, names.label_field: list(config.classes)}
-        dataset.save()
+            loop.dataset.classes = {
+                **loop.dataset.classes,
+                loop.names.label_field: list(config.classes),
+            }
+        loop.dataset.save()
     return notes
 
 

@@ -10,7 +10,7 @@ import fiftyone as fo
 import numpy as np
 
 from unseen.dataset import iterations, reading, region_ranks, writing
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.dataset.region_ranks import Place
 from unseen.errors import DatasetError
 from unseen.progress import Progress
@@ -20,44 +20,42 @@ from unseen.steps.step import elapsed, step
 
 
 @step(RankRegionsConfig)
-def rank_regions(
-    view: Any, config: RankRegionsConfig, names: Names, progress: Progress
-) -> RankRegionsResult:
+def rank_regions(loop: Loop, config: RankRegionsConfig, progress: Progress) -> RankRegionsResult:
     """Give the strongest unseen regions of the pool a rank, and save their patches in that order.
 
     Ranks of an earlier run are removed. The saved view keeps its patches as they were ranked, also
     when the pool is scored again; run this again then.
     """
-    dataset = reading.dataset_of(view)
-    reading.check_label_field(dataset, names.label_field, must_exist=False)
-    writing.check_own_view(dataset, names, names.top_regions)
-    iteration = iterations.current_iteration(dataset, names)
+    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
+    writing.check_own_view(loop, loop.names.top_regions)
+    iteration = iterations.current_iteration(loop)
     progress(0, 3, "read the regions")
-    mark, _ = newest_scores(dataset, names)
-    pool = reading.pool(view, names)
-    size, scored = reading.count_equal(pool, names.model, mark)
-    _check_pool(dataset, size, scored, mark)
-    ids, scores = region_ranks.read_scores(pool.match(fo.ViewField(names.model) == mark), names)
+    mark, _ = newest_scores(loop)
+    pool = reading.pool(loop.view, loop.names)
+    size, scored = reading.count_equal(pool, loop.names.model, mark)
+    _check_pool(loop.dataset, size, scored, mark)
+    ids, scores = region_ranks.read_scores(
+        pool.match(fo.ViewField(loop.names.model) == mark), loop.names
+    )
     ranked, strengths = _strongest(ids, scores, config)
     if not ranked:
         raise DatasetError(_nothing(scores, config))
     progress(1, 3, "write the ranks")
-    region_ranks.write(dataset, names, ranked)
+    region_ranks.write(loop, ranked)
     progress(2, 3, "save the view")
-    region_ranks.save_view(dataset, names, ranked)
-    writing.group_fields(dataset, names)
+    region_ranks.save_view(loop, ranked)
+    writing.group_fields(loop)
     images = len({place.sample_id for place in ranked})
     sample_ids = [place.sample_id for place in ranked]
     iterations.record_step(
-        dataset,
-        names,
+        loop,
         iteration,
         "rank_regions",
         {
             "parameters": config.to_dict(),
             "seconds": elapsed(),
             "mark": mark,
-            "view": names.top_regions,
+            "view": loop.names.top_regions,
             "sample_ids": sample_ids,
             "scores": strengths,
             "images": images,
@@ -67,9 +65,9 @@ def rank_regions(
     )
     progress(3, 3, "write the record")
     return RankRegionsResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         iteration=iteration,
-        view=names.top_regions,
+        view=loop.names.top_regions,
         regions=len(ranked),
         asked_for=config.count,
         images=images,

@@ -10,6 +10,7 @@ import fiftyone as fo
 from unseen.annotation import BACKENDS, sendings
 from unseen.dataset import iterations, reading, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.dataset.storage import model_folder
 from unseen.errors import AnnotationError, ConfigError, DatasetError
 from unseen.progress import Progress
@@ -18,39 +19,36 @@ from unseen.steps.step import elapsed, step
 
 
 @step(RequestConfig)
-def request_annotations(
-    view: Any, config: RequestConfig, names: Names, progress: Progress
-) -> RequestResult:
+def request_annotations(loop: Loop, config: RequestConfig, progress: Progress) -> RequestResult:
     """Send images to CVAT, prepare FiftyOne's Annotate tab, or use another annotation backend.
 
     Everything is checked before anything is sent or written. Started again after a failure, it
     sends what is missing and nothing twice.
     """
-    dataset = reading.dataset_of(view)
-    reading.check_label_field(dataset, names.label_field, must_exist=False)
+    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
     _check_backend(config.backend)
-    iteration, tag, anno_key = _target(dataset, config, names)
-    ids = _in_rank_order(view, names, tag, ranked=config.images == "batch")
+    iteration, tag, anno_key = _target(loop, config)
+    ids = _in_rank_order(loop.view, loop.names, tag, ranked=config.images == "batch")
     if not ids:
         raise DatasetError(
             f"no image has the tag {tag!r}; "
             + ("select a batch first" if config.images == "batch" else "split the dataset first")
         )
-    earlier = sendings.read_sending(dataset, names, anno_key)
+    earlier = sendings.read_sending(loop, anno_key)
     if earlier is not None and earlier.backend != config.backend:
         raise AnnotationError(
             f"{anno_key} was handed to {earlier.backend} already; go on there with "
             f"backend={earlier.backend!r}, and not with {config.backend!r}"
         )
-    classes = _classes(dataset, config, names)
+    classes = _classes(loop, config)
     if config.backend == "cvat":
-        result = _to_cvat(dataset, config, names, anno_key, iteration, ids, classes, progress)
+        result = _to_cvat(loop, config, anno_key, iteration, ids, classes, progress)
     else:
         from unseen.steps.other_annotation import request
 
-        result = request(dataset, config, names, anno_key, iteration, ids, classes)
+        result = request(loop, config, anno_key, iteration, ids, classes)
     if result.sent and not result.dry_run:
-        _record(dataset, config, names, iteration, result)
+        _record(loop, config, iteration, result)
     return result
 
 
@@ -62,34 +60,34 @@ def _check_backend(backend: str) -> None:
         )
 
 
-def _classes(dataset: Any, config: RequestConfig, names: Names) -> list[str]:
+def _classes(loop: Loop, config: RequestConfig) -> list[str]:
     """As given or kept by the dataset; else those sent before, and every label seen so far."""
-    classes = reading.resolve_classes(dataset, names, config.classes)
-    if config.classes or dataset.classes.get(names.label_field):
+    classes = reading.resolve_classes(loop.dataset, loop.names, config.classes)
+    if config.classes or loop.dataset.classes.get(loop.names.label_field):
         return classes
-    before = [c for s in sendings.read_sendings(dataset, names) for c in s.classes]
+    before = [c for s in sendings.read_sendings(loop) for c in s.classes]
     return list(dict.fromkeys([*before, *classes]))
 
 
-def _target(dataset: Any, config: RequestConfig, names: Names) -> tuple[int, str, str]:
+def _target(loop: Loop, config: RequestConfig) -> tuple[int, str, str]:
     """Iteration, tag and annotation key of what is asked for."""
     if config.images == "initial":
-        return 0, names.initial_tag, names.own_anno_key("initial")
+        return 0, loop.names.initial_tag, loop.names.own_anno_key("initial")
     if config.images == "test":
-        return 0, names.test_tag, names.own_anno_key("test")
+        return 0, loop.names.test_tag, loop.names.own_anno_key("test")
     number = config.iteration
-    known = iterations.batches(dataset, names)
+    known = iterations.batches(loop)
     if number is None:
         if not known:
             raise DatasetError(
-                f"dataset {dataset.name!r} has no batch yet; run select_batch first, or pass "
+                f"dataset {loop.dataset.name!r} has no batch yet; run select_batch first, or pass "
                 "images='initial' to send the initial images"
             )
         number = max(known)
-    iterations.resolve_iteration(dataset, names, number)
+    iterations.resolve_iteration(loop, number)
     if number == 0:
-        return 0, names.initial_tag, names.own_anno_key("initial")
-    return number, names.batch(number), names.anno_key(number)
+        return 0, loop.names.initial_tag, loop.names.own_anno_key("initial")
+    return number, loop.names.batch(number), loop.names.anno_key(number)
 
 
 def _in_rank_order(view: Any, names: Names, tag: str, *, ranked: bool) -> list[str]:
@@ -103,9 +101,8 @@ def _in_rank_order(view: Any, names: Names, tag: str, *, ranked: bool) -> list[s
 
 
 def _to_cvat(
-    dataset: Any,
+    loop: Loop,
     config: RequestConfig,
-    names: Names,
     anno_key: str,
     iteration: int,
     ids: Sequence[str],
@@ -115,23 +112,23 @@ def _to_cvat(
     from unseen.annotation.cvat import request
     from unseen.dataset.overlays import discard_overlays
 
-    ready = request.plan(dataset, names, config, anno_key, iteration, ids, classes, progress)
+    ready = request.plan(loop, config, anno_key, iteration, ids, classes, progress)
     boxes = ready.boxes()
     media: dict[str, str] = {}
-    notes = _notes(dataset, config, names, boxes["suggestion"], classes) if ready.images else []
+    notes = _notes(loop, config, boxes["suggestion"], classes) if ready.images else []
     if ready.images and not config.dry_run:
         if config.overlay or config.structure or config.regions_only:
-            media, notes = _overlays(dataset, config, names, anno_key, ready, notes, progress)
+            media, notes = _overlays(loop, config, anno_key, ready, notes, progress)
         try:
-            request.carry_out(dataset, names, config, ready, media, progress)
+            request.carry_out(loop, config, ready, media, progress)
         except BaseException:
             if media and not ready.sending.tasks:
-                discard_overlays(dataset, names, list(media))
+                discard_overlays(loop, list(media))
             raise
-        writing.group_fields(dataset, names)
+        writing.group_fields(loop)
     sending = ready.sending
     return RequestResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         anno_key=anno_key,
         backend="cvat",
         images=len(sending.sent_ids()),
@@ -156,12 +153,12 @@ def _to_cvat(
 
 
 def _notes(
-    dataset: Any, config: RequestConfig, names: Names, suggestions: int, classes: Sequence[str]
+    loop: Loop, config: RequestConfig, suggestions: int, classes: Sequence[str]
 ) -> list[str]:
     notes = []
     if config.suggestions and not suggestions and config.images == "batch":
         notes.append("There are no unseen regions to suggest: these images were not scored.")
-    if not config.classes and not dataset.classes.get(names.label_field):
+    if not config.classes and not loop.dataset.classes.get(loop.names.label_field):
         notes.append(
             f"Annotators can choose the classes seen so far: {', '.join(classes)}. Pass classes= "
             "to offer others."
@@ -170,9 +167,8 @@ def _notes(
 
 
 def _overlays(
-    dataset: Any,
+    loop: Loop,
     config: RequestConfig,
-    names: Names,
     anno_key: str,
     ready: Any,
     notes: list[str],
@@ -180,11 +176,11 @@ def _overlays(
 ) -> tuple[dict[str, str], list[str]]:
     from unseen.dataset.overlays import write_overlays
 
-    folder = model_folder(dataset, config) / "overlays" / anno_key
-    images = dataset.select([i.sample_id for i in ready.images], ordered=True)
+    folder = model_folder(loop.dataset, config) / "overlays" / anno_key
+    images = loop.dataset.select([i.sample_id for i in ready.images], ordered=True)
     drawn = write_overlays(
         images,
-        names,
+        loop.names,
         folder,
         opacity=config.overlay_opacity,
         heat=config.overlay,
@@ -197,13 +193,10 @@ def _overlays(
     return drawn.paths, notes
 
 
-def _record(
-    dataset: Any, config: RequestConfig, names: Names, iteration: int, result: RequestResult
-) -> None:
-    sending = sendings.read_sending(dataset, names, result.anno_key)
+def _record(loop: Loop, config: RequestConfig, iteration: int, result: RequestResult) -> None:
+    sending = sendings.read_sending(loop, result.anno_key)
     iterations.record_step(
-        dataset,
-        names,
+        loop,
         iteration,
         "request_annotations",
         {

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import fiftyone as fo
 
 from unseen.dataset import iterations, reading, scope, writing
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
 from unseen.progress import Progress
 from unseen.steps.reveal_labels import RevealConfig, RevealResult
@@ -16,9 +15,7 @@ from unseen.steps.step import step
 
 
 @step(RevealConfig)
-def reveal_labels(
-    view: Any, config: RevealConfig, names: Names, progress: Progress
-) -> RevealResult:
+def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> RevealResult:
     """Label a batch (or the initial images) with what a hidden field holds.
 
     Samples that have labels already keep them. A sample whose hidden field is None is labelled as
@@ -26,24 +23,23 @@ def reveal_labels(
     unseen regions alone, and copies the boxes that reach into them; images that show none are
     labelled as a whole.
     """
-    dataset = reading.dataset_of(view)
-    reading.check_label_field(dataset, config.hidden_field, parameter="hidden_field")
-    reading.check_label_field(dataset, names.label_field, must_exist=False)
-    writing.set_labels(dataset, names.label_field, {})
+    reading.check_label_field(loop.dataset, config.hidden_field, parameter="hidden_field")
+    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
+    writing.set_labels(loop.dataset, loop.names.label_field, {})
     iteration = config.iteration
     if iteration is None:
-        iteration = _next_to_label(dataset, names)
+        iteration = _next_to_label(loop)
     else:
-        iterations.resolve_iteration(dataset, names, iteration)
-    tag = names.batch(iteration) if iteration else names.initial_tag
-    batch = reading.split(view, tag)
+        iterations.resolve_iteration(loop, iteration)
+    tag = loop.names.batch(iteration) if iteration else loop.names.initial_tag
+    batch = reading.split(loop.view, tag)
     if not len(batch):
         raise DatasetError(
             f"no sample has the tag {tag!r}; "
             + ("select a batch" if iteration else "split the dataset")
             + " first"
         )
-    unlabelled = batch.exists(names.label_field, False)
+    unlabelled = batch.exists(loop.names.label_field, False)
     ids, truths = unlabelled.values(["id", config.hidden_field])
     labels = {
         i: truth.copy() if truth is not None else fo.Detections()
@@ -51,17 +47,16 @@ def reveal_labels(
     }
     scopes: dict[str, scope.Scope] = {}
     if config.regions_only and iteration:
-        scopes = scope.around_regions(dataset, names, ids, strongest=config.regions_per_image)
+        scopes = scope.around_regions(loop, ids, strongest=config.regions_per_image)
         for i, part in scopes.items():
             found = labels[i].detections
             seen = scope.reaches([d.bounding_box for d in found], part)
             labels[i].detections = [d for d, is_seen in zip(found, seen, strict=True) if is_seen]
-    writing.set_labels(dataset, names.label_field, labels)
-    scope.write(dataset, names, scopes)
+    writing.set_labels(loop.dataset, loop.names.label_field, labels)
+    scope.write(loop, scopes)
     if labels:  # nothing new must not change what the record says was labelled then
         iterations.record_step(
-            dataset,
-            names,
+            loop,
             iteration,
             "reveal_labels",
             {
@@ -69,12 +64,12 @@ def reveal_labels(
                 "images": len(labels),
                 "partly_labelled": len(scopes),
             },
-            **iterations.record_labels(dataset, names),
+            **iterations.record_labels(loop),
         )
     progress(1, 1, "reveal labels")
     counts = Counter(d.label for truth in labels.values() for d in truth.detections)
     return RevealResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         iteration=iteration,
         images=len(labels),
         boxes=sum(counts.values()),
@@ -83,12 +78,12 @@ def reveal_labels(
     )
 
 
-def _next_to_label(dataset: Any, names: Names) -> int:
+def _next_to_label(loop: Loop) -> int:
     """The first batch of which some sample has no labels; the initial images come first."""
-    tags = {0: names.initial_tag, **iterations.batches(dataset, names)}
+    tags = {0: loop.names.initial_tag, **iterations.batches(loop)}
     for number, tag in tags.items():
-        if len(dataset.match_tags(tag).exists(names.label_field, False).limit(1)):
+        if len(loop.dataset.match_tags(tag).exists(loop.names.label_field, False).limit(1)):
             return number
     raise DatasetError(
-        f"every selected image of dataset {dataset.name!r} is labelled; select the next batch first"
+        f"every selected image of dataset {loop.dataset.name!r} is labelled; select the next batch first"
     )

@@ -13,6 +13,7 @@ import fiftyone as fo
 from unseen.arrays.images import image_size
 from unseen.dataset import feature_runs, iterations, reading, structure, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.dataset.storage import feature_folder
 from unseen.errors import DatasetError, LabelError, UnseenError
 from unseen.progress import Progress
@@ -42,36 +43,35 @@ _DECISIVE = (
 
 
 @step(ScoreConfig)
-def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progress) -> ScoreResult:
+def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreResult:
     """Score the samples of a view; of a whole dataset, its pool.
 
     The thresholds of the metrics are quantiles over the pool, taken once per model. A run that was
     interrupted goes on where it stopped, with the same thresholds; unreadable images are skipped
     singly and listed.
     """
-    dataset = reading.dataset_of(view)
-    scorer, iteration = load_scorer(dataset, config, names)
-    is_pool = isinstance(view, fo.Dataset)
-    target = reading.pool(view, names) if is_pool else view
+    scorer, iteration = load_scorer(loop, config)
+    is_pool = isinstance(loop.view, fo.Dataset)
+    target = reading.pool(loop.view, loop.names) if is_pool else loop.view
     if not len(target):
         where = "the pool" if is_pool else "the view"
         raise DatasetError(
-            f"nothing to score: {where} of dataset {dataset.name!r} is empty; expected unlabelled "
-            f"images without the tags {names.test_tag!r} and {names.excluded_tag!r}. Add images, "
+            f"nothing to score: {where} of dataset {loop.dataset.name!r} is empty; expected unlabelled "
+            f"images without the tags {loop.names.test_tag!r} and {loop.names.excluded_tag!r}. Add images, "
             "or pass a view of what to score"
         )
-    rules = structure.read_record(dataset, names)
+    rules = structure.read_record(loop)
     mark = structure.score_mark(scorer.digest, rules)
-    known = _known_entry(dataset, config, names, iteration, mark, is_pool=is_pool)
+    known = _known_entry(loop, config, iteration, mark, is_pool=is_pool)
     thresholds = Thresholds(**known["thresholds"]) if known else None
-    scorer.alpha, imbalance = _alpha(dataset, config, names, known)
+    scorer.alpha, imbalance = _alpha(loop, config, known)
     already = 0
-    if thresholds is not None and dataset.get_field(names.model) is not None:
-        todo = target.match(fo.ViewField(names.model) != mark)
+    if thresholds is not None and loop.dataset.get_field(loop.names.model) is not None:
+        todo = target.match(fo.ViewField(loop.names.model) != mark)
         already = len(target) - len(todo)
         target = todo
     ids, paths = reading.ids_and_paths(target)
-    writing.declare_score_fields(dataset, names)
+    writing.declare_score_fields(loop)
 
     scoring = LocalScoring(
         scorer,
@@ -82,7 +82,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         batch_size=config.batch_size,
         workers=config.workers,
         seed=config.seed,
-        weights=_weights(target, names, rules, ids, paths),
+        weights=_weights(target, loop.names, rules, ids, paths),
     )
     scored = skipped_count = regions = 0
     total_score = 0.0
@@ -95,10 +95,10 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
         "from_pool": known["from_pool"] if known else is_pool,
         "alpha": scorer.alpha,
         "imbalance": imbalance,
-        "brain_runs": feature_runs.own(dataset, names),
+        "brain_runs": feature_runs.own(loop),
     }
-    with _Writer(dataset, names, mark) as writer:
-        for result in _after_thresholds(scoring, paths, dataset, names, iteration, entry):
+    with _Writer(loop, mark) as writer:
+        for result in _after_thresholds(scoring, paths, loop, iteration, entry):
             if result.score is None:
                 skipped_count += 1
                 skipped.append(
@@ -128,16 +128,16 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
             "mean_score": mean,
             "regions": regions,
         }
-        iterations.record_step(dataset, names, iteration, "score_samples", entry)
-        if scored and is_pool and config.embeddings and not names.series:
-            made = _register_features(dataset, config, names, progress)
+        iterations.record_step(loop, iteration, "score_samples", entry)
+        if scored and is_pool and config.embeddings and not loop.names.series:
+            made = _register_features(loop, config, progress)
             entry["brain_runs"] = sorted({*entry["brain_runs"], *made})
-            iterations.record_step(dataset, names, iteration, "score_samples", entry)
+            iterations.record_step(loop, iteration, "score_samples", entry)
     elif known and config.checkpoint:  # on record that this UNet was named on purpose
         named = {**known, "parameters": config.to_dict()}
-        iterations.record_step(dataset, names, iteration, "score_samples", named)
+        iterations.record_step(loop, iteration, "score_samples", named)
     return ScoreResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         iteration=iteration,
         scored=scored,
         already_scored=already,
@@ -151,7 +151,7 @@ def score_samples(view: Any, config: ScoreConfig, names: Names, progress: Progre
     )
 
 
-def load_scorer(dataset: Any, config: ScoreConfig, names: Names) -> tuple[Scorer, int]:
+def load_scorer(loop: Loop, config: ScoreConfig) -> tuple[Scorer, int]:
     """The UNet as asked for, or the newest of the loop, and its iteration.
 
     Raises:
@@ -160,12 +160,12 @@ def load_scorer(dataset: Any, config: ScoreConfig, names: Names) -> tuple[Scorer
     """
     if config.checkpoint:
         scorer = Scorer(config.checkpoint, config)
-        return scorer, iterations.current_iteration(dataset, names)
-    iteration = iterations.newest_with(dataset, names, "train_unet", None)
-    record = None if iteration is None else iterations.read_record(dataset, names, iteration)
+        return scorer, iterations.current_iteration(loop)
+    iteration = iterations.newest_with(loop, "train_unet", None)
+    record = None if iteration is None else iterations.read_record(loop, iteration)
     if iteration is None or record is None:
         raise LabelError(
-            f"no UNet has been trained on dataset {dataset.name!r} yet; label the initial images "
+            f"no UNet has been trained on dataset {loop.dataset.name!r} yet; label the initial images "
             "and run train_unet first"
         )
     entry = record["steps"]["train_unet"]
@@ -173,14 +173,14 @@ def load_scorer(dataset: Any, config: ScoreConfig, names: Names) -> tuple[Scorer
 
 
 def _known_entry(
-    dataset: Any, config: ScoreConfig, names: Names, iteration: int, mark: str, *, is_pool: bool
+    loop: Loop, config: ScoreConfig, iteration: int, mark: str, *, is_pool: bool
 ) -> dict[str, Any] | None:
     """The record of an earlier run, finished or not, whose thresholds hold for this one too.
 
     Same model, same zone, same parameters; and the thresholds of a view that somebody scored first must not
     become those of the whole pool.
     """
-    record = iterations.read_record(dataset, names, iteration)
+    record = iterations.read_record(loop, iteration)
     entry: dict[str, Any] | None = (record or {"steps": {}})["steps"].get("score_samples")
     if config.rescore or not entry or not entry.get("thresholds"):
         return None
@@ -194,15 +194,16 @@ def _known_entry(
     return entry if entry["from_pool"] or not is_pool else None
 
 
-def _register_features(
-    dataset: Any, config: ScoreConfig, names: Names, progress: Progress
-) -> list[str]:
+def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> list[str]:
     """Brain keys of the similarity and visualization of labelled images and pool.
 
     They are for looking at, so that what is in their way does not fail the scoring.
     """
     ids, paths = [], []
-    for view in (reading.labelled(dataset, names), reading.pool(dataset, names)):
+    for view in (
+        reading.labelled(loop.dataset, loop.names),
+        reading.pool(loop.dataset, loop.names),
+    ):
         of_view = reading.ids_and_paths(view)
         ids += of_view[0]
         paths += of_view[1]
@@ -211,21 +212,19 @@ def _register_features(
         return []
     try:
         backbone, origin = find_backbone("auto")
-        features = Features(backbone, feature_folder(dataset, config), workers=config.workers)
+        features = Features(backbone, feature_folder(loop.dataset, config), workers=config.workers)
         vectors = features.vectors(paths, progress=progress)
     except UnseenError as error:
         logger.warning("no similarity and no visualization: %s", error)
         return []
-    return feature_runs.register(dataset, names, ids, vectors, origin)
+    return feature_runs.register(loop, ids, vectors, origin)
 
 
-def _alpha(
-    dataset: Any, config: ScoreConfig, names: Names, known: dict[str, Any] | None
-) -> tuple[float, float]:
+def _alpha(loop: Loop, config: ScoreConfig, known: dict[str, Any] | None) -> tuple[float, float]:
     """The exponent, and the imbalance of what is labelled; a run that goes on keeps both."""
     if known and "imbalance" in known:
         return known["alpha"], known["imbalance"]
-    counts = iterations.record_labels(dataset, names)["class_counts"]
+    counts = iterations.record_labels(loop)["class_counts"]
     imbalance = class_imbalance(list(counts.values()))
     return adapted_alpha(config.alpha, imbalance) if config.adapt_alpha else config.alpha, imbalance
 
@@ -245,14 +244,13 @@ def _weights(
     def size_of(position: int) -> tuple[int, int]:
         return sizes[position] or image_size(paths[position])
 
-    return structure.ZoneReader(reading.dataset_of(target), names, rules, ids, size_of)
+    return structure.ZoneReader(Loop(reading.dataset_of(target), names), rules, ids, size_of)
 
 
 def _after_thresholds(
     scoring: LocalScoring,
     paths: list[str],
-    dataset: Any,
-    names: Names,
+    loop: Loop,
     iteration: int,
     entry: dict[str, Any],
 ) -> Iterable[Scored]:
@@ -261,8 +259,7 @@ def _after_thresholds(
     for result in scoring.score(paths):
         if not is_recorded and scoring.thresholds is not None:
             iterations.record_step(
-                dataset,
-                names,
+                loop,
                 iteration,
                 "score_samples",
                 {**entry, "state": "running", "thresholds": asdict(scoring.thresholds)},
@@ -274,9 +271,8 @@ def _after_thresholds(
 class _Writer:
     """Writes chunks in a thread of its own, so that computing goes on."""
 
-    def __init__(self, dataset: Any, names: Names, mark: str) -> None:
-        self._dataset = dataset
-        self._names = names
+    def __init__(self, loop: Loop, mark: str) -> None:
+        self._loop = loop
         self._mark = mark
         self._chunk: dict[str, dict[str, Any]] = {}
         self._thread = ThreadPoolExecutor(1)
@@ -304,9 +300,7 @@ class _Writer:
         self._wait()  # one chunk in flight bounds the memory
         if self._chunk:
             chunk, self._chunk = self._chunk, {}
-            self._pending = self._thread.submit(
-                writing.save_scores, self._dataset, self._names, chunk
-            )
+            self._pending = self._thread.submit(writing.save_scores, self._loop, chunk)
 
     def _wait(self) -> None:
         if self._pending is not None:

@@ -11,6 +11,7 @@ import fiftyone as fo
 from unseen.arrays.images import read_image
 from unseen.dataset import reading, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import ImageError
 from unseen.progress import Progress
 from unseen.ranking.screening import contrast, flat_border_share, partial_images
@@ -20,16 +21,13 @@ from unseen.steps.step import step
 
 
 @step(ScreenConfig)
-def screen_images(
-    view: Any, config: ScreenConfig, names: Names, progress: Progress
-) -> ScreenResult:
+def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> ScreenResult:
     """Tag unreadable, blank and partial images as excluded, with the reason; delete nothing.
 
     Ivanov et al. (2021, IV) removed blank and partial images, because they are artefacts of the
     imaging system. Labelled images are only ever excluded when they cannot be read.
     """
-    dataset = reading.dataset_of(view)
-    ids, paths = reading.ids_and_paths(view)
+    ids, paths = reading.ids_and_paths(loop.view)
     unreadable: dict[str, str] = {}
     contrasts: dict[str, float] = {}
     flat_shares: dict[str, float] = {}
@@ -53,7 +51,7 @@ def screen_images(
 
     is_partial = partial_images(list(flat_shares.values()), config.max_flat_share)
     reasons = {sample_id: "unreadable" for sample_id in unreadable}
-    has_labels = set(_labelled_ids(view, names))
+    has_labels = set(_labelled_ids(loop.view, loop.names))
     for sample_id, partial in zip(flat_shares, is_partial, strict=True):
         if sample_id in has_labels:
             continue
@@ -63,15 +61,15 @@ def screen_images(
             reasons[sample_id] = "partial"
     if reasons and not config.dry_run:
         writing.declare(
-            dataset, names.excluded_reason, fo.StringField, names, "Why the image is excluded"
+            loop, loop.names.excluded_reason, fo.StringField, "Why the image is excluded"
         )
-        dataset.set_values(names.excluded_reason, reasons, key_field="id")
-        dataset.select(list(reasons)).tag_samples(names.excluded_tag)
-        writing.group_fields(dataset, names)
+        loop.dataset.set_values(loop.names.excluded_reason, reasons, key_field="id")
+        loop.dataset.select(list(reasons)).tag_samples(loop.names.excluded_tag)
+        writing.group_fields(loop)
     by_id = dict(zip(ids, paths, strict=True))
     counts = Counter(reasons.values())
     return ScreenResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         checked=len(ids),
         dry_run=config.dry_run,
         excluded={reason: counts[reason] for reason in ("unreadable", "blank", "partial")},

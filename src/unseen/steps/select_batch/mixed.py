@@ -10,7 +10,7 @@ import fiftyone as fo
 import numpy as np
 
 from unseen.dataset import iterations, reading, scope
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.dataset.storage import feature_folder
 from unseen.loop import criteria_history as history
 from unseen.progress import Progress
@@ -90,9 +90,8 @@ def trust_sentence(shares: dict[str, float], rehearsal: Rehearsal, count: int) -
 
 
 def choose_mixed(
-    dataset: Any,
+    loop: Loop,
     scored: Any,
-    names: Names,
     config: SelectConfig,
     *,
     budget: int,
@@ -102,6 +101,7 @@ def choose_mixed(
     """Divide a batch between the criteria.
 
     Args:
+        loop: the loop.
         dataset: the dataset.
         scored: view of the pool that the newest UNet scored.
         names: the loop.
@@ -114,12 +114,12 @@ def choose_mixed(
         CheckpointError: the features that were asked for cannot be had.
         StoreError: stored features are damaged or cannot be written.
     """
-    ids, paths, metric = history.pool_numbers(scored, names, names.metric(config.metric))
-    labelled = history.labelled_boxes(dataset, names)
+    ids, paths, metric = history.pool_numbers(scored, loop.names, loop.names.metric(config.metric))
+    labelled = history.labelled_boxes(loop)
     classes = sorted(labelled.counts)
-    known = _known_images(dataset, names, labelled, classes, set(ids))
+    known = _known_images(loop, labelled, classes, set(ids))
     backbone, origin = find_backbone(config.features)
-    features = Features(backbone, feature_folder(dataset, config))
+    features = Features(backbone, feature_folder(loop.dataset, config))
     evidence = feature_evidence(
         features, paths, known, len(classes), seed=config.seed, progress=progress
     )
@@ -136,7 +136,7 @@ def choose_mixed(
         embed=embeddings,
         seed=config.seed,
     )
-    found = history.found_and_tried(dataset, names, labelled)
+    found = history.found_and_tried(loop, labelled)
     batch = mixed(pool, budget, history=found, rehearsal=evidence.rehearsal)
     counts = [labelled.counts[c] for c in classes]
     sought = sought_classes(evidence.wanted, counts)
@@ -154,18 +154,17 @@ def choose_mixed(
 
 
 def _known_images(
-    dataset: Any,
-    names: Names,
+    loop: Loop,
     labelled: history.LabelledBoxes,
     classes: Sequence[str],
     pool: set[str],
 ) -> list[KnownImage]:
     """What is labelled, and what is chosen already and waits for its labels."""
     found: list[KnownImage] = []
-    if dataset.get_field(names.label_field) is not None:
-        view = reading.labelled(dataset, names)
-        images = reading.read_labels(view, names.label_field, classes).images
-        scopes, _ = scope.read(view, names, images)
+    if loop.dataset.get_field(loop.names.label_field) is not None:
+        view = reading.labelled(loop.dataset, loop.names)
+        images = reading.read_labels(view, loop.names.label_field, classes).images
+        scopes, _ = scope.read(view, loop.names, images)
         found = [
             KnownImage(
                 image.filepath,
@@ -177,12 +176,12 @@ def _known_images(
             )
             for image in sorted(images, key=lambda image: image.filepath)
         ]
-    tags = list(iterations.batches(dataset, names).values())
-    waiting = dataset.match_tags(tags) if tags else dataset.limit(0)
-    if dataset.get_field(names.label_field) is not None:
-        waiting = waiting.exists(names.label_field, False)
-    if dataset.get_field(names.annotation) is not None:
-        out = dataset.match(fo.ViewField(names.annotation).is_in(reading.OUT))
+    tags = list(iterations.batches(loop).values())
+    waiting = loop.dataset.match_tags(tags) if tags else loop.dataset.limit(0)
+    if loop.dataset.get_field(loop.names.label_field) is not None:
+        waiting = waiting.exists(loop.names.label_field, False)
+    if loop.dataset.get_field(loop.names.annotation) is not None:
+        out = loop.dataset.match(fo.ViewField(loop.names.annotation).is_in(reading.OUT))
         waiting = waiting.concat(out) if tags else out
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     there = dict(zip(*waiting.values(["id", "filepath"]), strict=True)) if len(waiting) else {}

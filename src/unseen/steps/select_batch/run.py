@@ -8,7 +8,7 @@ import fiftyone as fo
 import numpy as np
 
 from unseen.dataset import appearance, iterations, reading, writing
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import BudgetError, DatasetError
 from unseen.progress import Progress
 from unseen.ranking import SCORED_STRATEGIES, selection
@@ -20,49 +20,47 @@ from unseen.steps.step import elapsed, step
 
 
 @step(SelectConfig)
-def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progress) -> SelectResult:
+def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> SelectResult:
     """Choose the images to label next: tag, saved view in rank order, and rank.
 
     The saved view holds the images themselves, not the query: scoring again does not change a
     batch that people work on. As long as nobody has labelled any of the newest batch, another one
     is refused, unless `replace` is set.
     """
-    dataset = reading.dataset_of(view)
-    reading.check_label_field(dataset, names.label_field, must_exist=False)
-    iteration = iterations.current_iteration(dataset, names)
-    waiting = iterations.open_batch(dataset, names)
+    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
+    iteration = iterations.current_iteration(loop)
+    waiting = iterations.open_batch(loop)
     if waiting is not None and not config.replace:
         raise DatasetError(
-            f"{names.batch(waiting)} is still out: none of its images is labelled yet. Label it "
+            f"{loop.names.batch(waiting)} is still out: none of its images is labelled yet. Label it "
             "first, or pass replace=True to choose it anew"
         )
-    number = waiting or max(iterations.batches(dataset, names), default=0) + 1
-    writing.check_own_view(dataset, names, names.batch(number))
+    number = waiting or max(iterations.batches(loop), default=0) + 1
+    writing.check_own_view(loop, loop.names.batch(number))
     progress(0, 3, "read the ranking")
-    pool = reading.pool(view, names)
-    ranking = _rank(dataset, pool, config, names, progress)
+    pool = reading.pool(loop.view, loop.names)
+    ranking = _rank(loop, pool, config, progress)
     ranked, mixture = ranking.ids, ranking.mixture
     progress(1, 3, "freeze the batch")
 
-    tag = names.batch(number)
+    tag = loop.names.batch(number)
     if waiting is not None:
-        _take_back(dataset, names, tag)
+        _take_back(loop, tag)
     text = f"Batch {number}: {len(ranked)} images in rank order, strategy {config.strategy}"
-    writing.save_own_view(dataset, names, tag, dataset.select(ranked, ordered=True), text)
-    writing.set_tag(dataset, ranked, tag)
-    is_new = dataset.get_field(names.rank) is None
-    writing.declare(dataset, names.rank, fo.IntField, names, "Rank in its batch, 1 = label first")
+    writing.save_own_view(loop, tag, loop.dataset.select(ranked, ordered=True), text)
+    writing.set_tag(loop.dataset, ranked, tag)
+    is_new = loop.dataset.get_field(loop.names.rank) is None
+    writing.declare(loop, loop.names.rank, fo.IntField, "Rank in its batch, 1 = label first")
     ranks = {sample_id: rank for rank, sample_id in enumerate(ranked, start=1)}
-    dataset.set_values(names.rank, ranks, key_field="id")
+    loop.dataset.set_values(loop.names.rank, ranks, key_field="id")
     sources = mixture.sources if mixture else {}
-    _save_sources(dataset, names, ranked, sources)
-    writing.group_fields(dataset, names)
-    if is_new and not names.series:
-        appearance.show_rank(dataset, names)
+    _save_sources(loop, ranked, sources)
+    writing.group_fields(loop)
+    if is_new and not loop.names.series:
+        appearance.show_rank(loop)
     progress(2, 3, "write the record")
     iterations.record_step(
-        dataset,
-        names,
+        loop,
         iteration,
         "select_batch",
         {
@@ -76,11 +74,11 @@ def select_batch(view: Any, config: SelectConfig, names: Names, progress: Progre
         },
         strategy=config.strategy,
         seed=config.seed,
-        **iterations.record_labels(dataset, names),
+        **iterations.record_labels(loop),
     )
     progress(3, 3, "write the record")
     return SelectResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         iteration=number,
         batch=tag,
         strategy=config.strategy,
@@ -100,14 +98,12 @@ class _Ranking(NamedTuple):
     mixture: Mixture | None = None  #: how a mixed batch came about
 
 
-def _rank(
-    dataset: Any, pool: Any, config: SelectConfig, names: Names, progress: Progress
-) -> _Ranking:
+def _rank(loop: Loop, pool: Any, config: SelectConfig, progress: Progress) -> _Ranking:
     rng = np.random.default_rng(config.seed)
     budget = config.budget
     if config.strategy not in SCORED_STRATEGIES:
         ids, _ = reading.raw_values(reading.in_directory_order(pool), [])
-        _check_pool(dataset, len(ids), budget)
+        _check_pool(loop.dataset, len(ids), budget)
         if config.strategy == "random":
             order = selection.random(len(ids), budget, rng)
         else:
@@ -115,38 +111,35 @@ def _rank(
             order = selection.mix_random(order, len(ids), share=config.random_share, rng=rng)
         return _Ranking([ids[i] for i in order], len(ids), 0)
 
-    mark, entry = newest_scores(
-        dataset, names, otherwise=", or choose the strategy random or sequential"
-    )
-    size, scored = reading.count_equal(pool, names.model, mark)
-    _check_pool(dataset, size, budget)
+    mark, entry = newest_scores(loop, otherwise=", or choose the strategy random or sequential")
+    size, scored = reading.count_equal(pool, loop.names.model, mark)
+    _check_pool(loop.dataset, size, budget)
     if not scored:
         raise DatasetError(
             f"none of the {size} pool images was scored by the newest UNet ({mark}); run "
             "score_samples first"
         )
-    ranked_pool = pool.match(fo.ViewField(names.model) == mark)
+    ranked_pool = pool.match(fo.ViewField(loop.names.model) == mark)
     fixed = min(budget - round(config.random_share * budget), scored)
     mixture = None
     if config.strategy == "mixed":
         mixture = choose_mixed(
-            dataset,
+            loop,
             ranked_pool,
-            names,
             config,
             budget=fixed,
-            embed=lambda ids: _embeddings(dataset, names, ids),
+            embed=lambda ids: _embeddings(loop, ids),
             progress=progress,
         )
         chosen = mixture.ids
     elif config.strategy == "balanced":
-        ids, values = reading.raw_values(ranked_pool, [names.expected_counts])
-        counts = np.asarray(values[names.expected_counts], dtype=np.float64)
-        labelled = _labelled_counts(dataset, names, list(entry["classes"]))
+        ids, values = reading.raw_values(ranked_pool, [loop.names.expected_counts])
+        counts = np.asarray(values[loop.names.expected_counts], dtype=np.float64)
+        labelled = _labelled_counts(loop, list(entry["classes"]))
         chosen = [ids[i] for i in selection.balanced(counts, labelled, fixed)]
     else:
-        metric = {"entropy": names.entropy, "foreground": names.foreground}.get(
-            config.strategy, names.metric(config.metric)
+        metric = {"entropy": loop.names.entropy, "foreground": loop.names.foreground}.get(
+            config.strategy, loop.names.metric(config.metric)
         )
         wanted = fixed
         if config.strategy == "diverse":
@@ -154,7 +147,7 @@ def _rank(
         ids, numbers = reading.highest(ranked_pool, metric, wanted) if wanted else ([], [])
         chosen = ids
         if config.strategy == "diverse" and ids:
-            embeddings = _embeddings(dataset, names, ids)
+            embeddings = _embeddings(loop, ids)
             chosen = [ids[i] for i in selection.diverse(numbers, embeddings, fixed)]
     ids = _fill_at_random(pool, chosen, budget, rng)
     return _Ranking(ids, size, size - scored, mixture)
@@ -186,35 +179,37 @@ def _check_pool(dataset: Any, size: int, budget: int) -> None:
         )
 
 
-def _labelled_counts(dataset: Any, names: Names, classes: list[str]) -> np.ndarray:
-    counts = iterations.record_labels(dataset, names)["class_counts"]
+def _labelled_counts(loop: Loop, classes: list[str]) -> np.ndarray:
+    counts = iterations.record_labels(loop)["class_counts"]
     # The paper's UNet knows one foreground for all classes.
     known = [counts.get(c, 0) for c in classes] if len(classes) else [sum(counts.values())]
     return np.asarray([*known, 0], dtype=np.float64)
 
 
-def _embeddings(dataset: Any, names: Names, ids: list[str]) -> np.ndarray:
-    found = dict(zip(*dataset.select(ids).values(["id", names.embedding]), strict=True))
+def _embeddings(loop: Loop, ids: list[str]) -> np.ndarray:
+    found = dict(zip(*loop.dataset.select(ids).values(["id", loop.names.embedding]), strict=True))
     size = max((len(v) for v in found.values() if v is not None), default=1)
     missing = np.full(size, np.nan)
     return np.stack([missing if found.get(i) is None else np.asarray(found[i]) for i in ids])
 
 
-def _take_back(dataset: Any, names: Names, tag: str) -> None:
+def _take_back(loop: Loop, tag: str) -> None:
     """Undo a batch that is replaced."""
-    before = dataset.match_tags(tag).values("id")
-    for name in (names.rank, names.chosen_by):
-        if before and dataset.get_field(name) is not None:
-            dataset.set_values(name, dict.fromkeys(before), key_field="id")
+    before = loop.dataset.match_tags(tag).values("id")
+    for name in (loop.names.rank, loop.names.chosen_by):
+        if before and loop.dataset.get_field(name) is not None:
+            loop.dataset.set_values(name, dict.fromkeys(before), key_field="id")
 
 
-def _save_sources(dataset: Any, names: Names, ids: list[str], sources: dict[str, str]) -> None:
+def _save_sources(loop: Loop, ids: list[str], sources: dict[str, str]) -> None:
     """What each image was chosen for; another strategy leaves nothing of an earlier batch."""
     if sources:
-        is_new = dataset.get_field(names.chosen_by) is None
+        is_new = loop.dataset.get_field(loop.names.chosen_by) is None
         text = "Criterion that chose the image: " + ", ".join(CRITERIA)
-        writing.declare(dataset, names.chosen_by, fo.StringField, names, text)
-        if is_new and not names.series:  # baselines stay in the background
-            appearance.show_criterion(dataset, names)
-    if dataset.get_field(names.chosen_by) is not None:
-        dataset.set_values(names.chosen_by, {i: sources.get(i) for i in ids}, key_field="id")
+        writing.declare(loop, loop.names.chosen_by, fo.StringField, text)
+        if is_new and not loop.names.series:  # baselines stay in the background
+            appearance.show_criterion(loop)
+    if loop.dataset.get_field(loop.names.chosen_by) is not None:
+        loop.dataset.set_values(
+            loop.names.chosen_by, {i: sources.get(i) for i in ids}, key_field="id"
+        )

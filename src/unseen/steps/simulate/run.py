@@ -10,6 +10,7 @@ from typing import Any
 
 from unseen.dataset import iterations, reading, writing
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import BudgetError, ConfigError, DatasetError
 from unseen.progress import Progress
 from unseen.ranking import SCORED_STRATEGIES
@@ -30,7 +31,7 @@ FULL_SERIES = "full"
 
 
 @step(SimulateConfig)
-def simulate(view: Any, config: SimulateConfig, names: Names, progress: Progress) -> SimulateResult:
+def simulate(loop: Loop, config: SimulateConfig, progress: Progress) -> SimulateResult:
     """Label, rank and train as a team would, with the hidden labels as annotator.
 
     The first strategy is the main loop: its labels appear in the label field. Every other one runs
@@ -40,13 +41,12 @@ def simulate(view: Any, config: SimulateConfig, names: Names, progress: Progress
     A simulation that was interrupted goes on where it stopped when it is called again with the
     same parameters.
     """
-    dataset = reading.dataset_of(view)
-    reading.check_label_field(dataset, config.hidden_field, parameter="hidden_field")
-    _check(dataset, config, names)
-    classes = _hidden_classes(dataset, config)
-    if not iterations.batches(dataset, names):
+    reading.check_label_field(loop.dataset, config.hidden_field, parameter="hidden_field")
+    _check(loop, config)
+    classes = _hidden_classes(loop.dataset, config)
+    if not iterations.batches(loop):
         split_dataset(
-            view,
+            loop.view,
             initial=config.initial,
             initial_order=config.initial_order,
             seed=config.seed,
@@ -54,35 +54,35 @@ def simulate(view: Any, config: SimulateConfig, names: Names, progress: Progress
             progress=progress,
             **_shared(config),
         )
-        _label_test_split(dataset, config, names)
-    _check_budget(dataset, config, names)
-    iterations.record_step(dataset, names, 0, "simulate", {"parameters": config.to_dict()})
+        _label_test_split(loop, config)
+    _check_budget(loop, config)
+    iterations.record_step(loop, 0, "simulate", {"parameters": config.to_dict()})
 
     clock = time.perf_counter()
     first_batch: list[float] = []
     for position, strategy in enumerate(config.strategies):
-        loop = _Loop(
-            dataset,
+        run = _Simulation(
+            loop.dataset,
             config,
             strategy,
-            series=names.series if position == 0 else _series(config, strategy),
+            series=loop.names.series if position == 0 else _series(config, strategy),
             is_main=position == 0,
             classes=tuple(classes),
             progress=progress,
             on_batch=lambda: first_batch.append(time.perf_counter() - clock),
         )
-        loop.run()
+        run.run()
     if config.full and config.detector:
-        _train_full(dataset, config, tuple(classes), progress)
+        _train_full(loop.dataset, config, tuple(classes), progress)
     return SimulateResult(
-        dataset=dataset.name,
-        iterations=summaries(dataset, names),
+        dataset=loop.dataset.name,
+        iterations=summaries(loop),
         first_batch_seconds=round(first_batch[0], 1) if first_batch else None,
     )
 
 
 @dataclass
-class _Loop:
+class _Simulation:
     """One strategy from the initial images to its last batch."""
 
     dataset: Any
@@ -101,7 +101,7 @@ class _Loop:
             return
         if not self.is_main:
             text = f"Labels revealed to the strategy {self.strategy}"
-            writing.declare_detections(self.dataset, names.label_field, names, text)
+            writing.declare_detections(Loop(self.dataset, names), names.label_field, text)
         self._reveal(0)
         for number in range(config.iterations + 1):
             # The batch comes first: it is what a person waits for.
@@ -135,7 +135,7 @@ class _Loop:
 
     def _is_complete(self, names: Names) -> bool:
         """Whether an earlier call finished this series."""
-        records = iterations.read_records(self.dataset, names)
+        records = iterations.read_records(Loop(self.dataset, names))
         last = records.get(self.config.iterations, {"steps": {}})["steps"]
         return ("evaluate_detector" if self.config.detector else "reveal_labels") in last
 
@@ -150,7 +150,7 @@ class _Loop:
         )
 
     def _select(self, names: Names, number: int) -> None:
-        if number + 1 in iterations.batches(self.dataset, names):
+        if number + 1 in iterations.batches(Loop(self.dataset, names)):
             return
         config, place, said = self.config, self._place(), self._said(number)
         if self.strategy in SCORED_STRATEGIES:
@@ -176,7 +176,7 @@ class _Loop:
         self.on_batch()
 
     def _detect(self, names: Names, number: int) -> None:
-        record = iterations.read_record(self.dataset, names, number) or {"steps": {}}
+        record = iterations.read_record(Loop(self.dataset, names), number) or {"steps": {}}
         if "evaluate_detector" not in record["steps"]:
             _measure(self.dataset, self.config, self.classes, self._said(number), self._place())
 
@@ -185,7 +185,7 @@ class _Loop:
         fields = set(writing.own_fields(self.dataset, names.prefix))
         own = [f for f in fields if f.startswith(f"{names.prefix}_{self.series}_")]
         writing.delete_fields(self.dataset, own)
-        writing.group_fields(self.dataset, names)
+        writing.group_fields(Loop(self.dataset, names))
 
 
 def _measure(
@@ -219,7 +219,9 @@ def _train_full(
     place = _shared(config)
     place["series"] = _series(config, FULL_SERIES)
     place["label_field"] = config.hidden_field
-    record = iterations.read_record(dataset, Names.of(dataclasses.replace(config, **place)), 0)
+    record = iterations.read_record(
+        Loop(dataset, Names.of(dataclasses.replace(config, **place))), 0
+    )
     if record and "evaluate_detector" in record["steps"]:
         return
 
@@ -228,8 +230,7 @@ def _train_full(
 
     _measure(dataset, config, classes, said, place)
     iterations.record_step(
-        dataset,
-        Names.of(dataclasses.replace(config, **place)),
+        Loop(dataset, Names.of(dataclasses.replace(config, **place))),
         0,
         "simulate",
         {"parameters": config.to_dict()},
@@ -251,26 +252,26 @@ def _hidden_classes(dataset: Any, config: SimulateConfig) -> list[str]:
     return reading.resolve_classes(dataset, names)
 
 
-def _label_test_split(dataset: Any, config: SimulateConfig, names: Names) -> None:
+def _label_test_split(loop: Loop, config: SimulateConfig) -> None:
     """The main loop's test split shows its labels from the start, as a labelled test split does."""
-    test = reading.split(dataset, names.test_tag)
-    if dataset.get_field(names.label_field) is not None:
-        test = test.exists(names.label_field, False)
+    test = reading.split(loop.dataset, loop.names.test_tag)
+    if loop.dataset.get_field(loop.names.label_field) is not None:
+        test = test.exists(loop.names.label_field, False)
     ids, truths = test.values(["id", config.hidden_field])
     labels = {i: t.copy() for i, t in zip(ids, truths, strict=True) if t is not None}
-    writing.set_labels(dataset, names.label_field, labels)
+    writing.set_labels(loop.dataset, loop.names.label_field, labels)
 
 
-def _check(dataset: Any, config: SimulateConfig, names: Names) -> None:
+def _check(loop: Loop, config: SimulateConfig) -> None:
     if not config.strategies:
         raise ConfigError("strategies is empty; expected at least one, such as mixed")
-    if config.hidden_field == names.label_field:
+    if config.hidden_field == loop.names.label_field:
         raise ConfigError(
-            f"hidden_field and label_field are both {names.label_field!r}; the simulated annotator "
+            f"hidden_field and label_field are both {loop.names.label_field!r}; the simulated annotator "
             "copies from one into the other. Pass another label_field, for example "
             "label_field='simulated'"
         )
-    record = iterations.read_record(dataset, names, 0)
+    record = iterations.read_record(loop, 0)
     earlier = (record or {"steps": {}})["steps"].get("simulate")
     if earlier:
         before, now = earlier["parameters"], config.to_dict()
@@ -279,28 +280,28 @@ def _check(dataset: Any, config: SimulateConfig, names: Names) -> None:
         different = sorted(k for k in now if before[k] != now[k])
         if different:
             raise ConfigError(
-                f"dataset {dataset.name!r} holds a simulation with other parameters "
+                f"dataset {loop.dataset.name!r} holds a simulation with other parameters "
                 f"({', '.join(f'{k}: {before.get(k)!r}' for k in different)}); use the same ones to "
-                f"go on, pass another series=, or run `unseen clean {dataset.name}` first"
+                f"go on, pass another series=, or run `unseen clean {loop.dataset.name}` first"
             )
         return
-    reading.check_label_field(dataset, names.label_field, must_exist=False)
-    if dataset.get_field(names.label_field) is not None:
-        in_use = len(reading.labelled(dataset, names))
+    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
+    if loop.dataset.get_field(loop.names.label_field) is not None:
+        in_use = len(reading.labelled(loop.dataset, loop.names))
         if in_use:
             raise DatasetError(
-                f"label field {names.label_field!r} of dataset {dataset.name!r} holds labels of "
+                f"label field {loop.names.label_field!r} of dataset {loop.dataset.name!r} holds labels of "
                 f"{in_use} images outside the test split; a simulation starts unlabelled. Pass "
-                f"hidden_field={names.label_field!r} and a new label_field"
+                f"hidden_field={loop.names.label_field!r} and a new label_field"
             )
 
 
-def _check_budget(dataset: Any, config: SimulateConfig, names: Names) -> None:
-    usable = dataset.match_tags([names.test_tag, names.excluded_tag], bool=False)
+def _check_budget(loop: Loop, config: SimulateConfig) -> None:
+    usable = loop.dataset.match_tags([loop.names.test_tag, loop.names.excluded_tag], bool=False)
     wanted = config.initial + config.iterations * config.budget
     if wanted > len(usable):
         raise BudgetError(
             f"initial={config.initial} and {config.iterations} batches of {config.budget} are "
-            f"{wanted} images, but dataset {dataset.name!r} has {len(usable)} outside its test "
+            f"{wanted} images, but dataset {loop.dataset.name!r} has {len(usable)} outside its test "
             "split; lower the budget or the number of iterations"
         )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from unseen.dataset import iterations, reading, setup, writing
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import BudgetError, DatasetError
 from unseen.progress import Progress
 from unseen.steps.split_dataset import SplitConfig, SplitResult
@@ -15,7 +13,7 @@ from unseen.steps.step import step
 
 
 @step(SplitConfig)
-def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progress) -> SplitResult:
+def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitResult:
     """Tag the test split and the initial images.
 
     A test split that exists (samples with the test tag) is left as it is: the measure must not
@@ -23,18 +21,17 @@ def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progre
     typical ones of each kind; they are what a person labels first. Calling it again with the same
     parameters changes nothing.
     """
-    dataset = reading.dataset_of(view)
-    reading.check_label_field(dataset, names.label_field, must_exist=False)
-    check_unbegun(dataset, names)
-    usable = reading.in_directory_order(view.match_tags(names.excluded_tag, bool=False))
+    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
+    check_unbegun(loop)
+    usable = reading.in_directory_order(loop.view.match_tags(loop.names.excluded_tag, bool=False))
     ids, paths = reading.ids_and_paths(usable)
     if not ids:
         raise DatasetError(
-            f"dataset {dataset.name!r} has no usable images"
-            f" (empty view, or all tagged {names.excluded_tag!r}); add images first"
+            f"dataset {loop.dataset.name!r} has no usable images"
+            f" (empty view, or all tagged {loop.names.excluded_tag!r}); add images first"
         )
     rng = np.random.default_rng(config.seed)
-    existing = set(reading.split(dataset, names.test_tag).values("id"))
+    existing = set(reading.split(loop.dataset, loop.names.test_tag).values("id"))
     wanted = config.test_count
     if wanted is None:
         wanted = round(config.test_share * len(ids))
@@ -45,7 +42,7 @@ def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progre
             f"initial={config.initial} exceeds the {len(rest)} images left beside the test split "
             f"of {len(test)}; lower initial or the test share"
         )
-    has_labels = _labelled_ids(dataset, names)
+    has_labels = _labelled_ids(loop)
     chosen_by = "the first in directory order"
     if config.initial_order == "random":
         initial = [rest[i] for i in rng.permutation(len(rest))[: config.initial]]
@@ -55,49 +52,51 @@ def split_dataset(view: Any, config: SplitConfig, names: Names, progress: Progre
         from unseen.steps.split_dataset.typical_images import typical_images
 
         by_id = dict(zip(ids, paths, strict=True))
-        initial, chosen_by = typical_images(dataset, {i: by_id[i] for i in rest}, config, progress)
+        initial, chosen_by = typical_images(
+            loop.dataset, {i: by_id[i] for i in rest}, config, progress
+        )
     else:
         initial = rest[: config.initial]
         if config.initial_order == "coverage":
-            before = set(reading.split(dataset, names.initial_tag).values("id"))
+            before = set(reading.split(loop.dataset, loop.names.initial_tag).values("id"))
             # Those of before first: somebody may have labelled them since.
             initial = sorted(rest, key=lambda i: i not in before)[: config.initial]
             chosen_by = "those of before, then the first in directory order, as there are labels"
 
     if not config.dry_run:
-        setup.record_split(dataset, names, made_test=not existing, parameters=config.to_dict())
+        setup.record_split(loop, made_test=not existing, parameters=config.to_dict())
         if not existing:
-            writing.set_tag(dataset, sorted(test), names.test_tag)
-        writing.set_tag(dataset, initial, names.initial_tag)
+            writing.set_tag(loop.dataset, sorted(test), loop.names.test_tag)
+        writing.set_tag(loop.dataset, initial, loop.names.initial_tag)
     progress(1, 1, "split dataset")
     return SplitResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         test=len(test),
         test_unlabelled=len(test - has_labels),
         initial=len(initial),
         initial_unlabelled=len(set(initial) - has_labels),
         pool=len(rest) - len(initial),
-        excluded=len(reading.split(dataset, names.excluded_tag)),
+        excluded=len(reading.split(loop.dataset, loop.names.excluded_tag)),
         test_was_fixed=bool(existing),
         chosen_by=chosen_by,
         dry_run=config.dry_run,
     )
 
 
-def _labelled_ids(dataset: Any, names: Names) -> set[str]:
-    if dataset.get_field(names.label_field) is None:
+def _labelled_ids(loop: Loop) -> set[str]:
+    if loop.dataset.get_field(loop.names.label_field) is None:
         return set()
-    return set(dataset.exists(names.label_field).values("id"))
+    return set(loop.dataset.exists(loop.names.label_field).values("id"))
 
 
-def check_unbegun(dataset: Any, names: Names) -> None:
+def check_unbegun(loop: Loop) -> None:
     """Make sure that no batch was selected: from then on the split is fixed.
 
     Raises:
         DatasetError: there are batches.
     """
-    if iterations.batches(dataset, names):
+    if iterations.batches(loop):
         raise DatasetError(
-            f"dataset {dataset.name!r} has batches already; its split is fixed. Remove them with "
-            f"`unseen clean {dataset.name}` to start over"
+            f"dataset {loop.dataset.name!r} has batches already; its split is fixed. Remove them with "
+            f"`unseen clean {loop.dataset.name}` to start over"
         )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from unseen.arrays.devices import resolve_device
 from unseen.dataset import iterations, reading
-from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.dataset.storage import model_folder
 from unseen.detector.faster_rcnn import detector_spec, resolve_architecture
 from unseen.detector.training import fit_detector
@@ -21,7 +19,7 @@ from unseen.unet.checkpoints import save_checkpoint
 
 @step(TrainDetectorConfig)
 def train_detector(
-    view: Any, config: TrainDetectorConfig, names: Names, progress: Progress
+    loop: Loop, config: TrainDetectorConfig, progress: Progress
 ) -> TrainDetectorResult:
     """Train on all labelled samples outside the test split.
 
@@ -29,11 +27,10 @@ def train_detector(
     and baselines differ by nothing but their labels. Classes that no image holds yet are part of
     the model: its class list is that of the dataset.
     """
-    dataset = reading.dataset_of(view)
     device = resolve_device(config.device)
-    iteration = iterations.resolve_iteration(dataset, names, config.iteration)
-    classes = reading.resolve_classes(dataset, names, config.classes)
-    data = read_training_data(view, names, progress, classes=classes, channels=3)
+    iteration = iterations.resolve_iteration(loop, config.iteration)
+    classes = reading.resolve_classes(loop.dataset, loop.names, config.classes)
+    data = read_training_data(loop.view, loop.names, progress, classes=classes, channels=3)
     architecture, why = resolve_architecture(config.architecture, device, weights=config.weights)
     spec = detector_spec(
         architecture,
@@ -53,13 +50,13 @@ def train_detector(
         progress=progress,
     )
     path, digest = save_checkpoint(
-        model_folder(dataset, config),
-        f"{names.series or 'main'}-detector-{iteration:02d}",
+        model_folder(loop.dataset, config),
+        f"{loop.names.series or 'main'}-detector-{iteration:02d}",
         trained.model.state_dict(),
         {
             "kind": "detector",
             "spec": spec.to_dict(),
-            "dataset": dataset.name,
+            "dataset": loop.dataset.name,
             "iteration": iteration,
             "schedule": trained.schedule,
             "pretrained": trained.pretrained,
@@ -68,7 +65,7 @@ def train_detector(
         },
     )
     result = TrainDetectorResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         iteration=iteration,
         checkpoint=str(path),
         digest=digest,
@@ -89,10 +86,9 @@ def train_detector(
         skipped=data.skipped,
         partly_labelled=data.partly_labelled,
     )
-    labels = iterations.record_labels(dataset, names)
+    labels = iterations.record_labels(loop)
     iterations.record_step(
-        dataset,
-        names,
+        loop,
         iteration,
         "train_detector",
         {

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.scale import working_scale
-from unseen.dataset import iterations, reading
-from unseen.dataset.fields import Names
+from unseen.dataset import iterations
+from unseen.dataset.loop import Loop
 from unseen.dataset.reading import LabelledImage
 from unseen.dataset.storage import model_folder
 from unseen.progress import Progress
@@ -22,19 +20,16 @@ from unseen.unet.training import fit_unet
 
 
 @step(TrainUnetConfig)
-def train_unet(
-    view: Any, config: TrainUnetConfig, names: Names, progress: Progress
-) -> TrainUnetResult:
+def train_unet(loop: Loop, config: TrainUnetConfig, progress: Progress) -> TrainUnetResult:
     """Train on all labelled samples outside the test split, from scratch.
 
     Leaves a checkpoint and its entry in the record of the iteration. Unreadable images are skipped
     singly and listed.
     """
-    dataset = reading.dataset_of(view)
     device = resolve_device(config.device)
-    iteration = iterations.resolve_iteration(dataset, names, config.iteration)
+    iteration = iterations.resolve_iteration(loop, config.iteration)
     data = read_training_data(
-        view, names, progress, scale=lambda images: config.working_scale or _scale(images)
+        loop.view, loop.names, progress, scale=lambda images: config.working_scale or _scale(images)
     )
     spec = UNetSpec(
         mode=config.mode,
@@ -55,21 +50,21 @@ def train_unet(
         progress=progress,
     )
     path, digest = save_checkpoint(
-        model_folder(dataset, config),
-        f"{names.series or 'main'}-unet-{iteration:02d}",
+        model_folder(loop.dataset, config),
+        f"{loop.names.series or 'main'}-unet-{iteration:02d}",
         trained.model.state_dict(),
         {
             "kind": "unet",
             "spec": spec.to_dict(),
             "scale": data.scale,
             "mean_areas": [float(a) for a in trained.mean_areas],
-            "dataset": dataset.name,
+            "dataset": loop.dataset.name,
             "iteration": iteration,
             "parameters": config.to_dict(),
         },
     )
     result = TrainUnetResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         iteration=iteration,
         checkpoint=str(path),
         digest=digest,
@@ -86,10 +81,9 @@ def train_unet(
         skipped=data.skipped,
         partly_labelled=data.partly_labelled,
     )
-    labels = iterations.record_labels(dataset, names)
+    labels = iterations.record_labels(loop)
     iterations.record_step(
-        dataset,
-        names,
+        loop,
         iteration,
         "train_unet",
         {

@@ -5,37 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from unseen.annotation import sendings, snapshots
-from unseen.dataset import iterations, reading
-from unseen.dataset.fields import Names
+from unseen.dataset import iterations
+from unseen.dataset.loop import Loop
 from unseen.progress import Progress
 from unseen.steps.step import step
 from unseen.steps.undo_annotations import UndoConfig, UndoResult
 
 
 @step(UndoConfig)
-def undo_annotations(view: Any, config: UndoConfig, names: Names, progress: Progress) -> UndoResult:
+def undo_annotations(loop: Loop, config: UndoConfig, progress: Progress) -> UndoResult:
     """Put back the labels of every image that a load changed.
 
     What is there now is kept as a snapshot too, so that an undo can be undone by its name. The
     annotation run is open again: the next load brings the annotators' labels back.
     """
-    dataset = reading.dataset_of(view)
-    snapshot = snapshots.choose(dataset, names, config.snapshot)
-    found = snapshots.difference(dataset, names, snapshot)
+    snapshot = snapshots.choose(loop, config.snapshot)
+    found = snapshots.difference(loop, snapshot)
     kept = None
     if not config.dry_run:
-        iteration = iterations.current_iteration(dataset, names)
-        kept = snapshots.take(dataset, names, snapshot.anno_key, list(found.current), "undo")
-        snapshots.note_written(dataset, kept, list(found.current))
+        iteration = iterations.current_iteration(loop)
+        kept = snapshots.take(loop, snapshot.anno_key, list(found.current), "undo")
+        snapshots.note_written(loop.dataset, kept, list(found.current))
         # Before the labels: an undo that is killed must not leave a run that looks loaded.
-        _open_again(dataset, names, snapshot.anno_key, set(found.current))
-        snapshots.restore(dataset, snapshot, found)
+        _open_again(loop, snapshot.anno_key, set(found.current))
+        snapshots.restore(loop.dataset, snapshot, found)
         entry = {"parameters": config.to_dict(), "restored": snapshot.key, "kept": kept}
-        labels = iterations.record_labels(dataset, names)
-        iterations.record_step(dataset, names, iteration, "undo_annotations", entry, **labels)
+        labels = iterations.record_labels(loop)
+        iterations.record_step(loop, iteration, "undo_annotations", entry, **labels)
     progress(1, 1, "restore labels")
     return UndoResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         dry_run=config.dry_run,
         restored=snapshot.key,
         anno_key=snapshot.anno_key,
@@ -46,9 +45,9 @@ def undo_annotations(view: Any, config: UndoConfig, names: Names, progress: Prog
     )
 
 
-def _open_again(dataset: Any, names: Names, anno_key: str, restored: set[str]) -> None:
+def _open_again(loop: Loop, anno_key: str, restored: set[str]) -> None:
     """Let the next load look at everything that is still on the server."""
-    sending = sendings.read_sending(dataset, names, anno_key)
+    sending = sendings.read_sending(loop, anno_key)
     if sending is None:
         return
     sending.closed = False
@@ -56,7 +55,7 @@ def _open_again(dataset: Any, names: Names, anno_key: str, restored: set[str]) -
         task.loaded = {}
         if task.gone and restored & set(task.sample_ids):
             sending.complete = False  # these images are to be sent again
-    sendings.write_sending(dataset, names, sending)
+    sendings.write_sending(loop, sending)
 
 
 def _count(document: Any) -> int:
