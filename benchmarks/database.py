@@ -76,7 +76,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     import fiftyone as fo
 
     import unseen
-    from unseen.dataset import iterations, writing
+    from unseen.dataset import writing
     from unseen.dataset.fields import Names
 
     rng = np.random.default_rng(0)
@@ -119,8 +119,8 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         "parameters": {},
         "thresholds": {"metric": 0.0},
     }
-    iterations.record_step(Loop(dataset, names), 0, "score_samples", entry)
-    iterations.record_step(Loop(dataset, names), 0, "train_unet", {"digest": mark})
+    Loop(dataset, names).write_entry(0, "score_samples", entry)
+    Loop(dataset, names).write_entry(0, "train_unet", {"digest": mark})
 
     for strategy in ("diverse", "mixed", "plain", "balanced", "entropy", "random", "sequential"):
         began = time.perf_counter()

@@ -31,7 +31,7 @@ def make_dataset(images: int, test: int, classes: int, batches: int = 2, budget:
     import fiftyone as fo
 
     import unseen
-    from unseen.dataset import iterations, writing
+    from unseen.dataset import writing
     from unseen.dataset.fields import Names
 
     rng = np.random.default_rng(0)
@@ -71,8 +71,8 @@ def make_dataset(images: int, test: int, classes: int, batches: int = 2, budget:
                 continue
             _measure(unseen, dataset, loop, number, kinds, ids[:test], rng, budget, labelled)
     entry = {"digest": mark, "classes": kinds, "parameters": {}}
-    iterations.record_step(Loop(dataset, names), batches, "train_unet", {"digest": mark})
-    iterations.record_step(Loop(dataset, names), batches, "score_samples", entry)
+    Loop(dataset, names).write_entry(batches, "train_unet", {"digest": mark})
+    Loop(dataset, names).write_entry(batches, "score_samples", entry)
     unseen.select_batch(dataset, budget=budget)
     return dataset
 
@@ -100,7 +100,7 @@ def _measure(
     labelled: int,
 ) -> None:
     """Shaken ground truth as predictions, and their evaluation."""
-    from unseen.dataset import iterations, writing
+    from unseen.dataset import writing
 
     field = names.predictions(number)
     writing.declare_detections(Loop(dataset, names), field, "benchmark")
@@ -122,11 +122,9 @@ def _measure(
         counts = rows.count_values("ground_truth.detections.label")
         top = {"labelled_ids": rows.values("id"), "class_counts": counts}
     parameters = {"classes": kinds, "parameters": {}, "digest": "d"}
-    iterations.record_step(Loop(dataset, names), number, "train_detector", parameters, **top)
+    Loop(dataset, names).write_entry(number, "train_detector", parameters, **top)
     entry = {"parameters": {"target": "test"}, "field": field}
-    iterations.record_step(
-        Loop(dataset, names), number, "apply_detector", entry, strategy=names.series or "diverse"
-    )
+    Loop(dataset, names).write_entry(number, "apply_detector", entry, strategy=names.series or "diverse")
     place = {"series": names.series, "label_field": names.label_field}
     unseen.evaluate_detector(dataset, gt_field="ground_truth", **place)
 

@@ -12,7 +12,7 @@ from fiftyone.operators.constants import ViewTarget
 
 from unseen.annotation import BACKENDS
 from unseen.dataset.fields import Names
-from unseen.dataset.reading import resolve_classes
+from unseen.dataset.loop import Loop
 from unseen.dataset.setup import LASTING, lasting, names_of
 from unseen.dataset.writing import MARK
 from unseen.errors import ConfigError, UnseenError
@@ -254,7 +254,7 @@ def _labels(ctx: Any) -> list[str]:
     if field not in detection_fields(dataset):
         return [str(c) for c in dataset.default_classes or ()]
     try:
-        return resolve_classes(dataset, dataclasses.replace(Names(), label_field=field))
+        return Loop(dataset, Names(label_field=field)).classes()
     except UnseenError:  # said by the step; the form only offers what it can
         return []
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import unseen
-from unseen.dataset import feature_runs, iterations
+from unseen.dataset import feature_runs
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 
@@ -30,7 +30,7 @@ def score(trained, tmp_path):
 
 
 def named(dataset):
-    return iterations.read_record(Loop(dataset, NAMES), 0)["steps"]["score_samples"]["brain_runs"]
+    return Loop(dataset, NAMES).record(0)["steps"]["score_samples"]["brain_runs"]
 
 
 def manual(dataset, key):

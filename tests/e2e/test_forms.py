@@ -12,14 +12,11 @@ from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionRunState
 
 import unseen
-from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.dataset.locks import COLLECTION
 from unseen.dataset.loop import Loop
-from unseen.dataset.storage import model_folder
 from unseen.dataset.workspace import save_workspace
 from unseen.loop import overview
-from unseen.steps.train_unet import TrainUnetConfig
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +48,7 @@ def untouched(wafer_folder):
 
 def record(dataset: fo.Dataset) -> dict:
     dataset.reload()
-    return (iterations.read_record(Loop(dataset, Names()), 0) or {}).get("steps", {})
+    return (Loop(dataset, Names()).record(0) or {}).get("steps", {})
 
 
 def is_locked(dataset: fo.Dataset) -> bool:
@@ -85,7 +82,7 @@ def test_a_page_that_is_left_stops_its_step_and_leaves_nothing_half_done(app, da
     app.open("forms")  # the dialog is gone with the page
     app.wait(lambda: not is_locked(dataset), "the training to stop", seconds=60)
     assert record(dataset) == before
-    assert not list(model_folder(dataset, TrainUnetConfig()).glob("*unet*"))
+    assert not list(Loop(dataset).folder(None).glob("*unet*"))
 
     app.browse("Train the UNet")
     app.fill(steps=5)

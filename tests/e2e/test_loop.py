@@ -8,7 +8,6 @@ from __future__ import annotations
 import fiftyone as fo
 import pytest
 
-from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.loop import overview
@@ -108,4 +107,4 @@ def test_a_person_gets_from_a_plain_dataset_to_an_evaluation_through_forms(app, 
 def steps_of(dataset: fo.Dataset, iteration: int) -> dict:
     """What the record of an iteration says of its steps."""
     dataset.reload()
-    return iterations.read_record(Loop(dataset, Names()), iteration)["steps"]
+    return Loop(dataset, Names()).record(iteration)["steps"]

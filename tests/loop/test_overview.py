@@ -12,7 +12,7 @@ import pytest
 import unseen
 from unseen.annotation import sendings, truth
 from unseen.annotation.sendings import Sending
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import writing
 from unseen.dataset.fields import LOADED, REMOVED, SENT, Names
 from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError
@@ -59,15 +59,15 @@ def score(dataset, ids, rng, mark=MARK, names=NAMES):
 
 
 def record_unet(dataset, iteration, digest=MARK * 5, names=NAMES):
-    found = iterations.record_labels(Loop(dataset, names))
+    found = Loop(dataset, names).label_facts()
     entry = {"digest": digest, "classes": ["particle", "scratch"], "parameters": {}}
-    iterations.record_step(Loop(dataset, names), iteration, "train_unet", entry, **found)
+    Loop(dataset, names).write_entry(iteration, "train_unet", entry, **found)
 
 
 def record_scores(dataset, iteration, digest=MARK * 5, names=NAMES):
     entry = {"digest": digest, "classes": ["particle", "scratch"], "parameters": {}}
     entry |= {"mean_score": 0.01, "thresholds": {"metric": 0.0}}
-    iterations.record_step(Loop(dataset, names), iteration, "score_samples", entry)
+    Loop(dataset, names).write_entry(iteration, "score_samples", entry)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def begun(make_wafers, rng):
     dataset = make_wafers(30, labelled=4, test=5)
     unseen.split_dataset(dataset, initial=4)
     record_unet(dataset, 0)
-    score(dataset, reading.pool(dataset, NAMES).values("id"), rng)
+    score(dataset, Loop(dataset, NAMES).pool.values("id"), rng)
     record_scores(dataset, 0)
     return dataset
 
@@ -98,10 +98,10 @@ def predict(dataset, rng, iteration=0, quality=0.7, names=NAMES, classes=CLASSES
         found[sample.id] = boxes
     writing.save_detections(dataset, field, found)
     entry = {"classes": list(classes), "parameters": {}}
-    labels = iterations.record_labels(Loop(dataset, NAMES))
-    iterations.record_step(Loop(dataset, names), iteration, "train_detector", entry, **labels)
+    labels = Loop(dataset, NAMES).label_facts()
+    Loop(dataset, names).write_entry(iteration, "train_detector", entry, **labels)
     entry = {"parameters": {"target": "test"}}
-    iterations.record_step(Loop(dataset, names), iteration, "apply_detector", entry)
+    Loop(dataset, names).write_entry(iteration, "apply_detector", entry)
     place = {"series": names.series, "label_field": names.label_field}
     return unseen.evaluate_detector(dataset, gt_field="ground_truth", iteration=iteration, **place)
 
@@ -117,14 +117,14 @@ def test_an_empty_dataset_says_what_to_do_first(make_wafers):
 
 
 def test_counts_are_those_of_the_views(begun):
-    some = reading.pool(begun, NAMES).values("id")
+    some = Loop(begun, NAMES).pool.values("id")
     begun.select(some[:3]).tag_samples("excluded")
     begun.select(some[3:5]).tag_samples("my own tag")
     begun.match_tags("test").limit(2).clear_sample_field("ground_truth")
     now, *_ = all_answers(begun)
-    assert now.counts.pool == len(reading.pool(begun, NAMES)) == 23
-    assert now.counts.labelled == len(reading.labelled(begun, NAMES)) == 4
-    assert now.counts.boxes == reading.labelled(begun, NAMES).count("ground_truth.detections")
+    assert now.counts.pool == len(Loop(begun, NAMES).pool) == 23
+    assert now.counts.labelled == len(Loop(begun, NAMES).labelled) == 4
+    assert now.counts.boxes == Loop(begun, NAMES).labelled.count("ground_truth.detections")
     assert now.counts.test == 5
     assert now.counts.test_unlabelled in (0, 2)  # clear_sample_field works on the view
     assert now.counts.excluded == 3
@@ -199,8 +199,8 @@ def test_an_answer_is_kept_until_something_changes(begun):
     assert overview.now(begun) is first
     changes = (
         lambda: begun.match_tags("initial").limit(1).tag_samples("excluded"),
-        lambda: iterations.record_step(Loop(begun, NAMES), 0, "screen_images", {}),
-        lambda: begun.delete_samples(reading.pool(begun, NAMES).limit(1)),
+        lambda: Loop(begun, NAMES).write_entry(0, "screen_images", {}),
+        lambda: begun.delete_samples(Loop(begun, NAMES).pool.limit(1)),
         lambda: begun.set_values("ground_truth", [None] * len(begun)),
         lambda: unseen.select_batch(begun, strategy="random", budget=2),
     )
@@ -214,7 +214,7 @@ def test_an_answer_is_kept_until_something_changes(begun):
 
 def test_another_process_that_wrote_is_noticed(begun):
     before = overview.now(begun)
-    reading.labelled(begun, NAMES)._dataset._sample_collection.update_many(
+    Loop(begun, NAMES).labelled._dataset._sample_collection.update_many(
         {}, {"$set": {"tags": ["excluded"]}, "$currentDate": {"last_modified_at": True}}
     )
     assert overview.now(begun).counts.excluded == len(begun) != before.counts.excluded
@@ -262,7 +262,7 @@ def test_a_dataset_can_be_asked_by_name_and_by_view(begun):
 
 def test_labels_that_changed_make_models_old(begun):
     assert overview._Look(begun, None).facts.unet == CURRENT
-    sample = reading.labelled(begun, NAMES).first()
+    sample = Loop(begun, NAMES).labelled.first()
     sample.ground_truth.detections.pop()
     sample.save()
     assert overview._Look(begun, None).facts.unet == OLD
@@ -298,7 +298,7 @@ def test_the_histogram_counts_pool_and_batch_and_rows_are_in_rank_order(begun):
 
 
 def test_scores_of_an_earlier_unet_do_not_mix_in(begun, rng):
-    some = reading.pool(begun, NAMES).values("id")
+    some = Loop(begun, NAMES).pool.values("id")
     score(begun, some[:6], rng, mark="earlier")
     _, ranking, *_ = all_answers(begun)
     assert ranking.scored == 20
@@ -315,9 +315,9 @@ def test_another_metric_can_be_asked_for(begun):
 def test_the_metric_is_the_one_that_ranked_the_batch(begun):
     unseen.select_batch(begun, budget=2, strategy="plain", metric="alpha")
     assert overview.ranking(begun).metric == "alpha"
-    entry = iterations.read_record(Loop(begun, NAMES), 0)["steps"]["score_samples"]
+    entry = Loop(begun, NAMES).record(0)["steps"]["score_samples"]
     asked = {"parameters": {"adapt_alpha": True}, "alpha": 2.5, "imbalance": 0.25}
-    iterations.record_step(Loop(begun, NAMES), 0, "score_samples", {**entry, **asked})
+    Loop(begun, NAMES).write_entry(0, "score_samples", {**entry, **asked})
     details = overview.ranking(begun).trust.details
     assert any("alpha (exponent 2.50, by an imbalance of 0.25)" in text for text in details)
     unseen.select_batch(begun, budget=2, strategy="entropy", replace=True)
@@ -327,7 +327,7 @@ def test_the_metric_is_the_one_that_ranked_the_batch(begun):
 def test_once_labelled_the_batch_is_compared_with_the_test_split(begun):
     unseen.select_batch(begun, budget=6, strategy="plain")
     before = Counter(
-        reading.labelled(begun, NAMES).values("ground_truth.detections.label", unwind=True)
+        Loop(begun, NAMES).labelled.values("ground_truth.detections.label", unwind=True)
     )
     unseen.reveal_labels(begun)
     _, ranking, *_ = all_answers(begun)
@@ -340,7 +340,7 @@ def test_once_labelled_the_batch_is_compared_with_the_test_split(begun):
     assert figures["ranked_with_rare"] == sum(bool(set(rare) & set(labels)) for labels in batch)
     values = begun.match_tags("batch_01").values(NAMES.excess)
     assert ranking.novelty.reference == pytest.approx(np.median(values))
-    pool = reading.pool(begun, NAMES).values(NAMES.excess)
+    pool = Loop(begun, NAMES).pool.values(NAMES.excess)
     assert ranking.novelty.share == pytest.approx(np.mean(np.asarray(pool) >= np.median(values)))
 
 
@@ -443,12 +443,11 @@ def test_labels_that_come_between_training_and_selecting_are_not_overlooked(make
     sample.ground_truth = sample.hidden_truth.copy()
     sample.save()
     unseen.select_batch(dataset, budget=2)  # writes the record's counts anew
-    from unseen.dataset import reading
     from unseen.dataset.fields import Names
     from unseen.loop import records as overview_records
 
     steps = overview_records.read(Loop(dataset, Names())).steps
-    view = reading.labelled(dataset, Names())
+    view = Loop(dataset, Names()).labelled
     labels = (len(view), view.count("ground_truth.detections"))
     assert overview_records.freshness(steps, "train_unet", 0, labels) == ("old", 1)
 

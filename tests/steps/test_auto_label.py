@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import unseen
-from unseen.dataset import iterations, reading, scope, writing
+from unseen.dataset import scope, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
@@ -59,12 +59,12 @@ def test_what_is_sure_enough_goes_into_a_field_of_its_own(detected, tmp_path):
         sure = [d for d in predictions if d.label == "particle" and d.confidence >= 0.05]
         assert [d.bounding_box for d in labels] == [d.bounding_box for d in sure]
     assert result.boxes == sum(map(len, kept))
-    entry = iterations.read_record(Loop(detected, NAMES), 0)["steps"]["auto_label"]
-    trained = iterations.read_record(Loop(detected, NAMES), 0)["steps"]["train_detector"]
+    entry = Loop(detected, NAMES).record(0)["steps"]["auto_label"]
+    trained = Loop(detected, NAMES).record(0)["steps"]["train_detector"]
     assert entry["digest"] == trained["digest"] == result.digest
     assert entry["thresholds"] == result.thresholds
     assert "no labels until somebody" in result.summary()
-    assert len(reading.pool(detected, NAMES)) == len(pool)  # still to be labelled
+    assert len(Loop(detected, NAMES).pool) == len(pool)  # still to be labelled
 
 
 def test_a_detector_that_is_not_good_enough_labels_nothing(detected, tmp_path):

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 import unseen
-from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import (
@@ -309,14 +308,14 @@ def test_scoring_that_was_interrupted_goes_on_with_the_same_thresholds(wafers, h
     assert subprocess.run(run, capture_output=True).returncode != 0
     wafers.reload()
     partly = wafers.exists("unseen_excess").values("unseen_excess")
-    began = iterations.read_record(Loop(wafers, Names()), 0)["steps"]["score_samples"]
+    began = Loop(wafers, Names()).record(0)["steps"]["score_samples"]
     assert began["state"] == "running"
     assert 0 < len(partly) < 8
 
     rest = unseen.score_samples(wafers)
     assert rest.scored + rest.already_scored == 8
     assert rest.already_scored == len(partly)
-    ended = iterations.read_record(Loop(wafers, Names()), 0)["steps"]["score_samples"]
+    ended = Loop(wafers, Names()).record(0)["steps"]["score_samples"]
     assert ended["thresholds"] == began["thresholds"]
     scored = wafers.exists("unseen_excess")
     resumed = dict(zip(*scored.values(["id", "unseen_excess"]), strict=True))

@@ -10,7 +10,7 @@ import pytest
 
 import unseen
 from unseen.arrays.boxes import iou
-from unseen.dataset import iterations, writing
+from unseen.dataset import writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
@@ -39,10 +39,10 @@ def predicted(make_wafers, rng):
             boxes.append((str(rng.choice(CLASSES)), box, rng.random()))
         found[sample.id] = boxes
     writing.save_detections(dataset, "predictions_00", found)
-    iterations.record_step(
-        Loop(dataset, NAMES), 0, "train_detector", {"classes": list(CLASSES), "parameters": {}}
+    Loop(dataset, NAMES).write_entry(
+        0, "train_detector", {"classes": list(CLASSES), "parameters": {}}
     )
-    iterations.record_step(Loop(dataset, NAMES), 0, "apply_detector", {"parameters": {}})
+    Loop(dataset, NAMES).write_entry(0, "apply_detector", {"parameters": {}})
     return dataset
 
 

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 import unseen
-from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import CheckpointError
@@ -78,7 +77,7 @@ def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored, tmp_path)
     assert set(by) & hazy(scored)  # whoever chose first
     assert "3 for kinds of images not labelled yet" in result.summary()
     assert "2 by pixels" in result.trust
-    entry = iterations.read_record(Loop(scored, NAMES), 0)["steps"]["select_batch"]
+    entry = Loop(scored, NAMES).record(0)["steps"]["select_batch"]
     assert entry["sources"] == by
     assert entry["features"]["name"].startswith("efficientnet_lite0-")
     assert entry["trust"] == result.trust
@@ -97,7 +96,7 @@ def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored, tmp_path)
 
 def test_without_a_network_plain_statistics_serve(scored):
     result = unseen.select_batch(scored, budget=6, strategy="mixed", features="statistics")
-    entry = iterations.read_record(Loop(scored, NAMES), 0)["steps"]["select_batch"]
+    entry = Loop(scored, NAMES).record(0)["steps"]["select_batch"]
     assert entry["features"]["name"].startswith("statistics-")
     by = dict(zip(result.sample_ids, chosen_by(scored, result.sample_ids), strict=True))
     assert any(by[i] == COVERAGE and i in hazy(scored) for i in result.sample_ids)
@@ -109,7 +108,7 @@ def test_features_that_cannot_be_had_are_an_error_and_choose_nothing(scored, tmp
     with pytest.raises(CheckpointError, match=r"foreign\.pt"):
         unseen.select_batch(scored, budget=3, features=str(foreign))
     assert not len(scored.match_tags("batch_01"))
-    assert "select_batch" not in iterations.read_record(Loop(scored, NAMES), 0)["steps"]
+    assert "select_batch" not in Loop(scored, NAMES).record(0)["steps"]
 
 
 def test_the_same_images_are_chosen_again(scored):
@@ -123,7 +122,7 @@ def test_a_replaced_batch_leaves_no_criterion_behind(scored):
     assert set(scored.exists("unseen_chosen_by").values("id")) == set(second)
     unseen.select_batch(scored, budget=4, strategy="plain", replace=True)
     assert not len(scored.exists("unseen_chosen_by"))
-    assert "sources" not in iterations.read_record(Loop(scored, NAMES), 0)["steps"]["select_batch"]
+    assert "sources" not in Loop(scored, NAMES).record(0)["steps"]["select_batch"]
 
 
 def test_control_images_have_no_criterion(scored):
@@ -156,7 +155,7 @@ def test_labels_say_which_criterion_found_something_new(scored):
     more = [i for i in second.sample_ids if by[i] == NEW_CLASS]
     assert more
     assert set(more) <= hazy(scored)
-    entry = iterations.read_record(Loop(scored, NAMES), 1)["steps"]["select_batch"]
+    entry = Loop(scored, NAMES).record(1)["steps"]["select_batch"]
     assert entry["sought"] == ["haze"]
 
 

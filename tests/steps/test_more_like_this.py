@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 import unseen
-from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError, DatasetError
@@ -101,7 +100,7 @@ def test_the_view_shows_the_patches_in_rank_order_and_a_second_run_replaces_them
     assert patches.values("unseen_similar.confidence") == result.scores
     assert len(marks.exists("unseen_similar")) == result.images
     assert marks.count("unseen_similar.detections") == 4
-    entry = iterations.read_record(Loop(marks, Names()), 0)["steps"]["more_like_this"]
+    entry = Loop(marks, Names()).record(0)["steps"]["more_like_this"]
     assert entry["sample_ids"] == result.sample_ids
     # A patch has the id of its label, so that selected patches can be asked for.
     assert patches.values("id") == patches.values("unseen_similar.id")

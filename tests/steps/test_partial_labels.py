@@ -8,7 +8,7 @@ import pytest
 
 import unseen
 from unseen.arrays.boxes import rel_xywh_to_xyxy
-from unseen.dataset import iterations, reading, scope, writing
+from unseen.dataset import reading, scope, writing
 from unseen.dataset.fields import REGION_LABEL, Names
 from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError, DatasetError
@@ -37,7 +37,7 @@ def regions(*boxes):
 def batch(wafers):
     """A first batch of four, of which three show unseen regions."""
     writing.declare_detections(Loop(wafers, NAMES), NAMES.regions, "test")
-    pool = reading.in_directory_order(reading.pool(wafers, NAMES)).limit(4)
+    pool = reading.in_directory_order(Loop(wafers, NAMES).pool).limit(4)
     pool.tag_samples(NAMES.batch(1))
     ids = pool.values("id")
     found = [
@@ -52,7 +52,7 @@ def batch(wafers):
 
 # --- reading -----------------------------------------------------------------------------------
 def test_no_field_no_value_and_no_rectangle_all_mean_the_whole_image(wafers):
-    labelled = reading.read_labels(reading.labelled(wafers, NAMES), "ground_truth").images
+    labelled = reading.read_labels(Loop(wafers, NAMES).labelled, "ground_truth").images
     assert scope.read(wafers, NAMES, labelled) == ({}, [])
     scope.declare(Loop(wafers, NAMES))
     assert scope.read(wafers, NAMES, labelled) == ({}, [])
@@ -66,7 +66,7 @@ def test_a_scope_drawn_by_hand_is_read_in_pixels_and_cut_at_the_border(wafers):
     sample = wafers.first()
     sample[NAMES.scope] = rectangles((0.5, 0.25, 0.75, 0.5), (-0.5, 0, 0.25, 1))
     sample.save()
-    labelled = reading.read_labels(reading.labelled(wafers, NAMES), "ground_truth").images
+    labelled = reading.read_labels(Loop(wafers, NAMES).labelled, "ground_truth").images
     found, unusable = scope.read(wafers, NAMES, labelled)
     assert list(found) == [sample.id]
     np.testing.assert_allclose(found[sample.id], [[32, 16, 64, 48]])
@@ -114,7 +114,7 @@ def test_training_counts_the_partly_labelled_images_and_lists_unusable_scopes(wa
     assert [s.sample_id for s in result.skipped] == [second.id]
     assert "clear the field" in result.skipped[0].reason
     assert result.images == 3
-    record = iterations.read_record(Loop(wafers, NAMES), 0)
+    record = Loop(wafers, NAMES).record(0)
     assert record["steps"][train.__name__]["partly_labelled"] == 1
 
 
@@ -132,7 +132,7 @@ def test_the_whole_image_as_scope_trains_the_same_weights(wafers, train):
 def test_the_scope_around_regions_leaves_room_for_half_an_object(batch):
     dataset, ids = batch
     found = scope.around_regions(Loop(dataset, NAMES), ids, strongest=5)
-    labels = reading.read_labels(reading.labelled(dataset, NAMES), "ground_truth").images
+    labels = reading.read_labels(Loop(dataset, NAMES).labelled, "ground_truth").images
     longer = np.concatenate([(i.xyxy[:, 2:] - i.xyxy[:, :2]).max(axis=1) for i in labels])
     margin = np.quantile(longer, 0.9) / 2
     assert margin > 10
@@ -194,13 +194,13 @@ def test_a_simulation_labels_the_regions_of_ranked_batches_and_the_whole_of_othe
         "detector": False,
     }
     unseen.simulate(dataset, regions_only=True, **settings)
-    record = iterations.read_record(Loop(dataset, Names(label_field="simulated")), 1)
+    record = Loop(dataset, Names(label_field="simulated")).record(1)
     found = record["steps"]["reveal_labels"]["partly_labelled"]
     loop = Names(label_field="simulated")
     assert scope.count(dataset, loop) == found > 0
     assert scope.count(dataset.match_tags(loop.batch(1)), loop) == found
     baseline = Names(series="random", label_field="unseen_random_labels")
-    record = iterations.read_record(Loop(dataset, baseline), 1)
+    record = Loop(dataset, baseline).record(1)
     assert record["steps"]["reveal_labels"]["partly_labelled"] == 0
     with pytest.raises(ConfigError, match="regions_only: True"):
         unseen.simulate(dataset, **settings)
@@ -219,9 +219,9 @@ def test_a_simulation_from_before_regions_only_goes_on(make_wafers):
     }
     unseen.simulate(dataset, **settings)
     loop = Names(label_field="simulated")
-    entry = iterations.read_record(Loop(dataset, loop), 0)["steps"]["simulate"]
+    entry = Loop(dataset, loop).record(0)["steps"]["simulate"]
     del entry["parameters"]["regions_only"]
-    iterations.record_step(Loop(dataset, loop), 0, "simulate", entry)
+    Loop(dataset, loop).write_entry(0, "simulate", entry)
     unseen.simulate(dataset, **settings)
 
 
@@ -241,8 +241,8 @@ def predicted(make_wafers, rng):
         found[sample.id] = boxes + [("particle", box, rng.random()) for box in noise]
     writing.save_detections(dataset, "predictions_00", found)
     classes = {"classes": ["particle", "scratch"], "parameters": {}}
-    iterations.record_step(Loop(dataset, NAMES), 0, "train_detector", classes)
-    iterations.record_step(Loop(dataset, NAMES), 0, "apply_detector", {"parameters": {}})
+    Loop(dataset, NAMES).write_entry(0, "train_detector", classes)
+    Loop(dataset, NAMES).write_entry(0, "apply_detector", {"parameters": {}})
     return dataset
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 import unseen
-from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
@@ -225,7 +224,7 @@ def test_each_series_has_its_own_list(scored, rng):
 
 def test_the_record_says_what_was_ranked(scored):
     result = unseen.rank_regions(scored, count=7)
-    entry = iterations.read_record(Loop(scored, Names()), 0)["steps"]["rank_regions"]
+    entry = Loop(scored, Names()).record(0)["steps"]["rank_regions"]
     assert entry["sample_ids"] == result.sample_ids
     assert entry["scores"] == result.scores
     assert (entry["view"], entry["parameters"]["count"]) == ("top_regions", 7)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 import unseen
-from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 
@@ -41,10 +40,10 @@ def test_a_view_scored_later_takes_the_thresholds_of_the_pool(trained):
 
 def test_scoring_what_is_scored_already_keeps_the_record(trained):
     unseen.score_samples(trained)
-    before = iterations.read_record(Loop(trained, Names()), 0)["steps"]["score_samples"]
+    before = Loop(trained, Names()).record(0)["steps"]["score_samples"]
     again = unseen.score_samples(trained)
     assert (again.scored, again.already_scored) == (0, 8)
-    assert iterations.read_record(Loop(trained, Names()), 0)["steps"]["score_samples"] == before
+    assert Loop(trained, Names()).record(0)["steps"]["score_samples"] == before
 
 
 def test_a_named_checkpoint_can_rank(trained):
@@ -82,7 +81,7 @@ def test_alpha_follows_the_imbalance_of_the_labels_only_when_asked(trained):
     assert adapted.imbalance == pytest.approx(imbalance)
     assert adapted.alpha == pytest.approx(2 * (1 + imbalance))
     assert f"Alpha {adapted.alpha:.2f}, by an imbalance of {imbalance:.2f}." in adapted.summary()
-    entry = iterations.read_record(Loop(trained, Names()), 0)["steps"]["score_samples"]
+    entry = Loop(trained, Names()).record(0)["steps"]["score_samples"]
     assert (entry["alpha"], entry["imbalance"]) == (adapted.alpha, adapted.imbalance)
     # S is at most 1, so that a higher power is a lower sum.
     high = trained.exists("unseen_model").values("unseen_alpha")
@@ -105,9 +104,7 @@ def test_a_run_that_goes_on_keeps_its_alpha_although_labels_came(trained):
 
 def test_records_of_versions_with_fewer_parameters_still_count(trained):
     unseen.score_samples(trained)
-    entry = iterations.read_record(Loop(trained, Names()), 0)["steps"]["score_samples"]
+    entry = Loop(trained, Names()).record(0)["steps"]["score_samples"]
     older = {k: v for k, v in entry["parameters"].items() if k != "adapt_alpha"}
-    iterations.record_step(
-        Loop(trained, Names()), 0, "score_samples", {**entry, "parameters": older}
-    )
+    Loop(trained, Names()).write_entry(0, "score_samples", {**entry, "parameters": older})
     assert unseen.score_samples(trained).already_scored == 8

@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from unseen.dataset.fields import SENDING_METHOD, Names
-from unseen.dataset.iterations import decode, encode
 from unseen.dataset.loop import Loop
+from unseen.dataset.records import decode, encode
 from unseen.errors import AnnotationError
 
 

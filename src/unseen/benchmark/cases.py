@@ -24,6 +24,7 @@ from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.json_file import write_json
 from unseen.benchmark.synthetic.dataset import CLASSES, KINDS, RARE_CLASSES, write_coco_folder
 from unseen.dataset.coco_json import read_split
+from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError, DatasetError
 from unseen.progress import Progress
 from unseen.ranking.criteria.sharing import RARE_SHARE
@@ -250,7 +251,7 @@ def _read_dataset(
     dataset = reading.dataset_of(reading.open_collection(name))
     names = Names.of(config)
     reading.check_label_field(dataset, config.label_field)
-    classes = reading.resolve_classes(dataset, names)
+    classes = Loop(dataset, names).classes()
     usable = dataset.match_tags(config.excluded_tag, bool=False).exists(config.label_field)
     views = {
         "train": reading.in_directory_order(usable.match_tags(config.test_tag, bool=False)),

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unseen.dataset import iterations
 from unseen.dataset.brain import quiet
 from unseen.dataset.loop import Loop
 
@@ -88,7 +87,7 @@ def own(loop: Loop) -> list[str]:
     main = dataclasses.replace(loop.names, series="")
     named = {
         key
-        for record in iterations.read_records(Loop(loop.dataset, main)).values()
+        for record in Loop(loop.dataset, main).records().values()
         for key in record["steps"].get("score_samples", {}).get("brain_runs", [])
     }
     # Somebody may have deleted ours and made another under its key.

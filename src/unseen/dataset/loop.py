@@ -1,11 +1,28 @@
-"""One labelling loop on a dataset: what every step asks and tells."""
+"""One labelling loop on a dataset: what every step asks and tells.
+
+`Loop` knows which images are labelled, in the pool or in the test split, which batches there are,
+and the record of each iteration: one FiftyOne custom run per iteration and series, with what was
+labelled, the parameters, seeds and versions of each step, the digests of its checkpoints, its
+seconds and what it measured. Records are written last, so that a step that was killed leaves none.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from unseen.dataset.fields import Names
+import fiftyone as fo
+
+from unseen.dataset import reading
+from unseen.dataset.fields import ITERATION_METHOD, REMOVED, SENT, Names
+from unseen.dataset.records import decode, encode, versions
+from unseen.errors import ConfigError
+
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -15,14 +32,227 @@ class Loop:
     A second loop on the same dataset (a baseline, another strategy) has a `series` among its names.
 
     Attributes:
-        view: what a step was called on; the dataset or a view of it.
+        view: what a step was called on, the dataset or a view of it.
         names: every stored name of this loop.
     """
 
     view: Any
     names: Names = field(default_factory=Names)
 
-    @property
+    @cached_property
     def dataset(self) -> Any:
         """The dataset below the view."""
         return self.view._dataset
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the step was called on the dataset, not on a view."""
+        return isinstance(self.view, fo.Dataset)
+
+    @property
+    def whole(self) -> Loop:
+        """The same loop, on the whole dataset."""
+        return replace(self, view=self.dataset)
+
+    def on(self, view: Any) -> Loop:
+        """The same loop, on a view."""
+        return replace(self, view=view)
+
+    # --- images ----------------------------------------------------------------------------------
+    @property
+    def has_labels(self) -> bool:
+        """Whether the label field exists."""
+        return self.dataset.get_field(self.names.label_field) is not None
+
+    def tagged(self, tag: str) -> Any:
+        """The samples of the view with a tag."""
+        return self.view.match_tags(tag)
+
+    @property
+    def test(self) -> Any:
+        """The test split, within the view."""
+        return self.tagged(self.names.test_tag)
+
+    @property
+    def usable(self) -> Any:
+        """What is neither in the test split nor excluded, within the view."""
+        return self.view.match_tags([self.names.test_tag, self.names.excluded_tag], bool=False)
+
+    @property
+    def labelled(self) -> Any:
+        """The labelled samples among the usable ones, within the view."""
+        return self.usable.exists(self.names.label_field)
+
+    @property
+    def pool(self) -> Any:
+        """What can be labelled next: usable, unlabelled, not with the annotators; within the view."""
+        pool = self.usable
+        if self.dataset.get_field(self.names.annotation) is not None:
+            # What annotators have, or threw out, is not chosen again.
+            pool = pool.match(~fo.ViewField(self.names.annotation).is_in([SENT, REMOVED]))
+        return pool.exists(self.names.label_field, False) if self.has_labels else pool
+
+    def classes(self, given: Sequence[str] = ()) -> list[str]:
+        """The class list: as given, else the dataset's own, else every label of the label field.
+
+        Raises:
+            LabelError: a class has a reserved name.
+        """
+        classes = list(given) or list(self.dataset.classes.get(self.names.label_field, ()))
+        classes = classes or list(self.dataset.default_classes or ())
+        if not classes and self.has_labels:
+            classes = sorted(self.dataset.distinct(f"{self.names.label_field}.detections.label"))
+        reading.check_class_names(classes)
+        return classes
+
+    def label_facts(self) -> Record:
+        """Ids of the labelled samples and boxes per class, for a record."""
+        if not self.has_labels:
+            return {"labelled_ids": [], "class_counts": {}}
+        labelled = self.whole.labelled
+        counts = labelled.count_values(f"{self.names.label_field}.detections.label")
+        counts = {str(k): int(v) for k, v in sorted(counts.items(), key=lambda c: str(c[0]))}
+        return {"labelled_ids": labelled.values("id"), "class_counts": counts}
+
+    # --- batches ---------------------------------------------------------------------------------
+    def batches(self) -> dict[int, str]:
+        """Iteration -> batch tag, ascending."""
+        tags = {self.names.batch_number(tag): tag for tag in self.dataset.distinct("tags")}
+        return dict(sorted((n, tag) for n, tag in tags.items() if n is not None))
+
+    def iteration(self) -> int:
+        """The newest iteration that has labels: 0, or the highest batch with a labelled sample."""
+        if not self.has_labels:
+            return 0
+        for number, tag in reversed(self.batches().items()):
+            if len(self.dataset.match_tags(tag).exists(self.names.label_field).limit(1)):
+                return number
+        return 0
+
+    def open_batch(self) -> int | None:
+        """The newest batch if none of it is labelled yet."""
+        newest = max(self.batches(), default=0)
+        return newest if newest > self.iteration() else None
+
+    def resolve_iteration(self, given: int | None) -> int:
+        """The iteration as given, or the current one.
+
+        Raises:
+            ConfigError: there is no such batch.
+        """
+        if given is None:
+            return self.iteration()
+        known = [0, *self.batches()]
+        if given not in known:
+            raise ConfigError(
+                f"iteration={given} does not exist; expected one of {', '.join(map(str, known))}. "
+                "Select a batch first, or leave the parameter out"
+            )
+        return given
+
+    # --- records ---------------------------------------------------------------------------------
+    def records(self) -> dict[int, Record]:
+        """Iteration -> record, ascending."""
+        return records_by_series(self.dataset, self.names.prefix).get(self.names.series, {})
+
+    def record(self, iteration: int) -> Record | None:
+        """The record of an iteration, or None."""
+        key = self.names.run_key(iteration)
+        return _decoded(self.dataset, key) if self.dataset.has_run(key) else None
+
+    def entry(self, iteration: int, step: str) -> Record:
+        """What a step recorded of an iteration; empty where it did not run."""
+        entry: Record = ((self.record(iteration) or {}).get("steps") or {}).get(step) or {}
+        return entry
+
+    def newest_with(self, step: str, iteration: int | None = None) -> int | None:
+        """The newest iteration (or the given one) whose record has an entry of `step`."""
+        numbers = [n for n, record in self.records().items() if step in record["steps"]]
+        return max((n for n in numbers if iteration in (None, n)), default=None)
+
+    def write_entry(self, iteration: int, step: str, entry: Mapping[str, Any], **top: Any) -> None:
+        """Add what a step did to the record of an iteration.
+
+        An earlier entry of the same step is replaced, except the files that it names as
+        `checkpoints`: they are still there, and to be removed some day.
+
+        Args:
+            iteration: which record.
+            step: name of the step.
+            entry: JSON data: parameters, seconds, digests, metrics.
+            **top: facts of the whole iteration, such as `class_counts`; None is left out.
+        """
+        self.dataset.reload()
+        before = self.record(iteration)
+        record = before or {
+            "series": self.names.series,
+            "prefix": self.names.prefix,
+            "iteration": iteration,
+            "label_field": self.names.label_field,
+            "steps": {},
+        }
+        record.update({k: v for k, v in top.items() if v is not None})
+        entry = dict(entry)
+        if "checkpoints" in entry:
+            earlier = record["steps"].get(step, {}).get("checkpoints", [])
+            entry["checkpoints"] = list(dict.fromkeys([*earlier, *entry["checkpoints"]]))
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        record["steps"][step] = {**entry, "at": now, "versions": versions()}
+        config = self.dataset.init_run(method=ITERATION_METHOD, **encode(record))
+        write = self.dataset.register_run if before is None else self.dataset.update_run_config
+        write(self.names.run_key(iteration), config)
+
+    def all_series(self) -> list[Loop]:
+        """Every loop on the dataset that has records; the main one first, then by name."""
+        series = sorted(records_by_series(self.dataset, self.names.prefix))
+        return [replace(self, names=replace(self.names, series=name)) for name in series]
+
+    # --- files -----------------------------------------------------------------------------------
+    def folder(self, model_dir: str | None) -> Path:
+        """The folder for checkpoints: as asked, or one per dataset.
+
+        The default carries the dataset's id, so that a dataset deleted and made again under the
+        same name never meets the other's files.
+        """
+        if model_dir:
+            return Path(model_dir).expanduser().absolute()
+        return files_root() / f"{self.dataset.slug}-{str(self.dataset._doc.id)[-6:]}"
+
+
+def records_by_series(dataset: Any, prefix: str) -> dict[str, dict[int, Record]]:
+    """Series -> iteration -> record, ascending, of every loop of a dataset."""
+    records = [_decoded(dataset, key) for key in dataset.list_runs(method=ITERATION_METHOD)]
+    records = [r for r in records if r.get("prefix") == prefix]
+    records.sort(key=lambda r: (r["series"], int(r["iteration"])))
+    by_series: dict[str, dict[int, Record]] = {}
+    for record in records:
+        by_series.setdefault(record["series"], {})[int(record["iteration"])] = record
+    return by_series
+
+
+def files_root() -> Path:
+    """The folder below FiftyOne's default dataset directory that holds all of our files."""
+    return Path(fo.config.default_dataset_dir).expanduser().absolute() / "__unseen__"
+
+
+def features_folder(model_dir: str | None) -> Path:
+    """Where pretrained features are kept: below `model_dir` where given, else one folder for all.
+
+    Features are kept by what an image shows, so that datasets may share them.
+    """
+    root = Path(model_dir).expanduser().absolute() if model_dir else files_root()
+    return root / "features"
+
+
+def numbered_folder(parent: Path, stem: str) -> Path:
+    """`parent/stem-001`, or the first number that does not exist yet."""
+    number = 1
+    while (parent / f"{stem}-{number:03d}").exists():
+        number += 1
+    return parent / f"{stem}-{number:03d}"
+
+
+def _decoded(dataset: Any, key: str) -> Record:
+    config = dataset.get_run_info(key).config.serialize()
+    record: Record = decode({k: v for k, v in config.items() if k not in ("cls", "type", "method")})
+    return record

@@ -17,14 +17,11 @@ import numpy as np
 
 from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy
 from unseen.arrays.images import image_size
-from unseen.dataset.fields import REMOVED, RESERVED_CLASSES, SENT, Names
+from unseen.dataset.fields import RESERVED_CLASSES
 from unseen.errors import DatasetError, ImageError, LabelError
 from unseen.results import Skipped
 
 logger = logging.getLogger(__name__)
-
-#: States of an image that annotators have, or threw out.
-OUT = [SENT, REMOVED]
 
 
 @dataclass(frozen=True)
@@ -122,30 +119,6 @@ def detection_fields(collection: Any) -> list[str]:
     return list(schema)
 
 
-def labelled(collection: Any, names: Names) -> Any:
-    """Labelled samples outside the test split and not excluded."""
-    return collection.match_tags([names.test_tag, names.excluded_tag], bool=False).exists(
-        names.label_field
-    )
-
-
-def pool(collection: Any, names: Names) -> Any:
-    """What could be labelled next: unlabelled, not out for labelling, neither test nor excluded."""
-    usable = collection.match_tags([names.test_tag, names.excluded_tag], bool=False)
-    if collection.get_field(names.annotation) is not None:
-        # What annotators have, or threw out, is not chosen again.
-        out = fo.ViewField(names.annotation).is_in(OUT)
-        usable = usable.match(~out)
-    if collection.get_field(names.label_field) is None:
-        return usable
-    return usable.exists(names.label_field, False)
-
-
-def split(collection: Any, tag: str) -> Any:
-    """The samples with a tag."""
-    return collection.match_tags(tag)
-
-
 def in_directory_order(collection: Any) -> Any:
     """Sorted by path, the order in which a person meets the files."""
     return collection.sort_by("filepath")
@@ -161,21 +134,6 @@ def sizes(collection: Any) -> list[tuple[int, int] | None]:
     """(width, height) px from the metadata, in the order of the view; None where there is none."""
     widths, heights = collection.values(["metadata.width", "metadata.height"])
     return [(int(w), int(h)) if w and h else None for w, h in zip(widths, heights, strict=True)]
-
-
-def resolve_classes(collection: Any, names: Names, given: Sequence[str] = ()) -> list[str]:
-    """The fixed class list: as given, the dataset's own, or every label of the label field.
-
-    Raises:
-        LabelError: a class has a reserved name.
-    """
-    dataset = dataset_of(collection)
-    classes = list(given) or list(dataset.classes.get(names.label_field, ()))
-    classes = classes or list(dataset.default_classes or ())
-    if not classes and dataset.get_field(names.label_field) is not None:
-        classes = sorted(dataset.distinct(f"{names.label_field}.detections.label"))
-    check_class_names(classes)
-    return classes
 
 
 def check_class_names(classes: Sequence[str]) -> None:

@@ -140,7 +140,7 @@ def around_regions(loop: Loop, ids: Iterable[str], *, strongest: int) -> dict[st
     """
     if loop.dataset.get_field(loop.names.regions) is None:
         return {}
-    labels = reading.read_labels(reading.labelled(loop.dataset, loop.names), loop.names.label_field)
+    labels = reading.read_labels(loop.whole.labelled, loop.names.label_field)
     margin = usual_margin([image.xyxy for image in labels.images])
     view = loop.dataset.select(list(ids))
     paths = f"{loop.names.regions}.detections.bounding_box"

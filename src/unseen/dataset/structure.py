@@ -20,7 +20,7 @@ import numpy.typing as npt
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from unseen.dataset import iterations, writing
+from unseen.dataset import writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.structure.die_grid import Grid, lines
@@ -193,7 +193,7 @@ def save_labels(loop: Loop, labels: Mapping[str, Mapping[str, Any] | None]) -> i
         for series in {
             "",
             loop.names.series,
-            *iterations.list_series(loop.dataset, loop.names.prefix),
+            *[one.names.series for one in loop.all_series()],
         }
     }
     marks = {name: None for name in marks if loop.dataset.get_field(name) is not None}

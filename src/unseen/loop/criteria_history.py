@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unseen.dataset import iterations, reading
+from unseen.dataset import reading
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.ranking.mixed import CRITERIA, History
@@ -40,7 +40,7 @@ def labelled_boxes(loop: Loop) -> LabelledBoxes:
     """
     if loop.dataset.get_field(loop.names.label_field) is None:
         return LabelledBoxes({}, frozenset())
-    view = reading.labelled(loop.dataset, loop.names)
+    view = loop.whole.labelled
     ids, tags, labels = view.values(["id", "tags", f"{loop.names.label_field}.detections.label"])
     initial = {
         i for i, of_sample in zip(ids, tags, strict=True) if loop.names.initial_tag in of_sample
@@ -63,7 +63,7 @@ def found_and_tried(loop: Loop, labelled: LabelledBoxes) -> History:
     """
     history = History.none()
     criteria = list(CRITERIA)
-    for record in iterations.read_records(loop).values():
+    for record in loop.records().values():
         entry = record["steps"].get("select_batch") or {}
         sources = entry.get("sources") or {}
         before, sought = set(entry.get("known", ())), set(entry.get("sought", ()))

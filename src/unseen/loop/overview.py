@@ -226,7 +226,7 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
     batch = look.facts.batch
     tag = batch.name if batch is not None and batch.images else None
     found = overview_ranking.read_values(
-        Loop(dataset, names), path, overview_ranking.scored_mark(records), tag
+        Loop(dataset, names), path, overview_ranking.newest_mark(records), tag
     )
     labelled = overview_ranking.labelled_batch(Loop(dataset, names), records)
     scores = overview_ranking.newest_scores(records)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from bson import ObjectId
 
-from unseen.dataset import iterations
 from unseen.dataset.fields import REMOVED, SENT, Names
 from unseen.dataset.loop import Loop
+from unseen.dataset.records import scored_mark
 from unseen.loop.overview_data import BatchRow
 from unseen.loop.records import Records
 from unseen.ranking import SCORED_STRATEGIES
@@ -61,10 +61,10 @@ def metric_of(records: Records, given: str | None) -> str:
     return "excess"
 
 
-def scored_mark(records: Records) -> str | None:
+def newest_mark(records: Records) -> str | None:
     """The mark of the UNet whose scores are the newest, also where a newer UNet was trained."""
     entry = newest_scores(records)
-    return iterations.scored_mark(entry) if entry.get("digest") else None
+    return scored_mark(entry) if entry.get("digest") else None
 
 
 def newest_scores(records: Records) -> dict[str, Any]:

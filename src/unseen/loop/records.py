@@ -17,8 +17,8 @@ import fiftyone.core.odm as foo
 from unseen.annotation.sendings import Sending, decoded
 from unseen.dataset import structure
 from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD
-from unseen.dataset.iterations import decode, scored_mark
 from unseen.dataset.loop import Loop
+from unseen.dataset.records import decode, scored_mark
 from unseen.dataset.structure import StructureRecord
 from unseen.loop.overview_data import CURRENT, NONE, OLD
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from unseen.dataset import iterations, structure
+from unseen.dataset import structure
 from unseen.dataset.loop import Loop
+from unseen.dataset.records import scored_mark
 from unseen.errors import DatasetError
 
 
@@ -19,9 +20,9 @@ def newest_scores(loop: Loop, *, otherwise: str = "") -> tuple[str, dict[str, An
     Raises:
         DatasetError: nothing was scored, or by an older UNet, or when something else counted.
     """
-    newest = iterations.newest_with(loop, "score_samples", None)
-    trained = iterations.newest_with(loop, "train_unet", None)
-    record = None if newest is None else iterations.read_record(loop, newest)
+    newest = loop.newest_with("score_samples")
+    trained = loop.newest_with("train_unet")
+    record = None if newest is None else loop.record(newest)
     if record is None or loop.dataset.get_field(loop.names.model) is None:
         raise DatasetError(
             f"no sample of dataset {loop.dataset.name!r} has been scored yet; run train_unet and "
@@ -35,7 +36,7 @@ def newest_scores(loop: Loop, *, otherwise: str = "") -> tuple[str, dict[str, An
         raise DatasetError(
             "the scores are older than the newest UNet; run score_samples again before ranking"
         )
-    mark = iterations.scored_mark(entry)
+    mark = scored_mark(entry)
     if mark != structure.score_mark(entry["digest"], structure.read_record(loop)):
         raise DatasetError(
             "what counts in the ranking changed since the pool was scored (known structure: zone, "

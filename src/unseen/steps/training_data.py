@@ -11,6 +11,7 @@ import numpy as np
 from unseen.arrays.image_store import ImageStore
 from unseen.dataset import reading, scope
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import LabelError
 from unseen.progress import Progress
 from unseen.results import Skipped
@@ -66,7 +67,7 @@ def read_training_data(
         DatasetError: the label field is missing or holds no boxes.
     """
     reading.check_label_field(reading.dataset_of(view), names.label_field)
-    found = reading.read_labels(reading.labelled(view, names), names.label_field, classes)
+    found = reading.read_labels(Loop(view, names).labelled, names.label_field, classes)
     _check(found, names)
     known = list(found.class_counts if classes is None else classes)
     reading.check_class_names(known)

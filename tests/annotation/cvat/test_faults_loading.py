@@ -125,11 +125,10 @@ def test_a_deleted_task_gives_its_images_back_to_the_pool(cvat, labelled):
     assert len(result.gone) == 1
     assert "1-2" in result.gone[0]
     assert result.closed == []
-    from unseen.dataset import reading
     from unseen.dataset.fields import Names
 
     lost = labelled.match_tags("batch_01").sort_by("unseen_rank").values("id")[:2]
-    assert set(lost) <= set(reading.pool(labelled, Names()).values("id"))
+    assert set(lost) <= set(Loop(labelled, Names()).pool.values("id"))
     again = unseen.request_annotations(labelled)  # only the lost ones, under their old ranks
     assert again.sent == 2
     assert " 1-2 " in again.tasks[-1]["name"]

@@ -6,6 +6,7 @@ import fiftyone as fo
 import pytest
 
 import unseen
+from unseen.dataset.loop import Loop
 
 pytestmark = pytest.mark.fiftyone
 
@@ -289,10 +290,9 @@ def test_images_removed_in_cvat_stay_unlabelled_and_leave_the_pool(cvat, sent):
     assert truth(sent)[:2] == [[], None]
     removed = sent.match_tags("batch_01").sort_by("unseen_rank").values("id")[1]
     assert sent[removed].unseen_annotation == "removed"
-    from unseen.dataset import reading
     from unseen.dataset.fields import Names
 
-    assert removed not in reading.pool(sent, Names()).values("id")
+    assert removed not in Loop(sent, Names()).pool.values("id")
 
 
 def test_images_that_annotators_have_are_not_chosen_again(cvat, batch):

@@ -153,10 +153,10 @@ def test_a_sending_that_broke_off_asks_for_the_same_when_it_goes_on(cvat, batch)
 def test_predictions_outside_of_the_regions_are_not_sent(cvat, batch):
     import fiftyone as fo
 
-    from unseen.dataset import iterations, writing
+    from unseen.dataset import writing
 
     dataset = batch(2)
-    iterations.record_step(Loop(dataset, NAMES), 0, "train_detector", {"parameters": {}})
+    Loop(dataset, NAMES).write_entry(0, "train_detector", {"parameters": {}})
     writing.declare_detections(Loop(dataset, NAMES), NAMES.predictions(0), "predictions")
     for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
         boxes = [[0.15, 0.15, 0.1, 0.1], [0.85, 0.85, 0.1, 0.1]]

@@ -56,11 +56,11 @@ def with_heatmaps(dataset: fo.Dataset) -> None:
 
 def with_predictions(dataset: fo.Dataset) -> None:
     """Predictions of iteration 0's detector on the batch: sure, unsure and of an unknown class."""
-    from unseen.dataset import iterations, writing
+    from unseen.dataset import writing
     from unseen.dataset.fields import Names
 
     names = Names()
-    iterations.record_step(Loop(dataset, names), 0, "train_detector", {"parameters": {}})
+    Loop(dataset, names).write_entry(0, "train_detector", {"parameters": {}})
     writing.declare_detections(Loop(dataset, names), names.predictions(0), "predictions")
     for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
         sample[names.predictions(0)] = fo.Detections(

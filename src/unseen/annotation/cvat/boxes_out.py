@@ -10,7 +10,6 @@ from bson import ObjectId
 from unseen.annotation.matching import Kind
 from unseen.annotation.merge import KnownBox
 from unseen.annotation.shapes import clip_box
-from unseen.dataset import iterations
 from unseen.dataset.fields import REGION_LABEL
 from unseen.dataset.loop import Loop
 from unseen.dataset.scope import Scope, reaches
@@ -104,7 +103,7 @@ def _predictions_field(loop: Loop, *, auto: bool) -> str:
         )
     if auto:
         return loop.names.auto_labels
-    iteration = iterations.newest_with(loop, "train_detector", None)
+    iteration = loop.newest_with("train_detector")
     field = None if iteration is None else loop.names.predictions(iteration)
     if field is None or loop.dataset.get_field(field) is None:
         raise AnnotationError(

@@ -22,7 +22,7 @@ from unseen.annotation.cvat.sending import Sender, forget_tasks
 from unseen.annotation.cvat.shapes_out import label_specs
 from unseen.annotation.guide import MARKER, task_guide
 from unseen.annotation.sendings import Sending
-from unseen.dataset import iterations, reading, scope, writing
+from unseen.dataset import reading, scope, writing
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, DatasetError
@@ -264,7 +264,7 @@ def _register(loop: Loop, config: RequestConfig, sending: Sending, ids: Sequence
 
 
 def _guide_of(loop: Loop, config: RequestConfig, sending: Sending) -> Any:
-    counts = iterations.record_labels(loop)["class_counts"]
+    counts = loop.label_facts()["class_counts"]
 
     def guide(images: Sequence[Outgoing], *, whole: bool = False) -> str:
         return task_guide(

@@ -13,7 +13,7 @@ import torch
 from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.images import read_image
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import reading, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.detector.faster_rcnn import DetectorSpec, load_detector
@@ -75,8 +75,7 @@ def apply_detector(
             chunk = {}
         progress(done, len(ids), "apply detector")
     writing.save_detections(loop.dataset, field, chunk)
-    iterations.record_step(
-        loop,
+    loop.write_entry(
         iteration,
         "apply_detector",
         {
@@ -101,10 +100,10 @@ def apply_detector(
 def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, DetectorSpec, int]:
     if config.checkpoint:
         path, digest = config.checkpoint, None
-        iteration = iterations.resolve_iteration(loop, config.iteration)
+        iteration = loop.resolve_iteration(config.iteration)
     else:
-        found = iterations.newest_with(loop, "train_detector", config.iteration)
-        record = None if found is None else iterations.read_record(loop, found)
+        found = loop.newest_with("train_detector", config.iteration)
+        record = None if found is None else loop.record(found)
         if found is None or record is None:
             which = "" if config.iteration is None else f" for iteration {config.iteration}"
             raise LabelError(
@@ -115,7 +114,7 @@ def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, Det
         path, digest, iteration = entry["checkpoint"], entry["digest"], found
     weights, description = load_checkpoint(path, kind="detector", digest=digest)
     spec = DetectorSpec.from_dict(description["spec"])
-    known = reading.resolve_classes(loop.dataset, loop.names)
+    known = loop.classes()
     foreign = [c for c in spec.classes if known and c not in known]
     if foreign:
         raise CheckpointError(
@@ -129,9 +128,9 @@ def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, Det
 def _target(view: Any, config: ApplyDetectorConfig, names: Names) -> Any:
     target = view
     if config.target == "test":
-        target = reading.split(view, names.test_tag)
+        target = view.match_tags(names.test_tag)
     elif config.target == "pool":
-        target = reading.pool(view, names)
+        target = Loop(view, names).pool
     if not len(target):
         what = {"test": f"test split (tag {names.test_tag!r})", "pool": "pool", "view": "view"}
         raise DatasetError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unseen.dataset import iterations, reading, scope, writing
+from unseen.dataset import reading, scope, writing
 from unseen.dataset.loop import Loop
 from unseen.detector.confidence_thresholds import ConfidenceThreshold, confidence_threshold
 from unseen.errors import DatasetError, LabelError
@@ -39,7 +39,7 @@ def auto_label(loop: Loop, config: AutoLabelConfig, progress: Progress) -> AutoL
     thresholds = _thresholds(loop, config, predictions, list(entry["classes"]))
     sure = {c: t.confidence for c, t in thresholds.items() if t.confidence is not None}
     found: dict[str, list[tuple[str, Any, float]]] = {}
-    pool = reading.pool(loop.view, loop.names)
+    pool = loop.pool
     if sure and not config.dry_run and len(pool):
         shared = {p.name: getattr(config, p.name) for p in parameters(StepConfig)}
         apply_detector(
@@ -72,19 +72,16 @@ def auto_label(loop: Loop, config: AutoLabelConfig, progress: Progress) -> AutoL
     )
     if found:
         what = {k: v for k, v in result.to_dict().items() if k not in ("dataset", "dry_run")}
-        iterations.record_step(
-            loop,
-            iteration,
-            "auto_label",
-            {**what, "parameters": config.to_dict(), "seconds": elapsed()},
+        loop.write_entry(
+            iteration, "auto_label", {**what, "parameters": config.to_dict(), "seconds": elapsed()}
         )
     return result
 
 
 def _detector(loop: Loop) -> tuple[int, dict[str, Any]]:
     """Iteration and record of the newest detector."""
-    iteration = iterations.newest_with(loop, "train_detector", None)
-    record = None if iteration is None else iterations.read_record(loop, iteration)
+    iteration = loop.newest_with("train_detector")
+    record = None if iteration is None else loop.record(iteration)
     if iteration is None or record is None:
         raise LabelError(
             f"no detector has been trained on dataset {loop.dataset.name!r} yet; run train_detector first"
@@ -99,7 +96,7 @@ def _thresholds(
     """What the held-out labels say about each class."""
     gt_field = config.gt_field or loop.names.label_field
     reading.check_label_field(loop.dataset, gt_field, parameter="gt_field")
-    test = reading.split(loop.dataset, loop.names.test_tag).exists(gt_field)
+    test = loop.dataset.match_tags(loop.names.test_tag).exists(gt_field)
     if loop.dataset.get_field(predictions) is None or not len(test.exists(predictions)):
         raise DatasetError(
             f"the newest detector has not seen a labelled test split (tag {loop.names.test_tag!r}, labels "

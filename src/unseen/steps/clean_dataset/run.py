@@ -11,7 +11,6 @@ from pathlib import Path
 from unseen.dataset import (
     appearance,
     feature_runs,
-    iterations,
     setup,
     structure,
     writing,
@@ -19,7 +18,6 @@ from unseen.dataset import (
 from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, SNAPSHOT_METHOD, Names
 from unseen.dataset.loop import Loop
 from unseen.dataset.overlays import remove_overlays
-from unseen.dataset.storage import model_folder
 from unseen.progress import Progress
 from unseen.steps.clean_dataset import CleanConfig, CleanResult
 from unseen.steps.step import step
@@ -97,8 +95,8 @@ def _records(loop: Loop) -> list[str]:
 
 def _remove_overlays(loop: Loop, config: CleanConfig) -> None:
     """Delete the copies of images with a heatmap; the images themselves are never touched."""
-    folder = model_folder(loop.dataset, config) / "overlays"
-    series = {*iterations.list_series(loop.dataset, loop.names.prefix), loop.names.series}
+    folder = loop.folder(config.model_dir) / "overlays"
+    series = {*[one.names.series for one in loop.all_series()], loop.names.series}
     for key in loop.dataset.list_runs(method=SENDING_METHOD):
         series.add(loop.dataset.get_run_info(key).config.serialize()["series"])
     for name in sorted(series):
@@ -138,9 +136,9 @@ def _untag_excluded(loop: Loop) -> None:
 
 def _checkpoints(loop: Loop) -> list[Path]:
     found = []
-    for series in iterations.list_series(loop.dataset, loop.names.prefix):
+    for series in [one.names.series for one in loop.all_series()]:
         names = Names(prefix=loop.names.prefix, series=series)
-        for record in iterations.read_records(Loop(loop.dataset, names)).values():
+        for record in Loop(loop.dataset, names).records().values():
             for entry in record["steps"].values():
                 found += [Path(p) for p in entry.get("checkpoints", [])]
     return sorted(set(found))

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from unseen.dataset import iterations, reading
+from unseen.dataset import reading
 from unseen.dataset.fields import Names
-from unseen.dataset.loop import Loop
-from unseen.dataset.storage import model_folder, numbered_folder
+from unseen.dataset.loop import Loop, numbered_folder
 from unseen.errors import DatasetError
 from unseen.loop.iteration import IterationSummary
 from unseen.loop.overview import control
@@ -40,7 +39,7 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
     gained = control(loop.dataset, loop.names)
     if gained is not None:
         facts["control_group"] = gained.sentence
-    for record in iterations.read_records(loop).values():
+    for record in loop.records().values():
         entry = record["steps"].get("select_batch") or {}
         if entry.get("trust"):
             facts[f"how {entry['batch']} was divided"] = (
@@ -52,7 +51,7 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
     folder = (
         Path(config.output).expanduser().absolute()
         if config.output
-        else numbered_folder(model_folder(loop.dataset, config), "report")
+        else numbered_folder(loop.folder(config.model_dir), "report")
     )
     table = comparison_table(found, classes, facts)
     files = write_report(
@@ -78,10 +77,9 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
 
 def summaries(loop: Loop) -> list[IterationSummary]:
     """One summary per iteration and series; the main loop first."""
-    series = iterations.list_series(loop.dataset, loop.names.prefix)
+    series = [one.names.series for one in loop.all_series()]
     loops = {
-        s: iterations.read_records(Loop(loop.dataset, Names(prefix=loop.names.prefix, series=s)))
-        for s in series
+        s: Loop(loop.dataset, Names(prefix=loop.names.prefix, series=s)).records() for s in series
     }
     return summarise(loops)
 
@@ -90,18 +88,16 @@ def _classes(loop: Loop, found: list[IterationSummary]) -> list[str]:
     for item in found:
         if item.per_class:
             return list(item.per_class)
-    return reading.resolve_classes(loop.dataset, loop.names) or sorted(
-        {label for item in found for label in item.class_counts}
-    )
+    return loop.classes() or sorted({label for item in found for label in item.class_counts})
 
 
 def _facts(loop: Loop, found: list[IterationSummary]) -> dict[str, object]:
     """What a reader needs to judge the figures."""
     facts: dict[str, object] = {}
     first: dict[str, Any] = {}
-    for series in iterations.list_series(loop.dataset, loop.names.prefix):
+    for series in [one.names.series for one in loop.all_series()]:
         names = Names(prefix=loop.names.prefix, series=series)
-        for number, record in iterations.read_records(Loop(loop.dataset, names)).items():
+        for number, record in Loop(loop.dataset, names).records().items():
             steps = record["steps"]
             first = first or next(iter(steps.values()), {})
             evaluation = steps.get("evaluate_detector")
@@ -135,9 +131,9 @@ def _facts(loop: Loop, found: list[IterationSummary]) -> dict[str, object]:
 
 
 def _detector_parameters(loop: Loop) -> dict[str, Any]:
-    for series in iterations.list_series(loop.dataset, loop.names.prefix):
+    for series in [one.names.series for one in loop.all_series()]:
         names = Names(prefix=loop.names.prefix, series=series)
-        for record in iterations.read_records(Loop(loop.dataset, names)).values():
+        for record in Loop(loop.dataset, names).records().values():
             if "train_detector" in record["steps"]:
                 found: dict[str, Any] = record["steps"]["train_detector"]["parameters"]
                 return found
@@ -148,7 +144,7 @@ def _batch_pictures(loop: Loop) -> list[BatchPicture]:
     found = []
     views = set(loop.dataset.list_saved_views())
     scored = loop.dataset.get_field(loop.names.heatmap) is not None
-    records = iterations.read_records(loop)
+    records = loop.records()
     selections = {
         r["steps"]["select_batch"]["batch"]: r["steps"]["select_batch"]
         for r in records.values()
@@ -158,7 +154,7 @@ def _batch_pictures(loop: Loop) -> list[BatchPicture]:
         number: r["steps"].get("score_samples", {}).get("thresholds", {}).get("heatmap")
         for number, r in records.items()
     }
-    for number, tag in iterations.batches(loop).items():
+    for number, tag in loop.batches().items():
         if tag not in views or tag not in selections:
             continue
         metric = selections[tag]["parameters"]["metric"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from fiftyone import ViewField as F
 
-from unseen.dataset import iterations, reading, scope, writing
+from unseen.dataset import reading, scope, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
@@ -33,16 +33,16 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
     """
     gt_field = config.gt_field or loop.names.label_field
     reading.check_label_field(loop.dataset, gt_field)
-    iteration = iterations.newest_with(loop, "apply_detector", config.iteration)
+    iteration = loop.newest_with("apply_detector", config.iteration)
     if iteration is None:
         raise LabelError(
             f"there are no predictions to evaluate in dataset {loop.dataset.name!r}; run train_detector "
             "and apply_detector first"
         )
-    record = iterations.read_record(loop, iteration) or {"steps": {}}
+    record = loop.record(iteration) or {"steps": {}}
     detector = record["steps"].get("train_detector", {})
     classes = list(config.classes or detector.get("classes", ()))
-    classes = classes or reading.resolve_classes(loop.dataset, loop.names)
+    classes = classes or loop.classes()
     field = loop.names.predictions(iteration)
     test = _test_split(loop.view, loop.names, gt_field, field)
     of_truth = replace(loop.names, label_field=gt_field)
@@ -99,8 +99,7 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
     )
     writing.group_fields(loop)
     metrics = result.to_dict()
-    iterations.record_step(
-        loop,
+    loop.write_entry(
         iteration,
         "evaluate_detector",
         {
@@ -131,7 +130,7 @@ def quiet() -> Iterator[None]:
 
 
 def _test_split(view: Any, names: Names, gt_field: str, field: str) -> Any:
-    tagged = reading.split(view, names.test_tag)
+    tagged = view.match_tags(names.test_tag)
     test = tagged.exists(gt_field).exists(field)
     if not len(test):
         raise DatasetError(

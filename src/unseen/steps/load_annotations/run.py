@@ -7,7 +7,7 @@ from typing import Any
 
 from unseen.annotation import sendings
 from unseen.annotation.sendings import Sending
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import reading, writing
 from unseen.dataset.fields import REGION_LABEL
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
@@ -119,10 +119,4 @@ def _result(
 
 def _record(loop: Loop, config: LoadConfig, result: LoadResult) -> None:
     entry = {"parameters": config.to_dict(), "seconds": elapsed(), "result": result.to_dict()}
-    iterations.record_step(
-        loop,
-        iterations.current_iteration(loop),
-        "load_annotations",
-        entry,
-        **iterations.record_labels(loop),
-    )
+    loop.write_entry(loop.iteration(), "load_annotations", entry, **loop.label_facts())

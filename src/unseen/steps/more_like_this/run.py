@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from unseen.dataset import examples, iterations, reading, region_ranks, writing
+from unseen.dataset import examples, reading, region_ranks, writing
 from unseen.dataset.fields import SIMILAR_LABEL
-from unseen.dataset.loop import Loop
-from unseen.dataset.storage import feature_folder
+from unseen.dataset.loop import Loop, features_folder
 from unseen.errors import ConfigError, DatasetError
 from unseen.progress import Progress
 from unseen.ranking.features.backbones import find_backbone
@@ -39,7 +38,7 @@ def more_like_this(
     if both:
         raise ConfigError(f"{both[0]!r} is wanted and unwanted; leave it out of one of them")
     given = _examples(loop.dataset, config)
-    ids, paths = reading.ids_and_paths(reading.pool(loop.view, loop.names))
+    ids, paths = reading.ids_and_paths(loop.pool)
     if not ids:
         raise DatasetError(
             f"the pool of dataset {loop.dataset.name!r} is empty: every image is labelled, out for "
@@ -47,7 +46,7 @@ def more_like_this(
         )
     backbone, why = find_backbone("auto")
     found = search(
-        Features(backbone, feature_folder(loop.dataset, config)),
+        Features(backbone, features_folder(config.model_dir)),
         paths,
         given,
         count=config.count,
@@ -66,12 +65,11 @@ def more_like_this(
             f"nothing in the {len(ids)} pool images looks more like what is wanted than like the rest; "
             "point at more examples, at fewer unwanted ones, or widen the view"
         )
-    iteration = iterations.current_iteration(loop)
+    iteration = loop.iteration()
     ranked = _write(loop, ids, found)
     sample_ids = [place.sample_id for place in ranked]
     images = len(set(sample_ids))
-    iterations.record_step(
-        loop,
+    loop.write_entry(
         iteration,
         "more_like_this",
         {

@@ -6,7 +6,7 @@ from typing import Any
 
 from unseen.annotation import sendings, truth
 from unseen.annotation.sendings import Sending
-from unseen.dataset import iterations, reading
+from unseen.dataset import reading
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 from unseen.parameters import StepConfig, parameters
@@ -41,7 +41,7 @@ def next_iteration(loop: Loop, config: NextConfig, progress: Progress) -> NextRe
         turn.catch_up()
     return NextResult(
         dataset=turn.dataset.name,
-        iteration=iterations.current_iteration(turn.loop),
+        iteration=turn.loop.iteration(),
         done=turn.done,
         waits_for=waits_for,
         batch=turn.batch,
@@ -81,7 +81,7 @@ class _Turn:
 
     def waits_for(self) -> str | None:
         """What is missing before the next batch can be chosen, or None."""
-        number = max(iterations.batches(self.loop), default=0)
+        number = max(self.loop.batches(), default=0)
         tag = self.names.batch(number) if number else self.names.initial_tag
         images = truth.awaited(self.loop, tag)
         total = len(images)
@@ -91,7 +91,7 @@ class _Turn:
             self.done.append(f"Every image of {tag} was removed or excluded; it is chosen anew.")
             self.replace = True
             return None
-        if not total and has_labels and len(reading.labelled(self.dataset, self.names)):
+        if not total and has_labels and len(self.loop.whole.labelled):
             return None  # labels that came without this package's split
         if not total:
             return "labels to begin with: split the dataset and label its initial images"
@@ -114,7 +114,7 @@ class _Turn:
 
     def _check_labels(self, tag: str, labelled: int, total: int) -> None:
         found = reading.read_labels(
-            reading.split(self.dataset, tag).exists(self.names.label_field), self.names.label_field
+            self.dataset.match_tags(tag).exists(self.names.label_field), self.names.label_field
         )
         problems = "".join(f", {n} boxes {what}" for what, n in found.box_problems.items())
         counts = ", ".join(f"{k} {v}" for k, v in found.class_counts.items()) or "no box at all"
@@ -125,14 +125,14 @@ class _Turn:
     # --- the next batch --------------------------------------------------------------------------
     def go_on(self) -> None:
         """Train, score, select, send."""
-        number = iterations.current_iteration(self.loop)
-        labels = truth.fingerprint(reading.labelled(self.dataset, self.names), self.names)
+        number = self.loop.iteration()
+        labels = truth.fingerprint(self.loop.whole.labelled, self.names)
         before = self._before(number)
         fresh = set(before.get("finished", [])) if before.get("labels") == labels else set()
         last = self._last_sending()
         needs_predictions = bool(last and self.config.send and last.parameters.get("predictions"))
         try:
-            left = len(reading.pool(self.dataset, self.names))
+            left = len(self.loop.whole.pool)
             if left and "score_samples" not in fresh:
                 self.run(train_unet, seed=self.config.seed)
                 self.run(score_samples)
@@ -162,19 +162,19 @@ class _Turn:
 
     def catch_up(self) -> None:
         """While people label: finish the detector where an earlier turn was cut short."""
-        number = iterations.current_iteration(self.loop)
+        number = self.loop.iteration()
         before = self._before(number)
         fresh = set(before.get("finished", []))
         if not self.config.detector or "score_samples" not in fresh or "evaluate_detector" in fresh:
             return
-        labels = truth.fingerprint(reading.labelled(self.dataset, self.names), self.names)
+        labels = truth.fingerprint(self.loop.whole.labelled, self.names)
         if before["labels"] == labels and self._can_detect():
             self._detect(number, fresh)
             self._remember(number, labels, fresh)
 
     def _before(self, number: int) -> dict[str, Any]:
         """What the last turn of this iteration recorded."""
-        record = iterations.read_record(self.loop, number) or {"steps": {}}
+        record = self.loop.record(number) or {"steps": {}}
         found: dict[str, Any] = record["steps"].get("next_iteration", {})
         return found
 
@@ -184,7 +184,7 @@ class _Turn:
             "labels": labels,
             "finished": sorted(fresh),
         }
-        iterations.record_step(self.loop, number, "next_iteration", entry)
+        self.loop.write_entry(number, "next_iteration", entry)
 
     def _try_to_send(self, number: int) -> AnnotationError | None:
         """Send; where the server fails, the detector need not wait for it."""
@@ -207,7 +207,7 @@ class _Turn:
         fresh.add("evaluate_detector")
 
     def _can_detect(self) -> bool:
-        test = reading.split(self.dataset, self.names.test_tag)
+        test = self.dataset.match_tags(self.names.test_tag)
         return len(test) > 0 and len(test.exists(self.names.label_field)) > 0
 
     def _send(self, number: int) -> None:
@@ -219,7 +219,7 @@ class _Turn:
             settings = {k: v for k, v in last.parameters.items() if k in known}
             settings["classes"] = self._classes(settings.get("classes") or [])
         if settings.get("predictions"):
-            images = reading.split(self.dataset, self.names.batch(number))
+            images = self.dataset.match_tags(self.names.batch(number))
             self._predict(images)
         images_of = "batch" if number else "initial"
         result = self.run(request_annotations, images=images_of, **settings)

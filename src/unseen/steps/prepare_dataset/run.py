@@ -42,11 +42,11 @@ def prepare_dataset(loop: Loop, config: PrepareConfig, progress: Progress) -> Pr
     split_dataset(loop.dataset, **{**splitting, "dry_run": True})
 
     notes += _keep(loop, config)
-    excluded = len(reading.split(loop.dataset, loop.names.excluded_tag))
+    excluded = len(loop.dataset.match_tags(loop.names.excluded_tag))
     if config.screen:
         shared = {**_of(config, StepConfig), "dry_run": config.dry_run}
         found = screen_images(loop.dataset, workers=config.workers, progress=progress, **shared)
-        excluded = len(reading.split(loop.dataset, loop.names.excluded_tag))
+        excluded = len(loop.dataset.match_tags(loop.names.excluded_tag))
         if config.dry_run:
             excluded = max(excluded, len(found.skipped))
     split = split_dataset(loop.dataset, progress=progress, **splitting)
@@ -82,7 +82,7 @@ def _classes(loop: Loop, given: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         LabelError: a class has a reserved name, or labels are of a class that is not listed.
     """
-    classes = reading.resolve_classes(loop.dataset, loop.names, given)
+    classes = loop.classes(given)
     found = []
     if loop.dataset.get_field(loop.names.label_field) is not None:
         found = loop.dataset.distinct(f"{loop.names.label_field}.detections.label")

@@ -9,7 +9,7 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
-from unseen.dataset import iterations, reading, region_ranks, writing
+from unseen.dataset import reading, region_ranks, writing
 from unseen.dataset.loop import Loop
 from unseen.dataset.region_ranks import Place
 from unseen.errors import DatasetError
@@ -28,10 +28,10 @@ def rank_regions(loop: Loop, config: RankRegionsConfig, progress: Progress) -> R
     """
     reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
     writing.check_own_view(loop, loop.names.top_regions)
-    iteration = iterations.current_iteration(loop)
+    iteration = loop.iteration()
     progress(0, 3, "read the regions")
     mark, _ = newest_scores(loop)
-    pool = reading.pool(loop.view, loop.names)
+    pool = loop.pool
     size, scored = reading.count_equal(pool, loop.names.model, mark)
     _check_pool(loop.dataset, size, scored, mark)
     ids, scores = region_ranks.read_scores(
@@ -47,8 +47,7 @@ def rank_regions(loop: Loop, config: RankRegionsConfig, progress: Progress) -> R
     writing.group_fields(loop)
     images = len({place.sample_id for place in ranked})
     sample_ids = [place.sample_id for place in ranked]
-    iterations.record_step(
-        loop,
+    loop.write_entry(
         iteration,
         "rank_regions",
         {

@@ -8,10 +8,9 @@ from typing import Any
 import fiftyone as fo
 
 from unseen.annotation import BACKENDS, sendings
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import reading, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
-from unseen.dataset.storage import model_folder
 from unseen.errors import AnnotationError, ConfigError, DatasetError
 from unseen.progress import Progress
 from unseen.steps.request_annotations import RequestConfig, RequestResult
@@ -62,7 +61,7 @@ def _check_backend(backend: str) -> None:
 
 def _classes(loop: Loop, config: RequestConfig) -> list[str]:
     """As given or kept by the dataset; else those sent before, and every label seen so far."""
-    classes = reading.resolve_classes(loop.dataset, loop.names, config.classes)
+    classes = loop.classes(config.classes)
     if config.classes or loop.dataset.classes.get(loop.names.label_field):
         return classes
     before = [c for s in sendings.read_sendings(loop) for c in s.classes]
@@ -76,7 +75,7 @@ def _target(loop: Loop, config: RequestConfig) -> tuple[int, str, str]:
     if config.images == "test":
         return 0, loop.names.test_tag, loop.names.own_anno_key("test")
     number = config.iteration
-    known = iterations.batches(loop)
+    known = loop.batches()
     if number is None:
         if not known:
             raise DatasetError(
@@ -84,7 +83,7 @@ def _target(loop: Loop, config: RequestConfig) -> tuple[int, str, str]:
                 "images='initial' to send the initial images"
             )
         number = max(known)
-    iterations.resolve_iteration(loop, number)
+    loop.resolve_iteration(number)
     if number == 0:
         return 0, loop.names.initial_tag, loop.names.own_anno_key("initial")
     return number, loop.names.batch(number), loop.names.anno_key(number)
@@ -92,7 +91,7 @@ def _target(loop: Loop, config: RequestConfig) -> tuple[int, str, str]:
 
 def _in_rank_order(view: Any, names: Names, tag: str, *, ranked: bool) -> list[str]:
     """Most novel first; images without a rank, and splits, in directory order."""
-    found = reading.in_directory_order(reading.split(view, tag))
+    found = reading.in_directory_order(view.match_tags(tag))
     if not ranked or found.get_field(names.rank) is None:
         return list(found.values("id"))
     ids, ranks = found.values(["id", names.rank])
@@ -176,7 +175,7 @@ def _overlays(
 ) -> tuple[dict[str, str], list[str]]:
     from unseen.dataset.overlays import write_overlays
 
-    folder = model_folder(loop.dataset, config) / "overlays" / anno_key
+    folder = loop.folder(config.model_dir) / "overlays" / anno_key
     images = loop.dataset.select([i.sample_id for i in ready.images], ordered=True)
     drawn = write_overlays(
         images,
@@ -195,8 +194,7 @@ def _overlays(
 
 def _record(loop: Loop, config: RequestConfig, iteration: int, result: RequestResult) -> None:
     sending = sendings.read_sending(loop, result.anno_key)
-    iterations.record_step(
-        loop,
+    loop.write_entry(
         iteration,
         "request_annotations",
         {

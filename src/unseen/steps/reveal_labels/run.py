@@ -6,7 +6,7 @@ from collections import Counter
 
 import fiftyone as fo
 
-from unseen.dataset import iterations, reading, scope, writing
+from unseen.dataset import reading, scope, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
 from unseen.progress import Progress
@@ -30,9 +30,9 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
     if iteration is None:
         iteration = _next_to_label(loop)
     else:
-        iterations.resolve_iteration(loop, iteration)
+        loop.resolve_iteration(iteration)
     tag = loop.names.batch(iteration) if iteration else loop.names.initial_tag
-    batch = reading.split(loop.view, tag)
+    batch = loop.view.match_tags(tag)
     if not len(batch):
         raise DatasetError(
             f"no sample has the tag {tag!r}; "
@@ -55,8 +55,7 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
     writing.set_labels(loop.dataset, loop.names.label_field, labels)
     scope.write(loop, scopes)
     if labels:  # nothing new must not change what the record says was labelled then
-        iterations.record_step(
-            loop,
+        loop.write_entry(
             iteration,
             "reveal_labels",
             {
@@ -64,7 +63,7 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
                 "images": len(labels),
                 "partly_labelled": len(scopes),
             },
-            **iterations.record_labels(loop),
+            **loop.label_facts(),
         )
     progress(1, 1, "reveal labels")
     counts = Counter(d.label for truth in labels.values() for d in truth.detections)
@@ -80,7 +79,7 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
 
 def _next_to_label(loop: Loop) -> int:
     """The first batch of which some sample has no labels; the initial images come first."""
-    tags = {0: loop.names.initial_tag, **iterations.batches(loop)}
+    tags = {0: loop.names.initial_tag, **loop.batches()}
     for number, tag in tags.items():
         if len(loop.dataset.match_tags(tag).exists(loop.names.label_field, False).limit(1)):
             return number

@@ -11,10 +11,10 @@ from typing import Any
 import fiftyone as fo
 
 from unseen.arrays.images import image_size
-from unseen.dataset import feature_runs, iterations, reading, structure, writing
+from unseen.dataset import feature_runs, reading, structure, writing
 from unseen.dataset.fields import Names
-from unseen.dataset.loop import Loop
-from unseen.dataset.storage import feature_folder
+from unseen.dataset.loop import Loop, features_folder
+from unseen.dataset.records import scored_mark
 from unseen.errors import DatasetError, LabelError, UnseenError
 from unseen.progress import Progress
 from unseen.ranking.features.backbones import find_backbone
@@ -52,7 +52,7 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
     """
     scorer, iteration = load_scorer(loop, config)
     is_pool = isinstance(loop.view, fo.Dataset)
-    target = reading.pool(loop.view, loop.names) if is_pool else loop.view
+    target = loop.pool if is_pool else loop.view
     if not len(target):
         where = "the pool" if is_pool else "the view"
         raise DatasetError(
@@ -128,14 +128,14 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
             "mean_score": mean,
             "regions": regions,
         }
-        iterations.record_step(loop, iteration, "score_samples", entry)
+        loop.write_entry(iteration, "score_samples", entry)
         if scored and is_pool and config.embeddings and not loop.names.series:
             made = _register_features(loop, config, progress)
             entry["brain_runs"] = sorted({*entry["brain_runs"], *made})
-            iterations.record_step(loop, iteration, "score_samples", entry)
+            loop.write_entry(iteration, "score_samples", entry)
     elif known and config.checkpoint:  # on record that this UNet was named on purpose
         named = {**known, "parameters": config.to_dict()}
-        iterations.record_step(loop, iteration, "score_samples", named)
+        loop.write_entry(iteration, "score_samples", named)
     return ScoreResult(
         dataset=loop.dataset.name,
         iteration=iteration,
@@ -160,9 +160,9 @@ def load_scorer(loop: Loop, config: ScoreConfig) -> tuple[Scorer, int]:
     """
     if config.checkpoint:
         scorer = Scorer(config.checkpoint, config)
-        return scorer, iterations.current_iteration(loop)
-    iteration = iterations.newest_with(loop, "train_unet", None)
-    record = None if iteration is None else iterations.read_record(loop, iteration)
+        return scorer, loop.iteration()
+    iteration = loop.newest_with("train_unet")
+    record = None if iteration is None else loop.record(iteration)
     if iteration is None or record is None:
         raise LabelError(
             f"no UNet has been trained on dataset {loop.dataset.name!r} yet; label the initial images "
@@ -180,11 +180,11 @@ def _known_entry(
     Same model, same zone, same parameters; and the thresholds of a view that somebody scored first must not
     become those of the whole pool.
     """
-    record = iterations.read_record(loop, iteration)
+    record = loop.record(iteration)
     entry: dict[str, Any] | None = (record or {"steps": {}})["steps"].get("score_samples")
     if config.rescore or not entry or not entry.get("thresholds"):
         return None
-    if iterations.scored_mark(entry) != mark:
+    if scored_mark(entry) != mark:
         return None
     now = config.to_dict()
     # What an older version did not know, it did as the default does.
@@ -201,8 +201,8 @@ def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> l
     """
     ids, paths = [], []
     for view in (
-        reading.labelled(loop.dataset, loop.names),
-        reading.pool(loop.dataset, loop.names),
+        loop.whole.labelled,
+        loop.whole.pool,
     ):
         of_view = reading.ids_and_paths(view)
         ids += of_view[0]
@@ -212,7 +212,7 @@ def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> l
         return []
     try:
         backbone, origin = find_backbone("auto")
-        features = Features(backbone, feature_folder(loop.dataset, config), workers=config.workers)
+        features = Features(backbone, features_folder(config.model_dir), workers=config.workers)
         vectors = features.vectors(paths, progress=progress)
     except UnseenError as error:
         logger.warning("no similarity and no visualization: %s", error)
@@ -224,7 +224,7 @@ def _alpha(loop: Loop, config: ScoreConfig, known: dict[str, Any] | None) -> tup
     """The exponent, and the imbalance of what is labelled; a run that goes on keeps both."""
     if known and "imbalance" in known:
         return known["alpha"], known["imbalance"]
-    counts = iterations.record_labels(loop)["class_counts"]
+    counts = loop.label_facts()["class_counts"]
     imbalance = class_imbalance(list(counts.values()))
     return adapted_alpha(config.alpha, imbalance) if config.adapt_alpha else config.alpha, imbalance
 
@@ -258,8 +258,7 @@ def _after_thresholds(
     is_recorded = scoring.thresholds is not None
     for result in scoring.score(paths):
         if not is_recorded and scoring.thresholds is not None:
-            iterations.record_step(
-                loop,
+            loop.write_entry(
                 iteration,
                 "score_samples",
                 {**entry, "state": "running", "thresholds": asdict(scoring.thresholds)},

@@ -9,9 +9,9 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
-from unseen.dataset import iterations, reading, scope
-from unseen.dataset.loop import Loop
-from unseen.dataset.storage import feature_folder
+from unseen.dataset import reading, scope
+from unseen.dataset.fields import REMOVED, SENT
+from unseen.dataset.loop import Loop, features_folder
 from unseen.loop import criteria_history as history
 from unseen.progress import Progress
 from unseen.ranking.criteria.contract import Candidates
@@ -119,7 +119,7 @@ def choose_mixed(
     classes = sorted(labelled.counts)
     known = _known_images(loop, labelled, classes, set(ids))
     backbone, origin = find_backbone(config.features)
-    features = Features(backbone, feature_folder(loop.dataset, config))
+    features = Features(backbone, features_folder(config.model_dir))
     evidence = feature_evidence(
         features, paths, known, len(classes), seed=config.seed, progress=progress
     )
@@ -162,7 +162,7 @@ def _known_images(
     """What is labelled, and what is chosen already and waits for its labels."""
     found: list[KnownImage] = []
     if loop.dataset.get_field(loop.names.label_field) is not None:
-        view = reading.labelled(loop.dataset, loop.names)
+        view = loop.whole.labelled
         images = reading.read_labels(view, loop.names.label_field, classes).images
         scopes, _ = scope.read(view, loop.names, images)
         found = [
@@ -176,12 +176,12 @@ def _known_images(
             )
             for image in sorted(images, key=lambda image: image.filepath)
         ]
-    tags = list(iterations.batches(loop).values())
+    tags = list(loop.batches().values())
     waiting = loop.dataset.match_tags(tags) if tags else loop.dataset.limit(0)
     if loop.dataset.get_field(loop.names.label_field) is not None:
         waiting = waiting.exists(loop.names.label_field, False)
     if loop.dataset.get_field(loop.names.annotation) is not None:
-        out = loop.dataset.match(fo.ViewField(loop.names.annotation).is_in(reading.OUT))
+        out = loop.dataset.match(fo.ViewField(loop.names.annotation).is_in([SENT, REMOVED]))
         waiting = waiting.concat(out) if tags else out
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     there = dict(zip(*waiting.values(["id", "filepath"]), strict=True)) if len(waiting) else {}

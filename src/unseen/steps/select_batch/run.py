@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import fiftyone as fo
 import numpy as np
 
-from unseen.dataset import appearance, iterations, reading, writing
+from unseen.dataset import appearance, reading, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import BudgetError, DatasetError
 from unseen.progress import Progress
@@ -28,17 +28,17 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     is refused, unless `replace` is set.
     """
     reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
-    iteration = iterations.current_iteration(loop)
-    waiting = iterations.open_batch(loop)
+    iteration = loop.iteration()
+    waiting = loop.open_batch()
     if waiting is not None and not config.replace:
         raise DatasetError(
             f"{loop.names.batch(waiting)} is still out: none of its images is labelled yet. Label it "
             "first, or pass replace=True to choose it anew"
         )
-    number = waiting or max(iterations.batches(loop), default=0) + 1
+    number = waiting or max(loop.batches(), default=0) + 1
     writing.check_own_view(loop, loop.names.batch(number))
     progress(0, 3, "read the ranking")
-    pool = reading.pool(loop.view, loop.names)
+    pool = loop.pool
     ranking = _rank(loop, pool, config, progress)
     ranked, mixture = ranking.ids, ranking.mixture
     progress(1, 3, "freeze the batch")
@@ -59,8 +59,7 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     if is_new and not loop.names.series:
         appearance.show_rank(loop)
     progress(2, 3, "write the record")
-    iterations.record_step(
-        loop,
+    loop.write_entry(
         iteration,
         "select_batch",
         {
@@ -74,7 +73,7 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
         },
         strategy=config.strategy,
         seed=config.seed,
-        **iterations.record_labels(loop),
+        **loop.label_facts(),
     )
     progress(3, 3, "write the record")
     return SelectResult(
@@ -180,7 +179,7 @@ def _check_pool(dataset: Any, size: int, budget: int) -> None:
 
 
 def _labelled_counts(loop: Loop, classes: list[str]) -> np.ndarray:
-    counts = iterations.record_labels(loop)["class_counts"]
+    counts = loop.label_facts()["class_counts"]
     # The paper's UNet knows one foreground for all classes.
     known = [counts.get(c, 0) for c in classes] if len(classes) else [sum(counts.values())]
     return np.asarray([*known, 0], dtype=np.float64)

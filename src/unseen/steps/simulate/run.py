@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from unseen.dataset import iterations, reading, writing
+from unseen.dataset import reading, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import BudgetError, ConfigError, DatasetError
@@ -44,7 +44,7 @@ def simulate(loop: Loop, config: SimulateConfig, progress: Progress) -> Simulate
     reading.check_label_field(loop.dataset, config.hidden_field, parameter="hidden_field")
     _check(loop, config)
     classes = _hidden_classes(loop.dataset, config)
-    if not iterations.batches(loop):
+    if not loop.batches():
         split_dataset(
             loop.view,
             initial=config.initial,
@@ -56,7 +56,7 @@ def simulate(loop: Loop, config: SimulateConfig, progress: Progress) -> Simulate
         )
         _label_test_split(loop, config)
     _check_budget(loop, config)
-    iterations.record_step(loop, 0, "simulate", {"parameters": config.to_dict()})
+    loop.write_entry(0, "simulate", {"parameters": config.to_dict()})
 
     clock = time.perf_counter()
     first_batch: list[float] = []
@@ -135,7 +135,7 @@ class _Simulation:
 
     def _is_complete(self, names: Names) -> bool:
         """Whether an earlier call finished this series."""
-        records = iterations.read_records(Loop(self.dataset, names))
+        records = Loop(self.dataset, names).records()
         last = records.get(self.config.iterations, {"steps": {}})["steps"]
         return ("evaluate_detector" if self.config.detector else "reveal_labels") in last
 
@@ -150,7 +150,7 @@ class _Simulation:
         )
 
     def _select(self, names: Names, number: int) -> None:
-        if number + 1 in iterations.batches(Loop(self.dataset, names)):
+        if number + 1 in Loop(self.dataset, names).batches():
             return
         config, place, said = self.config, self._place(), self._said(number)
         if self.strategy in SCORED_STRATEGIES:
@@ -176,7 +176,7 @@ class _Simulation:
         self.on_batch()
 
     def _detect(self, names: Names, number: int) -> None:
-        record = iterations.read_record(Loop(self.dataset, names), number) or {"steps": {}}
+        record = Loop(self.dataset, names).record(number) or {"steps": {}}
         if "evaluate_detector" not in record["steps"]:
             _measure(self.dataset, self.config, self.classes, self._said(number), self._place())
 
@@ -219,9 +219,7 @@ def _train_full(
     place = _shared(config)
     place["series"] = _series(config, FULL_SERIES)
     place["label_field"] = config.hidden_field
-    record = iterations.read_record(
-        Loop(dataset, Names.of(dataclasses.replace(config, **place))), 0
-    )
+    record = Loop(dataset, Names.of(dataclasses.replace(config, **place))).record(0)
     if record and "evaluate_detector" in record["steps"]:
         return
 
@@ -229,12 +227,8 @@ def _train_full(
         progress(done, total, f"full: {label}")
 
     _measure(dataset, config, classes, said, place)
-    iterations.record_step(
-        Loop(dataset, Names.of(dataclasses.replace(config, **place))),
-        0,
-        "simulate",
-        {"parameters": config.to_dict()},
-        strategy="full",
+    Loop(dataset, Names.of(dataclasses.replace(config, **place))).write_entry(
+        0, "simulate", {"parameters": config.to_dict()}, strategy="full"
     )
 
 
@@ -249,12 +243,12 @@ def _shared(config: SimulateConfig) -> dict[str, Any]:
 
 def _hidden_classes(dataset: Any, config: SimulateConfig) -> list[str]:
     names = Names.of(dataclasses.replace(config, label_field=config.hidden_field))
-    return reading.resolve_classes(dataset, names)
+    return Loop(dataset, names).classes()
 
 
 def _label_test_split(loop: Loop, config: SimulateConfig) -> None:
     """The main loop's test split shows its labels from the start, as a labelled test split does."""
-    test = reading.split(loop.dataset, loop.names.test_tag)
+    test = loop.dataset.match_tags(loop.names.test_tag)
     if loop.dataset.get_field(loop.names.label_field) is not None:
         test = test.exists(loop.names.label_field, False)
     ids, truths = test.values(["id", config.hidden_field])
@@ -271,7 +265,7 @@ def _check(loop: Loop, config: SimulateConfig) -> None:
             "copies from one into the other. Pass another label_field, for example "
             "label_field='simulated'"
         )
-    record = iterations.read_record(loop, 0)
+    record = loop.record(0)
     earlier = (record or {"steps": {}})["steps"].get("simulate")
     if earlier:
         before, now = earlier["parameters"], config.to_dict()
@@ -287,7 +281,7 @@ def _check(loop: Loop, config: SimulateConfig) -> None:
         return
     reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
     if loop.dataset.get_field(loop.names.label_field) is not None:
-        in_use = len(reading.labelled(loop.dataset, loop.names))
+        in_use = len(loop.whole.labelled)
         if in_use:
             raise DatasetError(
                 f"label field {loop.names.label_field!r} of dataset {loop.dataset.name!r} holds labels of "

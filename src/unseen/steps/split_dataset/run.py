@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unseen.dataset import iterations, reading, setup, writing
+from unseen.dataset import reading, setup, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import BudgetError, DatasetError
 from unseen.progress import Progress
@@ -31,7 +31,7 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
             f" (empty view, or all tagged {loop.names.excluded_tag!r}); add images first"
         )
     rng = np.random.default_rng(config.seed)
-    existing = set(reading.split(loop.dataset, loop.names.test_tag).values("id"))
+    existing = set(loop.dataset.match_tags(loop.names.test_tag).values("id"))
     wanted = config.test_count
     if wanted is None:
         wanted = round(config.test_share * len(ids))
@@ -58,7 +58,7 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
     else:
         initial = rest[: config.initial]
         if config.initial_order == "coverage":
-            before = set(reading.split(loop.dataset, loop.names.initial_tag).values("id"))
+            before = set(loop.dataset.match_tags(loop.names.initial_tag).values("id"))
             # Those of before first: somebody may have labelled them since.
             initial = sorted(rest, key=lambda i: i not in before)[: config.initial]
             chosen_by = "those of before, then the first in directory order, as there are labels"
@@ -76,7 +76,7 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
         initial=len(initial),
         initial_unlabelled=len(set(initial) - has_labels),
         pool=len(rest) - len(initial),
-        excluded=len(reading.split(loop.dataset, loop.names.excluded_tag)),
+        excluded=len(loop.dataset.match_tags(loop.names.excluded_tag)),
         test_was_fixed=bool(existing),
         chosen_by=chosen_by,
         dry_run=config.dry_run,
@@ -95,7 +95,7 @@ def check_unbegun(loop: Loop) -> None:
     Raises:
         DatasetError: there are batches.
     """
-    if iterations.batches(loop):
+    if loop.batches():
         raise DatasetError(
             f"dataset {loop.dataset.name!r} has batches already; its split is fixed. Remove them with "
             f"`unseen clean {loop.dataset.name}` to start over"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unseen.dataset.storage import feature_folder
+from unseen.dataset.loop import features_folder
 from unseen.errors import BudgetError
 from unseen.progress import Progress
 from unseen.ranking.criteria.feature_space import feature_space
@@ -50,7 +50,7 @@ def typical_images(
     how = f"typical ones of as many groups by features{of} ({why})"
     if config.dry_run:
         return ids[: config.initial], how
-    features = Features(backbone, feature_folder(dataset, config))
+    features = Features(backbone, features_folder(config.model_dir))
     vectors = features.vectors([pool[i] for i in ids], progress=progress)
     readable = np.flatnonzero(~np.isnan(vectors).any(axis=1))
     if len(readable) < config.initial:

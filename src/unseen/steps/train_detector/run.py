@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from unseen.arrays.devices import resolve_device
-from unseen.dataset import iterations, reading
 from unseen.dataset.loop import Loop
-from unseen.dataset.storage import model_folder
 from unseen.detector.faster_rcnn import detector_spec, resolve_architecture
 from unseen.detector.training import fit_detector
 from unseen.progress import Progress
@@ -28,8 +26,8 @@ def train_detector(
     the model: its class list is that of the dataset.
     """
     device = resolve_device(config.device)
-    iteration = iterations.resolve_iteration(loop, config.iteration)
-    classes = reading.resolve_classes(loop.dataset, loop.names, config.classes)
+    iteration = loop.resolve_iteration(config.iteration)
+    classes = loop.classes(config.classes)
     data = read_training_data(loop.view, loop.names, progress, classes=classes, channels=3)
     architecture, why = resolve_architecture(config.architecture, device, weights=config.weights)
     spec = detector_spec(
@@ -50,7 +48,7 @@ def train_detector(
         progress=progress,
     )
     path, digest = save_checkpoint(
-        model_folder(loop.dataset, config),
+        loop.folder(config.model_dir),
         f"{loop.names.series or 'main'}-detector-{iteration:02d}",
         trained.model.state_dict(),
         {
@@ -86,9 +84,8 @@ def train_detector(
         skipped=data.skipped,
         partly_labelled=data.partly_labelled,
     )
-    labels = iterations.record_labels(loop)
-    iterations.record_step(
-        loop,
+    labels = loop.label_facts()
+    loop.write_entry(
         iteration,
         "train_detector",
         {

@@ -6,10 +6,8 @@ import numpy as np
 
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.scale import working_scale
-from unseen.dataset import iterations
 from unseen.dataset.loop import Loop
 from unseen.dataset.reading import LabelledImage
-from unseen.dataset.storage import model_folder
 from unseen.progress import Progress
 from unseen.steps.step import elapsed, step
 from unseen.steps.train_unet import TrainUnetConfig, TrainUnetResult
@@ -27,7 +25,7 @@ def train_unet(loop: Loop, config: TrainUnetConfig, progress: Progress) -> Train
     singly and listed.
     """
     device = resolve_device(config.device)
-    iteration = iterations.resolve_iteration(loop, config.iteration)
+    iteration = loop.resolve_iteration(config.iteration)
     data = read_training_data(
         loop.view, loop.names, progress, scale=lambda images: config.working_scale or _scale(images)
     )
@@ -50,7 +48,7 @@ def train_unet(loop: Loop, config: TrainUnetConfig, progress: Progress) -> Train
         progress=progress,
     )
     path, digest = save_checkpoint(
-        model_folder(loop.dataset, config),
+        loop.folder(config.model_dir),
         f"{loop.names.series or 'main'}-unet-{iteration:02d}",
         trained.model.state_dict(),
         {
@@ -81,9 +79,8 @@ def train_unet(loop: Loop, config: TrainUnetConfig, progress: Progress) -> Train
         skipped=data.skipped,
         partly_labelled=data.partly_labelled,
     )
-    labels = iterations.record_labels(loop)
-    iterations.record_step(
-        loop,
+    labels = loop.label_facts()
+    loop.write_entry(
         iteration,
         "train_unet",
         {

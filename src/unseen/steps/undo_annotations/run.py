@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from unseen.annotation import sendings, snapshots
-from unseen.dataset import iterations
 from unseen.dataset.loop import Loop
 from unseen.progress import Progress
 from unseen.steps.step import step
@@ -23,15 +22,15 @@ def undo_annotations(loop: Loop, config: UndoConfig, progress: Progress) -> Undo
     found = snapshots.difference(loop, snapshot)
     kept = None
     if not config.dry_run:
-        iteration = iterations.current_iteration(loop)
+        iteration = loop.iteration()
         kept = snapshots.take(loop, snapshot.anno_key, list(found.current), "undo")
         snapshots.note_written(loop.dataset, kept, list(found.current))
         # Before the labels: an undo that is killed must not leave a run that looks loaded.
         _open_again(loop, snapshot.anno_key, set(found.current))
         snapshots.restore(loop.dataset, snapshot, found)
         entry = {"parameters": config.to_dict(), "restored": snapshot.key, "kept": kept}
-        labels = iterations.record_labels(loop)
-        iterations.record_step(loop, iteration, "undo_annotations", entry, **labels)
+        labels = loop.label_facts()
+        loop.write_entry(iteration, "undo_annotations", entry, **labels)
     progress(1, 1, "restore labels")
     return UndoResult(
         dataset=loop.dataset.name,

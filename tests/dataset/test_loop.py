@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from unseen.dataset import iterations
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 
@@ -15,10 +14,10 @@ NAMES = Names()
 
 def test_class_names_with_dots_and_dollars_come_back(wafers):
     counts = {"v1.2": 3, "$rare": 1}
-    iterations.record_step(
-        Loop(wafers, NAMES), 0, "train_unet", {"x": {"a.b": [1, {"c.d": 2}]}}, class_counts=counts
+    Loop(wafers, NAMES).write_entry(
+        0, "train_unet", {"x": {"a.b": [1, {"c.d": 2}]}}, class_counts=counts
     )
-    record = iterations.read_record(Loop(wafers, NAMES), 0)
+    record = Loop(wafers, NAMES).record(0)
     assert record["class_counts"] == counts
     assert record["steps"]["train_unet"]["x"] == {"a.b": [1, {"c.d": 2}]}
     assert record["steps"]["train_unet"]["versions"]["python"]
@@ -26,36 +25,36 @@ def test_class_names_with_dots_and_dollars_come_back(wafers):
 
 def test_steps_of_one_iteration_share_a_record_and_series_do_not(wafers):
     other = Names(series="random")
-    iterations.record_step(Loop(wafers, NAMES), 1, "train_unet", {"n": 1}, seed=3)
-    iterations.record_step(Loop(wafers, NAMES), 1, "score_samples", {"n": 2})
-    iterations.record_step(Loop(wafers, NAMES), 1, "score_samples", {"n": 3})
-    iterations.record_step(Loop(wafers, other), 1, "train_unet", {"n": 4})
-    record = iterations.read_record(Loop(wafers, NAMES), 1)
+    Loop(wafers, NAMES).write_entry(1, "train_unet", {"n": 1}, seed=3)
+    Loop(wafers, NAMES).write_entry(1, "score_samples", {"n": 2})
+    Loop(wafers, NAMES).write_entry(1, "score_samples", {"n": 3})
+    Loop(wafers, other).write_entry(1, "train_unet", {"n": 4})
+    record = Loop(wafers, NAMES).record(1)
     assert {k: v["n"] for k, v in record["steps"].items()} == {"train_unet": 1, "score_samples": 3}
     assert record["seed"] == 3
-    assert iterations.list_series(wafers, "unseen") == ["", "random"]
-    assert list(iterations.read_records(Loop(wafers, other))) == [1]
-    assert iterations.newest_with(Loop(wafers, NAMES), "score_samples", None) == 1
-    assert iterations.newest_with(Loop(wafers, NAMES), "score_samples", 2) is None
+    assert [one.names.series for one in Loop(wafers).all_series()] == ["", "random"]
+    assert list(Loop(wafers, other).records()) == [1]
+    assert Loop(wafers, NAMES).newest_with("score_samples") == 1
+    assert Loop(wafers, NAMES).newest_with("score_samples", 2) is None
 
 
 def test_the_iteration_is_the_newest_batch_with_a_label(wafers):
     import fiftyone as fo
 
-    assert iterations.current_iteration(Loop(wafers, NAMES)) == 0
+    assert Loop(wafers, NAMES).iteration() == 0
     pool = wafers.match_tags("test", bool=False).exists("ground_truth", False)
     ids = pool.values("id")
     wafers.select(ids[:2]).tag_samples("batch_01")
     wafers.select(ids[2:4]).tag_samples("batch_02")
     wafers.select(ids[4:]).tag_samples("batch_of_mine")
-    assert iterations.batches(Loop(wafers, NAMES)) == {1: "batch_01", 2: "batch_02"}
-    assert iterations.current_iteration(Loop(wafers, NAMES)) == 0
-    assert iterations.open_batch(Loop(wafers, NAMES)) == 2
+    assert Loop(wafers, NAMES).batches() == {1: "batch_01", 2: "batch_02"}
+    assert Loop(wafers, NAMES).iteration() == 0
+    assert Loop(wafers, NAMES).open_batch() == 2
     wafers.set_values("ground_truth", {ids[0]: fo.Detections()}, key_field="id")
-    assert iterations.current_iteration(Loop(wafers, NAMES)) == 1
+    assert Loop(wafers, NAMES).iteration() == 1
     wafers.set_values("ground_truth", {ids[2]: fo.Detections()}, key_field="id")
-    assert iterations.current_iteration(Loop(wafers, NAMES)) == 2
-    assert iterations.open_batch(Loop(wafers, NAMES)) is None
+    assert Loop(wafers, NAMES).iteration() == 2
+    assert Loop(wafers, NAMES).open_batch() is None
 
 
 def test_files_of_a_step_that_was_run_again_are_still_found_and_removed(wafers, tmp_path):
@@ -65,7 +64,7 @@ def test_files_of_a_step_that_was_run_again_are_still_found_and_removed(wafers, 
     first = unseen.train_unet(wafers, **settings).checkpoint
     second = unseen.train_unet(wafers, seed=52, **settings).checkpoint
     assert first != second
-    entry = iterations.read_record(Loop(wafers, NAMES), 0)["steps"]["train_unet"]
+    entry = Loop(wafers, NAMES).record(0)["steps"]["train_unet"]
     assert (entry["checkpoint"], entry["checkpoints"]) == (second, [first, second])
     assert unseen.clean_dataset(wafers).checkpoints == 2
     assert not list(tmp_path.rglob("*.safetensors"))
