@@ -94,8 +94,6 @@ class StepConfig:
         "unseen", "Prefix of every sample field and record that this package writes.", advanced=True
     )
     test_tag: str = setting("test", "Tag of the fixed test split.", advanced=True)
-    initial_tag: str = setting("initial", "Tag of the initial images.", advanced=True)
-    excluded_tag: str = setting("excluded", "Tag of images left out of the pool.", advanced=True)
     model_dir: str | None = setting(
         None,
         "Folder for checkpoints. Default: a folder per dataset below FiftyOne's default dataset directory.",

@@ -245,14 +245,13 @@ def _read_dataset(
     name: str, config: BenchmarkConfig
 ) -> tuple[str, tuple[str, ...], list[LabelledFile], list[LabelledFile]]:
     # Imported late: a benchmark on folders needs no database.
-    from unseen.dataset import reading
-    from unseen.dataset.fields import Names
+    from unseen.dataset import reading, setup
 
     dataset = reading.dataset_of(reading.open_collection(name))
-    names = Names.of(config)
+    names = setup.names_for(dataset, config)
     reading.check_label_field(dataset, config.label_field)
     classes = Loop(dataset, names).classes()
-    usable = dataset.match_tags(config.excluded_tag, bool=False).exists(config.label_field)
+    usable = dataset.match_tags(names.excluded_tag, bool=False).exists(config.label_field)
     views = {
         "train": reading.in_directory_order(usable.match_tags(config.test_tag, bool=False)),
         "test": usable.match_tags(config.test_tag),

@@ -48,7 +48,7 @@ ALL_STRATEGIES = (
     FULL,
 )
 #: Parameters of steps that have no meaning here: nothing is written into a dataset.
-NOT_HERE = ("series", "prefix", "initial_tag", "model_dir")
+NOT_HERE = ("series", "prefix", "model_dir")
 #: An option that any UNet strategy takes: a UNet that is trained on near misses as well, 400 steps.
 NEAR_MISSES = "near_misses"
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from unseen.parameters import StepConfig
-
 #: `method` of the custom runs that hold the record of one iteration.
 ITERATION_METHOD = "unseen/iteration"
 #: Label of an unseen region.
@@ -44,18 +42,6 @@ class Names:
     test_tag: str = "test"
     initial_tag: str = "initial"
     excluded_tag: str = "excluded"
-
-    @classmethod
-    def of(cls, config: StepConfig) -> Names:
-        """The names that a step's parameters ask for."""
-        return cls(
-            config.label_field,
-            config.series,
-            config.prefix,
-            config.test_tag,
-            config.initial_tag,
-            config.excluded_tag,
-        )
 
     def _field(self, name: str) -> str:
         return "_".join(part for part in (self.prefix, self.series, name) if part)

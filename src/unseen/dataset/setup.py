@@ -7,10 +7,12 @@ them at every step.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
+from unseen.parameters import StepConfig
 
 SETUP_METHOD = "unseen/setup"
 #: Shared parameters of a loop that hold for all of its steps, once it is set up.
@@ -51,6 +53,16 @@ def lasting(dataset: Any, prefix: str, series: str) -> dict[str, str]:
     record = read_split(Loop(dataset, Names(prefix=prefix, series=series)))
     given = (record or {}).get("parameters") or {}
     return {name: given[name] for name in LASTING if given.get(name)}
+
+
+def names_for(dataset: Any, config: StepConfig) -> Names:
+    """The names that a step's parameters ask for; what they do not say is as it was set up."""
+    main = lasting(dataset, config.prefix, "") if config.series else {}
+    tags = {k: v for k, v in main.items() if k.endswith("_tag")}  # splits are of the dataset
+    given: dict[str, str] = {
+        f.name: getattr(config, f.name) for f in fields(Names) if hasattr(config, f.name)
+    }
+    return Names(**{**tags, **lasting(dataset, config.prefix, config.series), **given})
 
 
 def names_of(dataset: Any, prefix: str = "unseen", series: str = "") -> Names:

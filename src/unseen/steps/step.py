@@ -14,7 +14,6 @@ from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 from unseen.dataset import reading, setup
-from unseen.dataset.fields import Names
 from unseen.dataset.locks import exclusive
 from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError
@@ -90,7 +89,7 @@ def step(
                 collection = reading.open_collection(collection)
                 if config is None:
                     given = _as_set_up(collection, given, settings)
-                loop = Loop(collection, Names.of(given))
+                loop = Loop(collection, setup.names_for(reading.dataset_of(collection), given))
                 if writes:
                     with exclusive(collection, function.__name__):
                         loop.dataset.reload()
@@ -111,5 +110,5 @@ def step(
 def _as_set_up(collection: Any, given: C, settings: Mapping[str, Any]) -> C:
     """The config with what the loop was set up with, where the call says nothing else."""
     known = setup.lasting(reading.dataset_of(collection), given.prefix, given.series)
-    missing = {k: v for k, v in known.items() if settings.get(k) is None}
+    missing = {k: v for k, v in known.items() if settings.get(k) is None and hasattr(given, k)}
     return dataclasses.replace(given, **missing) if missing else given

@@ -27,6 +27,7 @@ class ScreenConfig(StepConfig):
         maximum=1,
     )
     workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
+    excluded_tag: str = setting("excluded", "Tag of images left out of the pool.", advanced=True)
     dry_run: bool = setting(False, "Say what would change; change nothing.")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from unseen.dataset import reading, writing
+from unseen.dataset import reading, setup, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import BudgetError, ConfigError, DatasetError
@@ -115,7 +115,7 @@ class _Simulation:
             self._tidy(names)
 
     def _names(self) -> Names:
-        return Names.of(dataclasses.replace(self.config, **self._place()))
+        return setup.names_for(self.dataset, dataclasses.replace(self.config, **self._place()))
 
     def _place(self) -> dict[str, Any]:
         """Where this loop keeps its things."""
@@ -219,7 +219,7 @@ def _train_full(
     place = _shared(config)
     place["series"] = _series(config, FULL_SERIES)
     place["label_field"] = config.hidden_field
-    record = Loop(dataset, Names.of(dataclasses.replace(config, **place))).record(0)
+    record = Loop(dataset, setup.names_for(dataset, dataclasses.replace(config, **place))).record(0)
     if record and "evaluate_detector" in record["steps"]:
         return
 
@@ -227,7 +227,7 @@ def _train_full(
         progress(done, total, f"full: {label}")
 
     _measure(dataset, config, classes, said, place)
-    Loop(dataset, Names.of(dataclasses.replace(config, **place))).write_entry(
+    Loop(dataset, setup.names_for(dataset, dataclasses.replace(config, **place))).write_entry(
         0, "simulate", {"parameters": config.to_dict()}, strategy="full"
     )
 
@@ -237,12 +237,12 @@ def _series(config: SimulateConfig, strategy: str) -> str:
 
 
 def _shared(config: SimulateConfig) -> dict[str, Any]:
-    names = ("label_field", "series", "prefix", "test_tag", "initial_tag", "excluded_tag")
-    return {name: getattr(config, name) for name in (*names, "model_dir")}
+    names = ("label_field", "series", "prefix", "test_tag", "model_dir")
+    return {name: getattr(config, name) for name in names}
 
 
 def _hidden_classes(dataset: Any, config: SimulateConfig) -> list[str]:
-    names = Names.of(dataclasses.replace(config, label_field=config.hidden_field))
+    names = setup.names_for(dataset, dataclasses.replace(config, label_field=config.hidden_field))
     return Loop(dataset, names).classes()
 
 

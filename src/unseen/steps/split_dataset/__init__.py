@@ -32,6 +32,8 @@ class SplitConfig(StepConfig):
         choices=("coverage", "directory", "random"),
     )
     seed: int = setting(51, "Seed of all random choices.", minimum=0)
+    initial_tag: str = setting("initial", "Tag of the initial images.", advanced=True)
+    excluded_tag: str = setting("excluded", "Tag of images left out of the pool.", advanced=True)
     dry_run: bool = setting(False, "Say what would change; change nothing.")
 
 
