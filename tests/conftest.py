@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import uuid
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Tiny tensors gain nothing from threads, and lose much where other work keeps a core busy.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if "fiftyone" in sys.modules:  # it has found a database of its own by now
+        raise pytest.UsageError("a conftest imports fiftyone before the tests' own mongod runs")
     config.unseen_database = None
     if bundled_mongod() or shutil.which("mongod"):
         config.unseen_database = ThrowawayDatabase(plugins=ROOT)

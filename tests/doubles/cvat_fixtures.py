@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from cvat_double import CvatDouble
 
-from unseen.dataset.loop import Loop
-
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch):
@@ -47,6 +45,7 @@ def batch(make_wafers):
     def add_regions(dataset):
         from unseen.dataset import writing
         from unseen.dataset.fields import Names
+        from unseen.dataset.loop import Loop
 
         names = Names()
         writing.declare_detections(Loop(dataset, names), names.regions, "Unseen regions")
