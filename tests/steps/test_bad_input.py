@@ -298,7 +298,7 @@ def test_two_threads_at_once_are_refused_too(wafers):
 def test_scoring_that_was_interrupted_goes_on_with_the_same_thresholds(wafers, how):
     unseen.train_unet(wafers, **UNET)
     code = (
-        "import os, signal, sys, unseen, unseen.steps.score_samples.run as s\n"
+        "import os, signal, sys, unseen, unseen.steps.score_samples.writer as s\n"
         "s.CHUNK = 2\n"
         "def stop(done, total, label=''):\n"
         "    if done == 5: os.kill(os.getpid(), int(sys.argv[2]))\n"
