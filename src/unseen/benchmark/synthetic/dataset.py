@@ -1,7 +1,7 @@
 """Whole pools of synthetic images, in memory or as a COCO folder.
 
-A pool is a story told in directory order: the process drifts, and the rare classes (and the late
-variant of a common one) appear only after a while. Labelling in that order therefore misses them.
+A pool tells a story in directory order: the process drifts, and the rare classes (and the late variant
+of a common one) appear only after a while. Labelling in that order therefore misses them.
 """
 
 from __future__ import annotations
@@ -15,25 +15,21 @@ import numpy as np
 from PIL import Image
 
 from unseen.benchmark.synthetic import bare_wafer, device_wafer, rolled_metal, solder_joints
-from unseen.benchmark.synthetic.scene import SyntheticImage
+from unseen.benchmark.synthetic.scene import Stage, SyntheticImage
 from unseen.errors import ConfigError
 
-#: What can be generated.
-KINDS = ("bare", "device", "texture", "lookalikes")
+#: A kind that can be generated -> its module, which has its classes and draws it.
+_MODULES: dict[str, Any] = {
+    "bare": bare_wafer,
+    "device": device_wafer,
+    "texture": rolled_metal,
+    "lookalikes": solder_joints,
+}
+KINDS = tuple(_MODULES)
 #: All classes per kind.
-CLASSES = {
-    "bare": bare_wafer.CLASSES,
-    "device": device_wafer.CLASSES,
-    "texture": rolled_metal.CLASSES,
-    "lookalikes": solder_joints.CLASSES,
-}
+CLASSES: dict[str, tuple[str, ...]] = {kind: m.CLASSES for kind, m in _MODULES.items()}
 #: Classes per kind that appear only late in directory order.
-RARE_CLASSES = {
-    "bare": bare_wafer.RARE_CLASSES,
-    "device": device_wafer.RARE_CLASSES,
-    "texture": rolled_metal.RARE_CLASSES,
-    "lookalikes": solder_joints.RARE_CLASSES,
-}
+RARE_CLASSES: dict[str, tuple[str, ...]] = {kind: m.RARE_CLASSES for kind, m in _MODULES.items()}
 
 #: First index at which something rare may appear.
 LATE_FROM = 60
@@ -41,7 +37,7 @@ LATE_FROM = 60
 RARE_EVERY = 12
 #: In the test split each rare class appears in one of so many images.
 TEST_RARE_EVERY = 4
-#: Images after which the drift has run through once; it then goes back and forth.
+#: Images in which the drift runs through once; it then goes back and forth.
 DRIFT_PERIOD = 200
 
 _SPLITS = ("train", "test")
@@ -58,36 +54,31 @@ def generate(
     late_from: int = LATE_FROM,
     rare_every: int | None = None,
 ) -> Iterator[SyntheticImage]:
-    """Images `start` to `start + count - 1` of a pool.
+    """Images `start` to `start + count - 1` of the pool with this seed, of `size` (>= 128) px.
 
-    An image depends only on (kind, seed, split, size, its index, late_from, rare_every): a pool
-    can be generated in parts, and a longer pool begins with the shorter one.
-
-    Args:
-        kind: one of `KINDS`.
-        count: number of images, >= 0.
-        seed: number of the pool, >= 0; on the device wafer also of the die's design.
-        size: side, px, >= 128.
-        start: index of the first image.
-        split: "train" follows the story; "test" shows every stage of it, rare classes from the
-            first image on, and shares no random number with "train".
-        late_from: first index of the train split with rare classes and late variants.
-        rare_every: each rare class appears in exactly one of every `rare_every` images, at a
-            random position. Default: `RARE_EVERY`, and `TEST_RARE_EVERY` in the test split.
+    An image depends only on (kind, seed, split, size, its index, late_from, rare_every): a pool can be
+    generated in parts, and a longer pool begins with the shorter one. On the device wafer the seed is
+    also that of the die's design. The split "test" shows every stage of the story, with rare classes
+    from the first image on. In the split "train" these and late variants appear from `late_from` on,
+    each rare class in exactly one of every `rare_every` images (default: `RARE_EVERY`, in the test
+    split `TEST_RARE_EVERY`).
 
     Raises:
         ConfigError: a parameter is out of range.
     """
-    _check(kind, count, seed, size, start, split)
-    if split == "test":
-        late_from = 0
+    if kind not in KINDS:
+        raise ConfigError(f"kind={kind!r}; expected one of {', '.join(KINDS)}")
+    if split not in _SPLITS:
+        raise ConfigError(f"split={split!r}; expected train or test")
+    if min(count, start, seed, late_from) < 0:
+        raise ConfigError(f"{count=}, {start=}, {seed=}, {late_from=}; none may be negative")
+    if size < 128:
+        raise ConfigError(f"{size=}; expected at least 128 px, or a stain does not fit")
     if rare_every is None:
         rare_every = TEST_RARE_EVERY if split == "test" else RARE_EVERY
-    if late_from < 0 or rare_every < 1:
-        raise ConfigError(
-            f"late_from={late_from}, rare_every={rare_every}; expected late_from >= 0 and "
-            "rare_every >= 1"
-        )
+    if rare_every < 1:
+        raise ConfigError(f"{rare_every=}; expected at least 1")
+    late_from = 0 if split == "test" else late_from
     return _images(kind, range(start, start + count), seed, size, split, late_from, rare_every)
 
 
@@ -101,33 +92,22 @@ def write_coco_folder(
     size: int = 256,
     late_from: int = LATE_FROM,
 ) -> Path:
-    """Write a pool and its test split as COCO detection data.
+    """Write a pool and its test split as COCO detection data into a new or empty folder.
 
-    The layout is `SPLIT/data/*.png` and `SPLIT/labels.json`; names sort in the pool's order.
-
-    Args:
-        folder: new or empty folder.
-        kind: one of `KINDS`.
-        train: images of the pool.
-        test: images of the test split.
-        seed: number of the pool.
-        size: side of the images, px.
-        late_from: see `generate`.
-
-    Returns:
-        The folder.
+    The layout is `SPLIT/data/*.png` and `SPLIT/labels.json`; names sort in the pool's order. See
+    `generate` for the parameters.
 
     Raises:
-        ConfigError: a parameter is out of range, or the folder has something in it.
+        ConfigError: a parameter is out of range, or the folder is not empty.
     """
     folder = Path(folder)
-    counts = {"train": train, "test": test}
-    for split, count in counts.items():
-        _check(kind, count, seed, size, 0, split)
+    splits = {
+        split: generate(kind, count, seed=seed, size=size, split=split, late_from=late_from)
+        for split, count in (("train", train), ("test", test))
+    }
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is not an empty folder; give a new one")
-    for split, count in counts.items():
-        images = generate(kind, count, seed=seed, size=size, split=split, late_from=late_from)
+    for split, images in splits.items():
         _write_split(folder / split, kind, images, seed)
     return folder
 
@@ -145,17 +125,8 @@ def _images(
         )
         phase = rng.uniform(0, 2) if split == "test" else index / DRIFT_PERIOD % 2
         drift = float(phase if phase <= 1 else 2 - phase)
-        is_late = index >= late_from if split == "train" else rng.random() < 0.5
-        if kind == "bare":
-            yield bare_wafer.bare_wafer(rng, size=size, drift=drift, rare=rare, is_late=is_late)
-        elif kind == "device":
-            yield device_wafer.device_wafer(
-                rng, size=size, drift=drift, rare=rare, is_late=is_late, design=seed
-            )
-        elif kind == "texture":
-            yield rolled_metal.rolled_metal(rng, size=size, drift=drift, rare=rare)
-        else:
-            yield solder_joints.solder_joints(rng, size=size, drift=drift, rare=rare)
+        is_late = index >= late_from if split == "train" else bool(rng.random() < 0.5)
+        yield _MODULES[kind].draw(rng, Stage(size, drift, rare, is_late, design=seed))
 
 
 def _is_turn(stream: list[int], position: int, every: int) -> bool:
@@ -174,7 +145,7 @@ def _write_split(folder: Path, kind: str, images: Iterator[SyntheticImage], seed
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, start=1):
         name = f"{number - 1:06d}.png"
-        # Level 1: grain hardly compresses, so a higher level only takes longer.
+        # Grain hardly compresses; a level above 1 only takes longer.
         Image.fromarray(image.pixels).save(data / name, compress_level=1)
         height, width = image.pixels.shape
         records.append({"id": number, "file_name": name, "width": width, "height": height})
@@ -197,14 +168,3 @@ def _write_split(folder: Path, kind: str, images: Iterator[SyntheticImage], seed
         "annotations": annotations,
     }
     (folder / "labels.json").write_text(json.dumps(document))
-
-
-def _check(kind: str, count: int, seed: int, size: int, start: int, split: str) -> None:
-    if kind not in KINDS:
-        raise ConfigError(f"kind={kind!r}; expected one of {', '.join(KINDS)}")
-    if split not in _SPLITS:
-        raise ConfigError(f"split={split!r}; expected train or test")
-    if count < 0 or start < 0 or seed < 0:
-        raise ConfigError(f"count={count}, start={start}, seed={seed}; none may be negative")
-    if size < 128:
-        raise ConfigError(f"size={size}; expected at least 128 px, or a stain does not fit")

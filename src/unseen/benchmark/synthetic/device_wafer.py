@@ -7,52 +7,32 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import gaussian_filter, shift
 
-from unseen.benchmark.synthetic.marks import particle, ring_particle, scratch, stain
-from unseen.benchmark.synthetic.scene import Scene, SyntheticImage
+from unseen.benchmark.synthetic.marks import one_or_two, particle, ring_particle, scratch, stain
+from unseen.benchmark.synthetic.scene import Scene, Stage, SyntheticImage
 from unseen.benchmark.synthetic.surface import illumination, random_field
 
 #: Classes, the common one first.
 CLASSES = ("particle", "scratch", "stain")
-#: Classes that the first images of a pool do not show.
+#: Classes that appear late in the pool.
 RARE_CLASSES = ("scratch", "stain")
 
 #: Side of the repeating die, px.
 DIE = 64
-#: Share of ring-shaped particles among those of a late image.
+#: Share of ring-shaped particles among those of a late image; early images have none.
 RING_SHARE = 0.06
 
 
-def device_wafer(
-    rng: np.random.Generator,
-    *,
-    size: int,
-    drift: float,
-    rare: frozenset[str],
-    is_late: bool,
-    design: int = 0,
-) -> SyntheticImage:
-    """One image.
-
-    Args:
-        rng: source of randomness.
-        size: side, px.
-        drift: where the process stands, in [0, 1] along the pool: it shifts the level.
-        rare: rare classes this image shows.
-        is_late: whether some particles are ring-shaped, which early images never show.
-        design: number of the die's layout; all images of a dataset share it.
-
-    Returns:
-        About 5 particles; scratches and stains where asked for.
-    """
-    scene = Scene(_surface(rng, size, drift, design))
-    if "stain" in rare:
-        for _ in range(1 + int(rng.random() < 0.3)):
+def draw(rng: np.random.Generator, stage: Stage) -> SyntheticImage:
+    """About 5 particles on 256 px, scratches and stains on request."""
+    scene = Scene(_surface(rng, stage.size, stage.drift, stage.design))
+    if "stain" in stage.rare:
+        for _ in one_or_two(rng, 0.3):
             stain(scene, rng, contrast=(20.0, 32.0))
-    if "scratch" in rare:
-        for _ in range(1 + int(rng.random() < 0.3)):
+    if "scratch" in stage.rare:
+        for _ in one_or_two(rng, 0.3):
             scratch(scene, rng, contrast=(28.0, 60.0))
-    for _ in range(max(1, rng.poisson(5 * (size / 256) ** 2))):
-        if is_late and rng.random() < RING_SHARE:
+    for _ in range(max(1, rng.poisson(5 * (stage.size / 256) ** 2))):
+        if stage.is_late and rng.random() < RING_SHARE:
             ring_particle(scene, rng)
         else:
             particle(scene, rng, contrast=(45.0, 95.0))
@@ -69,8 +49,7 @@ def _surface(rng: np.random.Generator, size: int, drift: float, design: int) -> 
     contrast = 1.0 + rng.normal(0, 0.03)
     level = 112 + 4 * drift + rng.normal(0, 3)
     field = random_field(rng, size, [(3.2, 0.6, 0.6, 0.0), (1.8, 24.0, 24.0, 0.0)])
-    wafer: np.ndarray = (level + contrast * pattern) * illumination(rng, size, 0.14) + field
-    return wafer
+    return np.asarray((level + contrast * pattern) * illumination(rng, size, 0.14) + field)
 
 
 @lru_cache(maxsize=8)
@@ -78,10 +57,9 @@ def _die(design: int) -> np.ndarray:
     """(DIE, DIE) grey levels around 0: scribe lines, memory arrays, logic, pads and wires."""
     rng = np.random.default_rng([design, DIE])
     die = np.zeros((DIE, DIE))
-    inner = slice(4, DIE)
-    die[inner, inner] = 6
-    die[4:26, 4:36] += _array(22, 32, period=4)  # memory: fine lines
-    die[30:60, 4:22] += _array(18, 30, period=6).T  # a second array, turned
+    die[4:, 4:] = 6
+    die[4:26, 4:36] += _memory(22, 32, period=4)
+    die[30:60, 4:22] += _memory(18, 30, period=6).T
     die[4:26, 40:62] += _logic(rng, 22, 22)
     die[30:48, 26:62] += _logic(rng, 18, 36)
     for x in range(28, 62, 7):  # pads
@@ -93,12 +71,12 @@ def _die(design: int) -> np.ndarray:
     die[:, :4] = -26
     die[1:3, 8::12] = 10  # alignment marks in them
     die[0:3, 0:3] = 34
-    smooth: np.ndarray = gaussian_filter(die, 0.6, mode="wrap")
+    smooth = gaussian_filter(die, 0.6, mode="wrap")
     return np.asarray(smooth - smooth.mean())
 
 
-def _array(height: int, width: int, period: int) -> np.ndarray:
-    """Parallel lines with breaks: a block of memory."""
+def _memory(height: int, width: int, period: int) -> np.ndarray:
+    """Parallel lines with breaks."""
     block = np.where(np.arange(height)[:, None] % period < period // 2, 16.0, -14.0)
     block = np.repeat(block, width, axis=1)
     block[:, 7::8] = -4.0
@@ -106,6 +84,6 @@ def _array(height: int, width: int, period: int) -> np.ndarray:
 
 
 def _logic(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Random cells of 2 x 4 px: a block of logic."""
+    """Random cells of 2 x 4 px."""
     cells = rng.uniform(-20, 20, (-(-height // 2), -(-width // 4)))
     return np.kron(cells, np.ones((2, 4)))[:height, :width]

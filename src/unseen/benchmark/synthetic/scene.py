@@ -1,4 +1,4 @@
-"""A picture under construction: a background, and the marks that are drawn on it."""
+"""An image under construction: a background, and the marks drawn on it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-#: Smallest change that a mark makes to a pixel, in grey levels. Weaker parts of a mark are left
-#: out, so that rounding to 8 bits can neither hide a marked pixel nor change an unmarked one.
+#: Smallest change of a pixel by a mark, in grey levels. Weaker parts of a mark are left out, so that
+#: rounding to 8 bits neither hides a marked pixel nor changes an unmarked one.
 MIN_CHANGE = 1.0
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Where in the story of its pool an image stands."""
+
+    size: int  #: side of the image, px
+    drift: float  #: state of the process, in [0, 1]
+    rare: frozenset[str]  #: rare classes to show
+    is_late: bool  #: whether the late variant of a common class may appear
+    design: int  #: number of the die's layout, the same for a whole pool
+
+
+@dataclass(frozen=True)
 class SyntheticImage:
-    """One generated picture with its complete labels.
+    """One generated image with its complete labels."""
 
-    Attributes:
-        pixels: (H, W) uint8.
-        xyxy: (N, 4) float32, px; the tightest boxes around the drawn marks.
-        labels: N class names, in the order of the boxes.
-        background: (H, W) uint8, the same picture without any mark.
-    """
-
-    pixels: np.ndarray
-    xyxy: np.ndarray
-    labels: list[str]
-    background: np.ndarray
+    pixels: np.ndarray  #: (H, W) uint8
+    xyxy: np.ndarray  #: (N, 4) float32, px; the tightest boxes around the marks
+    labels: list[str]  #: N class names, in the order of the boxes
+    background: np.ndarray  #: (H, W) uint8, the same image without marks
 
 
 @dataclass
 class Scene:
-    """Collects marks on a background.
-
-    Attributes:
-        background: (H, W) float grey levels; values between 2 and 253 leave room for marks.
-    """
+    """Collects marks on a background of (H, W) float grey levels, clipped to 2 - 253."""
 
     background: np.ndarray
     _change: np.ndarray = field(init=False)
@@ -53,35 +53,23 @@ class Scene:
         return height, width
 
     def add(self, label: str, change: np.ndarray, top: int = 0, left: int = 0) -> bool:
-        """Draw one mark.
+        """Draw one mark: add grey levels (h, w) in a window at (top, left) px.
 
-        Args:
-            label: its class.
-            change: (h, w) float grey levels to add; what lies outside the picture is cut off.
-            top: row of the window in the picture, px; may be negative.
-            left: column of the window, px; may be negative.
-
-        Returns:
-            False, with nothing drawn, where no pixel inside the picture changes by `MIN_CHANGE`.
+        Whatever lies outside the image is cut off. Returns False, with nothing drawn, if no pixel
+        inside the image changes by `MIN_CHANGE`.
         """
         height, width = self.shape
         rows = slice(max(0, -top), max(0, min(change.shape[0], height - top)))
         columns = slice(max(0, -left), max(0, min(change.shape[1], width - left)))
         inside = change[rows, columns]
         inside = np.where(np.abs(inside) >= MIN_CHANGE, inside, 0.0)
-        marked_rows = np.flatnonzero(inside.any(axis=1))
-        marked_columns = np.flatnonzero(inside.any(axis=0))
-        if marked_rows.size == 0:
+        ys, xs = np.nonzero(inside)
+        if not len(ys):
             return False
         top, left = top + rows.start, left + columns.start
         self._change[top : top + inside.shape[0], left : left + inside.shape[1]] += inside
-        box = (
-            left + int(marked_columns[0]),
-            top + int(marked_rows[0]),
-            left + int(marked_columns[-1]) + 1,
-            top + int(marked_rows[-1]) + 1,
-        )
-        self._boxes.append(box)
+        x1, y1, x2, y2 = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+        self._boxes.append((left + x1, top + y1, left + x2, top + y2))
         self._labels.append(label)
         return True
 
@@ -94,7 +82,7 @@ class Scene:
         )
 
     def render(self) -> SyntheticImage:
-        """The finished picture."""
+        """The finished image."""
         pixels = np.clip(np.rint(self.background + self._change), 0, 255).astype(np.uint8)
         return SyntheticImage(
             pixels=pixels,

@@ -1,16 +1,16 @@
-"""A board under inspection: many alike joints, and rarely one with a part missing."""
+"""A circuit board: many alike joints, and rarely one with a part missing."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from unseen.benchmark.synthetic.marks import ramp, window
-from unseen.benchmark.synthetic.scene import Scene, SyntheticImage
-from unseen.benchmark.synthetic.surface import illumination, random_field
+from unseen.benchmark.synthetic.marks import Window, one_or_two, ramp
+from unseen.benchmark.synthetic.scene import Scene, Stage, SyntheticImage
+from unseen.benchmark.synthetic.surface import illumination, random_field, turned
 
 #: Classes, the common ones first.
 CLASSES = ("ball", "pad", "chipped", "void")
-#: Classes that the first images of a pool do not show.
+#: Classes that appear late in the pool.
 RARE_CLASSES = ("chipped", "void")
 
 #: Distance of neighbouring joints, px.
@@ -19,37 +19,19 @@ PITCH = 30
 EMPTY_SHARE = 0.06
 
 
-def solder_joints(
-    rng: np.random.Generator, *, size: int, drift: float, rare: frozenset[str]
-) -> SyntheticImage:
-    """One image.
-
-    Args:
-        rng: source of randomness.
-        size: side, px.
-        drift: where the process stands, in [0, 1] along the pool: the joints get a little larger
-            and the board darker.
-        rare: rare classes this image shows.
-
-    Returns:
-        20 to 60 balls and pads on 256 px, or none in `EMPTY_SHARE` of the images; of each rare
-        class asked for one or two joints among them.
-    """
-    scene = Scene(_board(rng, size, drift))
-    is_empty = not rare and rng.random() < EMPTY_SHARE
+def draw(rng: np.random.Generator, stage: Stage) -> SyntheticImage:
+    """20 to 60 joints on 256 px or none; on request one or two of each rare class among them."""
+    size = stage.size
+    scene = Scene(_board(rng, size, stage.drift))
+    is_empty = not stage.rare and rng.random() < EMPTY_SHARE
     sites = rng.permutation(_sites(rng, size))
     count = 0 if is_empty else round(rng.uniform(20, 60) * (size / 256) ** 2)
-    wanted = [label for label in sorted(rare) for _ in range(1 + int(rng.random() < 0.4))]
+    wanted = [label for label in sorted(stage.rare) for _ in one_or_two(rng, 0.4)]
     pads = rng.uniform(0.15, 0.5)  # their share differs from board to board
-    for number, (x, y) in enumerate(sites[: max(count, len(wanted))]):
-        label = wanted[number] if number < len(wanted) else _common(rng, pads)
-        _joint(scene, rng, label, float(x), float(y), radius=rng.uniform(6.5, 9.5) + drift)
+    for x, y in sites[: max(count, len(wanted))].tolist():
+        label = wanted.pop(0) if wanted else "pad" if rng.random() < pads else "ball"
+        _joint(scene, rng, label, x, y, radius=rng.uniform(6.5, 9.5) + stage.drift)
     return scene.render()
-
-
-def _common(rng: np.random.Generator, pads: float) -> str:
-    """A pad with probability `pads`, else a ball."""
-    return "pad" if rng.random() < pads else "ball"
 
 
 def _sites(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -63,16 +45,14 @@ def _sites(rng: np.random.Generator, size: int) -> np.ndarray:
 def _joint(
     scene: Scene, rng: np.random.Generator, label: str, x: float, y: float, *, radius: float
 ) -> None:
-    """Draw one joint: a ball, a pad, or a ball that is chipped or has a void."""
-    dx, dy, top, left = window(x, y, half=1.2 * radius)
-    turn = rng.uniform(0, 2 * np.pi)
-    u, v = dx * np.cos(turn) + dy * np.sin(turn), -dx * np.sin(turn) + dy * np.cos(turn)
-    distance = np.hypot(u, v)
+    """A ball, a pad, or a ball that is chipped or has a void."""
+    dx, dy, top, left = Window.around(x, y, 1.2 * radius)
+    u, v = turned(dx, dy, rng.uniform(0, 2 * np.pi))
     if label == "pad":
         inside = 0.82 * radius - np.maximum(np.abs(dx), np.abs(dy))
     else:
-        inside = radius - distance
-    if label == "chipped":  # cut off straight, so that a quarter to a half of the radius is missing
+        inside = radius - np.hypot(u, v)
+    if label == "chipped":  # cut off straight, a quarter to a half of the radius
         inside = np.minimum(inside, radius * rng.uniform(0.5, 0.75) - u)
     amplitude = rng.uniform(45, 75)
     body = amplitude * ramp(inside, 1.6)
@@ -100,5 +80,4 @@ def _board(rng: np.random.Generator, size: int, drift: float) -> np.ndarray:
             (2.0, 26.0, 26.0, 0.0),
         ],
     )
-    board: np.ndarray = level * illumination(rng, size, 0.2) + field
-    return board
+    return np.asarray(level * illumination(rng, size, 0.2) + field)
