@@ -22,11 +22,11 @@ import torch
 from unseen.benchmark.cases import read_cases
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.pools import Pool, make_pool
-from unseen.ranking.criteria.feature_space import feature_space
-from unseen.ranking.criteria.start import initial_images
+from unseen.ranking.feature_space import feature_space
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
 from unseen.ranking.features.image_features import blocks
+from unseen.ranking.initial_images import initial_images
 
 
 def main() -> None:

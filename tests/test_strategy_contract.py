@@ -33,10 +33,10 @@ from unseen.benchmark.report.runs import FULL
 from unseen.detector.training import Detections
 from unseen.errors import BudgetError
 from unseen.ranking import METRICS, selection
-from unseen.ranking.criteria.contract import Candidates
-from unseen.ranking.criteria.rehearsal import Rehearsal
+from unseen.ranking.candidates import Candidates
 from unseen.ranking.feature_evidence import FeatureEvidence
 from unseen.ranking.mixed import CRITERIA, History, mixed
+from unseen.ranking.rehearsal import Rehearsal
 
 Floats = npt.NDArray[np.float64]
 CLASSES = ("dot", "rare", "line")
@@ -146,13 +146,6 @@ def random(pool: CriterionInput, budget: int) -> npt.ArrayLike:
     return pool.left[selection.random(len(pool.left), budget, np.random.default_rng(pool.seed))]
 
 
-def mix_random(pool: CriterionInput, budget: int) -> npt.ArrayLike:
-    metric = pool.metrics["alpha"][pool.left]
-    kept = selection.plain(metric, budget)
-    rng = np.random.default_rng(pool.seed)
-    return pool.left[selection.mix_random(kept, len(metric), share=0.3, rng=rng)]
-
-
 def evidence_of(pool: CriterionInput) -> FeatureEvidence:
     """As if the vectors were pretrained features, and the counts what patches look like."""
     left, wanted = pool.left, np.asarray([0, 0.8, 0.2])
@@ -161,8 +154,8 @@ def evidence_of(pool: CriterionInput) -> FeatureEvidence:
         known=pool.vectors[list(pool.labelled)],
         evidence=pool.counts[left, :-1],
         wanted=wanted,
+        sought=wanted > 0,
         rehearsal=Rehearsal(novelty=0.6, recognition=0.7, classes=2),
-        prevalence=wanted,
     )
 
 
@@ -203,7 +196,6 @@ CHOICES: dict[str, Choice] = {
     "selection.balanced": balanced,
     "selection.random": random,
     "selection.sequential": lambda pool, n: pool.left[selection.sequential(len(pool.left), n)],
-    "selection.mix_random": mix_random,
     "mixed.mixed": by_mixed,
     "peers.k_center": lambda pool, n: peers.k_center(pool.vectors, pool.labelled, n),
     **{f"borrowed.{name}": borrow(name) for name in BORROWED_STRATEGIES},
@@ -246,7 +238,6 @@ BY_PLACE = ("representativeness",)
 NOT_BY_VALUE = (
     "selection.random",
     "selection.sequential",
-    "selection.mix_random",
     "random",
     "sequential",
 )
@@ -347,7 +338,7 @@ every_criterion = pytest.mark.parametrize("name", CRITERIA)
 
 def offered(name: str, pool: CriterionInput, count: int) -> list[int]:
     """What a criterion offers: at most `count` unlabelled images of the pool, none twice."""
-    found = np.asarray(CRITERIA[name](candidates_of(pool), count))
+    found = np.asarray(CRITERIA[name].choose(candidates_of(pool), count))
     assert found.dtype == np.int64
     assert found.ndim == 1
     assert len(found) == len(set(found.tolist())) <= count

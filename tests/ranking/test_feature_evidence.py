@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseen.ranking.criteria.rehearsal import Rehearsal
-from unseen.ranking.feature_evidence import KnownImage, feature_evidence
+from unseen.ranking.feature_evidence import (
+    KnownImage,
+    feature_evidence,
+    prevalence,
+    wanted_classes,
+)
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
+from unseen.ranking.rehearsal import Rehearsal
 
 DOT, STRIPES = 0, 1
 SIZE = 96
@@ -69,7 +74,7 @@ def test_evidence_is_there_for_a_new_class_only_and_tells_where_it_is(features, 
     has = np.asarray([STRIPES in shows for shows in SHOWS])
     stripes = found.evidence[:, STRIPES]
     assert stripes[has].min() > max(0, stripes[~has].max())
-    assert 0 < found.prevalence[STRIPES] < found.prevalence[DOT] <= 1
+    assert found.sought.tolist() == [False, True]
     assert found.rehearsal.classes == 1  # too few images are without a dot
     assert 0 <= found.rehearsal.novelty <= 1
 
@@ -78,7 +83,7 @@ def test_where_no_class_is_wanted_there_is_no_evidence(features, pool, known):
     found = feature_evidence(features, pool, known[:4], 2, seed=0)
     assert found.wanted.tolist() == [0, 0]
     assert np.isnan(found.evidence).all()
-    assert found.prevalence[STRIPES] == 0
+    assert found.sought.tolist() == [False, True]  # nobody has labelled the second one
 
 
 def test_without_a_label_there_are_still_features(features, pool):
@@ -134,4 +139,36 @@ def test_the_order_of_the_pool_does_not_change_an_image(features, pool, known, r
     other = feature_evidence(features, [pool[i] for i in turn], known, 2, seed=0)
     np.testing.assert_allclose(other.evidence, straight.evidence[turn], atol=1e-9)
     np.testing.assert_allclose(other.space, straight.space[turn], atol=1e-9)
-    np.testing.assert_allclose(other.prevalence, straight.prevalence)
+
+
+@pytest.mark.parametrize(
+    ("prevalence", "labelled", "initial", "expected"),
+    [
+        # On average .3: weights 1 / .01 and 1 / .04.
+        ((0.6, 0.1, 0.2), (10, 2, 3), (10, 0, 0), (0, 0.8, 0.2)),
+        # Seemingly in no image: as if in one of a thousand.
+        ((0.5, 0.0, 1e-3), (5, 1, 1), (5, 0, 0), (0, 0.5, 0.5)),
+        ((0.1, 0.6), (1, 9), (1, 9), (0, 0)),  # the initial images show both
+        ((0.6, 0.0), (9, 0), (9, 0), (0, 0)),  # the second is not labelled
+        ((0.1, 0.6), (9, 5), (9, 0), (0, 0)),  # the second is common
+        ((0.0, 0.0), (0, 0), (0, 0), (0, 0)),
+        ((), (), (), ()),
+    ],
+)
+def test_new_classes_are_wanted_by_the_square_of_how_rare_they_are(
+    prevalence, labelled, initial, expected
+):
+    wanted = wanted_classes(*map(np.asarray, (prevalence, labelled, initial)))
+    np.testing.assert_allclose(wanted, expected)
+
+
+def test_prevalence_goes_by_the_nearest_labelled_image(rng):
+    space, known = rng.normal(size=(30, 3)), rng.normal(size=(7, 3))
+    holds = rng.uniform(size=(7, 2)) < 0.4
+    space[4] = known[3] = np.nan
+    images = [p for p in np.concatenate([space, known]) if not np.isnan(p).any()]
+    usable = [i for i in range(7) if i != 3]
+    nearest = [min(usable, key=lambda i: np.linalg.norm(p - known[i])) for p in images]
+    np.testing.assert_allclose(prevalence(space, known, holds), holds[nearest].mean(axis=0))
+    none = np.full_like(known, np.nan)
+    assert prevalence(space, none, holds).tolist() == [0, 0]  # no labelled image

@@ -4,12 +4,12 @@ import math
 import numpy as np
 import pytest
 
-from unseen.errors import BudgetError, ConfigError, ShapeError
+from unseen.errors import BudgetError, ShapeError
 from unseen.ranking.selection import (
+    alternate,
     balanced,
     candidates,
     diverse,
-    mix_random,
     plain,
     random,
     sequential,
@@ -23,7 +23,7 @@ def test_a_budget_of_nothing_chooses_nothing(rng):
     assert len(diverse([], np.zeros((0, 3)), 0)) == 0
     assert len(balanced(np.zeros((0, 2)), [0, 0], 0)) == 0
     assert len(random(0, 0, rng)) == len(sequential(0, 0)) == 0
-    assert len(mix_random([], 5, share=0.5, rng=rng)) == 0
+    assert len(alternate([[0], [1]], [1, 1], 0)[0]) == 0
 
 
 @pytest.mark.parametrize(
@@ -159,33 +159,45 @@ def test_random_is_uniform_without_repeats_and_follows_its_generator():
     assert all(len(set(d.tolist())) == 2 for d in draws)
     share = np.bincount(np.concatenate(draws), minlength=5) / 3000
     np.testing.assert_allclose(share, 0.4, atol=0.04)
-    assert random(9, 4, np.random.default_rng(1)).tolist() == draws_again(9, 4, 1)
-
-
-def draws_again(count, budget, seed):
-    return random(count, budget, np.random.default_rng(seed)).tolist()
+    again = [random(9, 4, np.random.default_rng(1)).tolist() for _ in range(2)]
+    assert again[0] == again[1]
 
 
 def test_sequential_goes_on_in_order():
     assert sequential(9, 4).tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(("share", "kept"), [(0, 4), (0.2, 3), (0.5, 2), (1, 0)])
-def test_mixing_keeps_the_best_and_draws_the_rest_from_all_others(rng, share, kept):
-    order = [7, 3, 9, 1]
-    drawn = set()
-    for _ in range(200):
-        batch = mix_random(order, 10, share=share, rng=rng).tolist()
-        assert len(set(batch)) == 4
-        assert batch[:kept] == order[:kept]
-        drawn.update(batch[kept:])
-    assert drawn == (set(range(10)) - set(order[:kept]) if kept < 4 else set())
+@pytest.mark.parametrize(
+    ("orders", "shares", "budget", "images", "rankings"),
+    [
+        # Equal shares take turns, and the first ranking starts.
+        ([[0, 1, 2], [5, 4, 3]], [1, 1], 6, [0, 5, 1, 4, 2, 3], [0, 1, 0, 1, 0, 1]),
+        # An image of both is taken once and costs no turn.
+        ([[0, 1, 2], [0, 1, 9]], [1, 1], 4, [0, 1, 2, 9], [0, 1, 0, 1]),
+        # A ranking that ends leaves its turns to the other.
+        ([[0], [1, 2, 3]], [1, 1], 4, [0, 1, 2, 3], [0, 1, 1, 1]),
+        ([[3, 1], [2, 0]], [0, 3], 9, [2, 0], [1, 1]),
+        ([[], []], [1, 1], 2, [], []),
+        ([[0], [1]], [0, 0], 2, [], []),
+    ],
+)
+def test_rankings_take_turns(orders, shares, budget, images, rankings):
+    taken, ranking = alternate(orders, shares, budget)
+    assert (taken.tolist(), ranking.tolist()) == (images, rankings)
 
 
-def test_wrong_arguments_are_refused(rng):
+@pytest.mark.parametrize("shares", [(5, 3, 2), (1, 1, 1), (0.9, 0.1, 0)])
+def test_every_beginning_of_a_batch_is_within_one_image_of_the_shares(shares):
+    orders = np.arange(300).reshape(3, 100)
+    _, ranking = alternate(orders, shares, 60)
+    part = np.asarray(shares) / sum(shares)
+    for count in range(1, 61):
+        taken = np.bincount(ranking[:count], minlength=3)
+        assert np.abs(taken - count * part).max() <= 1
+
+
+def test_wrong_arguments_are_refused():
     with pytest.raises(ShapeError, match="2 candidates"):
         diverse([1.0, 2.0], np.zeros((3, 2)), 1)
     with pytest.raises(ShapeError, match=r"\(2, 3\)"):
         balanced(np.zeros((2, 3)), [1, 2], 1)
-    with pytest.raises(ConfigError, match="share 2"):
-        mix_random([0], 3, share=2, rng=rng)

@@ -185,14 +185,6 @@ def test_without_labels_nothing_was_found_or_tried(make_wafers):
     assert earned.found.tolist() == earned.tried.tolist() == [0, 0, 0, 0]
 
 
-def test_the_pool_is_read_as_it_is_stored(scored):
-    view = scored.exists("unseen_model")
-    ids, paths, metric = history.pool_numbers(view, NAMES, "unseen_alpha")
-    assert (ids, paths) == view.values(["id", "filepath"])
-    np.testing.assert_array_equal(metric, view.values("unseen_alpha"))
-    assert history.pool_numbers(view.limit(0), NAMES, "unseen_alpha")[0] == []
-
-
 @pytest.mark.parametrize("strategy", ["mixed", "balanced"])
 def test_the_papers_unet_tells_no_classes_apart_and_still_ranks(make_wafers, strategy):
     dataset = make_wafers(10, labelled=4, test=0)

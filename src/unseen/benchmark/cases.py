@@ -27,7 +27,7 @@ from unseen.dataset.coco_json import read_split
 from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError, DatasetError
 from unseen.progress import Progress
-from unseen.ranking.criteria.sharing import RARE_SHARE
+from unseen.ranking import RARE_SHARE
 
 #: What a generated pool is called on the command line: `synthetic:bare`.
 SYNTHETIC = "synthetic:"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -27,12 +27,13 @@ from unseen.benchmark.config import (
 from unseen.benchmark.models import PoolScores, UnetVariant, disagreement, pool_scores
 from unseen.benchmark.pools import Pool
 from unseen.errors import ConfigError
-from unseen.ranking import selection
-from unseen.ranking.criteria.contract import Candidates
+from unseen.ranking import SCORED_STRATEGIES, selection
+from unseen.ranking import choosing as ranking
+from unseen.ranking.candidates import Candidates
 from unseen.ranking.feature_evidence import FeatureEvidence, KnownImage, feature_evidence
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
-from unseen.ranking.mixed import CRITERIA, History, MixedBatch, mixed, sought_classes
+from unseen.ranking.mixed import CRITERIA, History
 
 Indices = npt.NDArray[np.int64]
 Metric = npt.NDArray[np.float64]
@@ -70,11 +71,11 @@ class Chooser:
         if name == "sequential":
             return Choice(left[selection.sequential(len(left), budget)])
         if name in (*UNET_STRATEGIES, *PAPER_STRATEGIES):
-            return self._by_unet(labelled, left)
+            return self._by_unet(labelled, left, rng)
         if name in CRITERION_STRATEGIES:
             evidence = self._evidence(labelled, left)
             pool = self._candidates(evidence, np.zeros(len(left)))
-            return Choice(left[CRITERIA[name](pool, budget)])
+            return Choice(left[CRITERIA[name].choose(pool, budget)])
         if name == "k_center":
             vectors = self._embeddings(labelled)
             return Choice(np.asarray(peers.k_center(vectors, labelled, budget)))
@@ -127,26 +128,30 @@ class Chooser:
             self.pool, labelled, variant, self.config, seed=self.seed, cache=self.cache
         )
 
-    def _by_unet(self, labelled: Sequence[int], left: Indices) -> Choice:
+    def _by_unet(self, labelled: Sequence[int], left: Indices, rng: np.random.Generator) -> Choice:
         scores = self._unet(labelled)
         name, budget = self.strategy.name, self.config.budget
         metric = scores.metrics[self._metric_name()]
-        by_criterion = None
-        if name == "mixed":
-            order, by_criterion = self._mixed(labelled, left, scores)
-        elif name == "balanced":
-            counts = self.pool.counts(labelled)
-            present = [counts[n] for n in scores.classes]
-            order = selection.balanced(scores.counts[left], [*present, 0], budget)
-        elif name == "diverse":
-            near = selection.candidates(metric[left], budget)
-            embeddings = scores.embeddings[left[near]]
-            order = near[selection.diverse(metric[left][near], embeddings, budget)]
-        else:
-            order = selection.plain(metric[left], budget)
+        counts = self.pool.counts(labelled)
+        pool = ranking.Pool(
+            len(left),
+            np.arange(len(left)),
+            metric=metric[left],
+            embed=lambda rows: scores.embeddings[left[rows]],
+            expected_counts=scores.counts[left],
+            labelled_counts=[*(counts[n] for n in scores.classes), 0],
+            features=self._evidence(labelled, left) if name == "mixed" else None,
+            history=self._history,
+            seed=self.seed,
+        )
+        strategy = name if name in SCORED_STRATEGIES else "plain"  # the paper's rank by a metric
+        chosen = ranking.choose(strategy, pool, budget, rng=rng)
+        if pool.features is not None:
+            self._remember(left[chosen.order], chosen.criteria, pool.features.sought)
+        by_criterion = {c: n for c in CRITERIA if (n := chosen.criteria.count(c))} or None
         found = self._separation(metric, left)
         found |= {"pixel_auroc": scores.pixel_auroc, "mean_score": scores.mean_score}
-        return Choice(left[order], by_criterion, found, dict(scores.seconds))
+        return Choice(left[chosen.order], by_criterion, found, dict(scores.seconds))
 
     def _metric_name(self) -> str:
         name = self.strategy.name
@@ -154,25 +159,15 @@ class Chooser:
             return "alpha"
         return name if name in ("entropy", "foreground") else self.strategy.metric
 
-    def _mixed(
-        self, labelled: Sequence[int], left: Indices, scores: PoolScores
-    ) -> tuple[Indices, dict[str, int]]:
-        """Choose, see the labels, and remember which criterion found what it looked for."""
-        evidence = self._evidence(labelled, left)
-        candidates = self._candidates(evidence, scores.metrics[self.strategy.metric][left])
-        candidates = replace(candidates, embed=lambda positions: scores.embeddings[left[positions]])
-        chosen = mixed(
-            candidates, self.config.budget, history=self._history, rehearsal=evidence.rehearsal
-        )
-        self._remember(chosen, left, sought_classes(evidence.wanted, self._counts(labelled)))
-        taken = np.bincount(chosen.source, minlength=len(CRITERIA)).tolist()
-        return chosen.order, {c: n for c, n in zip(CRITERIA, taken, strict=True) if n}
-
-    def _remember(self, chosen: MixedBatch, left: Indices, sought: npt.NDArray[np.bool_]) -> None:
+    def _remember(
+        self, batch: Indices, criteria: Sequence[str], sought: npt.NDArray[np.bool_]
+    ) -> None:
+        """See the labels of a batch, and note which criterion found what it looked for."""
         found, tried = self._history.found.copy(), self._history.tried.copy()
-        for place, criterion in zip(left[chosen.order], chosen.source, strict=True):
-            tried[criterion] += 1
-            found[criterion] += bool((self._counts([int(place)])[sought] > 0).any())
+        for image, criterion in zip(batch, criteria, strict=True):
+            row = list(CRITERIA).index(criterion)
+            tried[row] += 1
+            found[row] += bool((self._counts([int(image)])[sought] > 0).any())
         self._history = History(found, tried)
 
     def _counts(self, positions: Sequence[int]) -> npt.NDArray[np.int64]:

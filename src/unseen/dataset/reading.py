@@ -248,21 +248,6 @@ def count_equal(view: Any, field: str, value: Any) -> tuple[int, int]:
     return sum(counts.values()), counts.get(True, 0)
 
 
-def highest(view: Any, field: str, limit: int) -> tuple[list[str], list[float]]:
-    """Ids and values of the samples with the highest values; ties in the order of the ids.
-
-    The order of an index serves it, where there is one, so that few samples are read.
-    """
-    pipeline = [
-        *view._pipeline(),
-        {"$sort": {field: -1, "_id": 1}},
-        {"$limit": limit},
-        {"$project": {"_id": 1, field: 1}},
-    ]
-    rows = list(dataset_of(view)._sample_collection.aggregate(pipeline, allowDiskUse=True))
-    return [str(row["_id"]) for row in rows], [float(row[field]) for row in rows]
-
-
 def _some(names: list[str]) -> str:
     if not names:
         return "there are no datasets yet; create one with fiftyone, or run the demo"

@@ -6,11 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from unseen.dataset import reading
-from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.ranking.mixed import CRITERIA, History
 
@@ -75,30 +70,6 @@ def found_and_tried(loop: Loop, labelled: LabelledBoxes) -> History:
             history.tried[criterion] += 1
             history.found[criterion] += bool(shown & sought or shown - before)
     return history
-
-
-def pool_numbers(
-    view: Any, names: Names, metric: str
-) -> tuple[list[str], list[str], npt.NDArray[np.float64]]:
-    """Ids, files and the image metric of the scored pool, NaN where the number is missing.
-
-    Reads only what decides, so that 100,000 images take no longer than their numbers need.
-
-    Args:
-        view: scored samples.
-        names: the loop.
-        metric: field of the image metric.
-    """
-    project = {"_id": 1, "filepath": 1, "metric": f"${metric}"}
-    samples = reading.dataset_of(view)._sample_collection
-    ids, paths, numbers = [], [], []
-    for document in samples.aggregate(
-        [*view._pipeline(), {"$project": project}], allowDiskUse=True
-    ):
-        ids.append(str(document["_id"]))
-        paths.append(str(document["filepath"]))
-        numbers.append(document.get("metric"))
-    return ids, paths, np.asarray(numbers, dtype=np.float64)
 
 
 def _counts(labels: Any) -> dict[str, int]:

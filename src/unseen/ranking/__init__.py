@@ -1,6 +1,12 @@
-"""What to label next: image metrics, regions, features, criteria, and the choice of a batch."""
+"""What to label next: metrics, regions, features, criteria, and the choice of a batch.
+
+This module itself only holds names, so that forms can import it without numpy or torch.
+"""
 
 from __future__ import annotations
+
+#: Strategies that rank by the unseen scores of the UNet; the others need no model.
+SCORED_STRATEGIES = ("diverse", "mixed", "plain", "balanced", "entropy", "foreground")
 
 STRATEGIES = (
     "mixed",
@@ -13,9 +19,12 @@ STRATEGIES = (
     "foreground",
 )
 
-
 METRICS = ("excess", "alpha", "threshold", "region_strength")
 
+#: A class is rare if it has at most this part of an even share of the labelled boxes.
+RARE_SHARE = 1 / 3
 
-#: Strategies that rank by what the UNet says; the others need no model.
-SCORED_STRATEGIES = ("diverse", "mixed", "plain", "balanced", "entropy", "foreground")
+
+def ranking_metric(strategy: str, metric: str) -> str:
+    """The image metric that a strategy ranks by; `metric` unless the strategy brings its own."""
+    return strategy if strategy in ("entropy", "foreground") else metric

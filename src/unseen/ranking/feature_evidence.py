@@ -1,4 +1,4 @@
-"""What pretrained features say about a pool: arrays for the criteria, from stored features and labels."""
+"""What pretrained features say about a pool: arrays for the criteria, from features and labels."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from unseen.progress import Progress, silent
-from unseen.ranking.criteria.feature_space import feature_space
-from unseen.ranking.criteria.new_class import prevalence, wanted_classes
-from unseen.ranking.criteria.patch_classes import PatchSpace, learn_patch_classes, patch_labels
-from unseen.ranking.criteria.rehearsal import Rehearsal, rehearse
+from unseen.ranking.feature_space import Floats, feature_space
 from unseen.ranking.features.compute import Features
 from unseen.ranking.features.image_features import blocks, patch_size
+from unseen.ranking.patch_classes import Labels, PatchSpace, learn_patch_classes, patch_labels
+from unseen.ranking.rehearsal import Rehearsal, rehearse
 
-Floats = npt.NDArray[np.float64]
-
-#: Whitening is learned from so many images of the pool, and so many patches of each.
+#: Whitening is learned from this many images of the pool and this many patches of each.
 SPACE_IMAGES, SPACE_PATCHES = 512, 64
+#: The rarer a class, the more it is wanted: by 1 / prevalence to this power.
+RARITY = 2.0
 
 
 @dataclass(frozen=True)
@@ -47,23 +46,23 @@ class KnownImage:
 
 @dataclass(frozen=True)
 class FeatureEvidence:
-    """What the criteria read, see `criteria.contract.Candidates`.
+    """What the criteria read, see `unseen.ranking.candidates.Candidates`.
 
     Attributes:
         space: (N, D) of the pool.
-        known: (L, D).
+        known: (L, D) of the known images.
         evidence: (N, K).
         wanted: (K,).
+        sought: (K,) which classes count as a find: wanted ones and those without a label.
         rehearsal: on the labelled images.
-        prevalence: (K,) share of all images that seem to hold each class.
     """
 
     space: Floats
     known: Floats
     evidence: Floats
     wanted: Floats
+    sought: npt.NDArray[np.bool_]
     rehearsal: Rehearsal
-    prevalence: Floats
 
 
 def feature_evidence(
@@ -75,93 +74,112 @@ def feature_evidence(
     seed: int,
     progress: Progress = silent,
 ) -> FeatureEvidence:
-    """Read the features of a pool, and what they say about its classes.
+    """Read the features of a pool of files, and what they say about its K classes.
 
-    Patches stream: no more than those of the labelled images, and a sample, are in memory. Where no
-    class is wanted, those of the pool are not read.
-
-    Args:
-        features: source and store; what is missing is computed.
-        pool: files to choose from.
-        known: images that need not be chosen.
-        class_count: K.
-        seed: of the sample that whitening is learned from.
-        progress: told the images whose features are computed.
+    Missing features are computed; progress counts those images, and the seed is of the sample that
+    whitening is learned from. Patches stream, so that only those of the labelled images and a sample
+    are in memory. If no class is wanted, the pool's patches are not read.
 
     Raises:
         StoreError: the store is damaged or cannot be written.
     """
     files = [*pool, *(image.path for image in known)]
     vectors = features.vectors(files, progress=progress)
-    space = feature_space(vectors, blocks(features.backbone))
-    around = space[len(pool) :]
+    space, around = np.split(feature_space(vectors, blocks(features.backbone)), [len(pool)])
     labelled = [i for i, image in enumerate(known) if image.is_labelled]
     images = [known[i] for i in labelled]
-    holds = np.zeros((len(images), class_count), dtype=bool)
-    boxes, initial = np.zeros((2, class_count))
+    counts = np.zeros((len(images), class_count), dtype=np.int64)
     for row, image in enumerate(images):
-        counts = np.bincount(image.classes, minlength=class_count)
-        holds[row] = counts > 0
-        boxes += counts
-        initial += counts * image.is_initial
-    share = prevalence(space[: len(pool)], around[labelled], holds)
-    wanted = wanted_classes(share, boxes, initial)
+        counts[row] = np.bincount(image.classes, minlength=class_count)
+    boxes = counts.sum(axis=0)
+    initial = counts[[image.is_initial for image in images]].sum(axis=0)
+    holds = counts > 0
+    wanted = wanted_classes(prevalence(space, around[labelled], holds), boxes, initial)
     whiten, patches, labels = _labelled_patches(features, files, images, seed)
     rehearsal = rehearse(around[labelled], holds, patches, labels)
     evidence = np.full((len(pool), class_count), np.nan)
-    sought = np.flatnonzero(wanted)
-    if len(sought) and whiten is not None:
+    if wanted.any() and whiten is not None:
         learned = learn_patch_classes(
             [p for p in patches if len(p)],
             [n for p, n in zip(patches, labels, strict=True) if len(p)],
         )
-        sought = np.asarray([k for k in sought if learned.knows(int(k) + 1)], dtype=np.int64)
-        for index, found in features.patches(pool) if len(sought) else ():
-            whitened = whiten(found)
-            evidence[index, sought] = [learned.evidence(whitened, int(k) + 1) for k in sought]
-    return FeatureEvidence(space[: len(pool)], around, evidence, wanted, rehearsal, share)
+        learnable = [k for k in np.flatnonzero(wanted) if learned.knows(int(k) + 1)]
+        for index, raw in features.patches(pool) if learnable else ():
+            whitened = whiten(raw)
+            evidence[index, learnable] = [learned.evidence(whitened, int(k) + 1) for k in learnable]
+    sought = (wanted > 0) | (boxes == 0)
+    return FeatureEvidence(space, around, evidence, wanted, sought, rehearsal)
+
+
+def prevalence(space: Floats, known: Floats, holds: npt.NDArray[np.bool_]) -> Floats:
+    """The share of all images that seem to hold each class: those whose nearest labelled image does.
+
+    Space is (N, D) of the pool and known (L, D) of the labelled images, whose classes are in holds
+    (L, K); NaN rows are left out. Returns (K,) in [0, 1].
+    """
+    is_described = ~np.isnan(known).any(axis=1)
+    points, known, holds = (
+        space[~np.isnan(space).any(axis=1)],
+        known[is_described],
+        holds[is_described],
+    )
+    if not len(known):
+        return np.zeros(holds.shape[1])
+    nearest = np.zeros(len(points), dtype=np.int64)
+    best = np.full(len(points), np.inf)
+    for number, row in enumerate(known):
+        distance = ((points - row) ** 2).sum(axis=1)
+        nearest[distance < best] = number
+        best = np.minimum(best, distance)
+    total = holds.sum(axis=0) + holds[nearest].sum(axis=0)
+    return np.asarray(total / (len(points) + len(known)))
+
+
+def wanted_classes(
+    prevalence: Floats, labelled: npt.NDArray[np.int64], initial: npt.NDArray[np.int64]
+) -> Floats:
+    """How much of each class is wanted: the rarest of those that the initial images did not show.
+
+    A class of the initial images needs no search. Of the new ones those are wanted whose prevalence
+    (K,) is at most the mean over the labelled classes; the number of labelled boxes would only say
+    what was searched for. `labelled` and `initial` count boxes (K,), of all labelled and of the
+    initial images. Returns (K,) >= 0 that add up to 1, or all 0.
+    """
+    is_known = labelled > 0
+    if not is_known.any():
+        return np.zeros(len(prevalence))
+    is_wanted = is_known & (initial == 0) & (prevalence <= prevalence[is_known].mean())
+    weight = np.where(is_wanted, np.maximum(prevalence, 1e-3) ** -RARITY, 0)
+    return np.asarray(weight / max(weight.sum(), 1e-30))
 
 
 def sampled_patches(
     features: Features, files: Sequence[str], rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Patches drawn evenly from some of the files, which whitening is learned from.
-
-    Args:
-        features: source and store.
-        files: their order has no say.
-        rng: source of randomness.
-
-    Returns:
-        (M, D) float32; M is 0 where no file can be read.
-    """
+    """(M, D) patches drawn evenly from some of the files, in whatever order; 0 if none is readable."""
     sample = [np.zeros((0, patch_size(features.backbone)), np.float32)]
-    for _, found in features.patches(rng.permutation(sorted(set(files)))[:SPACE_IMAGES].tolist()):
-        flat = found.reshape(-1, found.shape[-1])
+    for _, raw in features.patches(rng.permutation(sorted(set(files)))[:SPACE_IMAGES].tolist()):
+        flat = raw.reshape(-1, raw.shape[-1])
         sample.append(flat[rng.permutation(len(flat))[:SPACE_PATCHES]])
     return np.concatenate(sample)
 
 
 def _labelled_patches(
     features: Features, files: Sequence[str], images: Sequence[KnownImage], seed: int
-) -> tuple[PatchSpace | None, list[Floats], list[npt.NDArray[np.int64]]]:
+) -> tuple[PatchSpace | None, list[Floats], list[Labels]]:
     """The whitening, and per labelled image its whitened patches and what they show."""
     patches: list[Floats] = [np.zeros((0, 0)) for _ in images]
-    labels: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64) for _ in images]
+    labels: list[Labels] = [np.zeros(0, dtype=np.int64) for _ in images]
     if not images:
         return None, patches, labels
     sample = sampled_patches(features, files, np.random.default_rng([seed, 64]))
     if not len(sample):
         return None, patches, labels
     whiten = PatchSpace.of(sample)
-    for row, found in features.patches([image.path for image in images]):
-        image = images[row]
-        patches[row] = whiten(found)
+    for row, raw in features.patches([image.path for image in images]):
+        image, grid = images[row], (raw.shape[0], raw.shape[1])
+        patches[row] = whiten(raw)
         labels[row] = patch_labels(
-            image.xyxy,
-            image.classes,
-            grid=(found.shape[0], found.shape[1]),
-            size=image.size,
-            scope=image.scope,
+            image.xyxy, image.classes, grid=grid, size=image.size, scope=image.scope
         )
     return whiten, patches, labels

@@ -1,68 +1,58 @@
-"""The strategy `mixed`: several criteria share a batch, by what was rehearsed and what was found.
+"""The strategy `mixed`: several criteria share a batch, by rehearsal and by what they found.
 
-Pixels find objects on calm surfaces, features whole images of another kind, and features of single
-patches more of a class that was just labelled for the first time. None finds everything, and nothing
-tells beforehand which one will; so each gets a share, and earns more.
+Pixel novelty misses classes that change the whole image, image novelty misses small objects, and a
+class that was just labelled for the first time is best searched for directly. Nothing tells
+beforehand which criterion will find the next rare class, so each gets a share and earns more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib
+import pkgutil
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from unseen.errors import ShapeError
-from unseen.ranking.criteria.contract import Candidates, Criterion
-from unseen.ranking.criteria.coverage import coverage
-from unseen.ranking.criteria.new_class import new_class
-from unseen.ranking.criteria.novelty import novelty
-from unseen.ranking.criteria.pixel import pixel
-from unseen.ranking.criteria.rehearsal import Rehearsal
-from unseen.ranking.criteria.sharing import alternate, earned_shares
-from unseen.ranking.selection import Indices, check_budget
+from unseen.ranking import criteria
+from unseen.ranking.candidates import Candidates, Criterion
+from unseen.ranking.feature_space import Floats
+from unseen.ranking.rehearsal import Rehearsal
+from unseen.ranking.selection import Indices, alternate, check_budget
 
-#: What an image of the batch may be chosen for; the position is the number in `MixedBatch.source`.
-CRITERIA: dict[str, Criterion] = {
-    "pixel": pixel,
-    "novelty": novelty,
-    "coverage": coverage,
-    "new_class": new_class,
-}
-#: Who chooses first: those that know what they look for.
-CHOOSING_ORDER = ("new_class", "pixel", "novelty", "coverage")
-#: Without a rehearsal features get this share of what is searched, and never more than that.
+#: The features' part of the search without a rehearsal, which is also the most they get, and the least.
 FEATURES_SHARE = 0.7
 FEWEST_FEATURES = 0.3
-#: How the share of the features is divided.
-WITHIN_FEATURES = {"novelty": 2 / 7, "coverage": 5 / 7}
-#: What a class that was just found gets of the batch: without a rehearsal, at least, at most.
+#: The part of the batch for a class that was just found: without a rehearsal, least and most.
 NEW_CLASS_SHARE = 0.6
 NEW_CLASS_BOUNDS = (0.2, 0.8)
-#: A rehearsal counts as much as so many images that were labelled.
+#: A rehearsal counts as much as this many labelled images.
 REHEARSAL_WEIGHT = 4
 
 
+def _discover() -> dict[str, Criterion]:
+    modules = pkgutil.iter_modules(criteria.__path__, f"{criteria.__name__}.")
+    declared = [importlib.import_module(m.name).CRITERION for m in modules]
+    return {c.name: c for c in sorted(declared, key=lambda c: (c.order, c.name))}
+
+
+#: Criterion by name; the position is the number in `MixedBatch.source`.
+CRITERIA: dict[str, Criterion] = _discover()
+
+
 class MixedBatch(NamedTuple):
-    """A batch, in the order to label."""
+    """A batch in the order to label."""
 
     order: Indices  #: (budget,) positions in the pool
-    source: Indices  #: (budget,) the position in `CRITERIA` of what each was chosen for
+    source: Indices  #: (budget,) the position in `CRITERIA` of the criterion that chose each
     shares: dict[str, float]  #: criterion -> its part of the batch; they add up to 1
 
 
-@dataclass(frozen=True)
-class History:
-    """What the criteria's images turned out to hold, in the order of `CRITERIA`.
+class History(NamedTuple):
+    """What the images of earlier batches turned out to hold, per criterion in order of `CRITERIA`."""
 
-    Attributes:
-        found: (C,) labelled images of earlier batches that held what was looked for.
-        tried: (C,) labelled images of earlier batches.
-    """
-
-    found: npt.NDArray[np.int64]
-    tried: npt.NDArray[np.int64]
+    found: npt.NDArray[np.int64]  #: (C,) labelled images that held what was looked for
+    tried: npt.NDArray[np.int64]  #: (C,) labelled images
 
     @classmethod
     def none(cls) -> History:
@@ -73,114 +63,110 @@ class History:
 def mixed(pool: Candidates, budget: int, *, history: History, rehearsal: Rehearsal) -> MixedBatch:
     """Divide a batch between the criteria.
 
-    One after the other chooses, and what is chosen counts as known for the next: three criteria must
-    not spend their images on the same kind. Their images then take turns in the rank order. What a
-    criterion cannot fill goes to the others, and in the end to whatever is left.
-
-    Args:
-        pool: the images to choose from.
-        budget: images wanted.
-        history: of earlier batches.
-        rehearsal: on what is labelled.
+    They choose one after the other, and images already chosen count as known for the next, so that
+    two criteria do not spend their images on the same kind. In the rank order their images then
+    take turns. What a criterion cannot fill goes to the others, and in the end to any image left.
 
     Raises:
-        BudgetError: budget > N.
-        ShapeError: the history is not of these criteria.
+        BudgetError: the budget exceeds the pool.
     """
     check_budget(budget, len(pool))
     names = list(CRITERIA)
-    first = [len(CRITERIA[name](pool, min(1, budget))) > 0 for name in names]
-    shares = batch_shares(np.asarray(first), history, rehearsal)
+    has_images = [budget > 0 and c.has_images(pool) for c in CRITERIA.values()]
+    shares = batch_shares(np.asarray(has_images), history, rehearsal)
     quota = dict(zip(names, turns(shares, budget), strict=True))
     chosen: dict[str, Indices] = {name: np.zeros(0, dtype=np.int64) for name in names}
     taken = np.zeros(0, dtype=np.int64)
     for is_second_round in (False, True):
-        for name in CHOOSING_ORDER:
+        for name in sorted(names, key=lambda name: CRITERIA[name].share != "found"):
             count = budget - len(taken) if is_second_round else quota[name]
             if count:
                 rest, left = pool.after(taken)
-                found = left[CRITERIA[name](rest, count)]
-                chosen[name] = np.concatenate([chosen[name], found])
-                taken = np.concatenate([taken, found])
-    orders = [chosen[name] for name in names]
-    order, source = np.zeros((2, 0), dtype=np.int64)
-    if len(taken):
-        order, source = alternate(orders, [float(len(o)) for o in orders], len(taken))
-    # Of these nothing is known: they come last, in the order of the pool.
+                images = left[CRITERIA[name].choose(rest, count)]
+                chosen[name] = np.concatenate([chosen[name], images])
+                taken = np.concatenate([taken, images])
+    order, source = alternate(chosen.values(), [len(o) for o in chosen.values()], budget)
+    # Nothing is known of these: they come last, in the order of the pool.
     unknown = np.setdiff1d(np.arange(len(pool)), taken)[: budget - len(taken)]
-    order = np.concatenate([order, unknown]).astype(np.int64)
-    source = np.concatenate([source, np.zeros(len(unknown), dtype=np.int64)])
+    order, source = np.concatenate([order, unknown]), np.pad(source, (0, len(unknown)))
     return MixedBatch(order, source, dict(zip(names, shares.tolist(), strict=True)))
 
 
 def turns(shares: npt.ArrayLike, budget: int) -> list[int]:
-    """How many of the images each criterion chooses: Webster's method, as in `alternate`.
-
-    Args:
-        shares: (C,) >= 0; without any above 0 nobody has a turn.
-        budget: images.
-    """
-    weight = np.asarray(shares, dtype=np.float64)
-    taken = np.zeros(len(weight), dtype=np.int64)
-    for _ in range(budget if weight.any() else 0):
-        taken[int(np.argmax(weight / (2 * taken + 1)))] += 1
-    return [int(count) for count in taken]
+    """How many of the images each criterion chooses by its share (C,) >= 0; see `alternate`."""
+    count = np.size(shares)
+    endless = np.arange(count * budget).reshape(count, budget)
+    counts: list[int] = np.bincount(alternate(endless, shares, budget)[1], minlength=count).tolist()
+    return counts
 
 
 def batch_shares(
-    has_something: npt.NDArray[np.bool_], history: History, rehearsal: Rehearsal
-) -> npt.NDArray[np.float64]:
-    """Which part of the batch each criterion gets.
+    has_images: npt.NDArray[np.bool_], history: History, rehearsal: Rehearsal
+) -> Floats:
+    """The part of the batch that each criterion gets: (C,) that add up to 1, or 0 without images.
 
-    Of what is searched, features get as much as the AUROC with which they tell held-back classes in
-    the rehearsal, within bounds, and pixels the rest; each is multiplied by its earned share. A class
-    that was just found gets the chance that an image chosen for it holds it: 2 AUROC - 1 by the
-    rehearsal of recognition, and with each image labelled what was really found.
-
-    Args:
-        has_something: (C,) whether the criterion has an image to offer.
-        history: of earlier batches.
-        rehearsal: on what is labelled.
-
-    Returns:
-        (C,) float64 >= 0 that add up to 1, in the order of `CRITERIA`.
-
-    Raises:
-        ShapeError: the arguments are not of these criteria.
+    Of the search for the unknown, features get as much as the AUROC with which they tell held-back
+    classes in the rehearsal, within bounds, and pixels the rest; each part is multiplied by the
+    earned share. A class that was just found gets the chance that an image chosen for it holds it:
+    2 AUROC - 1 by the rehearsal of recognition, updated by what was really found.
     """
-    names = list(CRITERIA)
-    if not len(has_something) == len(history.found) == len(history.tried) == len(names):
-        raise ShapeError(
-            f"{len(has_something)} criteria, and a history of {len(history.found)}; expected "
-            f"{len(names)}: {', '.join(names)}"
-        )
-    told = rehearsal.novelty
+    declared = list(CRITERIA.values())
+    is_found = np.asarray([c.share == "found" for c in declared])
+    total = {c.share: sum(d.weight for d in declared if d.share == c.share) for c in declared}
+    part = np.asarray([c.weight / total[c.share] for c in declared])
     by_features = (
-        FEATURES_SHARE if told is None else min(FEATURES_SHARE, max(FEWEST_FEATURES, told))
+        FEATURES_SHARE
+        if rehearsal.novelty is None
+        else min(FEATURES_SHARE, max(FEWEST_FEATURES, rehearsal.novelty))
     )
-    base = {"pixel": 1 - by_features}
-    base |= {name: by_features * part for name, part in WITHIN_FEATURES.items()}
-    search = [names.index(name) for name in base]
-    earned = earned_shares(history.found[search], history.tried[search])
-    part = np.asarray(list(base.values())) * earned * has_something[search]
-    shares = np.zeros(len(names))
-    place = names.index("new_class")
-    if has_something[place]:
+    base = {"pixels": 1 - by_features, "features": by_features, "found": 0}
+    search = ~is_found
+    searched = part[search] * [base[c.share] for c in declared if c.share != "found"]
+    searched = searched * earned_shares(history.found[search], history.tried[search])
+    searched = searched * has_images[search]
+    shares = np.zeros(len(declared))
+    if has_images[is_found].any():
         told = rehearsal.recognition
         chance = NEW_CLASS_SHARE if told is None else 2 * told - 1
-        tried = history.tried[place]
-        chance = (REHEARSAL_WEIGHT * chance + history.found[place]) / (REHEARSAL_WEIGHT + tried)
-        shares[place] = min(NEW_CLASS_BOUNDS[1], max(NEW_CLASS_BOUNDS[0], float(chance)))
-    if part.any():
-        shares[search] = (1 - shares[place]) * part / part.sum()
+        found, tried = history.found[is_found].sum(), history.tried[is_found].sum()
+        chance = (REHEARSAL_WEIGHT * chance + found) / (REHEARSAL_WEIGHT + tried)
+        chance = min(NEW_CLASS_BOUNDS[1], max(NEW_CLASS_BOUNDS[0], float(chance)))
+        shares[is_found] = chance * part[is_found] * has_images[is_found]
+    if searched.any():
+        shares[search] = (1 - shares.sum()) * searched / searched.sum()
     return np.asarray(shares / max(shares.sum(), 1e-30))
 
 
-def sought_classes(wanted: npt.ArrayLike, labelled: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """What counts as a find in the batch that is being chosen: wanted classes, and unknown ones.
+def earned_shares(found: npt.NDArray[np.int64], tried: npt.NDArray[np.int64]) -> Floats:
+    """How to divide the next batch, by what each criterion's images turned out to hold.
 
-    Args:
-        wanted: (K,) of `new_class.wanted_classes`.
-        labelled: (K,) labelled boxes; 0 for a class that nobody has labelled yet.
+    Proportional to the odds that an image of the criterion held something rare, with one success
+    and one failure added (Laplace's rule of succession). A criterion that was never tried counts as
+    much as the best that was, and none ever gets nothing: the next rare class may be of its kind.
+    Takes (C,) successes and trials, and returns (C,) > 0 that add up to 1.
     """
-    return np.asarray((np.asarray(wanted) > 0) | (np.asarray(labelled) == 0))
+    odds = (found + 1) / (tried - found + 1)
+    if tried.any():
+        odds[tried == 0] = odds[tried > 0].max()
+    return np.asarray(odds / odds.sum())
+
+
+def trust_sentence(shares: dict[str, float], rehearsal: Rehearsal, count: int) -> str:
+    """What was rehearsed, and how a batch of `count` images is divided by it."""
+    images = dict.fromkeys(("pixels", "features", "found"), 0.0)
+    for name, share in shares.items():
+        images[CRITERIA[name].share] += count * share
+    told = (
+        "nothing could be rehearsed: too few labelled images lack a class"
+        if rehearsal.novelty is None
+        else f"features separate held-back classes with {rehearsal.novelty:.2f}"
+    )
+    if rehearsal.recognition is not None:
+        told += f" and recognise one from a single image with {rehearsal.recognition:.2f}"
+    parts = [
+        f"{images['features']:.0f} of {count} images by features",
+        f"{images['pixels']:.0f} by pixels",
+    ]
+    if images["found"]:
+        parts.append(f"{images['found']:.0f} for classes that were just found")
+    return f"{told[0].upper()}{told[1:]} (AUROC, .5 is chance): {', '.join(parts)}."

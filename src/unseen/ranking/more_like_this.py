@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from unseen.errors import ShapeError
-from unseen.ranking.criteria.patch_classes import (
+from unseen.ranking.patch_classes import (
     BACKGROUND,
     Floats,
     Labels,

@@ -1,15 +1,17 @@
-"""Numbers per image -> the next batch. Pure: arrays in, ordered indices out, best first.
+"""Rankings of a pool: numbers per image -> ordered positions, best first. Pure functions.
 
-Everywhere: a higher metric means label sooner, ties go to the earlier position, NaN means never
-scored and comes last.
+A higher metric means label sooner, ties go to the earlier position, and NaN means never scored and
+comes last. Every budget is refused with a BudgetError if it is above the number of images.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
-from unseen.errors import BudgetError, ConfigError, ShapeError
+from unseen.errors import BudgetError, ShapeError
 
 Indices = npt.NDArray[np.int64]
 
@@ -17,19 +19,21 @@ Indices = npt.NDArray[np.int64]
 CANDIDATES_PER_IMAGE = 3
 
 
-def plain(metric: npt.ArrayLike, budget: int) -> Indices:
-    """The `budget` images with the highest metric.
-
-    Args:
-        metric: (N,).
-        budget: images wanted.
-
-    Returns:
-        (budget,) int64 positions.
+def check_budget(budget: int, count: int) -> None:
+    """Refuse a budget that a pool of `count` images cannot serve.
 
     Raises:
-        BudgetError: budget > N.
+        BudgetError: budget is negative or above count.
     """
+    if not 0 <= budget <= count:
+        raise BudgetError(
+            f"budget {budget}; expected 0 to {count}, the number of unlabelled images. Lower it, "
+            "or widen the view"
+        )
+
+
+def plain(metric: npt.ArrayLike, budget: int) -> Indices:
+    """The positions of the `budget` images with the highest metric (N,)."""
     values = np.asarray(metric, dtype=np.float64).reshape(-1)
     check_budget(budget, len(values))
     keys = np.where(np.isnan(values), -np.inf, values)
@@ -45,22 +49,15 @@ def candidates(metric: npt.ArrayLike, budget: int) -> Indices:
 
 
 def diverse(metric: npt.ArrayLike, embeddings: npt.ArrayLike, budget: int) -> Indices:
-    """Novel, but not the same novelty over and over.
+    """Novel images, but not the same novelty over and over.
 
-    Starts with the highest metric, then adds the image with the highest metric x distance to the
-    nearest image chosen so far.
-
-    Args:
-        metric: (M,) of the candidates, >= 0.
-        embeddings: (M, D) of the candidates; NaN rows (never embedded) count as distance 0.
-        budget: images wanted.
-
-    Returns:
-        (budget,) int64 positions within the candidates, in the order chosen.
+    Starts with the highest metric (M,) >= 0 of the candidates, then adds the image with the highest
+    metric x distance to the nearest image chosen so far. In the embeddings (M, D), NaN rows (never
+    embedded) count as distance 0. Returns (budget,) positions within the candidates.
 
     Raises:
         BudgetError: budget > M.
-        ShapeError: metric and embeddings are not equally many.
+        ShapeError: metric and embeddings differ in length.
     """
     values = np.asarray(metric, dtype=np.float64).reshape(-1)
     points = np.asarray(embeddings, dtype=np.float64)
@@ -70,9 +67,8 @@ def diverse(metric: npt.ArrayLike, embeddings: npt.ArrayLike, budget: int) -> In
             f"{len(values)} candidates have embeddings of shape {points.shape}; expected "
             f"({len(values)}, D)"
         )
-    # A rank for ties, which are common: duplicates have distance 0 whatever their metric.
-    rank = np.empty(len(values), dtype=np.int64)
-    rank[plain(values, len(values))] = np.arange(len(values))
+    # Ties are common (duplicates have distance 0 whatever their metric) and go by rank.
+    rank = np.argsort(plain(values, len(values)))
     weight = np.nan_to_num(values, nan=0.0)
     distance = np.full(len(values), np.inf)
     is_left = np.ones(len(values), dtype=bool)
@@ -92,18 +88,11 @@ def diverse(metric: npt.ArrayLike, embeddings: npt.ArrayLike, budget: int) -> In
 def balanced(
     expected_counts: npt.ArrayLike, labelled_counts: npt.ArrayLike, budget: int
 ) -> Indices:
-    """Fill up the classes of which there are few.
+    """Images that fill up the classes with few labels.
 
     Greedily maximises the sum over classes of log(n_c + 1), where n_c counts the labelled examples
-    and those expected in the images chosen so far.
-
-    Args:
-        expected_counts: (N, K) expected examples per image and class, >= 0 (`unseen` among them).
-        labelled_counts: (K,) labelled examples per class; 0 for `unseen`.
-        budget: images wanted.
-
-    Returns:
-        (budget,) int64 positions, in the order chosen.
+    (K,) and those expected in the images chosen so far, of (N, K) >= 0. The class `unseen` is one
+    of the K, with 0 labels. Returns (budget,) positions in the order chosen.
 
     Raises:
         BudgetError: budget > N.
@@ -119,7 +108,7 @@ def balanced(
     check_budget(budget, len(counts))
     is_scored = ~np.isnan(counts).any(axis=1)
     counts = np.where(np.expand_dims(is_scored, 1), counts, 0)
-    # Unscored images gain less than nothing; chosen ones are out for good.
+    # An unscored image gains less than nothing; a chosen one is out for good.
     bounds = np.where(is_scored, np.inf, -1.0)
     chosen: list[int] = []
     for _ in range(budget):
@@ -130,91 +119,63 @@ def balanced(
     return np.asarray(chosen, dtype=np.int64)
 
 
-def random(count: int, budget: int, rng: np.random.Generator) -> Indices:
-    """`budget` of `count` images, all equally likely.
-
-    Raises:
-        BudgetError: budget > count.
-    """
-    check_budget(budget, count)
-    return rng.permutation(count)[:budget].astype(np.int64)
-
-
-def sequential(count: int, budget: int) -> Indices:
-    """The first `budget` of `count` images, as a labeller without help would go.
-
-    Raises:
-        BudgetError: budget > count.
-    """
-    check_budget(budget, count)
-    return np.arange(budget, dtype=np.int64)
-
-
-def mix_random(
-    order: npt.ArrayLike, count: int, *, share: float, rng: np.random.Generator
-) -> Indices:
-    """Replace the end of a batch by random images from the rest of the pool.
-
-    Args:
-        order: (budget,) chosen positions, best first.
-        count: images in the pool.
-        share: of the batch to replace, in [0, 1]; rounded to whole images.
-        rng: source of randomness.
-
-    Returns:
-        (budget,) int64: the best, in their order, then the random ones. What was replaced may be
-        drawn again, so that the random ones are a fair sample of everything not kept.
-    """
-    chosen = np.asarray(order, dtype=np.int64).reshape(-1)
-    check_budget(len(chosen), count)
-    if not 0 <= share <= 1:
-        raise ConfigError(f"random share {share!r}; expected a number from 0 to 1")
-    replaced = int(np.floor(share * len(chosen) + 0.5))
-    if not replaced:
-        return chosen
-    kept = chosen[: len(chosen) - replaced]
-    rest = np.setdiff1d(np.arange(count, dtype=np.int64), kept)
-    return np.concatenate([kept, rng.permutation(rest)[:replaced]])
-
-
-def check_budget(budget: int, count: int) -> None:
-    """Refuse a budget that the pool cannot serve.
-
-    Raises:
-        BudgetError: budget is negative or above count.
-    """
-    if not 0 <= budget <= count:
-        raise BudgetError(
-            f"budget {budget}; expected 0 to {count}, the number of unlabelled images. Lower it, "
-            "or widen the view"
-        )
-
-
 def _best_gain(
     counts: npt.NDArray[np.float64],
     present: npt.NDArray[np.float64],
     bounds: npt.NDArray[np.float64],
 ) -> int:
-    """The image that adds most to the sum of logs; `bounds` are updated in place.
+    """The image that adds most to the sum of logs, by lazy evaluation (Minoux 1978).
 
-    Gains only shrink as images are chosen, so an old gain is an upper bound, and only images whose
-    bound reaches the best fresh gain need a new look.
+    Gains only shrink as images are chosen. An old gain is therefore an upper bound, and only images
+    whose bound reaches the best fresh gain are computed again; `bounds` are updated in place.
     """
     fresh = np.zeros(len(bounds), dtype=bool)
     size = 256
     best = -np.inf
-    while True:
-        stale = np.flatnonzero(~fresh & (bounds >= max(best, 0)))
-        if not stale.size:
-            break
-        if np.isposinf(bounds[stale]).any():
-            looked_at = stale
-        else:
-            looked_at = stale[np.argsort(-bounds[stale], kind="stable")[:size]]
-        gain = np.log1p(counts[looked_at] / (present + 1)).sum(axis=1)
-        bounds[looked_at] = gain
-        fresh[looked_at] = True
+    while (stale := np.flatnonzero(~fresh & (bounds >= max(best, 0)))).size:
+        if not np.isposinf(bounds[stale]).any():
+            stale = stale[np.argsort(-bounds[stale], kind="stable")[:size]]
+        gain = np.log1p(counts[stale] / (present + 1)).sum(axis=1)
+        bounds[stale] = gain
+        fresh[stale] = True
         best = max(best, float(gain.max()))
         size *= 2
     # argmax takes the first of equals; unscored images (-1) come after all scored ones (>= 0).
     return int(np.argmax(bounds))
+
+
+def random(count: int, budget: int, rng: np.random.Generator) -> Indices:
+    """`budget` of `count` images, all equally likely."""
+    check_budget(budget, count)
+    return rng.permutation(count)[:budget].astype(np.int64)
+
+
+def sequential(count: int, budget: int) -> Indices:
+    """The first `budget` of `count` images, as an annotator without help would go."""
+    check_budget(budget, count)
+    return np.arange(budget, dtype=np.int64)
+
+
+def alternate(
+    orders: Iterable[npt.ArrayLike], shares: npt.ArrayLike, budget: int
+) -> tuple[Indices, Indices]:
+    """The next best image of one ranking after the other, each as often as its share says.
+
+    Webster's method: the turn goes to the ranking that is furthest behind its share, of equals to
+    the first. A ranking passes over images that are taken already, so that it never loses its turn,
+    and drops out when it ends. `orders` are C rankings, best first, and `shares` (C,) >= 0 relative
+    to each other. Returns the positions taken, at most `budget`, and the ranking of each.
+    """
+    weight = np.array(shares, dtype=np.float64)  # a copy: a ranking that ends gets weight 0
+    queues = [iter(np.asarray(order, dtype=np.int64).tolist()) for order in orders]
+    turns = np.zeros(len(weight))
+    taken: dict[int, int] = {}  # position -> ranking
+    while len(taken) < budget and weight.any():
+        ranking = int(np.argmax(weight / (2 * turns + 1)))
+        image = next((i for i in queues[ranking] if i not in taken), None)
+        if image is None:
+            weight[ranking] = 0
+        else:
+            taken[image] = ranking
+            turns[ranking] += 1
+    return np.array([*taken], dtype=np.int64), np.array([*taken.values()], dtype=np.int64)

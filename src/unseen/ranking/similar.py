@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from unseen.progress import Progress, silent
-from unseen.ranking.criteria.patch_classes import BACKGROUND, Labels, PatchSpace, patch_labels
 from unseen.ranking.feature_evidence import sampled_patches
 from unseen.ranking.features.compute import Features
 from unseen.ranking.more_like_this import (
@@ -19,6 +18,7 @@ from unseen.ranking.more_like_this import (
     learn_likeness,
     similar_regions,
 )
+from unseen.ranking.patch_classes import BACKGROUND, Labels, PatchSpace, patch_labels
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Ideas of what is worth a label, one file each, all with the contract of `contract.py`."""
+"""The criteria of a mixed batch. Each module declares `CRITERION`; nothing else lists them."""

@@ -1,78 +1,76 @@
 """Kinds of images that nobody has labelled: a typical image of each, the strangest kind first.
 
-A class that changes the whole image makes a group of its own, and the middle of a group says more than
-its edge: single strangers (`novelty`) are as often a smudge on the lens. Groups by k-means and typical
-images as in *TypiClust* (Hacohen, Dekel and Weinshall 2022), which takes the largest group first; here
-the one farthest from what is known goes first, because a rare class is a small group.
+A class that changes the whole image forms a cluster of its own, and the centre of a cluster says
+more than its edge: outliers (`novelty`) are as often a smudge on the lens. Clusters and typical
+images follow TypiClust (Hacohen, Dekel and Weinshall 2022), which takes the largest cluster first;
+here the one farthest from everything known goes first, because a rare class is a small cluster.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from unseen.ranking.criteria.contract import Candidates, Floats, farthest_first
+from unseen.ranking.candidates import Candidates, Criterion
+from unseen.ranking.feature_space import Floats, farthest_first, k_means
 from unseen.ranking.selection import Indices
 
-#: Images per group, on average; and fewest and most groups.
-IMAGES_PER_GROUP = 12
-GROUPS = (10, 100)
-#: A group is at least so many images; a single one is a stranger.
-SMALLEST_GROUP = 2
+#: Mean number of images per cluster, and the fewest and most clusters.
+IMAGES_PER_CLUSTER = 12
+CLUSTERS = (10, 100)
+#: A single image is an outlier, not a cluster.
+SMALLEST_CLUSTER = 2
 
 
 def coverage(pool: Candidates, count: int) -> Indices:
-    """The typical image of one group after the other, farthest from what is known first.
+    """The typical image of one cluster after the other, the farthest from all known ones first.
 
-    Args:
-        pool: its `space` and `known`.
-        count: positions wanted; groups that run out are followed by the farthest images.
+    When the clusters run out, the farthest of the other images follow.
     """
     rows = pool.described
-    space, known = pool.groups_space
+    space, known = pool.whitened
     points = space[rows]
     if not len(rows):
         return rows
-    middles = typical_images(np.concatenate([points, known]), len(rows), pool.seed)
-    order = [int(middles[i]) for i in farthest_first(points[middles], known, count)]
-    if len(order) < count:
-        near = np.concatenate([known, points[order]])
-        rest = np.setdiff1d(np.arange(len(rows)), order)
-        more = farthest_first(points[rest], near, count - len(order))
-        order += [int(rest[i]) for i in more]
-    return rows[np.asarray(order, dtype=np.int64)]
+    typical = typical_images(np.concatenate([points, known]), len(rows), pool.seed)
+    order = typical[farthest_first(points[typical], known, count)]
+    rest = np.setdiff1d(np.arange(len(rows)), order)
+    near = np.concatenate([known, points[order]])
+    more = farthest_first(points[rest], near, count - len(order))
+    return np.asarray(rows[np.concatenate([order, rest[more]])])
 
 
-def typical_images(points: Floats, usable: int, seed: int) -> npt.NDArray[np.int64]:
-    """The point nearest to the middle of each group of at least two.
+def typical_images(points: Floats, usable: int, seed: int) -> Indices:
+    """The point nearest to the centre of each cluster of at least two.
 
-    Args:
-        points: (N, D); rows with NaN belong to no group.
-        usable: only the first so many may be given back; the others only shape the groups.
-        seed: of k-means.
-
-    Returns:
-        Ascending positions, each below `usable`; they do not depend on the order of the points.
+    Of points (N, D) only the first `usable` are returned; the others just shape the clusters, and
+    rows with NaN belong to none. The positions are ascending and do not depend on the order of the
+    points.
     """
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
     rows = np.flatnonzero(~np.isnan(points).any(axis=1))
-    # By value, so that the order of the directory has no say in where k-means starts.
+    # Sorted by value, so that k-means starts at the same places whatever the order of the files.
     rows = rows[np.lexsort(points[rows].T)] if points.shape[1] else rows
     values = points[rows]
     distinct = len(np.unique(values, axis=0)) if len(values) else 0
-    groups = min(max(GROUPS[0], min(len(rows) // IMAGES_PER_GROUP, GROUPS[1])), distinct)
-    if groups < 2 or not points.shape[1]:
+    count = min(max(CLUSTERS[0], min(len(rows) // IMAGES_PER_CLUSTER, CLUSTERS[1])), distinct)
+    if count < 2 or not points.shape[1]:
         return np.arange(min(usable, 1), dtype=np.int64)
-    with threadpool_limits(limits=1):  # sums over several threads differ in their last digits
-        means = KMeans(groups, n_init=3, random_state=seed).fit(values)
-    found = []
-    for group in range(groups):
-        of_group = np.flatnonzero(means.labels_ == group)
-        allowed = of_group[rows[of_group] < usable]
-        if len(of_group) >= SMALLEST_GROUP and len(allowed):
-            off = ((values[allowed] - means.cluster_centers_[group]) ** 2).sum(axis=1)
-            nearest = allowed[off == off.min()]
-            found.append(int(rows[nearest].min()))
-    return np.asarray(sorted(found), dtype=np.int64)
+    clusters = k_means(values, count, seed)
+    typical = []
+    for cluster in range(count):
+        members = np.flatnonzero(clusters.labels_ == cluster)
+        allowed = members[rows[members] < usable]
+        if len(members) >= SMALLEST_CLUSTER and len(allowed):
+            off = ((values[allowed] - clusters.cluster_centers_[cluster]) ** 2).sum(axis=1)
+            typical.append(rows[allowed[off == off.min()]].min())
+    return np.sort(np.asarray(typical, dtype=np.int64))
+
+
+CRITERION = Criterion(
+    name="coverage",
+    seeks="kinds of images not labelled yet",
+    order=30,
+    share="features",
+    weight=5,
+    choose=coverage,
+    has_images=lambda pool: len(pool.described) > 0,
+)

@@ -1,19 +1,24 @@
-"""Images that look like nothing that is labelled or chosen: single strangers."""
+"""Outliers: images that look like nothing that is labelled or chosen."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from unseen.ranking.criteria.contract import Candidates, farthest_first
+from unseen.ranking.candidates import Candidates, Criterion
+from unseen.ranking.feature_space import farthest_first
 from unseen.ranking.selection import Indices
 
 
 def novelty(pool: Candidates, count: int) -> Indices:
-    """The image farthest from all known ones, then the one farthest from those and it, and so on.
-
-    Args:
-        pool: its `space` and `known`.
-        count: positions wanted.
-    """
+    """The image farthest from all known ones, then the farthest from those and it, and so on."""
     rows = pool.described
-    return rows[np.asarray(farthest_first(pool.space[rows], pool.known, count), dtype=np.int64)]
+    return rows[farthest_first(pool.space[rows], pool.known, count)]
+
+
+CRITERION = Criterion(
+    name="novelty",
+    seeks="images unlike any other",
+    order=20,
+    share="features",
+    weight=2,
+    choose=novelty,
+    has_images=lambda pool: len(pool.described) > 0,
+)

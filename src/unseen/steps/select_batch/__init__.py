@@ -51,13 +51,9 @@ class SelectResult(StepResult):
 
     def summary(self) -> str:
         missing = f" {self.unscored} pool images have no score yet." if self.unscored else ""
-        what = {
-            "pixel": "unseen pixels",
-            "novelty": "images unlike any other",
-            "coverage": "kinds of images not labelled yet",
-            "new_class": "a class that was just found",
-        }
-        parts = ", ".join(f"{n} for {what.get(c, c)}" for c, n in self.criteria.items())
+        from unseen.ranking.mixed import CRITERIA  # forms import this module without numpy
+
+        parts = ", ".join(f"{n} for {CRITERIA[c].seeks}" for c, n in self.criteria.items())
         return (
             f"{len(self.sample_ids)} of {self.pool} pool images selected ({self.strategy}) as "
             f"{self.batch}{': ' + parts if parts else ''}.{missing}"

@@ -10,11 +10,11 @@ import numpy as np
 from unseen.dataset.loop import features_folder
 from unseen.errors import BudgetError
 from unseen.progress import Progress
-from unseen.ranking.criteria.feature_space import feature_space
-from unseen.ranking.criteria.start import initial_images
+from unseen.ranking.feature_space import feature_space
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
 from unseen.ranking.features.image_features import blocks
+from unseen.ranking.initial_images import initial_images
 from unseen.steps.split_dataset import SplitConfig
 
 #: More images than these are not looked at: a random sample shows the same kinds.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unseen.errors import BudgetError, ShapeError
-from unseen.ranking.criteria.start import initial_images
+from unseen.ranking.initial_images import initial_images
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unseen.arrays.auroc import auroc
-from unseen.ranking.criteria.patch_classes import Floats, Labels, learn_patch_classes
+from unseen.ranking.patch_classes import Floats, Labels, learn_patch_classes
 
 #: Examples of a class that recognition is tried with; more would only cost time.
 MOST_EXAMPLES = 2

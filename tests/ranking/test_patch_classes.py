@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from unseen.errors import ShapeError
-from unseen.ranking.criteria.patch_classes import (
+from unseen.ranking.patch_classes import (
     BACKGROUND,
     IGNORED,
     SHRINKAGE,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from unseen.ranking.criteria.rehearsal import FEWEST_OTHERS, Rehearsal, rehearse
+from unseen.ranking.rehearsal import FEWEST_OTHERS, Rehearsal, rehearse
 
 
 def _labelled(rng, count=4, apart=20.0, gap=30.0):

@@ -1,0 +1,120 @@
+"""The next batch by any strategy: arrays about a pool in, positions out.
+
+The product and the benchmark both choose here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from unseen.ranking import SCORED_STRATEGIES, selection
+from unseen.ranking.candidates import Candidates
+from unseen.ranking.feature_evidence import FeatureEvidence
+from unseen.ranking.feature_space import Floats
+from unseen.ranking.mixed import CRITERIA, History, mixed, trust_sentence
+from unseen.ranking.selection import Indices
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What is known of the images to choose from; each strategy reads some of it.
+
+    Attributes:
+        size: N, the unlabelled images, in directory order.
+        scored: (M,) ascending positions of those that the newest UNet scored. Row j of what follows
+            is image scored[j].
+        metric: (M,) the metric to rank by, >= 0.
+        embed: rows -> (len(rows), E) embeddings of their unseen pixels; NaN where missing.
+        expected_counts: (M, K + 1) expected examples per class, `unseen` last.
+        labelled_counts: (K + 1,) labelled examples per class, 0 for `unseen`.
+        features: evidence of pretrained features, for `mixed`.
+        history: what the criteria of `mixed` found so far.
+        seed: of the clustering in `mixed`.
+    """
+
+    size: int
+    scored: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    metric: Floats = field(default_factory=lambda: np.zeros(0))
+    embed: Callable[[Indices], npt.ArrayLike] = lambda rows: np.zeros((len(rows), 1))
+    expected_counts: npt.ArrayLike = ()
+    labelled_counts: npt.ArrayLike = ()
+    features: FeatureEvidence | None = None
+    history: History = field(default_factory=History.none)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A batch, best first.
+
+    Attributes:
+        order: (budget,) positions in the pool.
+        criteria: of `mixed`, the criterion that chose each of the first images; the ones after
+            those were drawn at random.
+        shares: of `mixed`, criterion -> its part of the batch.
+        trust: of `mixed`, what was rehearsed and how the batch is divided, for people.
+    """
+
+    order: Indices
+    criteria: tuple[str, ...] = ()
+    shares: dict[str, float] | None = None
+    trust: str = ""
+
+
+def choose(
+    strategy: str,
+    pool: Pool,
+    budget: int,
+    *,
+    rng: np.random.Generator,
+    random_share: float = 0.0,
+) -> Chosen:
+    """The next `budget` images by one of `unseen.ranking.STRATEGIES`.
+
+    The last `random_share` of the batch, rounded to whole images, is drawn at random from the rest
+    of the pool, and so is what a strategy cannot fill because too few images are scored.
+
+    Raises:
+        BudgetError: the budget exceeds the pool.
+    """
+    selection.check_budget(budget, pool.size)
+    rows = pool.scored if strategy in SCORED_STRATEGIES else np.arange(pool.size)
+    wanted = 0 if strategy == "random" else budget - round(random_share * budget)
+    wanted = min(wanted, len(rows))
+    criteria: tuple[str, ...] = ()
+    shares: dict[str, float] | None = None
+    trust = ""
+    if strategy == "mixed":
+        assert pool.features is not None
+        features = pool.features
+        candidates = Candidates(
+            metric=pool.metric,
+            space=features.space,
+            known=features.known,
+            evidence=features.evidence,
+            wanted=features.wanted,
+            embed=pool.embed,
+            seed=pool.seed,
+        )
+        batch = mixed(candidates, wanted, history=pool.history, rehearsal=features.rehearsal)
+        order, shares = batch.order, batch.shares
+        criteria = tuple(list(CRITERIA)[k] for k in batch.source)
+        trust = trust_sentence(shares, features.rehearsal, wanted)
+    elif strategy == "balanced":
+        order = selection.balanced(pool.expected_counts, pool.labelled_counts, wanted)
+    elif strategy == "diverse":
+        best = selection.candidates(pool.metric, wanted)
+        embeddings = pool.embed(best) if wanted else np.zeros((0, 1))
+        order = best[selection.diverse(pool.metric[best], embeddings, wanted)]
+    elif strategy in SCORED_STRATEGIES:
+        order = selection.plain(pool.metric, wanted)
+    else:
+        order = selection.sequential(len(rows), wanted)
+    kept = rows[order]
+    rest = np.setdiff1d(np.arange(pool.size), kept)
+    drawn = rest[selection.random(len(rest), budget - len(kept), rng)]
+    return Chosen(np.concatenate([kept, drawn]), criteria, shares, trust)

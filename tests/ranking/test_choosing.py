@@ -1,0 +1,104 @@
+"""One function chooses for the product and for the benchmark."""
+
+import numpy as np
+import pytest
+
+from unseen.errors import BudgetError
+from unseen.ranking import STRATEGIES, ranking_metric, selection
+from unseen.ranking.choosing import Pool, choose
+from unseen.ranking.feature_evidence import FeatureEvidence
+from unseen.ranking.mixed import CRITERIA
+from unseen.ranking.rehearsal import Rehearsal
+
+SIZE = 30
+#: Every third image was never scored.
+SCORED = np.asarray([i for i in range(SIZE) if i % 3])
+
+
+@pytest.fixture
+def pool():
+    rng = np.random.default_rng(5)
+    count = len(SCORED)
+    embeddings, space = rng.normal(size=(count, 4)), rng.normal(size=(count, 3))
+    evidence = FeatureEvidence(
+        space=space,
+        known=rng.normal(size=(3, 3)),
+        evidence=rng.normal(size=(count, 2)),
+        wanted=np.asarray([0.0, 1]),
+        sought=np.asarray([False, True]),
+        rehearsal=Rehearsal(),
+    )
+    return Pool(
+        SIZE,
+        SCORED,
+        metric=rng.gamma(1, size=count),
+        embed=lambda rows: embeddings[rows],
+        expected_counts=rng.gamma(1, size=(count, 3)),
+        labelled_counts=[5, 1, 0],
+        features=evidence,
+    )
+
+
+def batch(strategy, pool, budget, share=0.0, seed=51):
+    chosen = choose(strategy, pool, budget, random_share=share, rng=np.random.default_rng(seed))
+    assert len(set(chosen.order.tolist())) == budget
+    return chosen
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_nothing_is_chosen_from_nothing_and_no_more_than_there_is(strategy, pool):
+    assert batch(strategy, pool, 0).order.shape == (0,)
+    assert sorted(batch(strategy, pool, SIZE).order.tolist()) == list(range(SIZE))
+    with pytest.raises(BudgetError, match="budget 31; expected 0 to 30"):
+        batch(strategy, pool, SIZE + 1)
+
+
+def test_each_strategy_ranks_the_scored_images_as_its_function_does(pool):
+    order = {
+        "plain": selection.plain(pool.metric, 6),
+        "entropy": selection.plain(pool.metric, 6),
+        "foreground": selection.plain(pool.metric, 6),
+        "balanced": selection.balanced(pool.expected_counts, pool.labelled_counts, 6),
+    }
+    best = selection.candidates(pool.metric, 6)
+    order["diverse"] = best[selection.diverse(pool.metric[best], pool.embed(best), 6)]
+    for strategy, rows in order.items():
+        assert batch(strategy, pool, 6).order.tolist() == SCORED[rows].tolist()
+    assert batch("sequential", pool, 6).order.tolist() == list(range(6))
+    drawn = selection.random(SIZE, 6, np.random.default_rng(51))
+    assert batch("random", pool, 6).order.tolist() == drawn.tolist()
+
+
+def test_a_mixed_batch_says_why_each_image_is_in_it(pool):
+    chosen = batch("mixed", pool, 10, share=0.2)
+    assert len(chosen.criteria) == 8  # the others are drawn at random
+    assert set(chosen.criteria) <= set(CRITERIA)
+    assert set(chosen.order[:8].tolist()) <= set(SCORED.tolist())
+    assert sum(chosen.shares.values()) == pytest.approx(1)
+    assert "of 8 images by features" in chosen.trust
+    assert batch("plain", pool, 10).criteria == ()
+
+
+@pytest.mark.parametrize("strategy", ["plain", "sequential"])
+@pytest.mark.parametrize(("share", "kept"), [(0.0, 4), (0.2, 3), (0.5, 2), (1.0, 0)])
+def test_a_random_share_keeps_the_best_and_draws_from_all_others(pool, strategy, share, kept):
+    first = batch(strategy, pool, kept).order.tolist()
+    drawn = set()
+    for seed in range(200):
+        order = batch(strategy, pool, 4, share, seed).order.tolist()
+        assert order[:kept] == first
+        drawn.update(order[kept:])
+    assert drawn == (set(range(SIZE)) - set(first) if kept < 4 else set())
+
+
+def test_too_few_scored_images_are_completed_at_random(pool):
+    order = batch("plain", pool, 25).order
+    assert set(order[:20].tolist()) == set(SCORED.tolist())
+    rest = np.setdiff1d(np.arange(SIZE), SCORED)
+    expected = np.random.default_rng(51).permutation(rest)[:5]
+    assert order[20:].tolist() == expected.tolist()
+
+
+def test_entropy_and_foreground_bring_their_own_metric():
+    assert ranking_metric("entropy", "alpha") == "entropy"
+    assert ranking_metric("mixed", "alpha") == "alpha"

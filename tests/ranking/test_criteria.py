@@ -1,0 +1,157 @@
+"""The criteria of a mixed batch, and that a new one takes a single file."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unseen.ranking.candidates import Candidates
+from unseen.ranking.criteria.coverage import coverage, typical_images
+from unseen.ranking.criteria.new_class import new_class
+from unseen.ranking.criteria.novelty import novelty
+
+#: Centre and number of images: what is known, and two other kinds; the last one is an outlier.
+CENTRES = ((0, 0, 0), (10, 0, 0), (0, 10, 0), (0, 0, 25))
+COUNTS = (40, 20, 8, 1)
+KINDS = np.repeat(np.arange(4), COUNTS)
+
+
+def make_pool(space, known=(), evidence=None, wanted=()):
+    space = np.asarray(space, float)
+    count, dimensions = space.shape
+    return Candidates(
+        metric=np.zeros(count),
+        space=space,
+        known=np.asarray(known, float).reshape(-1, dimensions),
+        evidence=np.zeros((count, 0)) if evidence is None else np.asarray(evidence, float),
+        wanted=np.asarray(wanted, float),
+        embed=lambda positions: space[positions],
+    )
+
+
+@pytest.fixture
+def pool(rng):
+    space = np.asarray(CENTRES, float)[KINDS] + rng.normal(scale=0.1, size=(len(KINDS), 3))
+    return make_pool(space, rng.normal(scale=0.1, size=(6, 3)))
+
+
+def only(pool, rows):
+    return make_pool(pool.space[rows], pool.known)
+
+
+def test_kinds_without_labels_come_first_the_strangest_before_the_others(pool):
+    # In whitened directions a kind is the farther the fewer images it has.
+    assert KINDS[coverage(only(pool, KINDS < 3), 2)].tolist() == [2, 1]
+
+
+def test_an_outlier_waits_for_the_clusters_and_novelty_takes_it_first(pool):
+    assert set(KINDS[coverage(pool, 2)].tolist()) == {1, 2}
+    assert KINDS[novelty(pool, 1)].tolist() == [3]
+    assert sorted(coverage(pool, 69).tolist()) == list(range(69))  # in the end it comes as well
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_coverage_follows_the_seed_but_not_the_order_of_the_pool(pool, seed):
+    first = coverage(replace(pool, seed=seed), 6)
+    np.testing.assert_array_equal(coverage(replace(pool, seed=seed), 6), first)
+    order = np.random.default_rng(seed).permutation(len(pool))
+    again = coverage(replace(only(pool, order), seed=seed), 6)
+    assert set(order[again].tolist()) == set(first.tolist())
+
+
+def test_coverage_skips_images_without_features(pool):
+    pool.space[[3, 45]] = np.nan
+    assert sorted(coverage(pool, 69)) == [i for i in range(69) if i not in (3, 45)]
+    pool.space[:] = np.nan
+    assert coverage(replace(pool), 5).tolist() == []
+
+
+def test_equal_images_have_one_typical_image_and_then_go_by_position():
+    same = make_pool(np.zeros((4, 3)), np.zeros((2, 3)))
+    assert coverage(same, 4).tolist() == [0, 1, 2, 3]
+    assert coverage(same, 0).tolist() == []
+
+
+def test_known_images_shape_the_clusters_but_are_never_typical(pool):
+    points = np.concatenate([pool.space, pool.known])
+    typical = typical_images(points, len(pool), 0)
+    assert (np.diff(typical) > 0).all()
+    assert typical.max() < len(pool)
+    assert 68 not in typical  # a cluster of one
+    assert typical_images(points[:0], 0, 0).tolist() == []
+
+
+def test_classes_take_turns_in_proportion_and_each_ranks_by_its_evidence(rng):
+    evidence = rng.normal(size=(60, 3))
+    evidence[:30, 0] += 100
+    evidence[30:, 2] += 100
+    chosen = new_class(make_pool(np.zeros((60, 1)), (), evidence, [0.75, 0, 0.25]), 12)
+    first, last = chosen[chosen < 30], chosen[chosen >= 30]
+    assert first.tolist() == np.argsort(-evidence[:, 0])[:9].tolist()
+    assert last.tolist() == np.argsort(-evidence[:, 2])[:3].tolist()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    # The last class is not wanted, and nothing is known of the second; ties go by position.
+    [((1, 0, 0), [2, 3, 0]), ((0.5, 0.5, 0), [2, 1, 3, 0]), ((0, 0, 0), [])],
+)
+def test_only_images_with_evidence_of_a_wanted_class_are_offered(wanted, expected):
+    nan = np.nan
+    evidence = [[1, nan, nan], [nan, 3, nan], [2, nan, nan], [2, nan, 9]]
+    assert new_class(make_pool(np.zeros((4, 1)), (), evidence, wanted), 9).tolist() == expected
+    unknown = make_pool(np.zeros((4, 1)), (), np.full((4, 3), nan), wanted)
+    assert new_class(unknown, 4).tolist() == []
+
+
+TOY = """
+import numpy as np
+from unseen.ranking.candidates import Criterion
+
+CRITERION = Criterion(
+    name="brightest",
+    seeks="bright images",
+    order=25,
+    share="features",
+    weight=7,
+    choose=lambda pool, count: pool.described[
+        np.argsort(-pool.space[pool.described].sum(axis=1), kind="stable")
+    ][:count],
+    has_images=lambda pool: len(pool.described) > 0,
+)
+"""
+RUN = """
+import sys
+import pytest
+import numpy as np
+import unseen.ranking.criteria as criteria
+
+criteria.__path__.append(sys.argv[1])
+
+from unseen.ranking.mixed import CRITERIA, History, mixed
+from unseen.ranking.candidates import Candidates
+from unseen.ranking.rehearsal import Rehearsal
+from unseen.steps.select_batch import SelectResult
+
+space = np.random.default_rng(0).normal(size=(60, 3))
+pool = Candidates(np.ones(60), space, space[:2], space[:, :0], np.zeros(0), lambda rows: space[rows])
+batch = mixed(pool, 20, history=History.none(), rehearsal=Rehearsal())
+assert list(CRITERIA) == ["pixel", "novelty", "brightest", "coverage", "new_class"]
+assert np.bincount(batch.source, minlength=5).tolist() == [6, 2, 7, 5, 0], batch.source
+result = SelectResult(dataset="d", iteration=1, batch="b", strategy="mixed", sample_ids=[], pool=60,
+                      criteria={"brightest": 7})
+assert "7 for bright images" in result.summary()
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "brightest", sys.argv[2]]))
+"""
+
+
+def test_a_new_criterion_is_one_file_and_keeps_the_contract(tmp_path):
+    (tmp_path / "brightest.py").write_text(TOY)
+    contract = Path(__file__).parents[1] / "test_strategy_contract.py"
+    run = [sys.executable, "-c", RUN, str(tmp_path), str(contract)]
+    finished = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "passed" in finished.stdout

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+
+from unseen.errors import ShapeError
+from unseen.ranking.candidates import CLUSTER_DIMENSIONS, Candidates
+from unseen.ranking.feature_space import farthest_first, feature_space
+
+BLOCKS = {"mean8": slice(0, 2), "mean16": slice(2, 10), "max8": slice(10, 13)}
+
+
+@pytest.fixture
+def vectors(rng):
+    return rng.normal(3, rng.uniform(0.1, 90, 13), (200, 13))
+
+
+def test_blocks_have_equal_weight_and_maxima_are_left_out(vectors):
+    space = feature_space(vectors, BLOCKS)
+    assert space.shape == (200, 10)
+    for part in (slice(0, 2), slice(2, 10)):
+        np.testing.assert_allclose((space[:, part] ** 2).sum(axis=1).mean(), 1)
+    np.testing.assert_allclose(space.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(space.std(axis=0), [2**-0.5] * 2 + [8**-0.5] * 8)
+    scaled = feature_space(vectors * 2.0 ** np.arange(13) + 5, BLOCKS)
+    np.testing.assert_allclose(scaled, space)
+
+
+def test_unreadable_images_stay_unknown_and_change_nothing(vectors):
+    with_gaps = np.insert(vectors, [0, 50], np.nan, axis=0)
+    space = feature_space(with_gaps, BLOCKS)
+    is_known = ~np.isnan(with_gaps).any(axis=1)
+    assert np.isnan(space[~is_known]).all()
+    np.testing.assert_array_equal(space[is_known], feature_space(vectors, BLOCKS))
+    assert np.isnan(feature_space(np.full((2, 13), np.nan), BLOCKS)).all()
+
+
+def test_a_constant_feature_is_0(vectors):
+    vectors[:, [1, 4]] = 7
+    space = feature_space(vectors, BLOCKS)
+    assert (space[:, [1, 4]] == 0).all()
+    assert np.isfinite(space).all()
+
+
+def test_vectors_that_do_not_fit_are_named(vectors):
+    assert feature_space(vectors[:0], BLOCKS).shape == (0, 10)
+    for wrong in (vectors[:, :9], vectors[0]):
+        with pytest.raises(ShapeError, match=r"expected \(M, 10\)"):
+            feature_space(wrong, BLOCKS)
+
+
+def test_farthest_first_is_greedy_k_center(rng):
+    points, known = rng.normal(size=(30, 4)), rng.normal(size=(3, 4))
+    taken = list(known)
+    for position in farthest_first(points, known, 12):
+        nearest = [min(np.linalg.norm(p - t) for t in taken) for p in points]
+        assert nearest[position] == pytest.approx(max(nearest))
+        taken.append(points[position])
+    assert len(np.unique(np.asarray(taken), axis=0)) == 15
+    gap = np.insert(known, 1, np.nan, axis=0)
+    assert farthest_first(points, gap, 9).tolist() == farthest_first(points, known, 9).tolist()
+
+
+@pytest.mark.parametrize(
+    ("points", "known", "count", "expected"),
+    [
+        # With nothing known the point at the mean (5) comes first.
+        ([[0.0], [4.0], [5.0], [11.0]], [], 4, [2, 3, 0, 1]),
+        ([[0.0]] * 4, [[1.0]], 9, [0, 1, 2, 3]),
+        ([[0.0]] * 4, [[1.0]], 0, []),
+        ([], [[1.0]], 3, []),
+    ],
+)
+def test_farthest_first_without_anything_known_with_ties_and_at_its_ends(
+    points, known, count, expected
+):
+    points, known = (np.asarray(rows, float).reshape(-1, 1) for rows in (points, known))
+    assert farthest_first(points, known, count).tolist() == expected
+
+
+def make_candidates(space, known, **more):
+    arrays = {
+        "metric": np.zeros(len(space)),
+        "evidence": np.zeros((len(space), 0)),
+        "wanted": np.zeros(0),
+        "embed": lambda positions: space[positions],
+    }
+    return Candidates(space=space, known=known, **{**arrays, **more})
+
+
+def test_whitened_images_have_standard_deviation_1_in_every_direction(rng):
+    space, known = rng.normal(size=(50, 12)) * np.arange(1, 13), rng.normal(size=(5, 12))
+    space[3] = known[2] = np.nan
+    pool = make_candidates(space, known)
+    assert pool.described.tolist() == [i for i in range(50) if i != 3]
+    wide, around = pool.whitened
+    assert np.isnan(wide[3]).all()
+    assert np.isnan(around[2]).all()
+    rows = np.concatenate([wide[pool.described], around[[0, 1, 3, 4]]])
+    np.testing.assert_allclose(np.cov(rows, rowvar=False), np.eye(CLUSTER_DIMENSIONS), atol=1e-9)
+
+
+def test_directions_without_any_difference_are_left_out(rng):
+    flat = np.concatenate([rng.normal(size=(20, 2)), np.full((20, 3), 7.0)], axis=1)
+    for space, known, left in (
+        (flat, flat[:1], 2),
+        (np.zeros((5, 3)), np.zeros((1, 3)), 0),
+        (np.zeros((1, 3)), np.zeros((0, 3)), 0),
+    ):
+        assert make_candidates(space, known).whitened[0].shape == (len(space), left)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"metric": np.zeros(3)},
+        {"known": np.zeros((2, 4))},
+        {"evidence": np.zeros((4, 1))},
+        {"space": np.zeros(4)},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_arrays_that_do_not_fit_are_named(wrong):
+    arrays = {"space": np.zeros((4, 3)), "known": np.zeros((2, 3)), "metric": np.zeros(4), **wrong}
+    arrays.setdefault("evidence", np.zeros((4, 0)))
+    with pytest.raises(ShapeError, match=r"expected \(N,\), \(N, D\)"):
+        make_candidates(**arrays)
