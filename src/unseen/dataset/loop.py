@@ -105,6 +105,12 @@ class Loop:
         reading.check_class_names(classes)
         return classes
 
+    def labelled_ids(self) -> set[str]:
+        """Ids of every sample of the view that has labels, also in the test split."""
+        return (
+            set(self.view.exists(self.names.label_field).values("id")) if self.has_labels else set()
+        )
+
     def label_facts(self) -> Record:
         """Ids of the labelled samples and boxes per class, for a record."""
         if not self.has_labels:

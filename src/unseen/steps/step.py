@@ -32,6 +32,31 @@ def elapsed() -> float:
     return round(time.perf_counter() - _started.get(), 3)
 
 
+def write_down(
+    loop: Loop,
+    iteration: int,
+    config: StepConfig,
+    result: StepResult,
+    top: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> None:
+    """Put a step's result on the record of an iteration, with its parameters and seconds.
+
+    Args:
+        loop: the loop.
+        iteration: which record.
+        config: the parameters; its module names the step.
+        result: whose fields are kept; of the skipped samples, their number.
+        top: facts of the whole iteration.
+        **more: further entries, or others instead.
+    """
+    entry = {k: v for k, v in result.to_dict().items() if k not in ("dataset", "iteration")}
+    if "skipped" in entry:
+        entry["skipped"] = len(entry["skipped"])
+    entry |= {"parameters": config.to_dict(), "seconds": elapsed(), **more}
+    loop.write_entry(iteration, type(config).__module__.rpartition(".")[2], entry, **(top or {}))
+
+
 class Step(Protocol[R]):
     """A step as its users see it."""
 

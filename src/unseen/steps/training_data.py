@@ -10,11 +10,12 @@ import numpy as np
 
 from unseen.arrays.image_store import ImageStore
 from unseen.dataset import reading, scope
-from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import LabelError
+from unseen.parameters import StepConfig
 from unseen.progress import Progress
 from unseen.results import Skipped
+from unseen.steps.step import write_down
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ class TrainingData:
 
 
 def read_training_data(
-    view: Any,
-    names: Names,
+    loop: Loop,
     progress: Progress,
     *,
     classes: Sequence[str] | None = None,
@@ -55,8 +55,7 @@ def read_training_data(
     """Read labels, then images.
 
     Args:
-        view: dataset or view.
-        names: the loop.
+        loop: whose labelled images in the view are read.
         progress: told the images.
         classes: fixed class list, others are dropped and counted; None takes those with boxes.
         scale: working scale from the labelled images; None keeps native size.
@@ -66,14 +65,14 @@ def read_training_data(
         LabelError: nothing is labelled, no box can be used, or a class name is reserved.
         DatasetError: the label field is missing or holds no boxes.
     """
-    reading.check_label_field(reading.dataset_of(view), names.label_field)
-    found = reading.read_labels(Loop(view, names).labelled, names.label_field, classes)
-    _check(found, names)
-    known = list(found.class_counts if classes is None else classes)
+    reading.check_label_field(loop.dataset, loop.names.label_field)
+    labels = reading.read_labels(loop.labelled, loop.names.label_field, classes)
+    _check(labels, loop)
+    known = list(labels.class_counts if classes is None else classes)
     reading.check_class_names(known)
-    scopes, unusable = scope.read(view, names, found.images)
+    scopes, unusable = scope.read(loop.view, loop.names, labels.images)
     left_out = {item.sample_id for item in unusable}
-    wanted = [image for image in found.images if image.sample_id not in left_out]
+    wanted = [image for image in labels.images if image.sample_id not in left_out]
     factor = scale(wanted) if scale else 1.0
     store = ImageStore(
         [image.filepath for image in wanted],
@@ -91,25 +90,42 @@ def read_training_data(
         xyxy=[image.xyxy for image in images],
         labels=[np.asarray([known.index(c) for c in i.labels], dtype=np.int64) for i in images],
         classes=known,
-        class_counts=found.class_counts,
-        box_problems=found.box_problems,
+        class_counts=labels.class_counts,
+        box_problems=labels.box_problems,
         longest_sides=[max(image.width, image.height) for image in images],
         scale=factor,
-        skipped=found.skipped + unusable + unreadable,
+        skipped=labels.skipped + unusable + unreadable,
         scopes=[scopes.get(image.sample_id) for image in images],
     )
 
 
-def _check(found: reading.LabelledImages, names: Names) -> None:
-    if not found.images and not found.skipped:
+def record_training(
+    loop: Loop, iteration: int, config: StepConfig, result: Any, **top: Any
+) -> None:
+    """Record what was trained, and on which labels."""
+    labels = loop.label_facts()
+    write_down(
+        loop,
+        iteration,
+        config,
+        result,
+        {**labels, **top},
+        # The record's own counts change with every later step of the iteration.
+        labelled=[len(labels["labelled_ids"]), sum(labels["class_counts"].values())],
+        checkpoints=[result.checkpoint],
+    )
+
+
+def _check(labels: reading.LabelledImages, loop: Loop) -> None:
+    if not labels.images and not labels.skipped:
         raise LabelError(
-            f"no labelled images in field {names.label_field!r} outside the test split; label the "
-            f"initial images (tag {names.initial_tag!r}) first. A sample counts as labelled when "
-            "its field is set, also to an empty list"
+            f"no labelled images in field {loop.names.label_field!r} outside the test split; label "
+            f"the initial images (tag {loop.names.initial_tag!r}) first. A sample counts as "
+            "labelled when its field is set, also to an empty list"
         )
-    if not found.boxes:
+    if not labels.boxes:
+        problems = "".join(f", {n} boxes {what}" for what, n in labels.box_problems.items())
         raise LabelError(
-            f"the {len(found.images)} labelled images hold no usable box"
-            + "".join(f", {n} boxes {what}" for what, n in found.box_problems.items())
-            + "; label at least one object, so that the model learns what is known"
+            f"the {len(labels.images)} labelled images hold no usable box{problems}; label at "
+            "least one object, so that the model learns what is known"
         )

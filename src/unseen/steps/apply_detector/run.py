@@ -14,7 +14,6 @@ from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.images import read_image
 from unseen.dataset import reading, writing
-from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.detector.faster_rcnn import DetectorSpec, load_detector
 from unseen.detector.training import detect
@@ -22,7 +21,7 @@ from unseen.errors import CheckpointError, DatasetError, ImageError, LabelError
 from unseen.progress import Progress
 from unseen.results import Skipped
 from unseen.steps.apply_detector import ApplyDetectorConfig, ApplyDetectorResult
-from unseen.steps.step import elapsed, step
+from unseen.steps.step import step, write_down
 from unseen.unet.checkpoints import load_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ def apply_detector(
     automatic labelling of whatever nobody labels by hand.
     """
     model, spec, iteration = _load(loop, config)
-    target = _target(loop.view, config, loop.names)
+    target = _target(loop, config.target)
     ids, paths = reading.ids_and_paths(target)
     path_of = dict(zip(ids, paths, strict=True))
     field = loop.names.predictions(iteration)
@@ -75,19 +74,7 @@ def apply_detector(
             chunk = {}
         progress(done, len(ids), "apply detector")
     writing.save_detections(loop.dataset, field, chunk)
-    loop.write_entry(
-        iteration,
-        "apply_detector",
-        {
-            "parameters": config.to_dict(),
-            "seconds": elapsed(),
-            "field": field,
-            "images": done - len(skipped),
-            "boxes": boxes,
-            "skipped": len(skipped),
-        },
-    )
-    return ApplyDetectorResult(
+    result = ApplyDetectorResult(
         dataset=loop.dataset.name,
         iteration=iteration,
         field=field,
@@ -95,6 +82,8 @@ def apply_detector(
         boxes=boxes,
         skipped=skipped,
     )
+    write_down(loop, iteration, config, result)
+    return result
 
 
 def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, DetectorSpec, int]:
@@ -102,16 +91,15 @@ def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, Det
         path, digest = config.checkpoint, None
         iteration = loop.resolve_iteration(config.iteration)
     else:
-        found = loop.newest_with("train_detector", config.iteration)
-        record = None if found is None else loop.record(found)
-        if found is None or record is None:
+        newest = loop.newest_with("train_detector", config.iteration)
+        if newest is None:
             which = "" if config.iteration is None else f" for iteration {config.iteration}"
             raise LabelError(
                 f"no detector has been trained on dataset {loop.dataset.name!r}{which} yet; run "
                 "train_detector first"
             )
-        entry = record["steps"]["train_detector"]
-        path, digest, iteration = entry["checkpoint"], entry["digest"], found
+        entry = loop.entry(newest, "train_detector")
+        path, digest, iteration = entry["checkpoint"], entry["digest"], newest
     weights, description = load_checkpoint(path, kind="detector", digest=digest)
     spec = DetectorSpec.from_dict(description["spec"])
     known = loop.classes()
@@ -125,17 +113,13 @@ def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, Det
     return model, spec, iteration
 
 
-def _target(view: Any, config: ApplyDetectorConfig, names: Names) -> Any:
-    target = view
-    if config.target == "test":
-        target = view.match_tags(names.test_tag)
-    elif config.target == "pool":
-        target = Loop(view, names).pool
+def _target(loop: Loop, wanted: str) -> Any:
+    target = {"test": loop.test, "pool": loop.pool}.get(wanted, loop.view)
     if not len(target):
-        what = {"test": f"test split (tag {names.test_tag!r})", "pool": "pool", "view": "view"}
+        what = f"test split (tag {loop.names.test_tag!r})" if wanted == "test" else wanted
         raise DatasetError(
-            f"the {what[config.target]} of dataset {reading.dataset_of(view).name!r} is empty; "
-            "run split_dataset, or choose another target"
+            f"the {what} of dataset {loop.dataset.name!r} is empty; run split_dataset, or choose "
+            "another target"
         )
     return target
 

@@ -17,7 +17,7 @@ from unseen.progress import Progress
 from unseen.steps.apply_detector.run import apply_detector
 from unseen.steps.auto_label import AutoLabelConfig, AutoLabelResult
 from unseen.steps.evaluate_detector.run import quiet
-from unseen.steps.step import elapsed, step
+from unseen.steps.step import step, write_down
 
 #: FiftyOne's name for what has no partner.
 _NOTHING = "(none)"
@@ -71,23 +71,19 @@ def auto_label(loop: Loop, config: AutoLabelConfig, progress: Progress) -> AutoL
         dry_run=config.dry_run,
     )
     if found:
-        what = {k: v for k, v in result.to_dict().items() if k not in ("dataset", "dry_run")}
-        loop.write_entry(
-            iteration, "auto_label", {**what, "parameters": config.to_dict(), "seconds": elapsed()}
-        )
+        write_down(loop, iteration, config, result)
     return result
 
 
 def _detector(loop: Loop) -> tuple[int, dict[str, Any]]:
     """Iteration and record of the newest detector."""
     iteration = loop.newest_with("train_detector")
-    record = None if iteration is None else loop.record(iteration)
-    if iteration is None or record is None:
+    if iteration is None:
         raise LabelError(
-            f"no detector has been trained on dataset {loop.dataset.name!r} yet; run train_detector first"
+            f"no detector has been trained on dataset {loop.dataset.name!r} yet; run "
+            "train_detector first"
         )
-    entry: dict[str, Any] = record["steps"]["train_detector"]
-    return iteration, entry
+    return iteration, loop.entry(iteration, "train_detector")
 
 
 def _thresholds(

@@ -12,13 +12,12 @@ import numpy as np
 from fiftyone import ViewField as F
 
 from unseen.dataset import reading, scope, writing
-from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
 from unseen.loop.iteration import ClassMetrics
 from unseen.progress import Progress
 from unseen.steps.evaluate_detector import EvaluateConfig, EvaluateResult
-from unseen.steps.step import elapsed, step
+from unseen.steps.step import step, write_down
 
 
 @step(EvaluateConfig)
@@ -39,12 +38,10 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
             f"there are no predictions to evaluate in dataset {loop.dataset.name!r}; run train_detector "
             "and apply_detector first"
         )
-    record = loop.record(iteration) or {"steps": {}}
-    detector = record["steps"].get("train_detector", {})
-    classes = list(config.classes or detector.get("classes", ()))
-    classes = classes or loop.classes()
+    trained = loop.entry(iteration, "train_detector")
+    classes = list(config.classes or trained.get("classes", ())) or loop.classes()
     field = loop.names.predictions(iteration)
-    test = _test_split(loop.view, loop.names, gt_field, field)
+    test = _test_split(loop, gt_field, field)
     of_truth = replace(loop.names, label_field=gt_field)
     partly_labelled = scope.count(test, of_truth)
     test = scope.in_scope(test, of_truth, (gt_field, field))
@@ -98,21 +95,7 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
         partly_labelled=partly_labelled,
     )
     writing.group_fields(loop)
-    metrics = result.to_dict()
-    loop.write_entry(
-        iteration,
-        "evaluate_detector",
-        {
-            "parameters": config.to_dict(),
-            "seconds": elapsed(),
-            "eval_key": key,
-            "images": result.images,
-            "partly_labelled": partly_labelled,
-            "per_class": metrics["per_class"],
-            "macro_f1": result.macro_f1,
-            "mean_ap": result.mean_ap,
-        },
-    )
+    write_down(loop, iteration, config, result)
     progress(2, 2, "evaluate detector")
     return result
 
@@ -129,12 +112,11 @@ def quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _test_split(view: Any, names: Names, gt_field: str, field: str) -> Any:
-    tagged = view.match_tags(names.test_tag)
-    test = tagged.exists(gt_field).exists(field)
+def _test_split(loop: Loop, gt_field: str, field: str) -> Any:
+    test = loop.test.exists(gt_field).exists(field)
     if not len(test):
         raise DatasetError(
-            f"the test split (tag {names.test_tag!r}) has {len(tagged)} images, none of them with "
+            f"the test split (tag {loop.names.test_tag!r}) has {len(loop.test)} images, none of them with "
             f"both labels in {gt_field!r} and predictions in {field!r}; label the test split, then "
             "run apply_detector with target='test'"
         )

@@ -15,7 +15,7 @@ from unseen.ranking.features.compute import Features
 from unseen.ranking.similar import Example, Found, search
 from unseen.results import Skipped
 from unseen.steps.more_like_this import MoreLikeThisConfig, MoreLikeThisResult
-from unseen.steps.step import elapsed, step
+from unseen.steps.step import step, write_down
 
 
 @step(MoreLikeThisConfig)
@@ -69,22 +69,7 @@ def more_like_this(
     ranked = _write(loop, ids, found)
     sample_ids = [place.sample_id for place in ranked]
     images = len(set(sample_ids))
-    loop.write_entry(
-        iteration,
-        "more_like_this",
-        {
-            "parameters": config.to_dict(),
-            "seconds": elapsed(),
-            "backbone": why,
-            "view": loop.names.similar_regions,
-            "sample_ids": sample_ids,
-            "scores": found.confidences,
-            "images": images,
-            "pool": len(ids),
-            "skipped": len(found.failures),
-        },
-    )
-    return MoreLikeThisResult(
+    result = MoreLikeThisResult(
         dataset=loop.dataset.name,
         iteration=iteration,
         view=loop.names.similar_regions,
@@ -101,6 +86,8 @@ def more_like_this(
             if path in found.failures
         ],
     )
+    write_down(loop, iteration, config, result)
+    return result
 
 
 def _examples(dataset: Any, config: MoreLikeThisConfig) -> list[Example]:

@@ -45,6 +45,7 @@ def prepare_dataset(loop: Loop, config: PrepareConfig, progress: Progress) -> Pr
     excluded = len(loop.dataset.match_tags(loop.names.excluded_tag))
     if config.screen:
         shared = {**_of(config, StepConfig), "dry_run": config.dry_run}
+        shared["excluded_tag"] = config.excluded_tag
         found = screen_images(loop.dataset, workers=config.workers, progress=progress, **shared)
         excluded = len(loop.dataset.match_tags(loop.names.excluded_tag))
         if config.dry_run:
@@ -84,7 +85,7 @@ def _classes(loop: Loop, given: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     classes = loop.classes(given)
     found = []
-    if loop.dataset.get_field(loop.names.label_field) is not None:
+    if loop.has_labels:
         found = loop.dataset.distinct(f"{loop.names.label_field}.detections.label")
     unlisted = sorted(set(found) - set(classes))
     if unlisted:
@@ -105,7 +106,7 @@ def _keep(loop: Loop, config: PrepareConfig) -> list[str]:
     """Make the label field, keep the class list and the dataset; say what was done."""
     notes = []
     would = "would be" if config.dry_run else "was"
-    if loop.dataset.get_field(loop.names.label_field) is None:
+    if not loop.has_labels:
         notes.append(f"The label field {loop.names.label_field!r} {would} made.")
         if not config.dry_run:
             loop.dataset.add_sample_field(

@@ -16,7 +16,7 @@ from unseen.errors import DatasetError
 from unseen.progress import Progress
 from unseen.steps.newest_scores import newest_scores
 from unseen.steps.rank_regions import RankRegionsConfig, RankRegionsResult
-from unseen.steps.step import elapsed, step
+from unseen.steps.step import step, write_down
 
 
 @step(RankRegionsConfig)
@@ -47,23 +47,7 @@ def rank_regions(loop: Loop, config: RankRegionsConfig, progress: Progress) -> R
     writing.group_fields(loop)
     images = len({place.sample_id for place in ranked})
     sample_ids = [place.sample_id for place in ranked]
-    loop.write_entry(
-        iteration,
-        "rank_regions",
-        {
-            "parameters": config.to_dict(),
-            "seconds": elapsed(),
-            "mark": mark,
-            "view": loop.names.top_regions,
-            "sample_ids": sample_ids,
-            "scores": strengths,
-            "images": images,
-            "pool": size,
-            "unscored": size - scored,
-        },
-    )
-    progress(3, 3, "write the record")
-    return RankRegionsResult(
+    result = RankRegionsResult(
         dataset=loop.dataset.name,
         iteration=iteration,
         view=loop.names.top_regions,
@@ -75,6 +59,9 @@ def rank_regions(loop: Loop, config: RankRegionsConfig, progress: Progress) -> R
         pool=size,
         unscored=size - scored,
     )
+    write_down(loop, iteration, config, result, mark=mark)
+    progress(3, 3, "write the record")
+    return result
 
 
 def _check_pool(dataset: Any, size: int, scored: int, mark: str) -> None:

@@ -11,7 +11,7 @@ from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
 from unseen.progress import Progress
 from unseen.steps.reveal_labels import RevealConfig, RevealResult
-from unseen.steps.step import step
+from unseen.steps.step import step, write_down
 
 
 @step(RevealConfig)
@@ -26,19 +26,13 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
     reading.check_label_field(loop.dataset, config.hidden_field, parameter="hidden_field")
     reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
     writing.set_labels(loop.dataset, loop.names.label_field, {})
-    iteration = config.iteration
-    if iteration is None:
-        iteration = _next_to_label(loop)
-    else:
-        loop.resolve_iteration(iteration)
+    given = config.iteration
+    iteration = _next_to_label(loop) if given is None else loop.resolve_iteration(given)
     tag = loop.names.batch(iteration) if iteration else loop.names.initial_tag
     batch = loop.view.match_tags(tag)
     if not len(batch):
-        raise DatasetError(
-            f"no sample has the tag {tag!r}; "
-            + ("select a batch" if iteration else "split the dataset")
-            + " first"
-        )
+        remedy = "select a batch" if iteration else "split the dataset"
+        raise DatasetError(f"no sample has the tag {tag!r}; {remedy} first")
     unlabelled = batch.exists(loop.names.label_field, False)
     ids, truths = unlabelled.values(["id", config.hidden_field])
     labels = {
@@ -54,20 +48,8 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
             labels[i].detections = [d for d, is_seen in zip(found, seen, strict=True) if is_seen]
     writing.set_labels(loop.dataset, loop.names.label_field, labels)
     scope.write(loop, scopes)
-    if labels:  # nothing new must not change what the record says was labelled then
-        loop.write_entry(
-            iteration,
-            "reveal_labels",
-            {
-                "parameters": config.to_dict(),
-                "images": len(labels),
-                "partly_labelled": len(scopes),
-            },
-            **loop.label_facts(),
-        )
-    progress(1, 1, "reveal labels")
     counts = Counter(d.label for truth in labels.values() for d in truth.detections)
-    return RevealResult(
+    result = RevealResult(
         dataset=loop.dataset.name,
         iteration=iteration,
         images=len(labels),
@@ -75,6 +57,10 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
         class_counts={k: counts[k] for k in sorted(counts)},
         partly_labelled=len(scopes),
     )
+    if labels:  # nothing new must not change what the record says was labelled then
+        write_down(loop, iteration, config, result, loop.label_facts())
+    progress(1, 1, "reveal labels")
+    return result
 
 
 def _next_to_label(loop: Loop) -> int:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import fiftyone as fo
 
 from unseen.arrays.images import read_image
 from unseen.dataset import reading, writing
-from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import ImageError
 from unseen.progress import Progress
@@ -51,7 +49,7 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
 
     is_partial = partial_images(list(flat_shares.values()), config.max_flat_share)
     reasons = {sample_id: "unreadable" for sample_id in unreadable}
-    has_labels = set(_labelled_ids(loop.view, loop.names))
+    has_labels = loop.labelled_ids()
     for sample_id, partial in zip(flat_shares, is_partial, strict=True):
         if sample_id in has_labels:
             continue
@@ -78,10 +76,3 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
             for i, reason in reasons.items()
         ],
     )
-
-
-def _labelled_ids(view: Any, names: Names) -> list[str]:
-    if view.get_field(names.label_field) is None:
-        return []
-    ids: list[str] = view.exists(names.label_field).values("id")
-    return ids

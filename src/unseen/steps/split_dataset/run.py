@@ -42,7 +42,7 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
             f"initial={config.initial} exceeds the {len(rest)} images left beside the test split "
             f"of {len(test)}; lower initial or the test share"
         )
-    has_labels = _labelled_ids(loop)
+    has_labels = loop.whole.labelled_ids()
     chosen_by = "the first in directory order"
     if config.initial_order == "random":
         initial = [rest[i] for i in rng.permutation(len(rest))[: config.initial]]
@@ -81,12 +81,6 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
         chosen_by=chosen_by,
         dry_run=config.dry_run,
     )
-
-
-def _labelled_ids(loop: Loop) -> set[str]:
-    if loop.dataset.get_field(loop.names.label_field) is None:
-        return set()
-    return set(loop.dataset.exists(loop.names.label_field).values("id"))
 
 
 def check_unbegun(loop: Loop) -> None:

@@ -9,9 +9,9 @@ from unseen.dataset.loop import Loop
 from unseen.detector.faster_rcnn import detector_spec, resolve_architecture
 from unseen.detector.training import fit_detector
 from unseen.progress import Progress
-from unseen.steps.step import elapsed, step
+from unseen.steps.step import step
 from unseen.steps.train_detector import TrainDetectorConfig, TrainDetectorResult
-from unseen.steps.training_data import read_training_data
+from unseen.steps.training_data import read_training_data, record_training
 from unseen.unet.checkpoints import save_checkpoint
 
 
@@ -28,7 +28,7 @@ def train_detector(
     device = resolve_device(config.device)
     iteration = loop.resolve_iteration(config.iteration)
     classes = loop.classes(config.classes)
-    data = read_training_data(loop.view, loop.names, progress, classes=classes, channels=3)
+    data = read_training_data(loop, progress, classes=classes, channels=3)
     architecture, why = resolve_architecture(config.architecture, device, weights=config.weights)
     spec = detector_spec(
         architecture,
@@ -84,32 +84,5 @@ def train_detector(
         skipped=data.skipped,
         partly_labelled=data.partly_labelled,
     )
-    labels = loop.label_facts()
-    loop.write_entry(
-        iteration,
-        "train_detector",
-        {
-            "parameters": config.to_dict(),
-            "seconds": elapsed(),
-            # The record's own counts change with every later step of the iteration.
-            "labelled": [len(labels["labelled_ids"]), sum(labels["class_counts"].values())],
-            "checkpoints": [str(path)],
-            "checkpoint": str(path),
-            "digest": digest,
-            "classes": classes,
-            "detector": spec.detector,
-            "architecture": spec.architecture,
-            "pretrained": trained.pretrained,
-            "weights": result.weights,
-            "schedule": trained.schedule,
-            "steps": trained.steps,
-            "image_size": spec.image_size,
-            "final_loss": result.final_loss,
-            "images": result.images,
-            "boxes": result.boxes,
-            "partly_labelled": result.partly_labelled,
-            "device": str(device),
-        },
-        **labels,
-    )
+    record_training(loop, iteration, config, result)
     return result

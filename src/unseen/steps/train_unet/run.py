@@ -9,9 +9,9 @@ from unseen.arrays.scale import working_scale
 from unseen.dataset.loop import Loop
 from unseen.dataset.reading import LabelledImage
 from unseen.progress import Progress
-from unseen.steps.step import elapsed, step
+from unseen.steps.step import step
 from unseen.steps.train_unet import TrainUnetConfig, TrainUnetResult
-from unseen.steps.training_data import read_training_data
+from unseen.steps.training_data import read_training_data, record_training
 from unseen.unet.checkpoints import save_checkpoint
 from unseen.unet.network import UNetSpec
 from unseen.unet.training import fit_unet
@@ -27,7 +27,7 @@ def train_unet(loop: Loop, config: TrainUnetConfig, progress: Progress) -> Train
     device = resolve_device(config.device)
     iteration = loop.resolve_iteration(config.iteration)
     data = read_training_data(
-        loop.view, loop.names, progress, scale=lambda images: config.working_scale or _scale(images)
+        loop, progress, scale=lambda images: config.working_scale or _scale(images)
     )
     spec = UNetSpec(
         mode=config.mode,
@@ -79,28 +79,7 @@ def train_unet(loop: Loop, config: TrainUnetConfig, progress: Progress) -> Train
         skipped=data.skipped,
         partly_labelled=data.partly_labelled,
     )
-    labels = loop.label_facts()
-    loop.write_entry(
-        iteration,
-        "train_unet",
-        {
-            "parameters": config.to_dict(),
-            "seconds": elapsed(),
-            # The record's own counts change with every later step of the iteration.
-            "labelled": [len(labels["labelled_ids"]), sum(labels["class_counts"].values())],
-            "checkpoints": [str(path)],
-            "steps": config.optimiser_steps,
-            "checkpoint": str(path),
-            "digest": digest,
-            "classes": data.classes,
-            "working_scale": data.scale,
-            "final_loss": result.final_loss,
-            "partly_labelled": result.partly_labelled,
-            "device": str(device),
-        },
-        seed=config.seed,
-        **labels,
-    )
+    record_training(loop, iteration, config, result, seed=config.seed)
     return result
 
 
