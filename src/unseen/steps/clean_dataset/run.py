@@ -15,7 +15,7 @@ from unseen.dataset import (
     structure,
     writing,
 )
-from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, SNAPSHOT_METHOD, Names
+from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, SNAPSHOT_METHOD
 from unseen.dataset.loop import Loop
 from unseen.dataset.overlays import remove_overlays
 from unseen.progress import Progress
@@ -43,7 +43,7 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
     """
     checkpoints = [] if config.keep_checkpoints else _checkpoints(loop)
     views = writing.own_views(loop.dataset, loop.names.prefix)
-    found = CleanResult(
+    ours = CleanResult(
         dataset=loop.dataset.name,
         fields=writing.own_fields(loop.dataset, loop.names.prefix),
         tags=_tags(loop, views),
@@ -58,13 +58,16 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
         dry_run=config.dry_run,
     )
     if config.dry_run:
-        return found
-    for key in found.evaluations:
+        return ours
+    for key in ours.evaluations:
         loop.dataset.delete_evaluation(key)
-    for view in found.views:
+    for view in ours.views:
         loop.dataset.delete_saved_view(view)
-    _untag_excluded(loop)
-    for tag in found.tags:
+    if loop.dataset.get_field(loop.names.excluded_reason) is not None:
+        screened = loop.dataset.exists(loop.names.excluded_reason)
+        if len(screened):
+            screened.untag_samples(loop.names.excluded_tag)
+    for tag in ours.tags:
         loop.dataset.match_tags(tag).untag_samples(tag)
     _remove_overlays(loop, config)
     fields = writing.own_fields(loop.dataset, loop.names.prefix)  # evaluations took theirs along
@@ -77,10 +80,10 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
     for key in records:
         loop.dataset.delete_run(key)
     writing.ungroup_fields(loop.dataset)
-    appearance.forget(loop.dataset, found.fields, appearance.colours(loop.names))
+    appearance.forget(loop.dataset, ours.fields, appearance.colours(loop.names))
     removed = sum(_remove(path) for path in checkpoints)
     progress(1, 1, "clean")
-    return dataclasses.replace(found, checkpoints=removed)
+    return dataclasses.replace(ours, checkpoints=removed)
 
 
 def _records(loop: Loop) -> list[str]:
@@ -96,11 +99,12 @@ def _records(loop: Loop) -> list[str]:
 def _remove_overlays(loop: Loop, config: CleanConfig) -> None:
     """Delete the copies of images with a heatmap; the images themselves are never touched."""
     folder = loop.folder(config.model_dir) / "overlays"
-    series = {*[one.names.series for one in loop.all_series()], loop.names.series}
+    series = {loop.names.series, *(one.names.series for one in loop.all_series())}
     for key in loop.dataset.list_runs(method=SENDING_METHOD):
         series.add(loop.dataset.get_run_info(key).config.serialize()["series"])
     for name in sorted(series):
-        remove_overlays(Loop(loop.dataset, Names(prefix=loop.names.prefix, series=name)), folder)
+        names = dataclasses.replace(loop.names, series=name)
+        remove_overlays(Loop(loop.dataset, names), folder)
 
 
 def _annotation_runs(loop: Loop) -> list[str]:
@@ -126,22 +130,17 @@ def _tags(loop: Loop, views: list[str]) -> list[str]:
     return sorted(tags & set(loop.dataset.distinct("tags")))
 
 
-def _untag_excluded(loop: Loop) -> None:
-    """Take the excluded tag from the samples that `screen_images` excluded."""
-    if loop.dataset.get_field(loop.names.excluded_reason) is not None:
-        ours = loop.dataset.exists(loop.names.excluded_reason)
-        if len(ours):
-            ours.untag_samples(loop.names.excluded_tag)
-
-
 def _checkpoints(loop: Loop) -> list[Path]:
-    found = []
-    for series in [one.names.series for one in loop.all_series()]:
-        names = Names(prefix=loop.names.prefix, series=series)
-        for record in Loop(loop.dataset, names).records().values():
-            for entry in record["steps"].values():
-                found += [Path(p) for p in entry.get("checkpoints", [])]
-    return sorted(set(found))
+    """Every model file that a record names."""
+    return sorted(
+        {
+            Path(path)
+            for one in loop.all_series()
+            for record in one.records().values()
+            for entry in record["steps"].values()
+            for path in entry.get("checkpoints", [])
+        }
+    )
 
 
 def _remove(path: Path) -> int:

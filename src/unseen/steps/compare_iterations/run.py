@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unseen.dataset import reading
-from unseen.dataset.fields import Names
-from unseen.dataset.loop import Loop, numbered_folder
+from unseen.dataset.loop import Loop, numbered_folder, records_by_series
 from unseen.errors import DatasetError
 from unseen.loop.iteration import IterationSummary
 from unseen.loop.overview import control
@@ -28,23 +27,14 @@ PICTURES_PER_BATCH = 20
 @step(CompareConfig, writes=False)
 def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) -> CompareResult:
     """Read the records of all series and write the report; the dataset is not changed."""
-    found = summaries(loop)
-    if not found:
+    iterations = summaries(loop)
+    if not iterations:
         raise DatasetError(
             f"dataset {loop.dataset.name!r} has no record of any iteration; run train_unet, or simulate "
             "the loop, first"
         )
-    classes = _classes(loop, found)
-    facts = _facts(loop, found)
-    gained = control(loop.dataset, loop.names)
-    if gained is not None:
-        facts["control_group"] = gained.sentence
-    for record in loop.records().values():
-        entry = record["steps"].get("select_batch") or {}
-        if entry.get("trust"):
-            facts[f"how {entry['batch']} was divided"] = (
-                f"{entry['trust']} {entry['features']['origin']}"
-            )
+    classes = _classes(loop, iterations)
+    facts = _facts(loop, iterations)
     progress(0, 3, "read the records")
     pictures = _batch_pictures(loop) if config.pictures else []
     progress(1, 3, "draw the report")
@@ -53,13 +43,13 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
         if config.output
         else numbered_folder(loop.folder(config.model_dir), "report")
     )
-    table = comparison_table(found, classes, facts)
+    table = comparison_table(iterations, classes, facts)
     files = write_report(
         folder,
         title=config.title or loop.dataset.name,
         dataset=loop.dataset.name,
         classes=classes,
-        iterations=found,
+        iterations=iterations,
         batches=pictures,
         facts=facts,
         table_text=table,
@@ -68,7 +58,7 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
     return CompareResult(
         dataset=loop.dataset.name,
         classes=classes,
-        iterations=found,
+        iterations=iterations,
         table=table,
         report=str(files.html),
         pictures=[str(p) for p in files.pictures],
@@ -77,112 +67,99 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
 
 def summaries(loop: Loop) -> list[IterationSummary]:
     """One summary per iteration and series; the main loop first."""
-    series = [one.names.series for one in loop.all_series()]
-    loops = {
-        s: Loop(loop.dataset, Names(prefix=loop.names.prefix, series=s)).records() for s in series
-    }
-    return summarise(loops)
+    return summarise(records_by_series(loop.dataset, loop.names.prefix))
 
 
-def _classes(loop: Loop, found: list[IterationSummary]) -> list[str]:
-    for item in found:
-        if item.per_class:
-            return list(item.per_class)
-    return loop.classes() or sorted({label for item in found for label in item.class_counts})
+def _classes(loop: Loop, iterations: list[IterationSummary]) -> list[str]:
+    measured = next((list(i.per_class) for i in iterations if i.per_class), [])
+    return measured or loop.classes() or sorted({c for i in iterations for c in i.class_counts})
 
 
-def _facts(loop: Loop, found: list[IterationSummary]) -> dict[str, object]:
-    """What a reader needs to judge the figures."""
+def _facts(loop: Loop, iterations: list[IterationSummary]) -> dict[str, object]:
+    """What a reader needs to judge the figures; the first record that knows a fact decides."""
     facts: dict[str, object] = {}
-    first: dict[str, Any] = {}
-    for series in [one.names.series for one in loop.all_series()]:
-        names = Names(prefix=loop.names.prefix, series=series)
-        for number, record in Loop(loop.dataset, names).records().items():
+    versions: dict[str, str] = {}
+    schedule = ""
+    for series, records in records_by_series(loop.dataset, loop.names.prefix).items():
+        for number, record in records.items():
             steps = record["steps"]
-            first = first or next(iter(steps.values()), {})
-            evaluation = steps.get("evaluate_detector")
-            if evaluation and "iou" not in facts:
-                facts["iou"] = evaluation["parameters"]["iou"]
-                facts["min_confidence"] = evaluation["parameters"]["min_confidence"]
-                facts["test_images"] = evaluation["images"]
-            unet = steps.get("train_unet")
-            if unet and "unet_mode" not in facts:
-                facts["unet_mode"] = unet["parameters"]["mode"]
-                facts["unet_steps"] = unet["steps"]
-                facts["working_scale"] = unet["working_scale"]
-            score = steps.get("score_samples", {})
-            if not series and "mean_score" in score:
-                facts[f"mean_unseen_score_{number}"] = round(score["mean_score"], 5)
+            first: Mapping[str, Any] = next(iter(steps.values()), {})
+            versions = versions or first.get("versions", {})
+            if evaluation := steps.get("evaluate_detector"):
+                facts.setdefault("iou", evaluation["parameters"]["iou"])
+                facts.setdefault("min_confidence", evaluation["parameters"]["min_confidence"])
+                facts.setdefault("test_images", evaluation["images"])
+            if unet := steps.get("train_unet"):
+                facts.setdefault("unet_mode", unet["parameters"]["mode"])
+                facts.setdefault("unet_steps", unet["steps"])
+                facts.setdefault("working_scale", unet["working_scale"])
+            if not series and "mean_score" in steps.get("score_samples", {}):
+                score = steps["score_samples"]["mean_score"]
+                facts[f"mean_unseen_score_{number}"] = round(score, 5)
             if record.get("seed") is not None:
                 facts.setdefault("seed", record["seed"])
-    detector = next((i for i in found if i.schedule), None)
+            if not schedule and "train_detector" in steps:
+                given = steps["train_detector"]["parameters"]
+                steps_given = given.get("steps")
+                schedule = (
+                    f"{steps_given} steps" if steps_given else f"{given.get('epochs')} epochs"
+                )
+    detector = next((i for i in iterations if i.schedule), None)
     if detector:
-        parameters = _detector_parameters(loop)
-        facts["architecture"] = (
-            f"{detector.architecture} ({'pretrained' if detector.pretrained else 'from scratch'})"
-        )
-        facts["schedule"] = (
-            f"{parameters['steps']} steps"
-            if parameters.get("steps")
-            else f"{parameters.get('epochs')} epochs"
-        )
-    facts.update({f"version_{k}": v for k, v in first.get("versions", {}).items()})
-    return facts
-
-
-def _detector_parameters(loop: Loop) -> dict[str, Any]:
-    for series in [one.names.series for one in loop.all_series()]:
-        names = Names(prefix=loop.names.prefix, series=series)
-        for record in Loop(loop.dataset, names).records().values():
-            if "train_detector" in record["steps"]:
-                found: dict[str, Any] = record["steps"]["train_detector"]["parameters"]
-                return found
-    return {}
+        weights = "pretrained" if detector.pretrained else "from scratch"
+        facts["architecture"] = f"{detector.architecture} ({weights})"
+        facts["schedule"] = schedule
+    gained = control(loop.dataset, loop.names)
+    if gained is not None:
+        facts["control_group"] = gained.sentence
+    for record in loop.records().values():
+        entry = record["steps"].get("select_batch") or {}
+        if entry.get("trust"):
+            origin = entry["features"]["origin"]
+            facts[f"how {entry['batch']} was divided"] = f"{entry['trust']} {origin}"
+    return {**facts, **{f"version_{k}": v for k, v in versions.items()}}
 
 
 def _batch_pictures(loop: Loop) -> list[BatchPicture]:
-    found = []
+    """The first images of every batch, with what the ranking saw and what was labelled then."""
+    pictures = []
     views = set(loop.dataset.list_saved_views())
-    scored = loop.dataset.get_field(loop.names.heatmap) is not None
-    records = loop.records()
-    selections = {
-        r["steps"]["select_batch"]["batch"]: r["steps"]["select_batch"]
-        for r in records.values()
-        if "select_batch" in r["steps"]
-    }
-    scales = {
-        number: r["steps"].get("score_samples", {}).get("thresholds", {}).get("heatmap")
-        for number, r in records.items()
+    is_scored = loop.dataset.get_field(loop.names.heatmap) is not None
+    steps = [record["steps"] for record in loop.records().values()]
+    metrics = {
+        s["select_batch"]["batch"]: s["select_batch"]["parameters"]["metric"]
+        for s in steps
+        if "select_batch" in s
     }
     for number, tag in loop.batches().items():
-        if tag not in views or tag not in selections:
+        metric = metrics.get(tag)
+        if metric is None or tag not in views:
             continue
-        metric = selections[tag]["parameters"]["metric"]
-        full_scale = scales.get(number - 1)
+        scores = loop.entry(number - 1, "score_samples").get("thresholds", {})
         view = loop.dataset.load_saved_view(tag).limit(PICTURES_PER_BATCH)
-        labels = view.values(loop.names.label_field)
-        ids, paths = reading.ids_and_paths(view)
-        empty: list[Any] = [None] * len(ids)
-        values = view.values(loop.names.metric(metric)) if scored else empty
-        heatmaps = view.values(f"{loop.names.heatmap}.map") if scored else empty
-        regions = view.values(loop.names.regions) if scored else empty
-        for i in range(len(ids)):
-            found.append(
+        names = loop.names
+        scored = (names.metric(metric), f"{names.heatmap}.map", names.regions)
+        ids, paths, labels = view.values(["id", "filepath", names.label_field])
+        nothing: list[Any] = [[None] * len(ids)] * 3
+        columns = view.values(list(scored)) if is_scored else nothing
+        rows = zip(ids, paths, labels, *columns, strict=True)
+        for rank, (i, path, truth, value, heat, regions) in enumerate(rows, start=1):
+            pictures.append(
                 BatchPicture(
                     batch=tag,
                     iteration=number,
-                    rank=i + 1,
-                    filepath=paths[i],
-                    sample_id=ids[i],
+                    rank=rank,
+                    filepath=path,
+                    sample_id=i,
                     metric_name=metric,
-                    metric_value=values[i],
-                    full_scale=full_scale,
-                    heatmap=None if heatmaps[i] is None else np.asarray(heatmaps[i], np.uint8),
-                    regions=[(_xyxy(d), d.confidence) for d in _detections(regions[i])],
-                    boxes=[(_xyxy(d), d.label) for d in _detections(labels[i])],
+                    metric_value=value,
+                    full_scale=scores.get("heatmap"),
+                    heatmap=None if heat is None else np.asarray(heat, np.uint8),
+                    regions=[(_xyxy(d), d.confidence) for d in _detections(regions)],
+                    boxes=[(_xyxy(d), d.label) for d in _detections(truth)],
                 )
             )
-    return found
+    return pictures
 
 
 def _detections(value: Any) -> list[Any]:
