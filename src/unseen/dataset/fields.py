@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 #: `method` of the custom runs that hold the record of one iteration.
 ITERATION_METHOD = "unseen/iteration"
@@ -28,6 +29,11 @@ SIDEBAR_GROUP = "unseen"
 EARLIER_GROUP = "unseen (earlier)"
 
 
+def _field(name: str, description: str) -> Any:
+    """A stored name that carries the loop's prefix and series."""
+    return property(lambda names: names._own(name), doc=description)
+
+
 @dataclass(frozen=True)
 class Names:
     """The names one loop uses, from the shared parameters of its steps.
@@ -43,78 +49,32 @@ class Names:
     initial_tag: str = "initial"
     excluded_tag: str = "excluded"
 
-    def _field(self, name: str) -> str:
+    def _own(self, name: str) -> str:
         return "_".join(part for part in (self.prefix, self.series, name) if part)
 
-    def _numbered(self, name: str, iteration: int) -> str:
-        series = f"{self.series}_" if self.series else ""
-        return f"{series}{name}_{iteration:02d}"
+    def _of_series(self, name: str) -> str:
+        return f"{self.series}_{name}" if self.series else name
 
     # --- sample fields -------------------------------------------------------------------------
-    @property
-    def heatmap(self) -> str:
-        """Heatmap: the unseen score, scaled for display."""
-        return self._field("heatmap")
-
-    @property
-    def regions(self) -> str:
-        """Detections: the unseen regions, strongest first."""
-        return self._field("regions")
-
-    @property
-    def alpha(self) -> str:
-        """Float: M_alpha."""
-        return self._field("alpha")
-
-    @property
-    def threshold(self) -> str:
-        """Float: M_thresh."""
-        return self._field("threshold")
-
-    @property
-    def excess(self) -> str:
-        """Float: the excess metric."""
-        return self._field("excess")
-
-    @property
-    def entropy(self) -> str:
-        """Float: summed entropy of the UNet's output."""
-        return self._field("entropy")
-
-    @property
-    def foreground(self) -> str:
-        """Float: predicted foreground area."""
-        return self._field("foreground")
-
-    @property
-    def region_strength(self) -> str:
-        """Float: the unseen regions, each by its strength and none by its size."""
-        return self._field("region_strength")
-
-    @property
-    def expected_counts(self) -> str:
-        """List of floats: expected examples per class, `unseen` last."""
-        return self._field("expected_counts")
-
-    @property
-    def embedding(self) -> str:
-        """Vector: features pooled where the image is unseen."""
-        return self._field("embedding")
-
-    @property
-    def model(self) -> str:
-        """String: digest of the checkpoint that scored the sample."""
-        return self._field("model")
-
-    @property
-    def rank(self) -> str:
-        """Integer: rank in its batch, 1 = most novel."""
-        return self._field("rank")
-
-    @property
-    def chosen_by(self) -> str:
-        """String: what chose an image of a mixed batch, one of `unseen.ranking.mixed.CRITERIA`."""
-        return self._field("chosen_by")
+    heatmap = _field("heatmap", "Heatmap: the unseen score, scaled for display.")
+    regions = _field("regions", "Detections: the unseen regions, strongest first.")
+    alpha = _field("alpha", "Float: M_alpha.")
+    threshold = _field("threshold", "Float: M_thresh.")
+    excess = _field("excess", "Float: the excess metric.")
+    entropy = _field("entropy", "Float: summed entropy of the UNet's output.")
+    foreground = _field("foreground", "Float: predicted foreground area.")
+    region_strength = _field("region_strength", "Float: regions by strength, none by its size.")
+    expected_counts = _field("expected_counts", "Floats: expected examples per class, unseen last.")
+    embedding = _field("embedding", "Vector: features pooled where the image is unseen.")
+    model = _field("model", "String: digest of the checkpoint that scored the sample.")
+    rank = _field("rank", "Integer: rank in its batch, 1 = label first.")
+    chosen_by = _field("chosen_by", "String: the criterion that chose an image of a mixed batch.")
+    annotation = _field("annotation", "String: state of its labelling, one of ANNOTATION_STATES.")
+    annotation_url = _field("annotation_url", "String: link to the image in the annotation tool.")
+    annotation_base = _field("annotation_base", "Dict: per annotation run, the server's boxes.")
+    overlay = _field("overlay", "String: path of a copy of the image with the heatmap drawn in.")
+    auto_labels = _field("auto_labels", "Detections: automatic labels of the rest of the pool.")
+    similar = _field("similar", "Detections: regions that look like what was pointed at.")
 
     @property
     def excluded_reason(self) -> str:
@@ -135,103 +95,62 @@ class Names:
         own = f"{self.prefix}_"
         return f"{own}{self.label_field.removeprefix(own)}_scope"
 
-    # --- annotation ----------------------------------------------------------------------------
-    @property
-    def annotation(self) -> str:
-        """String: where the image is on its way through labelling, one of ANNOTATION_STATES."""
-        return self._field("annotation")
-
-    @property
-    def annotation_url(self) -> str:
-        """String: link that opens the image in the annotation tool."""
-        return self._field("annotation_url")
-
-    @property
-    def annotation_base(self) -> str:
-        """Dict: per annotation run, the boxes as the server held them when last looked at."""
-        return self._field("annotation_base")
-
-    @property
-    def overlay(self) -> str:
-        """String: path of a copy of the image with the heatmap drawn over it."""
-        return self._field("overlay")
-
     def metric(self, name: str) -> str:
         """The field of the image metric `name`: one of `METRICS`, entropy or foreground."""
-        return self._field(name)
+        return self._own(name)
+
+    # --- saved views, keys of runs -------------------------------------------------------------
+    setup_key = _field("setup", "Custom run: how the dataset was split.")
+    similarity_run = _field("similarity", "Brain key: similarity of images by features.")
+    visualization_run = _field("visualization", "Brain key: the images as points in a plane.")
 
     @property
-    def auto_labels(self) -> str:
-        """Detections: automatic labels of the rest of the pool; never part of the labels."""
-        return self._field("auto_labels")
-
-    # --- per iteration -------------------------------------------------------------------------
-    def batch(self, iteration: int) -> str:
-        """Tag and saved view of the batch that makes iteration `iteration`."""
-        return self._numbered("batch", iteration)
+    def structure_key(self) -> str:
+        """Custom run: where the structure comes from and what counts. Shared by all series."""
+        return f"{self.prefix}_known_structure"
 
     @property
     def top_regions(self) -> str:
         """Saved view: patches of the strongest unseen regions of the pool, in rank order."""
-        return f"{self.series}_top_regions" if self.series else "top_regions"
-
-    @property
-    def similar(self) -> str:
-        """Detections: regions that look like what was pointed at."""
-        return self._field("similar")
+        return self._of_series("top_regions")
 
     @property
     def similar_regions(self) -> str:
-        """Saved view: patches of these regions, in rank order."""
-        return f"{self.series}_similar_regions" if self.series else "similar_regions"
-
-    def predictions(self, iteration: int) -> str:
-        """Field with the detector's predictions."""
-        return self._numbered("predictions", iteration)
-
-    def eval_key(self, iteration: int) -> str:
-        """Evaluation key."""
-        return self._numbered("iter", iteration)
-
-    def run_key(self, iteration: int) -> str:
-        """Key of the custom run that holds the iteration's record."""
-        return f"{self.prefix}_{self._numbered('iter', iteration)}"
-
-    def anno_key(self, iteration: int) -> str:
-        """Key of the annotation run of a batch."""
-        return f"{self.prefix}_{self.batch(iteration)}"
+        """Saved view: patches of regions that look like what was pointed at, in rank order."""
+        return self._of_series("similar_regions")
 
     def own_anno_key(self, part: str) -> str:
-        """Key of the annotation run of a split: initial or test."""
-        return self._field(part)
+        """Annotation run of a split: initial or test."""
+        return self._own(part)
 
     def sending_key(self, anno_key: str) -> str:
-        """Key of the custom run that holds how an annotation run was sent."""
+        """Custom run: how an annotation run was sent."""
         return f"{anno_key}_sending"
 
     def snapshot_key(self, number: int) -> str:
-        """Key of the custom run that holds the labels as they were before a load."""
-        return self._field(f"snapshot_{number:04d}")
+        """Custom run: the labels as they were before a load."""
+        return self._own(f"snapshot_{number:04d}")
 
-    @property
-    def setup_key(self) -> str:
-        """Key of the custom run that holds how the dataset was split."""
-        return self._field("setup")
+    # --- per iteration -------------------------------------------------------------------------
+    def batch(self, iteration: int) -> str:
+        """Tag and saved view of the batch that makes iteration `iteration`."""
+        return self._of_series(f"batch_{iteration:02d}")
 
-    @property
-    def similarity_run(self) -> str:
-        """Brain key: the similarity of images by pretrained features."""
-        return self._field("similarity")
+    def predictions(self, iteration: int) -> str:
+        """Detections: the detector's predictions."""
+        return self._of_series(f"predictions_{iteration:02d}")
 
-    @property
-    def visualization_run(self) -> str:
-        """Brain key: the images as points in a plane, by pretrained features."""
-        return self._field("visualization")
+    def eval_key(self, iteration: int) -> str:
+        """Evaluation of the iteration's detector."""
+        return self._of_series(f"iter_{iteration:02d}")
 
-    @property
-    def structure_key(self) -> str:
-        """Key of the custom run that holds where the structure comes from and what counts."""
-        return f"{self.prefix}_known_structure"
+    def run_key(self, iteration: int) -> str:
+        """Custom run: the iteration's record."""
+        return f"{self.prefix}_{self.eval_key(iteration)}"
+
+    def anno_key(self, iteration: int) -> str:
+        """Annotation run of a batch."""
+        return f"{self.prefix}_{self.batch(iteration)}"
 
     def batch_number(self, tag: str) -> int | None:
         """The iteration of a batch tag of this series, or None for any other tag."""
