@@ -48,31 +48,6 @@ def set_colours(loop: Loop) -> None:
     loop.dataset.save()
 
 
-def show_scores(loop: Loop) -> None:
-    """Switch on labels, heatmap and regions."""
-    _show(loop, [loop.names.label_field, loop.names.heatmap, loop.names.regions])
-
-
-def show_rank(loop: Loop) -> None:
-    """Switch on the rank in the batch, which numbers the tiles of the grid."""
-    _show(loop, [loop.names.rank])
-
-
-def show_criterion(loop: Loop) -> None:
-    """Switch on what chose each image of a mixed batch, beside its rank."""
-    _show(loop, [loop.names.rank, loop.names.chosen_by])
-
-
-def show_structure(loop: Loop) -> None:
-    """Switch on labels and structure."""
-    _show(loop, [loop.names.label_field, loop.names.structure])
-
-
-def show_scope(loop: Loop) -> None:
-    """Switch on labels and the scope in which they are complete."""
-    _show(loop, [loop.names.label_field, loop.names.scope])
-
-
 def forget(dataset: Any, fields: Sequence[str], colours: Mapping[str, str]) -> None:
     """Take fields that are gone out of what is shown, and colours that were set here."""
     config = dataset.app_config
@@ -91,7 +66,8 @@ def forget(dataset: Any, fields: Sequence[str], colours: Mapping[str, str]) -> N
     dataset.save()
 
 
-def _show(loop: Loop, paths: Sequence[str]) -> None:
+def show(loop: Loop, *paths: str) -> None:
+    """Switch on fields, in their colours."""
     config = loop.dataset.app_config
     before = list((config.active_fields.paths if config.active_fields else None) or [])
     there = [p for p in paths if p not in before and loop.dataset.get_field(p) is not None]

@@ -6,20 +6,19 @@ Everything is read and checked before the dataset is made, so that a bad folder 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-from bson import ObjectId
 from fiftyone.core.utils import to_slug
-from pymongo import UpdateOne
 
 from unseen.dataset.coco_json import LAYOUT, CocoImage, read_split, some
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.dataset.reading import check_class_names
+from unseen.dataset.writing import detections, set_raw
 from unseen.errors import DatasetError
 from unseen.progress import Progress, silent
 from unseen.results import StepResult
@@ -165,27 +164,14 @@ def _add(loop: Loop, images: Sequence[tuple[CocoImage, bool]], hidden_field: str
             sample.metadata = fo.ImageMetadata(width=width, height=height)
         samples.append(sample)
     ids = loop.dataset.add_samples(samples, progress=False)
-    ops = []
+    values = {}
     for sample_id, (image, is_test) in zip(ids, images, strict=True):
         fields = [hidden_field, loop.names.label_field] if is_test else [hidden_field]
-        values = {name: _detections(image) for name in fields}
-        ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": values}))
-    loop.dataset._bulk_write(ops, ids=ids)
+        values[sample_id] = {name: detections(_boxes(image)) for name in fields}
+    set_raw(loop.dataset, values)
 
 
-def _detections(image: CocoImage) -> dict[str, Any]:
+def _boxes(image: CocoImage) -> Iterator[tuple[str, list[float], None]]:
     width, height = image.size or (1, 1)
-    return {
-        "_cls": "Detections",
-        "detections": [
-            {
-                "_id": ObjectId(),
-                "_cls": "Detection",
-                "attributes": {},
-                "tags": [],
-                "label": label,
-                "bounding_box": [x / width, y / height, w / width, h / height],
-            }
-            for label, (x, y, w, h) in image.boxes
-        ],
-    }
+    for label, (x, y, w, h) in image.boxes:
+        yield label, [x / width, y / height, w / width, h / height], None

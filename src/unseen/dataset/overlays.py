@@ -17,8 +17,8 @@ import numpy as np
 from bson import ObjectId
 from PIL import Image
 
+from unseen.arrays.heatmap import SCOPE_COLOUR, draw_lines, overlay
 from unseen.arrays.images import image_size, read_image
-from unseen.arrays.overlay import SCOPE_COLOUR, draw_lines, overlay
 from unseen.dataset import reading, structure, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop

@@ -7,21 +7,18 @@ into the field as well; what they are called does not matter.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from bson import ObjectId
-from pymongo import UpdateOne
 
 from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy, xyxy_to_rel_xywh
 from unseen.arrays.images import image_size
+from unseen.arrays.scope import centre_in_scope, reaches_scope, scope_around, usual_margin
 from unseen.dataset import appearance, reading, writing
 from unseen.dataset.fields import SCOPE_LABEL, Names
 from unseen.dataset.loop import Loop
 from unseen.errors import ImageError
 from unseen.results import Skipped
-from unseen.structure.scope import centre_in_scope, reaches_scope, scope_around, usual_margin
 
 if TYPE_CHECKING:
     from unseen.steps.request_annotations import RequestConfig
@@ -42,7 +39,7 @@ def declare(loop: Loop) -> None:
     if is_new:
         writing.group_fields(loop)
         if not loop.names.series:  # baselines stay in the background
-            appearance.show_scope(loop)
+            appearance.show(loop, loop.names.label_field, loop.names.scope)
 
 
 def check(loop: Loop) -> None:
@@ -94,36 +91,15 @@ def read(
 
 def write(loop: Loop, scopes: Mapping[str, Scope]) -> None:
     """Store scopes (sample id -> rectangles); an empty one clears it: the whole image is labelled."""
-    if not scopes:
-        return
-    declare(loop)
-    now = datetime.now(timezone.utc)
-    ops = [
-        UpdateOne(
-            {"_id": ObjectId(i)},
-            {"$set": {loop.names.scope: document(scope), "last_modified_at": now}},
-        )
-        for i, scope in scopes.items()
-    ]
-    loop.dataset._bulk_write(ops, ids=list(scopes))
+    if scopes:
+        declare(loop)
+        values = {i: {loop.names.scope: document(scope)} for i, scope in scopes.items()}
+        writing.set_raw(loop.dataset, values)
 
 
 def document(scope: Scope) -> dict[str, Any] | None:
     """A scope as the database holds it; None for the whole image."""
-    if not scope:
-        return None
-    boxes = [
-        {
-            "_id": ObjectId(),
-            "_cls": "Detection",
-            "attributes": {},
-            "tags": [],
-            "label": SCOPE_LABEL,
-            "bounding_box": [float(v) for v in box],
-        }
-        for box in scope
-    ]
-    return {"_cls": "Detections", "detections": boxes}
+    return writing.detections((SCOPE_LABEL, box, None) for box in scope) if scope else None
 
 
 def around_regions(loop: Loop, ids: Iterable[str], *, strongest: int) -> dict[str, Scope]:

@@ -7,7 +7,7 @@ Scores are written as raw documents in one update per sample: setting ten fields
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -32,45 +32,32 @@ MARK = "unseen_prefix"
 def declare_score_fields(loop: Loop) -> None:
     """Add the fields of `score_samples` with their types, indexes and place in the sidebar."""
     is_new = loop.dataset.get_field(loop.names.heatmap) is None
+    names = loop.names
+    indexed = {
+        names.excess: "Unseen score above the pool's threshold, summed over the image",
+        names.alpha: "M_alpha: unseen scores at power alpha, summed over the image",
+        names.threshold: "M_thresh: pixels whose unseen score is above the threshold",
+        names.region_strength: "Unseen regions, each by its strength and none by its size",
+    }
     numbers = {
-        loop.names.excess: "Unseen score above the pool's threshold, summed over the image",
-        loop.names.alpha: "M_alpha: unseen scores at power alpha, summed over the image",
-        loop.names.threshold: "M_thresh: pixels whose unseen score is above the threshold",
-        loop.names.entropy: "Entropy of the UNet's output, summed over the image",
-        loop.names.foreground: "Predicted foreground area in pixels",
-        loop.names.region_strength: "Unseen regions, each by its strength and none by its size",
+        **indexed,
+        names.entropy: "Entropy of the UNet's output, summed over the image",
+        names.foreground: "Predicted foreground area in pixels",
     }
     for name, text in numbers.items():
         declare(loop, name, fo.FloatField, text)
-    declare(
-        loop,
-        loop.names.heatmap,
-        fo.EmbeddedDocumentField,
-        "Unseen score per pixel, scaled to the pool",
-        embedded_doc_type=fo.Heatmap,
-    )
-    declare_detections(loop, loop.names.regions, "Unseen regions, strongest first")
-    declare(
-        loop,
-        loop.names.expected_counts,
-        fo.ListField,
-        "Expected examples per class of the UNet, unseen last",
-        subfield=fo.FloatField,
-    )
-    declare(loop, loop.names.embedding, fo.VectorField, "Features where the image is unseen")
-    declare(loop, loop.names.model, fo.StringField, "Checkpoint that scored this sample")
-    indexes = loop.dataset.list_indexes()
-    for name in (
-        loop.names.excess,
-        loop.names.alpha,
-        loop.names.threshold,
-        loop.names.region_strength,
-    ):
-        if name not in indexes:
-            loop.dataset.create_index(name)
+    text = "Unseen score per pixel, scaled to the pool"
+    declare(loop, names.heatmap, fo.EmbeddedDocumentField, text, embedded_doc_type=fo.Heatmap)
+    declare_detections(loop, names.regions, "Unseen regions, strongest first")
+    text = "Expected examples per class of the UNet, unseen last"
+    declare(loop, names.expected_counts, fo.ListField, text, subfield=fo.FloatField)
+    declare(loop, names.embedding, fo.VectorField, "Features where the image is unseen")
+    declare(loop, names.model, fo.StringField, "Checkpoint that scored this sample")
+    for name in set(indexed) - set(loop.dataset.list_indexes()):
+        loop.dataset.create_index(name)
     group_fields(loop)
-    if is_new and not loop.names.series:  # baselines stay in the background
-        appearance.show_scores(loop)
+    if is_new and not names.series:  # baselines stay in the background
+        appearance.show(loop, names.label_field, names.heatmap, names.regions)
 
 
 def save_scores(loop: Loop, scores: Mapping[str, Mapping[str, Any]]) -> None:
@@ -78,56 +65,57 @@ def save_scores(loop: Loop, scores: Mapping[str, Mapping[str, Any]]) -> None:
 
     Args:
         loop: the loop.
-        scores: sample id -> plain values: the five numbers by metric name, `region_strength`,
-            `model` (text), `expected_counts` (list),
-            `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and `regions`, a list of
-            (relative x, y, w, h, score).
+        scores: sample id -> plain values: the numbers by metric name, `model` (text),
+            `expected_counts` (list), `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and
+            `regions`, a list of (relative x, y, w, h, score).
     """
-    now = datetime.now(timezone.utc)
-    ops = []
+    names = loop.names
+    values = {}
     for sample_id, s in scores.items():
-        values: dict[str, Any] = {
-            loop.names.metric(m): float(s[m])
-            for m in ("alpha", "threshold", "excess", "entropy", "foreground")
+        numbers = ("alpha", "threshold", "excess", "entropy", "foreground")
+        values[sample_id] = {
+            **{names.metric(metric): float(s[metric]) for metric in numbers},
+            names.region_strength: s.get("region_strength"),
+            names.model: s["model"],
+            names.expected_counts: [float(v) for v in s["expected_counts"]],
+            names.embedding: fou.serialize_numpy_array(np.asarray(s["embedding"], np.float32)),
+            names.regions: detections((REGION_LABEL, r[:4], r[4]) for r in s["regions"]),
+            names.heatmap: None if s["heatmap"] is None else _heatmap(s["heatmap"]),
         }
-        values[loop.names.region_strength] = s.get("region_strength")
-        values[loop.names.model] = s["model"]
-        values[loop.names.expected_counts] = [float(v) for v in s["expected_counts"]]
-        values[loop.names.embedding] = fou.serialize_numpy_array(
-            np.asarray(s["embedding"], np.float32)
-        )
-        values[loop.names.regions] = {
-            "_cls": "Detections",
-            "detections": [_region(*region) for region in s["regions"]],
-        }
-        values[loop.names.heatmap] = None if s["heatmap"] is None else _heatmap(s["heatmap"])
-        values["last_modified_at"] = now
-        ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": values}))
-    if ops:
-        loop.dataset._bulk_write(ops, ids=list(scores))
+    set_raw(loop.dataset, values)
 
 
 def save_detections(
-    dataset: Any, field: str, detections: Mapping[str, Sequence[tuple[str, Sequence[float], float]]]
+    dataset: Any, field: str, boxes: Mapping[str, Sequence[tuple[str, Sequence[float], float]]]
 ) -> None:
-    """Write predictions.
+    """Write predictions: sample id -> list of (label, relative [x, y, w, h], confidence)."""
+    set_raw(dataset, {i: {field: detections(of_image)} for i, of_image in boxes.items()})
 
-    Args:
-        dataset: the dataset.
-        field: a field of detections.
-        detections: sample id -> list of (label, relative [x, y, w, h], confidence).
-    """
-    now = datetime.now(timezone.utc)
-    ops = []
-    for sample_id, found in detections.items():
-        document = {
-            "_cls": "Detections",
-            "detections": [_detection(label, box, score) for label, box, score in found],
-        }
-        values = {field: document, "last_modified_at": now}
-        ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": values}))
+
+def set_raw(dataset: Any, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set stored values (sample id -> path -> value) in one bulk operation."""
+    now = {"last_modified_at": datetime.now(timezone.utc)}
+    ops = [UpdateOne({"_id": ObjectId(i)}, {"$set": {**v, **now}}) for i, v in values.items()]
     if ops:
-        dataset._bulk_write(ops, ids=list(detections))
+        dataset._bulk_write(ops, ids=list(values))
+
+
+def detections(boxes: Iterable[tuple[str, Sequence[float], float | None]]) -> dict[str, Any]:
+    """(label, relative [x, y, w, h], confidence or None) as FiftyOne stores detections."""
+    documents = []
+    for label, box, confidence in boxes:
+        document = {
+            "_id": ObjectId(),
+            "_cls": "Detection",
+            "attributes": {},
+            "tags": [],
+            "label": label,
+            "bounding_box": [float(v) for v in box],
+        }
+        if confidence is not None:
+            document["confidence"] = float(confidence)
+        documents.append(document)
+    return {"_cls": "Detections", "detections": documents}
 
 
 def set_tag(dataset: Any, ids: Sequence[str], tag: str) -> None:
@@ -266,13 +254,8 @@ def declare(loop: Loop, name: str, ftype: type, description: str, **kwargs: Any)
 
 def declare_detections(loop: Loop, name: str, description: str) -> None:
     """Add a field of detections."""
-    declare(
-        loop,
-        name,
-        fo.EmbeddedDocumentField,
-        description,
-        embedded_doc_type=fo.Detections,
-    )
+    kind = {"embedded_doc_type": fo.Detections}
+    declare(loop, name, fo.EmbeddedDocumentField, description, **kind)
 
 
 def _heatmap(pixels: np.ndarray) -> dict[str, Any]:
@@ -282,22 +265,6 @@ def _heatmap(pixels: np.ndarray) -> dict[str, Any]:
         "tags": [],
         "map": fou.serialize_numpy_array(np.ascontiguousarray(pixels, dtype=np.uint8)),
         "range": [0.0, 255.0],
-    }
-
-
-def _region(x: float, y: float, w: float, h: float, score: float) -> dict[str, Any]:
-    return _detection(REGION_LABEL, (x, y, w, h), score)
-
-
-def _detection(label: str, box: Sequence[float], score: float) -> dict[str, Any]:
-    return {
-        "_id": ObjectId(),
-        "_cls": "Detection",
-        "attributes": {},
-        "tags": [],
-        "label": label,
-        "bounding_box": [float(v) for v in box],
-        "confidence": float(score),
     }
 
 

@@ -69,7 +69,7 @@ def draw_structure(
     if not config.dry_run:
         writing.group_fields(loop)
         if is_new:
-            appearance.show_structure(loop)
+            appearance.show(loop, loop.names.label_field, loop.names.structure)
     return StructureResult(
         dataset=loop.dataset.name,
         structure=config.structure,

@@ -68,7 +68,7 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     _save_sources(loop, ranked, sources)
     writing.group_fields(loop)
     if is_new and not loop.names.series:
-        appearance.show_rank(loop)
+        appearance.show(loop, loop.names.rank)
     progress(2, 3, "write the record")
     loop.write_entry(
         iteration,
@@ -116,7 +116,7 @@ def _save_sources(loop: Loop, ids: list[str], sources: dict[str, str]) -> None:
         text = "Criterion that chose the image: " + ", ".join(CRITERIA)
         writing.declare(loop, loop.names.chosen_by, fo.StringField, text)
         if is_new and not loop.names.series:  # baselines stay in the background
-            appearance.show_criterion(loop)
+            appearance.show(loop, loop.names.rank, loop.names.chosen_by)
     if loop.dataset.get_field(loop.names.chosen_by) is not None:
         loop.dataset.set_values(
             loop.names.chosen_by, {i: sources.get(i) for i in ids}, key_field="id"
