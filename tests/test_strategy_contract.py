@@ -209,7 +209,8 @@ def by_strategy(name: str) -> Choice:
     def choose(pool: CriterionInput, budget: int) -> npt.ArrayLike:
         # Where a UNet ranks, all metrics are the same to it.
         metrics = {**dict.fromkeys(METRICS, pool.metrics["alpha"]), **pool.metrics}
-        scores = PoolScores(metrics, pool.counts, pool.vectors, CLASSES, None, 0.0, {})
+        columns = {**metrics, "expected_counts": pool.counts, "embedding": pool.vectors}
+        scores = PoolScores(columns, CLASSES, None, 0.0, {})
         files = [LabelledFile(f"{i}.png", 8, 8, [], list(n)) for i, n in enumerate(pool.labels)]
         images = Pool(tuple(files), (), CLASSES, ("rare",), pool.labelled)
         config = BenchmarkConfig(initial=max(1, len(pool.labelled)), budget=budget)

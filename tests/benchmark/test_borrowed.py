@@ -107,7 +107,7 @@ def test_k_center_is_the_core_set_of_the_library(rng):
         labelled = rng.choice(60, 7, replace=False).tolist()
         labels = labels_of(60, dict.fromkeys(labelled, 0))
         expected = CoreSet(random_state=0).query(points, labels, batch_size=20)
-        assert peers.k_center(points, labelled, 20) == expected.tolist()
+        assert peers.k_center(points, labelled, 20).tolist() == expected.tolist()
 
 
 def test_a_missing_library_is_said_before_the_first_run(coco_folder, tmp_path, small, monkeypatch):

@@ -1,7 +1,7 @@
 """Published strategies from the library scikit-activeml: TypiClust, ProbCover, BADGE and DropQuery.
 
-Somebody else's code, so that a peer is not weak because we wrote it. It needs the extra `benchmark`.
-The four see one vector and at most one class per image; boxes are nothing that they know.
+They are not our code, so that no peer is weak because of us. They need the extra `benchmark`, and see
+one vector and at most one class per image, no boxes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ from unseen.ranking.selection import Indices, check_budget
 
 Vectors = npt.NDArray[np.float64]
 
-#: Radii that ProbCover tries, where unrelated images lie `_UNRELATED` apart. The library's own ones end
-#: there too; they are coarser, and suit vectors of length 1 only.
+#: Radii that ProbCover tries, if unrelated images lie sqrt(2) apart as unit vectors do. The library's
+#: own radii end there too, but are coarser and for unit vectors only.
 _RADII = np.arange(1, 41) * 0.05
-#: Distance between unrelated vectors of length 1: the square root of 2.
-_UNRELATED = 2**0.5
 
 
 def check_installed(name: str) -> None:
-    """Refuse a strategy of the library where the library is not there.
+    """Refuse a strategy of the library if the library is missing.
 
     Raises:
         ConfigError: it is not installed.
@@ -42,45 +40,30 @@ def check_installed(name: str) -> None:
 def image_labels(pool: Pool, labelled: Sequence[int]) -> npt.NDArray[np.float64]:
     """One class per labelled image: of those it shows, the one with the fewest labelled boxes.
 
-    Args:
-        pool: N images with K classes.
-        labelled: positions of the labelled ones.
-
-    Returns:
-        (N,) float64: the place of the class in `pool.classes`, the first of equally rare ones; K for
-        an image without a box (background); NaN for an unlabelled image.
+    Returns (N,) positions in `pool.classes`: the first of equally rare ones, their number for an
+    image without a box (background), NaN for an unlabelled image.
     """
     counts = pool.counts(labelled)
-    places = {name: place for place, name in enumerate(pool.classes)}
-    found = np.full(len(pool.files), np.nan)
+    classes = np.full(len(pool.files), np.nan)
     for i in labelled:
         shown = [name for name in pool.classes if name in pool.files[i].labels]
-        found[i] = places[min(shown, key=counts.__getitem__)] if shown else len(places)
-    return found
+        rarest = min(shown, key=counts.__getitem__, default="")
+        classes[i] = pool.classes.index(rarest) if rarest else len(pool.classes)
+    return classes
 
 
 def choose(
     name: str, embeddings: Vectors, labels: npt.ArrayLike, budget: int, rng: np.random.Generator
 ) -> Indices:
-    """A batch as the library's strategy chooses it.
+    """A batch by one of `config.BORROWED_STRATEGIES`: (budget,) unlabelled images, best first.
 
-    The order of the images has no say, only the embeddings and the generator. Where fewer different
+    Embeddings are (N, D), NaN if never computed, and labels (N,) class numbers, NaN if unlabelled.
+    The result depends on them and the generator, not on the order of the images. If fewer different
     images are left than wanted, the rest are copies, drawn at random, and then images with NaN. With
-    fewer than two classes among the labels, `badge` and `dropquery` have no classifier to ask, and are
-    random.
-
-    Args:
-        name: one of `config.BORROWED_STRATEGIES`.
-        embeddings: (N, D); rows with NaN were never computed.
-        labels: (N,) class numbers, NaN for an unlabelled image.
-        budget: images wanted, at most as many as are unlabelled.
-        rng: source of randomness.
-
-    Returns:
-        (budget,) int64 positions of unlabelled images, in the order chosen.
+    fewer than two labelled classes, `badge` and `dropquery` have no classifier and draw at random.
 
     Raises:
-        BudgetError: budget exceeds the unlabelled images.
+        BudgetError: the budget exceeds the unlabelled images.
         ConfigError: the library is not installed.
     """
     check_installed(name)
@@ -92,16 +75,16 @@ def choose(
     order = order[rng.permutation(len(order))]
     order = order[~np.isnan(vectors[order]).any(axis=1)]
     seed = int(rng.integers(2**31))
-    asked = min(budget, _fresh(vectors[order], classes[order]))
-    taken = order[_query(name, vectors[order], classes[order], asked, seed)] if asked else order[:0]
-    # The library may name an image twice where others are copies of each other.
+    wanted = min(budget, _different(vectors[order], classes[order]))
+    taken = _query(name, vectors[order], classes[order], wanted, seed) if wanted else order[:0]
+    # The library may name an image twice if others are copies of each other.
     unknown = np.setdiff1d(np.arange(len(vectors)), order)
-    everything = np.concatenate([taken, order, rng.permutation(unknown)])
+    everything = np.concatenate([order[taken], order, rng.permutation(unknown)])
     chosen = dict.fromkeys(everything[np.isnan(classes[everything])].tolist())
     return np.asarray(list(chosen)[:budget], dtype=np.int64)
 
 
-def _fresh(vectors: Vectors, classes: Vectors) -> int:
+def _different(vectors: Vectors, classes: Vectors) -> int:
     """How many different vectors there are of which none is labelled."""
     _, number = np.unique(vectors, axis=0, return_inverse=True)
     number = number.reshape(-1)
@@ -123,25 +106,24 @@ def _query(name: str, vectors: Vectors, classes: Vectors, budget: int, seed: int
     elif name == "probcover":
         strategy = ProbCover(deltas=_radii(vectors), random_state=seed)
     elif len(np.unique(classes[~np.isnan(classes)])) < 2:
-        return np.arange(len(vectors))[np.isnan(classes)][:budget]  # they come in random order
+        return np.flatnonzero(np.isnan(classes))[:budget]  # they come in random order
     else:
         head = LogisticRegression(max_iter=1000)
         options["clf"] = SklearnClassifier(head, random_state=seed)
-        # DropQuery does not hand its seed on to the clustering.
-        clustering = {"random_state": seed}
-        strategy = (
-            Badge(random_state=seed)
-            if name == "badge"
-            else DropQuery(cluster_algo_dict=clustering, random_state=seed)
-        )
+        if name == "badge":
+            strategy = Badge(random_state=seed)
+        else:  # DropQuery does not pass its seed on to the clustering
+            clustering = {"random_state": seed}
+            strategy = DropQuery(cluster_algo_dict=clustering, random_state=seed)
     with threadpool_limits(1):  # sums of several threads come out differently each time
-        found = strategy.query(vectors, classes, batch_size=budget, **options)
-    return np.asarray(found, dtype=np.int64).reshape(-1)
+        order = strategy.query(vectors, classes, batch_size=budget, **options)
+    return np.asarray(order, dtype=np.int64).reshape(-1)
 
 
 def _radii(vectors: Vectors) -> npt.NDArray[np.float64]:
     """(40,) radii for ProbCover to choose from, in the units of the vectors."""
     from scipy.spatial.distance import pdist
 
+    unrelated = 2**0.5
     usual = float(np.median(pdist(vectors))) if len(vectors) > 1 else 0.0
-    return np.asarray(_RADII * (usual or _UNRELATED) / _UNRELATED)
+    return np.asarray(_RADII * (usual or unrelated) / unrelated)

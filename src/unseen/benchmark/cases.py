@@ -1,7 +1,7 @@
-"""Where the images and their labels come from: a FiftyOne dataset, a COCO folder, or a generator.
+"""Where images and labels come from: a FiftyOne dataset, a COCO folder, or a generator.
 
-All become the same plain data, so that runs in other processes need neither database nor folder
-layout.
+All become the same plain data, so that runs in other processes need neither a database nor the layout
+of a folder.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from unseen.arrays.boxes import clean_boxes
 from unseen.arrays.images import read_image
 from unseen.benchmark.config import BenchmarkConfig
-from unseen.benchmark.json_file import write_json
+from unseen.benchmark.files import whole_file, write_json
 from unseen.benchmark.synthetic.dataset import CLASSES, KINDS, RARE_CLASSES, write_coco_folder
 from unseen.dataset.coco_json import read_split
-from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError, DatasetError
 from unseen.progress import Progress
 from unseen.ranking import RARE_SHARE
 
 #: What a generated pool is called on the command line: `synthetic:bare`.
 SYNTHETIC = "synthetic:"
-#: Images of a generated pool and of its test split, where nothing else is asked for.
+#: Default number of images of a generated pool and of its test split.
 SYNTHETIC_POOL, SYNTHETIC_TEST = 200, 60
 
 
@@ -45,6 +45,15 @@ class LabelledFile:
     xyxy: list[list[float]]  #: per box x1, y1, x2, y2 in native px
     labels: list[str]
 
+    @property
+    def boxes(self) -> npt.NDArray[np.float32]:
+        """(N, 4) xyxy px."""
+        return np.asarray(self.xyxy, np.float32).reshape(-1, 4)
+
+    def numbers(self, classes: Sequence[str]) -> npt.NDArray[np.int64]:
+        """(N,) positions of the labels in `classes`."""
+        return np.asarray([classes.index(label) for label in self.labels], np.int64)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -52,17 +61,17 @@ class Case:
 
     Attributes:
         name: for tables and file names.
-        kind: of generated images; "" where `train` and `test` hold the files.
+        kind: of generated images; "" if `train` and `test` hold the files.
         classes: all classes in a fixed order.
         held_back: the class that is made rare, or "".
         train: the images to choose from, in directory order.
-        test: those a detector is measured on.
+        test: the images that detectors are measured on.
     """
 
     name: str
     kind: str
     classes: tuple[str, ...]
-    held_back: str
+    held_back: str = ""
     train: tuple[LabelledFile, ...] = ()
     test: tuple[LabelledFile, ...] = ()
 
@@ -82,16 +91,12 @@ class Case:
 def read_cases(
     sources: Sequence[str], config: BenchmarkConfig, folder: Path, progress: Progress
 ) -> list[Case]:
-    """Every comparison that was asked for.
+    """The comparisons on FiftyOne datasets (by name), COCO folders, and `synthetic:KIND`.
 
-    Args:
-        sources: names of FiftyOne datasets, COCO folders, or `synthetic:KIND`.
-        config: tiles, held-back classes, and the label field and tags of datasets.
-        folder: where pieces of cut images are kept.
-        progress: told the images that are cut.
+    Pieces of cut images are kept in `folder`; progress counts the images that are cut.
 
     Raises:
-        ConfigError: no source, one twice, or a class that is not there.
+        ConfigError: no source, one given twice, or an unknown class.
         DatasetError: a source does not exist, or holds no labels.
     """
     if not sources:
@@ -101,23 +106,22 @@ def read_cases(
         )
     cases: list[Case] = []
     for source in sources:
-        if source.startswith(SYNTHETIC):
-            cases.append(_synthetic(source, config))
-            continue
-        name, classes, train, test = _read(source, config)
+        case = _read(source, config)
         if config.tiles > 1:
-            pieces = folder / "data" / f"{name}-tiles-{config.tiles}"
-            train = _tiled(train, pieces / "train", config.tiles, progress)
-            test = _tiled(test, pieces / "test", config.tiles, progress)
-        train, test = _of_classes(train, config, classes), _of_classes(test, config, classes)
-        classes = config.classes or classes
+            pieces = folder / "data" / f"{case.name}-tiles-{config.tiles}"
+            splits: dict[str, Any] = {
+                split: _tiled(getattr(case, split), pieces / split, config.tiles, progress)
+                for split in ("train", "test")
+            }
+            case = replace(case, **splits)
+        case = _of_classes(case, config)
         for held_back in config.held_back or ("",):
-            if held_back and held_back not in classes:
+            if held_back and held_back not in case.classes:
                 raise ConfigError(
-                    f"held_back={held_back!r} is no class of {source}; it has {', '.join(classes)}"
+                    f"{held_back=} is no class of {source}; it has {', '.join(case.classes)}"
                 )
-            label = f"{name}-{held_back}" if held_back else name
-            cases.append(Case(label, "", classes, held_back, tuple(train), tuple(test)))
+            name = f"{case.name}-{held_back}" if held_back else case.name
+            cases.append(replace(case, name=name, held_back=held_back))
     names = [case.name for case in cases]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -129,9 +133,9 @@ def read_cases(
 
 
 def generated(case: Case, config: BenchmarkConfig, seed: int, folder: Path) -> Case:
-    """A case whose images exist: those of a generator are made for this seed, once.
+    """The case with its images; a generator makes those of this seed, once.
 
-    Several processes may ask at the same time; each makes its own, and the first one stays.
+    If several processes do so at the same time, the first one's images stay.
     """
     if not case.kind:
         return case
@@ -145,24 +149,8 @@ def generated(case: Case, config: BenchmarkConfig, seed: int, folder: Path) -> C
             temporary.replace(place)
         except OSError:  # another process was quicker
             shutil.rmtree(temporary, ignore_errors=True)
-    splits = {
-        split: tuple(_of_classes(_files_of(place / split), config, CLASSES[case.kind]))
-        for split in ("train", "test")
-    }
-    return Case(case.name, case.kind, case.classes, case.held_back, **splits)
-
-
-def _synthetic(source: str, config: BenchmarkConfig) -> Case:
-    kind = source[len(SYNTHETIC) :]
-    if kind not in KINDS:
-        raise ConfigError(f"{source!r}; expected {SYNTHETIC} and one of {', '.join(KINDS)}")
-    if config.held_back or config.tiles > 1:
-        raise ConfigError(
-            f"{source} has rare classes of its own, in images of one size; held_back and tiles are "
-            "for real images. Run it in a benchmark without them"
-        )
-    _of_classes((), config, CLASSES[kind])
-    return Case(kind, kind, config.classes or tuple(CLASSES[kind]), "")
+    splits: dict[str, Any] = {split: _files_of(place / split) for split in counts}
+    return _of_classes(replace(case, classes=CLASSES[case.kind], **splits), config)
 
 
 def rare_classes(
@@ -170,11 +158,11 @@ def rare_classes(
 ) -> tuple[str, ...]:
     """The classes whose finding is counted.
 
-    What is held back; else what the user named; else what a generator makes rare; else the classes
-    with at most a third of an even share of the boxes.
+    These are the class that is held back; else the given ones; else those that a generator makes
+    rare; else those with at most `RARE_SHARE` of an even share of the boxes.
 
     Raises:
-        ConfigError: a class that was named is not there.
+        ConfigError: a given class does not exist.
     """
     if case.held_back:
         return (case.held_back,)
@@ -193,115 +181,120 @@ def rare_classes(
     return tuple(n for n, count in zip(case.classes, counts, strict=True) if 0 < count <= most)
 
 
-def _of_classes(
-    files: Sequence[LabelledFile], config: BenchmarkConfig, known: Sequence[str]
-) -> list[LabelledFile]:
-    """The files with the boxes of the wanted classes alone."""
-    unknown = sorted(set(config.classes) - set(known))
+def _of_classes(case: Case, config: BenchmarkConfig) -> Case:
+    """The case with the wanted classes and their boxes alone."""
+    wanted = config.classes
+    unknown = sorted(set(wanted) - set(case.classes))
     if unknown:
         raise ConfigError(
             f"classes={', '.join(unknown)}: there is no such class; expected some of "
-            f"{', '.join(known)}"
+            f"{', '.join(case.classes)}"
         )
-    if not config.classes:
-        return list(files)
-    found = []
-    for file in files:
-        kept = [i for i, label in enumerate(file.labels) if label in config.classes]
-        boxes, labels = [file.xyxy[i] for i in kept], [file.labels[i] for i in kept]
-        found.append(LabelledFile(file.path, file.width, file.height, boxes, labels))
-    return found
+    if not wanted:
+        return case
+
+    def of(file: LabelledFile) -> LabelledFile:
+        kept = [(b, n) for b, n in zip(file.xyxy, file.labels, strict=True) if n in wanted]
+        return replace(file, xyxy=[box for box, _ in kept], labels=[name for _, name in kept])
+
+    train, test = tuple(map(of, case.train)), tuple(map(of, case.test))
+    return replace(case, classes=wanted, train=train, test=test)
 
 
-def _read(
-    source: str, config: BenchmarkConfig
-) -> tuple[str, tuple[str, ...], list[LabelledFile], list[LabelledFile]]:
+def _read(source: str, config: BenchmarkConfig) -> Case:
+    if source.startswith(SYNTHETIC):
+        kind = source[len(SYNTHETIC) :]
+        if kind not in KINDS:
+            raise ConfigError(f"{source!r}; expected {SYNTHETIC} and one of {', '.join(KINDS)}")
+        if config.held_back or config.tiles > 1:
+            raise ConfigError(
+                f"{source} has rare classes of its own, in images of one size; held_back and tiles "
+                "are for real images. Run it in a benchmark without them"
+            )
+        return Case(kind, kind, CLASSES[kind])
     folder = Path(source).expanduser()
     if folder.is_dir():
-        splits = {split: read_split(folder / split) for split in ("train", "test")}
-        classes = list(dict.fromkeys(c for s in splits.values() for c in s.classes))
-        files = {split: _files_of(folder / split) for split in splits}
-        return folder.resolve().name, tuple(classes), files["train"], files["test"]
+        both = ("train", "test")
+        classes = dict.fromkeys(c for s in both for c in read_split(folder / s).classes)
+        train, test = (_files_of(folder / split) for split in both)
+        return Case(folder.resolve().name, "", tuple(classes), "", train, test)
     if os.sep in source:
         raise DatasetError(f"{source}: no such folder; expected train/ and test/ with COCO labels")
     return _read_dataset(source, config)
 
 
-def _files_of(split: Path) -> list[LabelledFile]:
-    found = []
+def _files_of(split: Path) -> tuple[LabelledFile, ...]:
+    files = []
     for image in read_split(split).images:
         if not image.is_readable or image.size is None:
             continue
         xywh = np.asarray([box for _, box in image.boxes], np.float32).reshape(-1, 4)
         xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-        labels = np.asarray([label for label, _ in image.boxes], object)
-        width, height = image.size
-        boxes, kept, _ = clean_boxes(xyxy, labels, width, height)
-        found.append(LabelledFile(str(image.path), width, height, boxes.tolist(), list(kept)))
-    return found
+        files.append(
+            _cleaned(str(image.path), *image.size, xyxy, [name for name, _ in image.boxes])
+        )
+    return tuple(files)
 
 
-def _read_dataset(
-    name: str, config: BenchmarkConfig
-) -> tuple[str, tuple[str, ...], list[LabelledFile], list[LabelledFile]]:
+def _cleaned(
+    path: str, width: int, height: int, xyxy: npt.NDArray[np.float32], labels: Sequence[str]
+) -> LabelledFile:
+    boxes, kept, _ = clean_boxes(xyxy, np.asarray(labels, object), width, height)
+    return LabelledFile(path, width, height, boxes.tolist(), list(kept))
+
+
+def _read_dataset(name: str, config: BenchmarkConfig) -> Case:
     # Imported late: a benchmark on folders needs no database.
     from unseen.dataset import reading, setup
+    from unseen.dataset.loop import Loop
 
     dataset = reading.dataset_of(reading.open_collection(name))
     names = setup.names_for(dataset, config)
     reading.check_label_field(dataset, config.label_field)
     classes = Loop(dataset, names).classes()
     usable = dataset.match_tags(names.excluded_tag, bool=False).exists(config.label_field)
-    views = {
-        "train": reading.in_directory_order(usable.match_tags(config.test_tag, bool=False)),
-        "test": usable.match_tags(config.test_tag),
-    }
-    files: dict[str, list[LabelledFile]] = {}
-    for split, view in views.items():
-        found = reading.read_labels(view, config.label_field, classes)
-        files[split] = [
+    train = reading.in_directory_order(usable.match_tags(config.test_tag, bool=False))
+    splits = [
+        tuple(
             LabelledFile(
-                i.filepath,
-                i.width,
-                i.height,
-                np.asarray(i.xyxy, np.float64).reshape(-1, 4).tolist(),
-                list(i.labels),
+                image.filepath,
+                image.width,
+                image.height,
+                np.asarray(image.xyxy, np.float64).reshape(-1, 4).tolist(),
+                list(image.labels),
             )
-            for i in found.images
-        ]
-    if not files["train"]:
+            for image in reading.read_labels(view, config.label_field, classes).images
+        )
+        for view in (train, usable.match_tags(config.test_tag))
+    ]
+    if not splits[0]:
         raise DatasetError(
             f"dataset {name!r} has no labelled image outside its test split (field "
             f"{config.label_field!r}, tag {config.test_tag!r}); a benchmark needs complete labels. "
             "Name another label_field"
         )
-    return name, tuple(classes), files["train"], files["test"]
+    return Case(name, "", tuple(classes), "", *splits)
 
 
 def _tiled(
     files: Sequence[LabelledFile], folder: Path, tiles: int, progress: Progress
-) -> list[LabelledFile]:
-    """Every image as tiles x tiles pieces, row by row; boxes cut at the borders."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found: list[LabelledFile] = []
+) -> tuple[LabelledFile, ...]:
+    """Every image as tiles x tiles pieces, row by row, with the boxes cut at the borders."""
+    pieces: list[LabelledFile] = []
     for number, file in enumerate(files):
         progress(number, len(files), "cut images")
         width, height = file.width // tiles, file.height // tiles
-        pixels: Any = None
-        for place in range(tiles * tiles):
+        paths = [folder / f"{number:06d}-{place:02d}.png" for place in range(tiles * tiles)]
+        pixels = None
+        if not all(path.is_file() for path in paths):
+            pixels = (read_image(file.path) * 255).round().astype(np.uint8)
+        for place, path in enumerate(paths):
             left, top = place % tiles * width, place // tiles * height
-            corner = np.asarray([left, top, left, top], np.float32)
-            moved = np.asarray(file.xyxy, np.float32).reshape(-1, 4) - corner
-            labels = np.asarray(file.labels, object)
-            boxes, kept, _ = clean_boxes(moved, labels, width, height)
-            path = folder / f"{number:06d}-{place:02d}.png"
-            if not path.is_file():
-                if pixels is None:
-                    pixels = (read_image(file.path) * 255).round().astype(np.uint8)
+            moved = file.boxes - np.asarray([left, top, left, top], np.float32)
+            pieces.append(_cleaned(str(path), width, height, moved, file.labels))
+            if pixels is not None:
                 piece = pixels[top : top + height, left : left + width]
                 flat = piece[:, :, 0] if piece.shape[2] == 1 else piece
-                temporary = path.with_suffix(f".{os.getpid()}.tmp")
-                Image.fromarray(flat).save(temporary, format="PNG", compress_level=1)
-                temporary.replace(path)
-            found.append(LabelledFile(str(path), width, height, boxes.tolist(), list(kept)))
-    return found
+                with whole_file(path) as temporary:
+                    Image.fromarray(flat).save(temporary, format="PNG", compress_level=1)
+    return tuple(pieces)

@@ -1,4 +1,4 @@
-"""One batch of one strategy: the labelled images and what is known of the pool -> what comes next."""
+"""One batch of one strategy. Those of the product choose in `ranking.choosing`, as there."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from unseen.benchmark.config import (
     ENSEMBLE,
     FEATURES,
     PAPER_STRATEGIES,
-    UNET_STRATEGIES,
+    UNSCORED_STRATEGIES,
     BenchmarkConfig,
     Strategy,
 )
-from unseen.benchmark.models import PoolScores, UnetVariant, disagreement, pool_scores
+from unseen.benchmark.models import PoolScores, disagreement, pool_scores
 from unseen.benchmark.pools import Pool
 from unseen.errors import ConfigError
-from unseen.ranking import SCORED_STRATEGIES, selection
+from unseen.ranking import SCORED_STRATEGIES
 from unseen.ranking import choosing as ranking
 from unseen.ranking.candidates import Candidates
 from unseen.ranking.feature_evidence import FeatureEvidence, KnownImage, feature_evidence
@@ -62,102 +62,90 @@ class Chooser:
 
     def choose(self, labelled: Sequence[int]) -> Choice:
         """The next batch from everything that is not labelled."""
-        is_labelled = set(labelled)
-        left = np.asarray([i for i in range(len(self.pool.files)) if i not in is_labelled])
-        rng = np.random.default_rng([self.seed, len(is_labelled)])
+        left = np.setdiff1d(np.arange(len(self.pool.files)), labelled).astype(np.int64)
+        rng = np.random.default_rng([self.seed, len(set(labelled))])
         name, budget = self.strategy.name, self.config.budget
-        if name == "random":
-            return Choice(left[selection.random(len(left), budget, rng)])
-        if name == "sequential":
-            return Choice(left[selection.sequential(len(left), budget)])
-        if name in (*UNET_STRATEGIES, *PAPER_STRATEGIES):
-            return self._by_unet(labelled, left, rng)
-        if name in CRITERION_STRATEGIES:
-            evidence = self._evidence(labelled, left)
-            pool = self._candidates(evidence, np.zeros(len(left)))
-            return Choice(left[CRITERIA[name].choose(pool, budget)])
         if name == "k_center":
-            vectors = self._embeddings(labelled)
-            return Choice(np.asarray(peers.k_center(vectors, labelled, budget)))
+            return Choice(peers.k_center(self._embeddings(labelled), labelled, budget))
         if name in BORROWED_STRATEGIES:
             vectors, labels = self._embeddings(labelled), borrowed.image_labels(self.pool, labelled)
             return Choice(borrowed.choose(name, vectors, labels, budget, rng))
-        metric, seconds = self._metric(labelled)
-        choice = Choice(left[selection.plain(metric[left], budget)], seconds=seconds)
-        choice.score = self._separation(metric, left)
-        return choice
-
-    def _metric(self, labelled: Sequence[int]) -> tuple[Metric, dict[str, float]]:
-        name = self.strategy.name
-        if name == ENSEMBLE:
-            return disagreement(
-                self.pool,
-                labelled,
-                self.config,
-                near_misses=self.strategy.has_near_misses,
+        if name in CRITERION_STRATEGIES:
+            evidence = self._evidence(labelled, left)
+            candidates = Candidates(
+                metric=np.zeros(len(left)),
+                space=evidence.space,
+                known=evidence.known,
+                evidence=evidence.evidence,
+                wanted=evidence.wanted,
+                embed=lambda rows: evidence.space[rows],
                 seed=self.seed,
             )
-        if name == "margin":
-            trained = detectors.train(
-                self.pool, labelled, self.config, schedule=self.config.schedules[0], seed=self.seed
-            )
-            found = detectors.predictions(trained, self.pool.files)
-            return np.asarray([detectors.confidence_margin(one) for one in found]), {}
-        if name == "neighbours":
-            return peers.neighbour_distance(self._embeddings(labelled)), {}
-        from unseen.dataset import brain  # only here: other strategies need no database
-
-        compute = brain.uniqueness if name == "uniqueness" else brain.representativeness
-        paths = [file.path for file in self.pool.files]
-        return compute(paths, self._embeddings(labelled)), {}
-
-    def _embeddings(self, labelled: Sequence[int]) -> npt.NDArray[np.float64]:
-        assert self.strategy.name in EMBEDDING_STRATEGIES
-        kind = self.strategy.embeddings
-        if kind == "simple":
-            return self._simple
-        if kind == "pretrained":
-            return self._pretrained
-        return np.asarray(np.nan_to_num(self._unet(labelled).embeddings))
-
-    def _unet(self, labelled: Sequence[int]) -> PoolScores:
-        name = self.strategy.name
-        mode = name if name in PAPER_STRATEGIES else "recommended"
-        variant = UnetVariant(mode, self.strategy.has_near_misses)
-        return pool_scores(
-            self.pool, labelled, variant, self.config, seed=self.seed, cache=self.cache
-        )
+            return Choice(left[CRITERIA[name].choose(candidates, budget)])
+        if name in UNSCORED_STRATEGIES:
+            chosen = ranking.choose(name, ranking.Pool(len(left)), budget, rng=rng)
+            return Choice(left[chosen.order])
+        if name in SCORED_STRATEGIES or name in PAPER_STRATEGIES:
+            return self._by_unet(labelled, left, rng)
+        metric, seconds = self._metric(labelled)
+        numbers = ranking.Pool(len(left), np.arange(len(left)), metric=metric[left])
+        chosen = ranking.choose("plain", numbers, budget, rng=rng)
+        return Choice(left[chosen.order], score=self._separation(metric, left), seconds=seconds)
 
     def _by_unet(self, labelled: Sequence[int], left: Indices, rng: np.random.Generator) -> Choice:
-        scores = self._unet(labelled)
-        name, budget = self.strategy.name, self.config.budget
-        metric = scores.metrics[self._metric_name()]
+        scores, name = self._unet(labelled), self.strategy.name
+        metric = scores.columns[self.strategy.metric]
         counts = self.pool.counts(labelled)
-        pool = ranking.Pool(
+        numbers = ranking.Pool(
             len(left),
             np.arange(len(left)),
             metric=metric[left],
-            embed=lambda rows: scores.embeddings[left[rows]],
-            expected_counts=scores.counts[left],
+            embed=lambda rows: scores.columns["embedding"][left[rows]],
+            expected_counts=scores.columns["expected_counts"][left],
             labelled_counts=[*(counts[n] for n in scores.classes), 0],
             features=self._evidence(labelled, left) if name == "mixed" else None,
             history=self._history,
             seed=self.seed,
         )
         strategy = name if name in SCORED_STRATEGIES else "plain"  # the paper's rank by a metric
-        chosen = ranking.choose(strategy, pool, budget, rng=rng)
-        if pool.features is not None:
-            self._remember(left[chosen.order], chosen.criteria, pool.features.sought)
-        by_criterion = {c: n for c in CRITERIA if (n := chosen.criteria.count(c))} or None
-        found = self._separation(metric, left)
-        found |= {"pixel_auroc": scores.pixel_auroc, "mean_score": scores.mean_score}
-        return Choice(left[chosen.order], by_criterion, found, dict(scores.seconds))
+        chosen = ranking.choose(strategy, numbers, self.config.budget, rng=rng)
+        if numbers.features is not None:
+            self._remember(left[chosen.order], chosen.criteria, numbers.features.sought)
+        criteria = {c: n for c in CRITERIA if (n := chosen.criteria.count(c))} or None
+        separation = self._separation(metric, left)
+        separation |= {"pixel_auroc": scores.pixel_auroc, "mean_score": scores.mean_score}
+        return Choice(left[chosen.order], criteria, separation, scores.seconds)
 
-    def _metric_name(self) -> str:
-        name = self.strategy.name
-        if name in PAPER_STRATEGIES:
-            return "alpha"
-        return name if name in ("entropy", "foreground") else self.strategy.metric
+    def _metric(self, labelled: Sequence[int]) -> tuple[Metric, dict[str, float]]:
+        """(N,) what a peer ranks by, higher = label sooner, and the seconds of its parts."""
+        pool, config, name = self.pool, self.config, self.strategy.name
+        if name == ENSEMBLE:
+            return disagreement(pool, labelled, self.strategy, config, seed=self.seed)
+        if name == "margin":
+            trained = detectors.train(
+                pool, labelled, config, schedule=config.schedules[0], seed=self.seed
+            )
+            found = detectors.predictions(trained, pool.files)
+            return np.asarray([detectors.confidence_margin(one) for one in found]), {}
+        vectors = self._embeddings(labelled)
+        if name == "neighbours":
+            return peers.neighbour_distance(vectors), {}
+        from unseen.dataset import brain  # only here: other strategies need no database
+
+        compute = brain.uniqueness if name == "uniqueness" else brain.representativeness
+        return compute([file.path for file in pool.files], vectors), {}
+
+    def _embeddings(self, labelled: Sequence[int]) -> npt.NDArray[np.float64]:
+        if self.strategy.embeddings == "simple":
+            return self._simple
+        if self.strategy.embeddings == "pretrained":
+            return self._pretrained
+        return np.asarray(np.nan_to_num(self._unet(labelled).columns["embedding"]))
+
+    def _unet(self, labelled: Sequence[int]) -> PoolScores:
+        return pool_scores(
+            self.pool, labelled, self.strategy, self.config, seed=self.seed, cache=self.cache
+        )
 
     def _remember(
         self, batch: Indices, criteria: Sequence[str], sought: npt.NDArray[np.bool_]
@@ -167,38 +155,24 @@ class Chooser:
         for image, criterion in zip(batch, criteria, strict=True):
             row = list(CRITERIA).index(criterion)
             tried[row] += 1
-            found[row] += bool((self._counts([int(image)])[sought] > 0).any())
+            found[row] += sought[self.pool.files[image].numbers(self.pool.classes)].any()
         self._history = History(found, tried)
-
-    def _counts(self, positions: Sequence[int]) -> npt.NDArray[np.int64]:
-        return np.asarray(list(self.pool.counts(positions).values()), dtype=np.int64)
 
     def _evidence(self, labelled: Sequence[int], left: Indices) -> FeatureEvidence:
         """What the pretrained features say, with the labels known so far."""
-        files, names = self.pool.files, list(self.pool.classes)
+        files, classes = self.pool.files, self.pool.classes
         known = [
             KnownImage(
                 files[i].path,
-                np.asarray(files[i].xyxy, np.float32).reshape(-1, 4),
-                np.asarray([names.index(n) for n in files[i].labels], np.int64),
+                files[i].boxes,
+                files[i].numbers(classes),
                 (files[i].width, files[i].height),
                 is_initial=i in self.pool.start,
             )
             for i in labelled
         ]
         paths = [files[i].path for i in left]
-        return feature_evidence(self._features, paths, known, len(names), seed=self.seed)
-
-    def _candidates(self, evidence: FeatureEvidence, metric: Metric) -> Candidates:
-        return Candidates(
-            metric=metric,
-            space=evidence.space,
-            known=evidence.known,
-            evidence=evidence.evidence,
-            wanted=evidence.wanted,
-            embed=lambda positions: evidence.space[positions],
-            seed=self.seed,
-        )
+        return feature_evidence(self._features, paths, known, len(classes), seed=self.seed)
 
     def _separation(self, metric: Metric, left: Indices) -> dict[str, float | None]:
         """How well a metric tells unlabelled images with a rare class from the others."""
@@ -225,17 +199,14 @@ class Chooser:
 
 
 def check_strategy(strategy: Strategy) -> None:
-    """Refuse before the first run what would only fail in the middle of one.
+    """Refuse before the first run what would otherwise fail in the middle of one.
 
     Raises:
-        ConfigError: pretrained embeddings were asked for and cannot be had, or a library is not
-            installed.
+        ConfigError: there are no pretrained weights, or a library is not installed.
     """
     if strategy.name in BORROWED_STRATEGIES:
         borrowed.check_installed(strategy.name)
     if strategy.name in EMBEDDING_STRATEGIES and strategy.embeddings == "pretrained":
-        from unseen.ranking.features.backbones import find_backbone
-
         backbone, message = find_backbone()
         if backbone.network is None:
             raise ConfigError(

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from unseen.benchmark.cases import read_cases
 from unseen.benchmark.choosing import check_strategy
 from unseen.benchmark.config import BRAIN_STRATEGIES, BenchmarkConfig, Strategy
-from unseen.benchmark.json_file import write_json
+from unseen.benchmark.files import write_json
 from unseen.benchmark.report.runs import FULL
 from unseen.benchmark.report.write import write_benchmark
 from unseen.benchmark.runs import Run, execute, settings_of
@@ -27,27 +27,19 @@ from unseen.errors import BenchmarkError, ConfigError, UnseenError
 from unseen.parameters import from_mapping
 from unseen.progress import Progress, silent
 
-#: What all runs of a folder share.
+#: The parameters that all runs of a folder share.
 SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """What `run_benchmark` leaves.
+    """What `run_benchmark` leaves."""
 
-    Attributes:
-        report: the HTML page.
-        figures: the JSON file with every figure of it.
-        runs: runs that are done, those of earlier calls included.
-        failed: run -> why it could not be done.
-        table: the main table and the answer, as text.
-    """
-
-    report: str
-    figures: str
-    runs: int
-    failed: dict[str, str]
-    table: str
+    report: str  #: the HTML page
+    figures: str  #: the JSON file with every figure of it
+    runs: int  #: runs that are done, those of earlier calls included
+    failed: dict[str, str]  #: run -> why it could not be done
+    table: str  #: the main table and the answer, as text
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON data."""
@@ -70,13 +62,13 @@ def run_benchmark(
 ) -> BenchmarkResult:
     """Compare strategies on fully labelled images.
 
-    Every run leaves a record below `output`; a call that is repeated does only what is missing, and
-    further strategies, seeds and datasets may be added. No dataset is changed.
+    Every run leaves a record below `output`; a repeated call does only what is missing, and further
+    strategies, seeds and datasets may be added. No dataset is changed.
 
     Args:
         *sources: FiftyOne datasets by name, COCO folders with train/ and test/, or `synthetic:KIND`.
         config: the parameters; default: all defaults.
-        progress: told how many runs are done.
+        progress: counts the runs that are done.
         command: how it was called, for the report.
         **settings: single parameters, instead of or on top of `config`.
 
@@ -85,8 +77,7 @@ def run_benchmark(
         DatasetError: a source is missing or not labelled.
         BenchmarkError: not a single run could be done.
     """
-    values = {} if config is None else vars(config)
-    config = from_mapping(BenchmarkConfig, {**values, **settings})
+    config = from_mapping(BenchmarkConfig, {**(vars(config) if config else {}), **settings})
     say = progress or silent
     for text in config.strategies:
         check_strategy(Strategy.of(text))
@@ -94,25 +85,24 @@ def run_benchmark(
     _check_folder(folder, config)
     cases = read_cases(sources, config, folder, say)
     write_json(settings_of(config), folder / SETTINGS_FILE)
-    # The first strategy of every case and seed first: what it computes for the initial images, the
-    # others find on disk.
+    for case in cases:
+        case.write(Run(case.name, "", 0, folder).case_file)
+    # The first strategy of every case and seed comes first: the others find on disk what it
+    # computes for the initial images.
     runs = [
         Run(case.name, strategy, seed, folder)
         for strategy in config.strategies
         for seed in config.seeds
         for case in cases
     ]
-    for case in cases:
-        case.write(Run(case.name, "", 0, folder).case_file)
-    todo = [run for run in runs if not _is_done(run, config)]
-    failed = _execute_all(todo, config, command, say, len(runs))
+    failed = _execute_all(runs, config, command, say)
     if not any(_is_done(run, config) for run in runs):
         name, reason = next(iter(failed.items()))
         raise BenchmarkError(f"no run could be done; the first one, {name}: {reason}")
-    # Also the runs of earlier calls: strategies, seeds and datasets add up to one benchmark.
+    # The runs of earlier calls too: strategies, seeds and datasets add up to one benchmark.
     asked = {run.record: place for place, run in enumerate(runs)}
-    found = sorted((folder / "runs").glob("*.json"), key=lambda p: (asked.get(p, len(asked)), p))
-    records = [json.loads(path.read_text()) for path in found]
+    paths = sorted((folder / "runs").glob("*.json"), key=lambda p: (asked.get(p, len(asked)), p))
+    records = [json.loads(path.read_text()) for path in paths]
     first = next(text for text in config.strategies if text != FULL)
     written = write_benchmark(records, folder, first=first)
     return BenchmarkResult(
@@ -157,27 +147,32 @@ def _is_done(run: Run, config: BenchmarkConfig) -> bool:
 
 
 def _execute_all(
-    todo: Sequence[Run], config: BenchmarkConfig, command: str, say: Progress, total: int
+    runs: Sequence[Run], config: BenchmarkConfig, command: str, say: Progress
 ) -> dict[str, str]:
-    """Do the runs; the reasons of those that failed."""
+    """Do the runs that are missing; returns why some could not be done."""
+    todo = [run for run in runs if not _is_done(run, config)]
     failed: dict[str, str] = {}
-    done = total - len(todo)
-    say(done, total, "runs")
-    results = _in_processes if config.jobs > 1 and len(todo) > 1 else _one_by_one
-    for run, problem in results(todo, config, command):
+    done = len(runs) - len(todo)
+    say(done, len(runs), "runs")
+    if config.jobs > 1 and len(todo) > 1:
+        results = _in_processes(todo, config, command)
+    else:
+        results = ((run, _attempt(run, config, command)) for run in todo)
+    for run, problem in results:
         done += 1
-        name = f"{run.case}, {run.strategy}, seed {run.seed}"
         if problem:
-            failed[name] = problem
-        say(done, total, "runs")
+            failed[f"{run.case}, {run.strategy}, seed {run.seed}"] = problem
+        say(done, len(runs), "runs")
     return failed
 
 
-def _one_by_one(
-    todo: Sequence[Run], config: BenchmarkConfig, command: str
-) -> Iterator[tuple[Run, str | None]]:
-    for run in todo:
-        yield run, _attempt(run, config, command)
+def _attempt(run: Run, config: BenchmarkConfig, command: str) -> str | None:
+    """Do one run; returns what was wrong if the user can put it right."""
+    try:
+        execute(run, config, command)
+    except UnseenError as error:
+        return str(error)
+    return None
 
 
 def _in_processes(
@@ -186,78 +181,43 @@ def _in_processes(
     # Spawned, not forked: neither CUDA nor the threads of PyTorch survive a fork.
     context = multiprocessing.get_context("spawn")
     with _database_of_brain(todo):
-        yield from _from_workers(todo, config, command, context)
-
-
-def _from_workers(
-    todo: Sequence[Run], config: BenchmarkConfig, command: str, context: SpawnContext
-) -> Iterator[tuple[Run, str | None]]:
-    workers = ProcessPoolExecutor(min(config.jobs, len(todo)), context, _ignore_ctrl_c)
-    waiting = {workers.submit(_attempt, run, config, command): run for run in todo}
-    try:
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                run = waiting.pop(future)
-                yield run, future.result()
-        workers.shutdown()
-    except BrokenProcessPool:
-        _stop(workers)
-        raise BenchmarkError(
-            "a process of the benchmark was killed, most often for want of memory; run the same "
-            "command with fewer jobs: what is done is kept"
-        ) from None
-    except BaseException:  # Ctrl-C, or a listener that cancels
-        _stop(workers)
-        raise
-
-
-@contextlib.contextmanager
-def _database_of_brain(todo: Sequence[Run]) -> Iterator[None]:
-    """FiftyOne Brain needs a database; processes that each start FiftyOne's own would collide."""
-    if not any(Strategy.of(run.strategy).name in BRAIN_STRATEGIES for run in todo):
-        yield
-        return
-    with contextlib.ExitStack() as stack:
-        if not os.environ.get("FIFTYONE_DATABASE_URI"):
-            database = ThrowawayDatabase()
-            stack.callback(database.stop)
-            stack.enter_context(_environment(database))
-        yield
-
-
-@contextlib.contextmanager
-def _environment(database: ThrowawayDatabase) -> Iterator[None]:
-    """The variables of the database, for processes that start now."""
-    # The home stays: torch keeps pretrained weights there.
-    own = {k: v for k, v in database.environment().items() if k != "HOME"}
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _stop(workers: ProcessPoolExecutor) -> None:
-    processes = list((workers._processes or {}).values())
-    workers.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-
-
-def _attempt(run: Run, config: BenchmarkConfig, command: str) -> str | None:
-    """Do one run; what was wrong, where the user can put it right."""
-    try:
-        execute(run, config, command)
-    except UnseenError as error:
-        return str(error)
-    return None
+        workers = ProcessPoolExecutor(min(config.jobs, len(todo)), context, _ignore_ctrl_c)
+        waiting = {workers.submit(_attempt, run, config, command): run for run in todo}
+        try:
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield waiting.pop(future), future.result()
+            workers.shutdown()
+        except BaseException as error:  # also Ctrl-C, or a listener that cancels
+            processes = list((workers._processes or {}).values())
+            workers.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise BenchmarkError(
+                    "a process of the benchmark was killed, most often for lack of memory; run the "
+                    "same command with fewer jobs: what is done is kept"
+                ) from None
+            raise
 
 
 def _ignore_ctrl_c() -> None:
     """The first process hears it, and stops the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _database_of_brain(todo: Sequence[Run]) -> Iterator[None]:
+    """A database for FiftyOne Brain: processes that each start FiftyOne's own would collide."""
+    needs_one = any(Strategy.of(run.strategy).name in BRAIN_STRATEGIES for run in todo)
+    if not needs_one or os.environ.get("FIFTYONE_DATABASE_URI"):
+        yield
+        return
+    database = ThrowawayDatabase()
+    # The home stays: torch keeps pretrained weights there.
+    variables = {k: v for k, v in database.environment().items() if k != "HOME"}
+    try:
+        with mock.patch.dict(os.environ, variables):
+            yield
+    finally:
+        database.stop()

@@ -10,15 +10,15 @@ from unseen.errors import ConfigError
 from unseen.parameters import StepConfig, setting
 from unseen.ranking import METRICS
 
-#: Strategies of the package that rank by what a UNet says.
-UNET_STRATEGIES = ("mixed", "diverse", "plain", "balanced", "entropy", "foreground")
 #: The paper's ranking, in both readings of "the final softmax is removed".
 PAPER_STRATEGIES = ("paper_mse", "paper_bce")
 #: Disagreement of several UNets.
 ENSEMBLE = "ensemble"
-#: Published strategies that come from the library scikit-activeml.
+#: Published strategies from the library scikit-activeml.
 BORROWED_STRATEGIES = ("typiclust", "probcover", "badge", "dropquery")
-#: Peers that rank by one vector per image; `:unet` and `:pretrained` name other vectors.
+#: Those that FiftyOne Brain computes.
+BRAIN_STRATEGIES = ("uniqueness", "representativeness")
+#: Peers that rank by one vector per image, and which vectors.
 EMBEDDING_STRATEGIES = (
     "uniqueness",
     "neighbours",
@@ -26,31 +26,32 @@ EMBEDDING_STRATEGIES = (
     "k_center",
     *BORROWED_STRATEGIES,
 )
-#: Those of them that FiftyOne Brain computes.
-BRAIN_STRATEGIES = ("uniqueness", "representativeness")
 EMBEDDINGS = ("simple", "unet", "pretrained")
-#: Peers that need no vectors.
-UNSCORED_STRATEGIES = ("random", "sequential")
 #: Criteria of `mixed` by themselves, on pretrained features.
 CRITERION_STRATEGIES = ("novelty", "coverage")
-#: The uncertainty of a detector trained on what is labelled.
-OTHER_STRATEGIES = (*CRITERION_STRATEGIES, "margin")
-#: Features that `mixed` and its criteria can be asked to use instead of the best at hand.
+#: Strategies that look at nothing.
+UNSCORED_STRATEGIES = ("random", "sequential")
+#: Features that `mixed` and its criteria can use instead of the best available.
 FEATURES = ("efficientnet_lite0", "mobilenet_v2", "dinov2_s", "statistics")
-
-ALL_STRATEGIES = (
-    *UNET_STRATEGIES,
-    *PAPER_STRATEGIES,
-    ENSEMBLE,
-    *EMBEDDING_STRATEGIES,
-    *OTHER_STRATEGIES,
-    *UNSCORED_STRATEGIES,
-    FULL,
-)
-#: Parameters of steps that have no meaning here: nothing is written into a dataset.
-NOT_HERE = ("series", "prefix", "model_dir")
-#: An option that any UNet strategy takes: a UNet that is trained on near misses as well, 400 steps.
+#: The option of a UNet that is trained on near misses as well, 400 steps.
 NEAR_MISSES = "near_misses"
+
+#: Every strategy -> the options it takes; the default comes first for those that rank by vectors.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "mixed": (NEAR_MISSES, *FEATURES),
+    **dict.fromkeys(("diverse", "plain"), (*METRICS, NEAR_MISSES)),
+    **dict.fromkeys(("balanced", "entropy", "foreground"), (NEAR_MISSES,)),
+    **dict.fromkeys(PAPER_STRATEGIES, ()),
+    ENSEMBLE: (NEAR_MISSES,),
+    **dict.fromkeys(EMBEDDING_STRATEGIES, EMBEDDINGS),
+    **dict.fromkeys(CRITERION_STRATEGIES, FEATURES),
+    "margin": (),  # the uncertainty of a detector
+    **dict.fromkeys(UNSCORED_STRATEGIES, ()),
+    FULL: (),
+}
+ALL_STRATEGIES = tuple(OPTIONS)
+#: Parameters of steps without a meaning here: nothing is written into a dataset.
+NOT_HERE = ("series", "prefix", "model_dir")
 
 
 @dataclass(frozen=True)
@@ -68,22 +69,12 @@ class Strategy:
             ConfigError: there is no such strategy, or it has no such option.
         """
         name, _, option = text.partition(":")
-        if name not in ALL_STRATEGIES:
+        if name not in OPTIONS:
             raise ConfigError(
                 f"strategy {text!r}; expected one of {', '.join(ALL_STRATEGIES)}, some with an "
                 "option, such as plain:alpha or uniqueness:unet"
             )
-        known: tuple[str, ...] = ()
-        if name in EMBEDDING_STRATEGIES:
-            known = EMBEDDINGS
-        elif name in ("plain", "diverse"):
-            known = (*METRICS, NEAR_MISSES)
-        elif name == "mixed":
-            known = (NEAR_MISSES, *FEATURES)
-        elif name in CRITERION_STRATEGIES:
-            known = FEATURES
-        elif name in (*UNET_STRATEGIES, ENSEMBLE):
-            known = (NEAR_MISSES,)
+        known = OPTIONS[name]
         if option and option not in known:
             expected = f"expected {name}:" + f" or {name}:".join(known) if known else "it has none"
             raise ConfigError(f"strategy {text!r} has no option {option!r}; {expected}")
@@ -91,13 +82,16 @@ class Strategy:
 
     @property
     def embeddings(self) -> str:
-        """Which vectors it ranks by, for those that do."""
+        """The vectors it ranks by, if it does."""
         return self.option or EMBEDDINGS[0]
 
     @property
     def metric(self) -> str:
-        """The image metric of `plain` and `diverse`."""
-        return self.option if self.option in METRICS else METRICS[0]
+        """The metric of the UNet that it ranks by, if it does."""
+        if self.name in PAPER_STRATEGIES:
+            return "alpha"
+        own = self.name if self.name in ("entropy", "foreground") else METRICS[0]
+        return self.option if self.option in METRICS else own
 
     @property
     def has_near_misses(self) -> bool:

@@ -1,4 +1,4 @@
-"""A detector trained on the labelled images of a run, and how well it does on the test split."""
+"""A detector trained on the labelled images of a run, and how good it is on the test split."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from unseen.arrays.devices import resolve_device
 from unseen.arrays.image_store import ImageStore
 from unseen.benchmark.cases import LabelledFile
 from unseen.benchmark.config import BenchmarkConfig
-from unseen.benchmark.json_file import write_json
+from unseen.benchmark.files import write_json
 from unseen.benchmark.pools import Pool
 from unseen.detector.faster_rcnn import detector_spec, resolve_architecture
 from unseen.detector.metrics import detection_metrics
@@ -27,49 +26,36 @@ from unseen.steps.train_detector import TrainDetectorConfig
 
 #: Precision, recall and F1 count predictions from this confidence on; AP counts all.
 MIN_CONFIDENCE = 0.5
-#: Overlap from which a prediction counts as found.
+#: Smallest overlap of a match.
 IOU = 0.5
-#: What the detector is shown at a time.
+#: Images that the detector sees at a time.
 _TOGETHER = 4
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A detector of this process."""
-
-    found: TrainedDetector
-    classes: tuple[str, ...]
-    seconds: float
 
 
 def train(
     pool: Pool, labelled: Sequence[int], config: BenchmarkConfig, *, schedule: str, seed: int
-) -> Trained:
+) -> TrainedDetector:
     """Train on the labelled images, by epochs or by steps."""
-    start = time.perf_counter()
     files = [pool.files[i] for i in sorted(labelled)]
     images = ImageStore([file.path for file in files], channels=3)
     files = [files[i] for i in images.kept]
-    training = _training(config, schedule, seed)
     device = resolve_device(config.device)
     architecture, _ = resolve_architecture(config.architecture, device)
-    longest = max(max(f.width, f.height) for f in (*pool.files, *pool.test))
     spec = detector_spec(
         architecture,
         pool.classes,
-        longest,
+        max(max(f.width, f.height) for f in (*pool.files, *pool.test)),
         image_size=config.image_size,
         detector=config.detector_kind,
     )
-    found = fit_detector(
+    return fit_detector(
         images,
-        [np.asarray(f.xyxy, np.float32).reshape(-1, 4) for f in files],
-        [np.asarray([pool.classes.index(n) for n in f.labels], np.int64) for f in files],
+        [file.boxes for file in files],
+        [file.numbers(pool.classes) for file in files],
         spec=spec,
-        config=training,
+        config=_training(config, schedule, seed),
         device=device,
     )
-    return Trained(found, pool.classes, time.perf_counter() - start)
 
 
 def _training(config: BenchmarkConfig, schedule: str, seed: int) -> TrainDetectorConfig:
@@ -83,22 +69,21 @@ def _training(config: BenchmarkConfig, schedule: str, seed: int) -> TrainDetecto
 
 
 def steps_of(config: BenchmarkConfig) -> int:
-    """Steps of the schedule `steps`: as many as the epochs are with all images of a run labelled."""
+    """Steps of the schedule `steps`: default as many as the epochs take at the end of a run."""
     batch_size = TrainDetectorConfig().batch_size
     return config.detector_steps or math.ceil(config.epochs * config.wanted_images / batch_size)
 
 
-def predictions(trained: Trained, files: Sequence[LabelledFile]) -> list[Detections]:
-    """What the detector finds in each file, in order; nothing where a file cannot be read."""
+def predictions(trained: TrainedDetector, files: Sequence[LabelledFile]) -> list[Detections]:
+    """What the detector finds in each file; nothing in one that cannot be read."""
     store = ImageStore([file.path for file in files], channels=3)
     none = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
-    found = [none] * len(files)
+    detections = [none] * len(files)
     for start in range(0, len(store), _TOGETHER):
-        places = store.kept[start : start + _TOGETHER]
-        images = [store[i] for i in range(start, min(start + _TOGETHER, len(store)))]
-        for place, one in zip(places, detect(trained.found.model, images), strict=True):
-            found[place] = one
-    return found
+        rows = range(start, min(start + _TOGETHER, len(store)))
+        for row, one in zip(rows, detect(trained.model, [store[i] for i in rows]), strict=True):
+            detections[store.kept[row]] = one
+    return detections
 
 
 def measure(
@@ -110,7 +95,7 @@ def measure(
     seed: int,
     cache: Path,
 ) -> tuple[dict[str, Any], float]:
-    """The detector's record, and the seconds of its training; from disk where it is known.
+    """The detector's record and the seconds of its training, from disk if they are there.
 
     Raises:
         DatasetError: there is no test split.
@@ -121,9 +106,8 @@ def measure(
             "detector='never'"
         )
     training = _training(config, schedule, seed)
-    # Where "auto" means something else, what was measured before is of another detector.
     architecture, _ = resolve_architecture(config.architecture, resolve_device(config.device))
-    # By steps, not by the name of the schedule: both come to the same in the last iteration.
+    # By steps, not by the name of the schedule: both are the same in the last iteration.
     about = {
         "labelled": sorted(map(int, labelled)),
         "steps": training.steps or math.ceil(config.epochs * len(labelled) / training.batch_size),
@@ -131,55 +115,47 @@ def measure(
     }
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{seed}-detector-{name}.json"
-    if path.is_file():
-        stored = json.loads(path.read_text())
-        return stored["record"], stored["seconds"]
-    trained = train(pool, labelled, config, schedule=schedule, seed=seed)
-    record = evaluated(trained, pool)
-    write_json({"record": record, "seconds": trained.seconds}, path)
-    return record, trained.seconds
+    if not path.is_file():
+        start = time.perf_counter()
+        trained = train(pool, labelled, config, schedule=schedule, seed=seed)
+        seconds = time.perf_counter() - start
+        write_json({"record": _record(trained, pool), "seconds": seconds}, path)
+    stored = json.loads(path.read_text())
+    return stored["record"], stored["seconds"]
 
 
-def evaluated(trained: Trained, pool: Pool) -> dict[str, Any]:
-    """Precision, recall, F1 and AP per class on the test split, and the counts per image."""
-    names = list(pool.classes)
-    found = detection_metrics(
+def _record(trained: TrainedDetector, pool: Pool) -> dict[str, Any]:
+    metrics = detection_metrics(
         [(one.xyxy, one.labels, one.scores) for one in predictions(trained, pool.test)],
-        [
-            (
-                np.asarray(f.xyxy, np.float32).reshape(-1, 4),
-                np.asarray([names.index(n) for n in f.labels], np.int64),
-            )
-            for f in pool.test
-        ],
-        len(names),
+        [(file.boxes, file.numbers(pool.classes)) for file in pool.test],
+        len(pool.classes),
         iou=IOU,
         min_confidence=MIN_CONFIDENCE,
     )
     per_class = {
         name: {
-            "precision": float(found.precision[k]),
-            "recall": float(found.recall[k]),
-            "f1": float(found.f1[k]),
-            "ap": None if np.isnan(found.ap[k]) else float(found.ap[k]),
-            "support": int(found.support[k]),
+            "precision": float(metrics.precision[k]),
+            "recall": float(metrics.recall[k]),
+            "f1": float(metrics.f1[k]),
+            "ap": None if np.isnan(metrics.ap[k]) else float(metrics.ap[k]),
+            "support": int(metrics.support[k]),
         }
-        for k, name in enumerate(names)
+        for k, name in enumerate(pool.classes)
     }
     return {
-        "schedule": trained.found.schedule,
-        "weights": trained.found.message,
+        "schedule": trained.schedule,
+        "weights": trained.message,
         "per_class": per_class,
-        "macro_f1": found.macro_f1,
-        "mean_ap": found.mean_ap,
-        "counts": found.counts.tolist(),
+        "macro_f1": metrics.macro_f1,
+        "mean_ap": metrics.mean_ap,
+        "counts": metrics.counts.tolist(),
     }
 
 
-def confidence_margin(found: Detections) -> float:
-    """How undecided a detector is about an image: the sum over its boxes of 1 - |2 c - 1|.
+def confidence_margin(detections: Detections) -> float:
+    """How uncertain a detector is about an image: the sum over its boxes of 1 - |2 c - 1|.
 
-    With confidence c against "nothing there" as the only other answer, |2 c - 1| is the margin
+    With confidence c against "nothing there" as the only alternative, |2 c - 1| is the margin
     between the two (1-vs-2, summed: Brust, Kaeding & Denzler 2019).
     """
-    return float((1 - np.abs(2 * found.scores.astype(np.float64) - 1)).sum())
+    return float((1 - np.abs(2 * detections.scores.astype(np.float64) - 1)).sum())

@@ -1,14 +1,13 @@
-"""A UNet trained on the labelled images, and what it says about every image of the pool.
+"""A UNet trained on the labelled images, and its scores of every image of the pool.
 
-Training and scoring are those of the package, on files. What several strategies need - the UNet of the
-initial images - is computed once and kept on disk.
+Training and scoring are the package's own, on files. Results that several strategies need - those of
+the initial images - are kept on disk.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 import threading
 import time
@@ -25,11 +24,11 @@ from unseen.arrays.devices import resolve_device
 from unseen.arrays.image_store import ImageStore
 from unseen.arrays.masks import foreground_mask
 from unseen.arrays.scale import working_scale
-from unseen.benchmark.cases import LabelledFile
-from unseen.benchmark.config import BenchmarkConfig
+from unseen.benchmark.config import PAPER_STRATEGIES, BenchmarkConfig, Strategy
+from unseen.benchmark.files import whole_file
 from unseen.benchmark.pools import Pool
 from unseen.errors import ImageError, TrainingError
-from unseen.ranking.image_metrics import entropy_metric
+from unseen.ranking.image_metrics import pixel_sum
 from unseen.ranking.local import LocalScoring
 from unseen.ranking.scorer import RawScore, Scorer
 from unseen.steps.score_samples import ScoreConfig
@@ -41,66 +40,42 @@ from unseen.unet.unseen_score import ProbabilityMaps, entropy
 
 
 @dataclass(frozen=True)
-class UnetVariant:
-    """How a UNet is trained.
-
-    Attributes:
-        mode: "recommended", "paper_mse" or "paper_bce".
-        near_misses: trained on near misses as well.
-        member: number within an ensemble; each has a seed of its own.
-    """
-
-    mode: str = "recommended"
-    near_misses: bool = False
-    member: int = 0
-
-    def training(self, config: BenchmarkConfig, seed: int) -> TrainUnetConfig:
-        """The parameters of `train_unet`."""
-        settings: dict[str, Any] = {
-            "steps": config.unet_steps,
-            "device": config.device,
-            "seed": seed + 7919 * self.member,
-        }
-        if self.mode != "recommended":
-            settings |= {"mode": "paper", "paper_loss": self.mode.rpartition("_")[2]}
-        else:
-            settings["near_misses"] = self.near_misses
-        return TrainUnetConfig(**settings)
-
-    @property
-    def name(self) -> str:
-        """For file names."""
-        return f"{self.mode}{'-near' if self.near_misses else ''}-{self.member}"
-
-
-@dataclass(frozen=True)
 class PoolScores:
-    """What one UNet says about the whole pool; row i is image i of the pool.
+    """What one UNet says about the whole pool; row i is image i, NaN if it cannot be read.
 
     Attributes:
-        metrics: name -> (N,) image metrics, higher = label sooner; NaN for unreadable images.
-        counts: (N, K + 1) expected examples per class, unseen last.
-        embeddings: (N, D).
+        columns: name -> (N,) image metric, higher = label sooner; also `expected_counts`
+            (N, K + 1), examples per class with unseen last, and `embedding` (N, D).
         classes: (K,) classes that the UNet knows.
         pixel_auroc: of S on pixels of rare boxes of unlabelled images against all outside of their
-            enlarged boxes; None where there are none.
+            enlarged boxes; None without any.
         mean_score: mean S.
         seconds: of training and of scoring.
     """
 
-    metrics: dict[str, np.ndarray]
-    counts: np.ndarray
-    embeddings: np.ndarray
+    columns: dict[str, np.ndarray]
     classes: tuple[str, ...]
     pixel_auroc: float | None
     mean_score: float
     seconds: dict[str, float]
 
 
+def training_of(
+    strategy: Strategy, config: BenchmarkConfig, seed: int, member: int = 0
+) -> TrainUnetConfig:
+    """The parameters of `train_unet`; each member of an ensemble has a seed of its own."""
+    settings: dict[str, Any] = {"near_misses": strategy.has_near_misses}
+    if strategy.name in PAPER_STRATEGIES:
+        settings = {"mode": "paper", "paper_loss": strategy.name.rpartition("_")[2]}
+    return TrainUnetConfig(
+        steps=config.unet_steps, device=config.device, seed=seed + 7919 * member, **settings
+    )
+
+
 def pool_scores(
     pool: Pool,
     labelled: Sequence[int],
-    variant: UnetVariant,
+    strategy: Strategy,
     config: BenchmarkConfig,
     *,
     seed: int,
@@ -111,36 +86,37 @@ def pool_scores(
     Raises:
         TrainingError: none of the labelled images could be read.
     """
-    training = variant.training(config, seed)
+    training = training_of(strategy, config, seed)
     key = json.dumps([sorted(map(int, labelled)), training.to_dict()], sort_keys=True)
-    name = hashlib.sha256(key.encode()).hexdigest()[:16]
-    path = cache / f"{seed}-{variant.name}-{name}.npz"
-    if path.is_file():
-        return _read(path)
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        checkpoint = _train(pool, sorted(labelled), training, Path(folder))
-        trained = time.perf_counter()
-        scores = _score(pool, set(labelled), checkpoint, config, training)
-    seconds = {"train_unet": trained - start, "score": time.perf_counter() - trained}
-    found = PoolScores(**scores, seconds=seconds)
-    _write(found, path)
-    return found
+    path = cache / f"{seed}-unet-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    if not path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            checkpoint = _train(pool, sorted(labelled), training, Path(folder))
+            trained = time.perf_counter()
+            columns, about = _score(pool, set(labelled), checkpoint, config, training)
+        about["seconds"] = {"train_unet": trained - start, "score": time.perf_counter() - trained}
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            arrays: dict[str, Any] = {"about": np.asarray(json.dumps(about)), **columns}
+            np.savez(file, **arrays)
+    with np.load(path) as stored:
+        columns = {name: stored[name] for name in stored.files}
+    return PoolScores(columns, **json.loads(str(columns.pop("about"))))
 
 
 def disagreement(
-    pool: Pool, labelled: Sequence[int], config: BenchmarkConfig, *, near_misses: bool, seed: int
+    pool: Pool, labelled: Sequence[int], strategy: Strategy, config: BenchmarkConfig, *, seed: int
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """How much several UNets differ on each image: (N,) nats, summed over pixels, and seconds.
+    """How much several UNets disagree on each image: (N,) nats, summed over pixels, and seconds.
 
     The mutual information between prediction and model, the entropy of the mean prediction minus the
-    mean entropy (Houlsby et al. 2011; as an ensemble: Beluch et al. 2018).
+    mean entropy (BALD: Houlsby et al. 2011; as an ensemble: Beluch et al. 2018).
     """
     members: list[Scorer] = []
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for member in range(config.members):
-            training = UnetVariant(near_misses=near_misses, member=member).training(config, seed)
+            training = training_of(strategy, config, seed, member)
             checkpoint = _train(pool, sorted(labelled), training, Path(folder))
             members.append(Scorer(checkpoint, ScoreConfig(device=config.device)))
     trained = time.perf_counter()
@@ -154,16 +130,12 @@ def disagreement(
         maps = [member.infer([image]).maps for member in members]
         mean = ProbabilityMaps(*(torch.stack(of).mean(dim=0) for of in zip(*maps, strict=True)))
         own = torch.stack([entropy(m) for m in maps]).mean(dim=0)
-        values[index] = float(entropy_metric((entropy(mean) - own).clamp_min(0))[0]) * native
-    seconds = {"train_unet": trained - start, "score": time.perf_counter() - trained}
-    return values, seconds
-
-
-def _boxes(file: LabelledFile) -> np.ndarray:
-    return np.asarray(file.xyxy, np.float32).reshape(-1, 4)
+        values[index] = float(pixel_sum((entropy(mean) - own).clamp_min(0))[0]) * native
+    return values, {"train_unet": trained - start, "score": time.perf_counter() - trained}
 
 
 def _train(pool: Pool, labelled: list[int], config: TrainUnetConfig, folder: Path) -> Path:
+    """`train_unet` on files instead of a dataset: a checkpoint in the folder."""
     files = [pool.files[i] for i in labelled]
     sides = [min(x2 - x1, y2 - y1) for file in files for x1, y1, x2, y2 in file.xyxy]
     scale = config.working_scale or working_scale(sides, [max(f.width, f.height) for f in files])
@@ -174,12 +146,12 @@ def _train(pool: Pool, labelled: list[int], config: TrainUnetConfig, folder: Pat
             f"none of the {len(labelled)} labelled images could be read: "
             f"{next(iter(images.failures.values()))}"
         )
-    classes = tuple(sorted({label for file in files for label in file.labels}))  # as train_unet
+    classes = tuple(sorted({label for file in files for label in file.labels}))
     spec = UNetSpec(config.mode, config.paper_loss, config.channels, classes, images.channels)
     trained = fit_unet(
         images,
-        [_boxes(file) for file in files],
-        [np.asarray([classes.index(n) for n in file.labels], np.int64) for file in files],
+        [file.boxes for file in files],
+        [file.numbers(classes) for file in files],
         spec=spec,
         config=config,
         scale=scale,
@@ -201,10 +173,12 @@ def _score(
     checkpoint: Path,
     config: BenchmarkConfig,
     training: TrainUnetConfig,
-) -> dict[str, Any]:
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """`score_samples` on files: the columns of `PoolScores`, and its other attributes."""
     settings = ScoreConfig(device=config.device, heatmap_size=0)
     scorer = Scorer(checkpoint, settings)
     pixels = _RarePixels(pool, scorer.scale, training.box_margin)
+    left = [i for i in range(len(pool.files)) if i not in labelled]
     options: dict[str, Any] = {
         "quantile": settings.threshold_quantile,
         "region_quantile": settings.region_quantile,
@@ -212,87 +186,44 @@ def _score(
         "workers": config.threads,
         "seed": settings.seed,
     }
-    count = len(pool.files)
-    left = [i for i in range(count) if i not in labelled]
     columns: dict[str, np.ndarray] = {}
     means: list[float] = []
-    # What is labelled has no say in the thresholds, as in `score_samples`; peers need its vectors.
+    # As in `score_samples`, the unlabelled images alone decide the thresholds.
     scoring = LocalScoring(scorer, observe=lambda i, raw: pixels(left[i], raw), **options)
     for places in (left, sorted(labelled)):
         for result in scoring.score([pool.files[i].path for i in places]):
             if result.score is None:
                 continue
+            values = dict(vars(result.score))
+            mean = values.pop("mean_score")
             if places is left:
-                means.append(result.score.mean_score)
-            for name, value in vars(result.score).items():
-                if name in ("heatmap", "regions", "mean_score"):
-                    continue
-                row = np.asarray(value, dtype=np.float64)
-                column = columns.setdefault(name, np.full((count, *row.shape), np.nan))
-                column[places[result.index]] = row
+                means.append(mean)
+            for name in values.keys() - {"heatmap", "regions"}:
+                row = np.asarray(values[name], dtype=np.float64)
+                missing = np.full((len(pool.files), *row.shape), np.nan)
+                columns.setdefault(name, missing)[places[result.index]] = row
         scoring = LocalScoring(scorer, thresholds=scoring.thresholds, **options)
-    counts, embeddings = columns.pop("expected_counts"), columns.pop("embedding")
-    return {
-        "metrics": columns,
-        "counts": counts,
-        "embeddings": embeddings,
+    return columns, {
         "classes": tuple(scorer.classes),
-        "pixel_auroc": pixels.area(),
+        "pixel_auroc": pixels.areas.area(),
         "mean_score": float(np.mean(means)) if means else 0.0,
     }
 
 
 class _RarePixels:
-    """Listens to the scores and counts pixels of rare boxes against pixels far from them."""
+    """Observes the scores of images: pixels of rare boxes against pixels far from them."""
 
     def __init__(self, pool: Pool, scale: float, margin: float) -> None:
-        self._pool = pool
-        self._scale, self._margin = scale, margin
-        self._areas = StreamingAuroc()
+        self._pool, self._scale, self._margin = pool, scale, margin
+        self.areas = StreamingAuroc()
         self._lock = threading.Lock()
 
     def __call__(self, index: int, raw: RawScore) -> None:
         file = self._pool.files[index]
-        is_rare = np.asarray([label in self._pool.rare for label in file.labels], bool)
-        boxes = _boxes(file)[is_rare]
+        boxes = file.boxes[np.asarray([label in self._pool.rare for label in file.labels], bool)]
         height, width = raw.score.shape
         options = {"height": height, "width": width, "scale": self._scale}
         inside = foreground_mask(boxes, margin=0, **options)
         counted = inside | ~foreground_mask(boxes, margin=self._margin, **options)
         with self._lock:
-            self._areas.add(raw.score[counted], inside[counted])
-
-    def area(self) -> float | None:
-        with self._lock:
-            return self._areas.area()
-
-
-def _write(scores: PoolScores, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    about = {
-        "classes": scores.classes,
-        "pixel_auroc": scores.pixel_auroc,
-        "mean_score": scores.mean_score,
-        "seconds": scores.seconds,
-    }
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    arrays: dict[str, Any] = {f"metric_{name}": row for name, row in scores.metrics.items()}
-    arrays |= {"counts": scores.counts, "embeddings": scores.embeddings}
-    with temporary.open("wb") as file:
-        np.savez(file, about=np.asarray(json.dumps(about)), **arrays)
-    temporary.replace(path)
-
-
-def _read(path: Path) -> PoolScores:
-    with np.load(path) as stored:
-        about = json.loads(str(stored["about"]))
-        metrics = {n[7:]: stored[n] for n in stored.files if n.startswith("metric_")}
-        return PoolScores(
-            metrics=metrics,
-            counts=stored["counts"],
-            embeddings=stored["embeddings"],
-            classes=tuple(about["classes"]),
-            pixel_auroc=about["pixel_auroc"],
-            mean_score=about["mean_score"],
-            seconds=about["seconds"],
-        )
+            self.areas.add(raw.score[counted], inside[counted])

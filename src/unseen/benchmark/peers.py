@@ -1,4 +1,4 @@
-"""What the package is measured against: vectors per image, and the core-set ranking by them.
+"""What the package is measured against: vectors per image, and rankings by them.
 
 Uniqueness and representativeness are FiftyOne Brain's own functions (`dataset.brain`).
 """
@@ -10,12 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
+from unseen.arrays.devices import resolve_device
 from unseen.arrays.image_statistics import image_statistics, standardised
 from unseen.arrays.images import read_image
 from unseen.benchmark.pools import Pool
 from unseen.errors import ImageError
-from unseen.ranking.selection import check_budget
+from unseen.ranking.feature_space import farthest_first
+from unseen.ranking.features.backbones import find_backbone
+from unseen.ranking.features.compute import Features
+from unseen.ranking.selection import Indices, check_budget
 
 Vectors = npt.NDArray[np.float64]
 
@@ -26,21 +31,12 @@ def simple_embeddings(pool: Pool) -> Vectors:
 
 
 def pretrained_embeddings(pool: Pool, device: str, folder: Path) -> Vectors:
-    """(N, V) features of each image by the pretrained network at hand, standardised over the pool.
-
-    Args:
-        pool: the images.
-        device: on which to compute.
-        folder: where features are kept.
+    """(N, V) pretrained features of each image, standardised over the pool and kept in a folder.
 
     Raises:
         CheckpointError: the weights are damaged.
         ImageError: an image cannot be read.
     """
-    from unseen.arrays.devices import resolve_device
-    from unseen.ranking.features.backbones import find_backbone
-    from unseen.ranking.features.compute import Features
-
     features = Features(find_backbone()[0].on(resolve_device(device)), folder)
     vectors = features.vectors([file.path for file in pool.files])
     for message in features.failures.values():
@@ -49,57 +45,33 @@ def pretrained_embeddings(pool: Pool, device: str, folder: Path) -> Vectors:
 
 
 def neighbour_distance(embeddings: Vectors, count: int = 3) -> npt.NDArray[np.float64]:
-    """(N,) mean distance of each image to its nearest neighbours in the pool; higher = more unlike.
+    """(N,) mean distance of each image to its `count` nearest neighbours; higher = more unlike.
 
-    The plain form of what Brain's uniqueness is a variant of: that one compares directions only, and
-    (in 1.22) does not sort the neighbours that it weighs.
-
-    Args:
-        embeddings: (N, D); rows with NaN were never computed and get NaN.
-        count: neighbours, at most N - 1 are there.
+    Brain's uniqueness is a variant, which compares directions only and (in 1.22) does not sort the
+    neighbours that it weighs. Images with NaN in their embedding (N, D) get NaN.
     """
-    from scipy.spatial import cKDTree
-
-    places = np.flatnonzero(~np.isnan(embeddings).any(axis=1))
-    known = embeddings[places]
+    rows = np.flatnonzero(~np.isnan(embeddings).any(axis=1))
+    points = embeddings[rows]
     mean = np.full(len(embeddings), np.nan)
-    if len(known) > 1:
-        distance, _ = cKDTree(known).query(known, k=min(count + 1, len(known)))
-        mean[places] = distance[:, 1:].mean(axis=1)
+    if len(points) > 1:
+        distance, _ = cKDTree(points).query(points, k=min(count + 1, len(points)))
+        mean[rows] = distance[:, 1:].mean(axis=1)
     return mean
 
 
-def k_center(embeddings: Vectors, labelled: Sequence[int], budget: int) -> list[int]:
-    """Core-set: again and again the image that is farthest from all labelled or chosen ones.
+def k_center(embeddings: Vectors, labelled: Sequence[int], budget: int) -> Indices:
+    """Coreset: again and again the image farthest from all that are labelled or chosen.
 
     The greedy algorithm of Sener and Savarese, *Active Learning for Convolutional Neural Networks: A
-    Core-Set Approach*, 2018. It is CoreSet of scikit-activeml (a test holds them equal), without that
-    library, because it is among the strategies that are compared by default.
-
-    Args:
-        embeddings: (N, D); rows with NaN were never computed and come last.
-        labelled: positions that are labelled already; at least one.
-        budget: images wanted, at most as many as are left.
-
-    Returns:
-        Positions in the order chosen.
+    Core-Set Approach*, 2018; equal to CoreSet of scikit-activeml, but compared by default and thus
+    without that library. Embeddings are (N, D); images with NaN come last. Returns (budget,)
+    positions in the order chosen.
 
     Raises:
-        BudgetError: budget exceeds what is left.
+        BudgetError: the budget exceeds the unlabelled images.
     """
-    from scipy.spatial.distance import cdist
-
-    check_budget(budget, len(embeddings) - len(set(labelled)))
-    # A copy of a labelled image is still another image, and one without a vector is not a labelled one.
-    unknown, taken = np.flatnonzero(np.isnan(embeddings).any(axis=1)), -2
-    known = np.setdiff1d(np.asarray(labelled, dtype=np.int64), unknown)
-    nearest = cdist(embeddings, embeddings[known]).min(axis=1, initial=np.inf)
-    nearest[unknown] = -1
-    nearest[list(labelled)] = taken
-    chosen: list[int] = []
-    for _ in range(budget):
-        best = int(np.argmax(nearest))
-        chosen.append(best)
-        nearest = np.fmin(nearest, cdist(embeddings, embeddings[[best]])[:, 0])
-        nearest[best] = taken
-    return chosen
+    left = np.setdiff1d(np.arange(len(embeddings)), labelled).astype(np.int64)
+    check_budget(budget, len(left))
+    rows = left[~np.isnan(embeddings[left]).any(axis=1)]
+    chosen = rows[farthest_first(embeddings[rows], embeddings[list(labelled)], budget)]
+    return np.concatenate([chosen, np.setdiff1d(left, rows)])[:budget]

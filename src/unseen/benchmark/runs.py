@@ -14,31 +14,24 @@ from typing import Any
 from unseen.benchmark import detectors
 from unseen.benchmark.cases import Case, generated
 from unseen.benchmark.choosing import Choice, Chooser
-from unseen.benchmark.config import BenchmarkConfig, Strategy
-from unseen.benchmark.json_file import write_json
+from unseen.benchmark.config import PAPER_STRATEGIES, BenchmarkConfig, Strategy
+from unseen.benchmark.files import write_json
 from unseen.benchmark.pools import Pool, make_pool
 from unseen.benchmark.report.runs import FULL
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be done, and where its record lies.
+    """What is to be done, and where its record is."""
 
-    Attributes:
-        case: name of the case.
-        strategy: its text, as the user gave it.
-        seed: of the pool, the training and all choices.
-        folder: of the whole benchmark.
-    """
-
-    case: str
-    strategy: str
-    seed: int
-    folder: Path
+    case: str  #: name of the case
+    strategy: str  #: its text, as the user gave it
+    seed: int  #: of the pool, the training and all choices
+    folder: Path  #: of the whole benchmark
 
     @property
     def record(self) -> Path:
-        """The file that says that the run is done, and what came out."""
+        """The file that says that the run is done, and what it found."""
         name = re.sub(r"[^\w.-]+", "_", f"{self.case}-{self.strategy}-{self.seed}")
         return self.folder / "runs" / f"{name}.json"
 
@@ -47,8 +40,13 @@ class Run:
         """Where the case is stored."""
         return self.folder / "cases" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', self.case)}.json"
 
+    @property
+    def cache(self) -> Path:
+        """The folder of results that runs share."""
+        return self.folder / "cache" / self.case_file.stem
 
-def execute(run: Run, config: BenchmarkConfig, command: str) -> dict[str, Any]:
+
+def execute(run: Run, config: BenchmarkConfig, command: str) -> None:
     """Do one run and write its record.
 
     Raises:
@@ -60,27 +58,22 @@ def execute(run: Run, config: BenchmarkConfig, command: str) -> dict[str, Any]:
     start = time.perf_counter()
     case = generated(Case.read(run.case_file), config, run.seed, run.folder)
     pool = make_pool(case, config, run.seed)
-    strategy = Strategy.of(run.strategy)
-    cache = run.folder / "cache" / run.case_file.stem
-    if strategy.name == FULL:
-        labelled = list(range(len(pool.files)))
-        iterations = [_iteration(pool, labelled, [], None, config, run, cache)]
-    else:
-        labelled, iterations = _loop(pool, strategy, config, run, cache)
+    everything = range(len(pool.files))
+    labelled, iterations = _play(pool, run, config)
     record = {
         "case": run.case,
         "strategy": run.strategy,
         "seed": run.seed,
-        "mode": "paper" if strategy.name.startswith("paper") else "recommended",
+        "mode": "paper" if Strategy.of(run.strategy).name in PAPER_STRATEGIES else "recommended",
         "classes": list(pool.classes),
         "rare": list(pool.rare),
         "pool": {
             "images": len(pool.files),
-            "boxes": pool.counts(range(len(pool.files))),
+            "boxes": pool.counts(everything),
             "class_images": {
                 name: sum(name in file.labels for file in pool.files) for name in pool.classes
             },
-            "rare_images": sum(map(pool.holds_rare, range(len(pool.files)))),
+            "rare_images": sum(map(pool.holds_rare, everything)),
         },
         "initial": len(pool.start),
         "budget": config.budget,
@@ -91,20 +84,23 @@ def execute(run: Run, config: BenchmarkConfig, command: str) -> dict[str, Any]:
         "command": command,
     }
     write_json(record, run.record)
-    return record
 
 
-def _loop(
-    pool: Pool, strategy: Strategy, config: BenchmarkConfig, run: Run, cache: Path
-) -> tuple[list[int], list[dict[str, Any]]]:
-    chooser = Chooser(pool, strategy, config, run.seed, cache)
-    labelled, batch = list(pool.start), list[int]()
-    iterations = []
+def _play(
+    pool: Pool, run: Run, config: BenchmarkConfig
+) -> tuple[Sequence[int], list[dict[str, Any]]]:
+    """The images in the order labelled, and what was measured after 0, 1, ... batches."""
+    strategy = Strategy.of(run.strategy)
+    if strategy.name == FULL:
+        everything = range(len(pool.files))
+        return everything, [_iteration(pool, everything, [], None, run, config)]
+    chooser = Chooser(pool, strategy, config, run.seed, run.cache)
+    labelled, batch, iterations = list(pool.start), list[int](), []
     for number in range(config.iterations + 1):
         # A batch belongs to the iteration that it makes, its scores to the one they were made in.
         choice = chooser.choose(labelled) if number < config.iterations else None
-        iterations.append(_iteration(pool, labelled, batch, choice, config, run, cache))
-        batch = [] if choice is None else [int(i) for i in choice.batch]
+        iterations.append(_iteration(pool, labelled, batch, choice, run, config))
+        batch = [] if choice is None else choice.batch.tolist()
         labelled += batch
     return labelled, iterations
 
@@ -114,30 +110,29 @@ def _iteration(
     labelled: Sequence[int],
     batch: list[int],
     choice: Choice | None,
-    config: BenchmarkConfig,
     run: Run,
-    cache: Path,
+    config: BenchmarkConfig,
 ) -> dict[str, Any]:
     """What is measured after a batch; no choice means that it was the last one."""
-    found: dict[str, Any] = {"epochs": None, "steps": None}
+    records: dict[str, Any] = {"epochs": None, "steps": None}
     seconds: dict[str, float | None] = {"epochs": None, "steps": None}
     if config.detector == "each" or (config.detector == "last" and choice is None):
         for schedule in config.schedules:
-            found[schedule], seconds[schedule] = detectors.measure(
-                pool, labelled, config, schedule=schedule, seed=run.seed, cache=cache
+            records[schedule], seconds[schedule] = detectors.measure(
+                pool, labelled, config, schedule=schedule, seed=run.seed, cache=run.cache
             )
-    spent = {} if choice is None else choice.seconds
+    spent = choice.seconds if choice else {}
     return {
         "images": len(labelled),
         "batch": batch,
-        "criteria": None if choice is None else choice.criteria,
+        "criteria": choice and choice.criteria,
         "seconds": {
             "train_unet": spent.get("train_unet"),
             "score": spent.get("score"),
             "train_detector": seconds,
         },
-        "score": None if choice is None else choice.score,
-        "detectors": found,
+        "score": choice and choice.score,
+        "detectors": records,
     }
 
 
@@ -165,7 +160,7 @@ def _processor() -> str:
 
 
 def settings_of(config: BenchmarkConfig) -> dict[str, Any]:
-    """The parameters that decide what a run finds: those two calls must share to be one benchmark."""
+    """The parameters that all runs of one benchmark share, because results depend on them."""
     free = {"strategies", "seeds", "held_back", "output", "jobs", "threads", "device"}
-    free |= {"detector", "schedules"}  # what is missing of these is found out from the records
+    free |= {"detector", "schedules"}  # the records tell which of these are missing
     return {name: value for name, value in config.to_dict().items() if name not in free}
