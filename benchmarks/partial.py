@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from unseen.arrays.quantiles import StreamingQuantiles
+from unseen.arrays.scope import reaches_scope, scope_around, scope_mask, usual_margin
 from unseen.benchmark.synthetic.dataset import CLASSES, KINDS, generate
 from unseen.detector.faster_rcnn import detector_spec
 from unseen.detector.metrics import match_counts
@@ -36,7 +37,6 @@ from unseen.steps.request_annotations import RequestConfig
 from unseen.steps.score_samples import ScoreConfig
 from unseen.steps.train_detector import TrainDetectorConfig
 from unseen.steps.train_unet import TrainUnetConfig
-from unseen.structure.scope import reaches_scope, scope_around, scope_mask, usual_margin
 from unseen.unet.inference import infer
 from unseen.unet.network import UNetSpec
 from unseen.unet.training import fit_unet

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
+import torch
+from torchvision.ops import box_iou
 
 from unseen.arrays.boxes import clean_boxes, iou, rel_xywh_to_xyxy, xyxy_to_rel_xywh
 from unseen.errors import ShapeError
 
 
 def test_no_boxes_stay_no_boxes():
-    assert rel_xywh_to_xyxy([], 10, 10).shape == (0, 4)
-    assert xyxy_to_rel_xywh([], 10, 10).shape == (0, 4)
+    assert rel_xywh_to_xyxy([], 10, 10).shape == xyxy_to_rel_xywh([], 10, 10).shape == (0, 4)
     assert iou([], [[0, 0, 1, 1]]).shape == (0, 1)
     boxes, labels, problems = clean_boxes([], [], 10, 10)
     assert boxes.shape == (0, 4)
@@ -15,36 +16,23 @@ def test_no_boxes_stay_no_boxes():
     assert problems == {"clipped": 0, "outside": 0, "empty": 0, "not finite": 0}
 
 
-def test_relative_boxes_become_pixels():
-    found = rel_xywh_to_xyxy([[0.25, 0.5, 0.5, 0.25]], 400, 200)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, [[100, 100, 300, 150]])
-
-
-def test_the_two_formats_are_inverse(rng):
+def test_relative_boxes_become_pixels_and_back(rng):
+    xyxy = rel_xywh_to_xyxy([[0.25, 0.5, 0.5, 0.25]], 400, 200)
+    assert xyxy.dtype == np.float32
+    np.testing.assert_array_equal(xyxy, [[100, 100, 300, 150]])
     rel = rng.uniform(0, 0.5, (50, 4)).astype(np.float32)
     back = xyxy_to_rel_xywh(rel_xywh_to_xyxy(rel, 641, 97), 641, 97)
     np.testing.assert_allclose(back, rel, atol=1e-6)
 
 
-def test_iou_in_closed_form():
-    a = [[0, 0, 2, 2]]
-    b = [[0, 0, 2, 2], [1, 0, 3, 2], [2, 0, 4, 2], [0, 0, 1, 1], [1, 1, 1, 1]]
-    np.testing.assert_allclose(iou(a, b), [[1, 1 / 3, 0, 1 / 4, 0]])
-
-
-def test_iou_agrees_with_torchvision(rng):
-    torch = pytest.importorskip("torch")
-    from torchvision.ops import box_iou
-
-    def boxes(n):
-        corner = rng.uniform(0, 50, (n, 2))
-        return np.concatenate([corner, corner + rng.uniform(1, 30, (n, 2))], 1).astype(np.float32)
-
-    a, b = boxes(20), boxes(30)
-    np.testing.assert_allclose(
-        iou(a, b), box_iou(torch.from_numpy(a), torch.from_numpy(b)), atol=1e-5
-    )
+def test_iou_has_its_closed_form_and_agrees_with_torchvision(rng):
+    others = [[0, 0, 2, 2], [1, 0, 3, 2], [2, 0, 4, 2], [0, 0, 1, 1], [1, 1, 1, 1]]
+    np.testing.assert_allclose(iou([[0, 0, 2, 2]], others), [[1, 1 / 3, 0, 1 / 4, 0]])
+    corner = rng.uniform(0, 50, (50, 2))
+    boxes = np.hstack([corner, corner + rng.uniform(1, 30, (50, 2))]).astype(np.float32)
+    a, b = boxes[:20], boxes[20:]
+    expected = box_iou(torch.from_numpy(a), torch.from_numpy(b))
+    np.testing.assert_allclose(iou(a, b), expected, atol=1e-5)
 
 
 def test_every_bad_box_is_counted_once_and_good_ones_are_kept_in_order():

@@ -1,26 +1,33 @@
+"""The heatmap keeps small defects; drawn over an image it is a blend with known weights."""
+
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from unseen.arrays.heatmap import NOISE_FLOOR, heatmap
+from unseen.arrays.heatmap import (
+    LINE_COLOUR,
+    LINE_OPACITY,
+    NOISE_FLOOR,
+    TINT,
+    draw_lines,
+    heatmap,
+    overlay,
+)
 
 
+# --- the heatmap -------------------------------------------------------------------------------------
 def test_nothing_unseen_is_all_zero():
     assert heatmap(np.zeros((5, 7), np.float32), 0.1, 96).tolist() == np.zeros((5, 7)).tolist()
     assert not heatmap(np.ones((5, 7), np.float32), 0.0, 96).any()
 
 
-def test_values_are_shares_of_full_scale():
-    score = np.asarray([[0, 0.05, 0.1, 0.5]], np.float32)
-    found = heatmap(score, 0.1, 96)
-    assert found.dtype == np.uint8
-    assert found.tolist() == [[0, 128, 255, 255]]
-
-
-def test_below_the_noise_floor_is_exactly_zero():
-    score = np.asarray([[0.99 * NOISE_FLOOR, 1.01 * NOISE_FLOOR]], np.float32)
-    found = heatmap(score, 1.0, 96)
-    assert found[0, 0] == 0
-    assert found[0, 1] > 0
+def test_values_are_shares_of_full_scale_above_the_noise_floor():
+    heat = heatmap(np.asarray([[0, 0.05, 0.1, 0.5]], np.float32), 0.1, 96)
+    assert heat.dtype == np.uint8
+    assert heat.tolist() == [[0, 128, 255, 255]]
+    around = np.asarray([[0.99, 1.01]], np.float32) * NOISE_FLOOR
+    assert (heatmap(around, 1.0, 96) > 0).tolist() == [[False, True]]
 
 
 @pytest.mark.parametrize(
@@ -33,15 +40,123 @@ def test_the_longest_side_shrinks_and_the_aspect_stays(size, expected):
 
 def test_a_defect_of_one_pixel_survives_at_its_place(rng):
     for _ in range(50):
-        height, width = rng.integers(100, 400, 2)
-        row, column = rng.integers(height), rng.integers(width)
-        score = np.zeros((height, width), np.float32)
-        score[row, column] = 1
-        found = heatmap(score, 1.0, 64)
-        (rows, columns) = np.nonzero(found)
-        assert found.max() == 255
-        assert len(rows) == 1
-        assert abs((rows[0] + 0.5) / found.shape[0] - (row + 0.5) / height) < 1.5 / found.shape[0]
-        assert (
-            abs((columns[0] + 0.5) / found.shape[1] - (column + 0.5) / width) < 1.5 / found.shape[1]
-        )
+        size = rng.integers(100, 400, 2)
+        place = rng.integers(size)
+        score = np.zeros(size, np.float32)
+        score[tuple(place)] = 1
+        heat = heatmap(score, 1.0, 64)
+        assert heat.max() == 255
+        ((*cell,),) = np.argwhere(heat)
+        off = (np.asarray(cell) + 0.5) / heat.shape - (place + 0.5) / size
+        assert (np.abs(off) < 1.5 / np.asarray(heat.shape)).all()
+
+
+# --- over the image ----------------------------------------------------------------------------------
+def picture(rng, height=60, width=90):
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def even(value, shape=(4, 6)):
+    return np.full(shape, value, np.uint8)
+
+
+def distance(result, image):
+    return np.abs(result.astype(int) - image.astype(int))
+
+
+def test_without_heat_the_image_stays_bit_by_bit(rng):
+    image = picture(rng)
+    result = overlay(image, even(0), opacity=1.0)
+    np.testing.assert_array_equal(result, image)
+    assert result is not image
+
+
+def test_pixels_far_from_the_heat_and_the_inputs_stay_bit_by_bit(rng):
+    image, heat = picture(rng, 100, 100), even(0, (10, 10))
+    heat[2, 3] = 255
+    copies = image.copy(), heat.copy()
+    changed = np.any(overlay(image, heat, opacity=1.0) != image, axis=2)
+    assert changed[25, 35]  # the centre of the hot cell
+    rows, columns = np.nonzero(changed)
+    # Bilinear interpolation reaches from a cell's centre to those of its neighbours.
+    assert (rows.min(), columns.min()) >= (15, 25)
+    assert (rows.max(), columns.max()) < (35, 45)
+    np.testing.assert_array_equal(image, copies[0])
+    np.testing.assert_array_equal(heat, copies[1])
+
+
+@pytest.mark.parametrize("opacity", [0.2, 0.5, 1.0])
+def test_full_heat_blends_image_and_tint_by_the_opacity(rng, opacity):
+    image = picture(rng)
+    expected = np.rint((1 - opacity) * image.astype(float) + opacity * np.asarray(TINT))
+    assert distance(overlay(image, even(255), opacity=opacity), expected).max() <= 1
+
+
+def test_more_heat_or_opacity_never_means_less_tint(rng):
+    image, heat = picture(rng), rng.integers(0, 256, (5, 7), dtype=np.uint8)
+    for steps in (
+        [distance(overlay(image, even(h), opacity=0.7), image) for h in range(0, 256, 15)],
+        [distance(overlay(image, heat, opacity=o), image) for o in (0.1, 0.3, 0.6, 1.0)],
+    ):
+        assert all(np.all(b >= a) for a, b in pairwise(steps))
+        assert steps[-1].sum() > steps[0].sum()
+
+
+@pytest.mark.parametrize(
+    ("shape", "heat"),
+    [
+        ((1, 1), (1, 1)),
+        ((1, 37), (1, 9)),
+        ((53, 1), (13, 1)),
+        ((7, 11), (96, 60)),
+        ((99, 6), (1, 1)),
+    ],
+)
+def test_the_result_has_the_size_of_the_image(rng, shape, heat):
+    image = picture(rng, *shape)
+    result = overlay(image, rng.integers(0, 256, heat, dtype=np.uint8), opacity=0.4)
+    assert (result.shape, result.dtype) == (image.shape, np.uint8)
+
+
+def test_a_ramp_of_heat_is_interpolated_between_the_centres_of_its_cells():
+    ramp = np.arange(10, 130, 10, dtype=np.uint8)[None, :]  # 12 cells, all below the contour
+    centres = np.clip((np.arange(120) + 0.5) / 10 - 0.5, 0, 11)  # level beyond the outer ones
+    weight = (10 + 10 * centres) / 255
+    result = overlay(np.zeros((3, 120, 3), np.uint8), ramp, opacity=1.0)
+    np.testing.assert_allclose(result[..., 2], np.tile(weight * TINT[2], (3, 1)), atol=0.6)
+
+
+def test_turning_image_and_heat_turns_the_result(rng):
+    image, heat = picture(rng, 45, 80), rng.integers(0, 256, (9, 16), dtype=np.uint8)
+    straight = overlay(image, heat, opacity=0.5)
+    transposed = overlay(image.transpose(1, 0, 2).copy(), heat.T.copy(), opacity=0.5)
+    assert distance(straight, transposed.transpose(1, 0, 2)).max() <= 1
+
+
+def test_the_contour_is_a_ring_around_the_hot_with_the_root_of_the_opacity():
+    heat = even(20, (20, 20))
+    heat[8:12, 8:12] = 200
+    result = overlay(even(100, (20, 20, 3)), heat, opacity=0.25)
+    weight = 0.25 * heat.astype(float) / 255
+    weight[[7, 12], 8:12] = weight[8:12, [7, 12]] = 0.5
+    np.testing.assert_array_equal(result[..., 0], np.rint(100 + weight * (TINT[0] - 100)))
+    heat[heat == 20] = 0  # no line on pixels without heat
+    np.testing.assert_array_equal(overlay(even(100, (20, 20, 3)), heat, opacity=0.25)[7], 100)
+
+
+def test_a_line_is_blended_in_and_nothing_else_changes(rng):
+    image = picture(rng)
+    np.testing.assert_array_equal(draw_lines(image, []), image)
+    line = np.asarray([[0, 0.5], [1, 0.5]], np.float32)  # across, in row 30 of 60
+    expected = image.astype(np.float32)
+    expected[30] += LINE_OPACITY * (np.asarray(LINE_COLOUR, np.float32) - expected[30])
+    np.testing.assert_array_equal(draw_lines(image, [line]), np.rint(expected).astype(np.uint8))
+
+
+def test_lines_on_the_border_are_drawn_on_the_last_pixels(rng):
+    image = picture(rng)
+    corner = np.asarray([[1, 0], [1, 1], [0, 1]], np.float32)
+    changed = np.any(draw_lines(image, [corner]) != image, axis=2)
+    rows, columns = np.nonzero(changed)
+    assert ((rows == 59) | (columns == 89)).all()
+    assert changed[:, 89].mean() > 0.9

@@ -1,11 +1,10 @@
 """Every depth of image arrives as float32 in [0, 1] with one or three channels."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from unseen.arrays import image_store
 from unseen.arrays.images import as_channels, image_size, read_image, resize
 from unseen.errors import ImageError
 
@@ -19,11 +18,15 @@ from unseen.errors import ImageError
         ("RGB", (255, 51, 0), [1.0, 0.2, 0.0]),
         ("RGBA", (255, 51, 0, 9), [1.0, 0.2, 0.0]),
         ("I;16", 13107, [0.2]),
+        ("P", 1, [1.0, 0.2, 0.0]),
     ],
 )
 def test_values_are_divided_by_the_full_scale_of_the_file(tmp_path, mode, value, expected):
     path = tmp_path / "a.png"
-    Image.new(mode, (5, 3), value).save(path)
+    image = Image.new(mode, (5, 3), value)
+    if mode == "P":
+        image.putpalette([0, 0, 0, 255, 51, 0])
+    image.save(path)
     pixels = read_image(path)
     assert pixels.dtype == np.float32
     assert pixels.shape == (3, 5, len(expected))
@@ -31,17 +34,9 @@ def test_values_are_divided_by_the_full_scale_of_the_file(tmp_path, mode, value,
     assert image_size(path) == (5, 3)
 
 
-def test_a_palette_becomes_its_colours(tmp_path):
-    image = Image.new("P", (4, 4), 1)
-    image.putpalette([0, 0, 0, 255, 0, 51] + [0] * 762)
-    image.save(tmp_path / "a.png")
-    np.testing.assert_allclose(read_image(tmp_path / "a.png")[0, 0], [1, 0, 0.2], atol=1e-6)
-
-
 @pytest.mark.parametrize(("peak", "scale"), [(0.5, 1.0), (200.0, 255.0), (4000.0, 65535.0)])
-def test_float_images_are_divided_only_where_they_exceed_one(tmp_path, peak, scale):
-    pixels = np.full((4, 4), peak, dtype=np.float32)
-    Image.fromarray(pixels).save(tmp_path / "a.tiff")
+def test_float_images_are_divided_only_if_they_exceed_one(tmp_path, peak, scale):
+    Image.fromarray(np.full((4, 4), peak, dtype=np.float32)).save(tmp_path / "a.tiff")
     np.testing.assert_allclose(read_image(tmp_path / "a.tiff"), peak / scale, rtol=1e-6)
 
 
@@ -62,12 +57,29 @@ def test_resize_keeps_the_mean_and_rounds_the_size(rng):
 
 
 @pytest.mark.parametrize("damage", ["missing", "text", "truncated", "empty"])
-def test_a_damaged_file_is_named_with_a_way_out(tmp_path, damage):
+def test_a_damaged_file_is_named_with_a_way_out(tmp_path, damage, rng):
     path = tmp_path / "a.png"
     if damage != "missing":
-        rng = np.random.default_rng(0)
         Image.fromarray(rng.integers(0, 255, (64, 64), dtype=np.uint8)).save(path)
         data = path.read_bytes()
         path.write_bytes({"text": b"hello", "truncated": data[:2000], "empty": b""}[damage])
     with pytest.raises(ImageError, match=r"a\.png: .*exclude the sample"):
         read_image(path)
+
+
+@pytest.mark.parametrize("memory", [10**9, 5000])
+def test_a_store_leaves_out_unreadable_files_and_reads_again_what_it_does_not_keep(
+    tmp_path, monkeypatch, memory, rng
+):
+    monkeypatch.setattr(image_store, "MEMORY", memory)
+    assert len(image_store.ImageStore([])) == 0
+    paths = [str(tmp_path / f"{i}.png") for i in range(3)]
+    for path in (paths[0], paths[2]):
+        Image.fromarray(rng.integers(0, 255, (40, 60), dtype=np.uint8)).save(path)
+    read = []
+    store = image_store.ImageStore(paths, on_read=read.append)
+    assert (store.kept, list(store.failures), store.channels, read) == ([0, 2], [1], 1, [1, 2, 3])
+    for image, path in zip(store, (paths[0], paths[2]), strict=True):
+        np.testing.assert_allclose(image, read_image(path), atol=1e-3)
+    halved = image_store.ImageStore(paths, scale=0.5, channels=3)
+    assert halved[1].shape == (20, 30, 3)

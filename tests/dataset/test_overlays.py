@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseen.arrays.overlay import overlay
+from unseen.arrays.heatmap import overlay
 from unseen.dataset import overlays, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
+from unseen.arrays.scope import MOST_UNKNOWN, centre_in_scope, scope_mask
 from unseen.detector.data import Labelled, TrainingSet, augment, zoom
 from unseen.detector.faster_rcnn import build_detector, detector_spec, load_detector
 from unseen.detector.scoped_faster_rcnn import UNKNOWN, ScopedSampler
@@ -14,7 +15,6 @@ from unseen.detector.training import fit_detector
 from unseen.errors import ShapeError
 from unseen.steps.train_detector import TrainDetectorConfig
 from unseen.steps.train_unet import TrainUnetConfig
-from unseen.structure.scope import MOST_UNKNOWN, centre_in_scope, scope_mask
 from unseen.unet.crops import CropSampler, LabelledImages
 from unseen.unet.network import UNetSpec
 from unseen.unet.outlier_exposure import IGNORE, PatchSource

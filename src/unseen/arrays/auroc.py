@@ -1,68 +1,53 @@
-"""How well a score tells two groups apart: the area under the ROC curve.
+"""How well a score separates two groups: the area under the ROC curve.
 
-It is the chance that one of the first group, drawn at random, scores above one of the second; equal
-scores count half (Hanley & McNeil 1982). 0.5 is chance.
+The probability that a random member of the first group scores above a random member of the second,
+where ties count half (Hanley & McNeil 1982). 0.5 is chance.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from unseen.errors import ShapeError
 
-#: Half-precision numbers from 0 to 1, by the bits that stand for them; these order as the numbers do.
+#: float16 values from 0 to 1 by the bits that represent them, which order as the values do.
 _VALUES = int(np.float16(1).view(np.uint16)) + 1
 
 
 def auroc(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float | None:
-    """The area for two groups of scores.
+    """The area in [0, 1] for (N,) scores that should be high and (M,) that should be low.
 
-    Args:
-        positive: (N,) scores that should be high.
-        negative: (M,) scores that should be low.
-
-    Returns:
-        In [0, 1], or None where a group is empty.
+    None if a group is empty. From the Mann-Whitney U statistic.
     """
-    high = np.asarray(positive, dtype=np.float64).reshape(-1)
-    low = np.sort(np.asarray(negative, dtype=np.float64).reshape(-1))
+    high, low = (np.asarray(scores, dtype=np.float64) for scores in (positive, negative))
     if not len(high) or not len(low):
         return None
-    below = np.searchsorted(low, high, side="left")
-    not_above = np.searchsorted(low, high, side="right")
-    return float((below + not_above).mean() / 2 / len(low))
+    ranks = rankdata(np.concatenate([high, low]))[: len(high)]
+    return float((ranks.sum() - len(high) * (len(high) + 1) / 2) / len(high) / len(low))
 
 
 class StreamingAuroc:
-    """The area for pixels of more maps than fit into memory; exact for half-precision scores."""
+    """The area over the pixels of more maps than fit into memory; exact for float16 scores."""
 
     def __init__(self) -> None:
         self._counts = np.zeros((2, _VALUES), dtype=np.int64)
 
     def add(self, score: npt.NDArray[np.float16], is_positive: npt.NDArray[np.bool_]) -> None:
-        """Count the pixels of a map, or some of them.
-
-        Args:
-            score: float16 in [0, 1], any shape.
-            is_positive: bool of the same shape: the group of each pixel.
-
-        Raises:
-            ShapeError: the shapes differ.
-        """
+        """Count float16 scores in [0, 1] of any shape; `is_positive` has the same shape."""
         if score.shape != is_positive.shape:
             raise ShapeError(
                 f"scores of shape {score.shape} have groups of shape {is_positive.shape}; expected "
-                "the same"
+                "equal shapes"
             )
         values = np.clip(np.asarray(score, dtype=np.float16), 0, 1) + np.float16(0)  # -0 becomes 0
         bins = np.ascontiguousarray(values).view(np.uint16)
         for group in (False, True):
-            found = bins[is_positive == group].reshape(-1)
-            self._counts[int(group)] += np.bincount(found, minlength=_VALUES)
+            self._counts[int(group)] += np.bincount(bins[is_positive == group], minlength=_VALUES)
 
     def area(self) -> float | None:
-        """In [0, 1], or None while a group is empty."""
+        """The area in [0, 1], or None while a group is empty."""
         negative, positive = self._counts
         if not negative.any() or not positive.any():
             return None

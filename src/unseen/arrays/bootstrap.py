@@ -1,15 +1,17 @@
-"""How certain a measured F1 is: intervals by resampling the test images.
+"""Confidence intervals by resampling images.
 
-Source: B. Efron, R. Tibshirani, *An Introduction to the Bootstrap*, 1993, chapters 6 and 13 (the
-percentile interval). Images are resampled, not boxes: boxes of one image are not independent.
+Source: B. Efron, R. Tibshirani, *An Introduction to the Bootstrap*, 1993, chapters 6, 8 (strata) and
+13 (percentile intervals). Images are resampled, not boxes: boxes of one image are not independent.
+The random numbers are the same every time, so that figures do not change between two looks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from unseen.errors import ShapeError
 
@@ -22,68 +24,37 @@ _DRAWS = 4_000_000
 Bounds = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class F1Intervals:
+class F1Intervals(NamedTuple):
     """95 % intervals; None where nothing can be said."""
 
     macro: Bounds | None
     per_class: list[Bounds | None]
 
 
-def f1_intervals(
-    counts: np.ndarray, *, resamples: int = RESAMPLES, rng: np.random.Generator | None = None
-) -> F1Intervals:
-    """Percentile intervals of the F1 per class and of its mean over the classes.
+def f1_intervals(counts: np.ndarray) -> F1Intervals:
+    """Percentile intervals of the F1 per class and of its mean over the classes with test boxes.
 
-    The mean is over the classes with boxes in the test split. In a resample that happens to hold no
-    box of a class there is nothing to find: the class is left out of the mean of that resample,
-    and that resample out of the class's own interval.
-
-    Args:
-        counts: (images, classes, 3) true positives, false positives, false negatives, >= 0.
-        resamples: how often the images are drawn anew, with replacement.
-        rng: default: the same one each time, so that figures do not change between two looks.
-
-    Returns:
-        The intervals. None with fewer than two images or without a box, and where every resample
-        gives the same (nothing found, say): a width of 0 would claim a certainty that few images do
-        not give.
-
-    Raises:
-        ShapeError: counts are not (images, classes, 3), or negative.
+    Takes (images, classes, 3) true positives, false positives and false negatives. A resample
+    without a box of a class has nothing to find: it is left out of the class's interval, and the
+    class out of its mean. None with fewer than two images or without a box, and where every resample
+    gives the same: a width of 0 would claim a certainty that few images do not give.
     """
     counts = _checked(counts)
     if len(counts) < 2:
         return F1Intervals(None, [None] * counts.shape[1])
-    f1 = _f1_of_resamples(resampled_sums(counts, resamples, rng), _with_support(counts))
-    found = [_bounds(values) for values in (_mean(f1), *f1.T)]
-    macro, *per_class = (b if b is None or b[0] < b[1] else None for b in found)
+    sums = resampled_sums(counts, RESAMPLES, np.random.default_rng(0))
+    f1 = _f1_of_resamples(sums, _has_boxes(counts.sum(axis=0)))
+    bounds = [_bounds(values) for values in (_class_mean(f1), *f1.T)]
+    macro, *per_class = (b if b is None or b[0] < b[1] else None for b in bounds)
     return F1Intervals(macro, per_class)
 
 
-def gain_interval(
-    before: np.ndarray,
-    after: np.ndarray,
-    *,
-    resamples: int = RESAMPLES,
-    rng: np.random.Generator | None = None,
-) -> Bounds | None:
+def gain_interval(before: np.ndarray, after: np.ndarray) -> Bounds | None:
     """Percentile interval of the gain in mean F1 between two detectors on the same images.
 
-    Both are measured on the same resample each time, so that what is hard about an image counts for
-    both. That is more precise than the difference of two intervals.
-
-    Args:
-        before: (images, classes, 3), see `f1_intervals`.
-        after: the same images in the same order.
-        resamples: how often the images are drawn anew.
-        rng: default: the same one each time.
-
-    Returns:
-        The interval of F1(after) - F1(before), or None with fewer than two images or without a box.
-
-    Raises:
-        ShapeError: the two differ in shape.
+    Takes the counts of `f1_intervals` twice, with the images in the same order. Each resample
+    measures both, so that the difficulty of an image counts for both: more precise than the
+    difference of two intervals. None with fewer than two images or without a box.
     """
     before, after = _checked(before), _checked(after)
     if before.shape != after.shape:
@@ -93,94 +64,38 @@ def gain_interval(
         )
     if len(before) < 2:
         return None
-    sums = resampled_sums(np.stack([before, after], axis=1), resamples, rng)
-    # A class counts when its boxes are in the split, whichever evaluation saw them.
-    known = _with_support(before) | _with_support(after)
-    gains = _mean(_f1_of_resamples(sums[:, 1], known)) - _mean(_f1_of_resamples(sums[:, 0], known))
-    return _bounds(gains)
+    both = np.stack([before, after], axis=1)
+    sums = resampled_sums(both, RESAMPLES, np.random.default_rng(0))
+    # A class counts if its boxes are in the split, whichever evaluation saw them.
+    known = np.logical_or(*_has_boxes(both.sum(axis=0)))
+    means = [_class_mean(_f1_of_resamples(sums[:, i], known)) for i in (0, 1)]
+    return _bounds(means[1] - means[0])
 
 
 def mean_difference_interval(
-    first: np.ndarray,
-    second: np.ndarray,
-    *,
-    resamples: int = RESAMPLES,
-    rng: np.random.Generator | None = None,
-) -> Bounds | None:
-    """Percentile interval of mean(first) - mean(second), two independent groups of images.
-
-    Args:
-        first: (n,) one number per image.
-        second: (m,) one number per image.
-        resamples: how often each group is drawn anew.
-        rng: default: the same one each time.
-
-    Returns:
-        The interval, or None when a group has fewer than two images.
-    """
-    if len(first) < 2 or len(second) < 2:
-        return None
-    rng = rng or np.random.default_rng(0)
-    means = [
-        resampled_sums(np.asarray(group, dtype=np.float64), resamples, rng) / len(group)
-        for group in (first, second)
-    ]
-    return _bounds(means[0] - means[1])
-
-
-def stratified_difference_interval(
-    strata: Sequence[tuple[np.ndarray, np.ndarray]],
-    weights: np.ndarray,
-    *,
-    resamples: int = RESAMPLES,
-    rng: np.random.Generator | None = None,
+    strata: Sequence[tuple[np.ndarray, np.ndarray]], weights: npt.ArrayLike
 ) -> Bounds | None:
     """Percentile interval of the weighted mean, over strata, of mean(first) - mean(second).
 
-    Each group of each stratum is drawn anew by itself (Efron and Tibshirani, chapter 8).
-
-    Args:
-        strata: per stratum two groups, (n,) and (m,), one number per image.
-        weights: (strata,) >= 0, sum 1.
-        resamples: how often each group is drawn anew.
-        rng: default: the same one each time.
-
-    Returns:
-        The interval, or None when all first or all second groups together have fewer than two
-        images, or every resample gives the same.
+    Each stratum has two independent groups, (n,) and (m,), one number per image, that are resampled
+    separately; its weight is >= 0, and all sum to 1. None if all first or all second groups together
+    have fewer than two images.
     """
-    for groups in zip(*strata, strict=True):
-        if sum(map(len, groups)) < 2:
-            return None
-    rng = rng or np.random.default_rng(0)
-    total = np.zeros(resamples)
-    for (first, second), weight in zip(strata, weights, strict=True):
-        means = [
-            resampled_sums(np.asarray(group, dtype=np.float64), resamples, rng) / len(group)
-            for group in (first, second)
-        ]
-        total += weight * (means[0] - means[1])
-    bounds = _bounds(total)
-    return bounds if bounds is not None and bounds[0] < bounds[1] else None
+    if any(sum(map(len, groups)) < 2 for groups in zip(*strata, strict=True)):
+        return None
+    rng = np.random.default_rng(0)
+    total = np.zeros(RESAMPLES)
+    for groups, weight in zip(strata, np.asarray(weights, np.float64), strict=True):
+        first, second = (resampled_sums(group, RESAMPLES, rng) / len(group) for group in groups)
+        total += weight * (first - second)
+    return _bounds(total)
 
 
-def resampled_sums(
-    values: np.ndarray, resamples: int, rng: np.random.Generator | None = None
-) -> np.ndarray:
-    """Sums over the images of each resample.
+def resampled_sums(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """(resamples, ...) float64 sums over resamples, with replacement, of (images, ...) numbers.
 
-    The images are put into a canonical order first, so that the result does not depend on the order
-    in which they come.
-
-    Args:
-        values: (images, ...) numbers per image; at least one image.
-        resamples: number of resamples R.
-        rng: default: the same one each time.
-
-    Returns:
-        (R, ...) float64.
+    The images are sorted first, so that the result does not depend on their order.
     """
-    rng = rng or np.random.default_rng(0)
     count = len(values)
     flat = np.asarray(values, dtype=np.float64).reshape(count, -1)
     flat = flat[np.lexsort(flat.T[::-1])] if flat.shape[1] else flat
@@ -196,39 +111,24 @@ def resampled_sums(
 
 
 def f1_scores(sums: np.ndarray) -> np.ndarray:
-    """F1 = 2 TP / (2 TP + FP + FN), 0 where nothing is there and nothing was found.
-
-    Args:
-        sums: (..., 3) true positives, false positives, false negatives.
-
-    Returns:
-        (...) float64 in [0, 1].
-    """
+    """F1 = 2 TP / (2 TP + FP + FN) in [0, 1] of (..., 3) counts; 0 without boxes and detections."""
     tp, fp, fn = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
     below = 2 * tp + fp + fn
-    f1: np.ndarray = np.divide(2 * tp, below, out=np.zeros_like(below), where=below > 0)
-    return f1
+    return np.asarray(np.divide(2 * tp, below, out=np.zeros_like(below), where=below > 0))
+
+
+def _has_boxes(sums: np.ndarray) -> np.ndarray:
+    return np.asarray(sums[..., 0] + sums[..., 2] > 0)
 
 
 def _f1_of_resamples(sums: np.ndarray, known: np.ndarray) -> np.ndarray:
     """(R, classes) F1; NaN where a class has no box in the resample, or none at all."""
-    has_boxes = sums[..., 0] + sums[..., 2] > 0
-    f1: np.ndarray = np.where(has_boxes & known, f1_scores(sums), np.nan)
-    return f1
+    return np.where(_has_boxes(sums) & known, f1_scores(sums), np.nan)
 
 
-def _with_support(counts: np.ndarray) -> np.ndarray:
-    support: np.ndarray = (counts[..., 0] + counts[..., 2]).sum(axis=0)
-    return support > 0
-
-
-def _mean(f1: np.ndarray) -> np.ndarray:
-    """Mean over the classes of each resample; NaN where none is defined."""
-    defined = ~np.isnan(f1)
-    number = defined.sum(axis=1)
-    total = np.where(defined, f1, 0.0).sum(axis=1)
-    means: np.ndarray = np.divide(total, number, out=np.full(len(f1), np.nan), where=number > 0)
-    return means
+def _class_mean(f1: np.ndarray) -> np.ndarray:
+    """(R,) means over the classes that are not NaN."""
+    return np.asarray(np.ma.masked_invalid(f1).mean(axis=1).filled(np.nan))
 
 
 def _bounds(values: np.ndarray) -> Bounds | None:

@@ -1,6 +1,6 @@
-"""Box formats, their overlap, and boxes that cannot be used.
+"""Box formats, overlap, and unusable boxes.
 
-FiftyOne stores relative `[x, y, width, height]`; all computing uses `xyxy` in px, float32, (N, 4).
+FiftyOne stores relative `[x, y, width, height]`; all computation uses `xyxy` in px, (N, 4) float32.
 Coordinates are continuous: pixel column c covers [c, c + 1).
 """
 
@@ -15,16 +15,9 @@ from unseen.errors import ShapeError
 
 FloatArray = npt.NDArray[np.float32]
 
-#: Why `clean_boxes` changed or dropped a box, in the order of its report.
-PROBLEMS = ("clipped", "outside", "empty", "not finite")
-
 
 def as_boxes(boxes: npt.ArrayLike) -> FloatArray:
-    """Anything box-shaped as (N, 4) float32; an empty list becomes (0, 4).
-
-    Raises:
-        ShapeError: the last axis does not have length 4.
-    """
+    """(N, 4) float32; an empty list becomes (0, 4), any other shape raises `ShapeError`."""
     array = np.asarray(boxes, dtype=np.float32)
     if array.size == 0:
         return np.zeros((0, 4), dtype=np.float32)
@@ -34,81 +27,57 @@ def as_boxes(boxes: npt.ArrayLike) -> FloatArray:
 
 
 def rel_xywh_to_xyxy(rel: npt.ArrayLike, width: float, height: float) -> FloatArray:
-    """Relative `[x, y, width, height]` -> corners in px.
-
-    Args:
-        rel: (N, 4), as shares of the image, origin top left.
-        width: of the image, px.
-        height: of the image, px.
-
-    Returns:
-        (N, 4) float32 `[x1, y1, x2, y2]` in px; not clipped.
-    """
+    """Relative (N, 4) `[x, y, width, height]` -> (N, 4) float32 corners in px, not clipped."""
     boxes = as_boxes(rel).astype(np.float64)
-    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-    return (corners * [width, height, width, height]).astype(np.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    return (boxes * [width, height, width, height]).astype(np.float32)
 
 
 def xyxy_to_rel_xywh(xyxy: npt.ArrayLike, width: float, height: float) -> FloatArray:
     """Corners in px -> relative `[x, y, width, height]`; the inverse of `rel_xywh_to_xyxy`."""
     boxes = as_boxes(xyxy).astype(np.float64)
-    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    return (sides / [width, height, width, height]).astype(np.float32)
+    boxes[:, 2:] -= boxes[:, :2]
+    return (boxes / [width, height, width, height]).astype(np.float32)
 
 
 def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
-    """Intersection over union of each box of `a` with each of `b`.
-
-    Args:
-        a: (N, 4) xyxy.
-        b: (M, 4) xyxy.
-
-    Returns:
-        (N, M) float32 in [0, 1]; 0 where a box has no area.
-    """
+    """Intersection over union of (N, 4) and (M, 4) xyxy: (N, M) in [0, 1], 0 without any area."""
     first, second = as_boxes(a).astype(np.float64), as_boxes(b).astype(np.float64)
     top_left = np.maximum(first[:, None, :2], second[None, :, :2])
     bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
-    union = _areas(first)[:, None] + _areas(second)[None, :] - shared
-    return np.where(union > 0, shared / np.where(union > 0, union, 1), 0).astype(np.float32)
+    areas = [
+        np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1) for boxes in (first, second)
+    ]
+    union = areas[0][:, None] + areas[1][None, :] - shared
+    share = np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
+    return np.asarray(share, dtype=np.float32)
 
 
 def clean_boxes(
     xyxy: npt.ArrayLike, labels: npt.ArrayLike, width: float, height: float
 ) -> tuple[FloatArray, npt.NDArray[Any], dict[str, int]]:
-    """Clip boxes to the image and drop those of which nothing is left.
+    """Clip boxes to the image and drop those of which nothing remains.
 
-    Args:
-        xyxy: (N, 4) px.
-        labels: (N,) of any kind; follows the boxes.
-        width: of the image, px.
-        height: of the image, px.
-
-    Returns:
-        The usable boxes (M, 4) and labels (M,) in their order, and how many were `clipped` (kept,
-        but reached beyond the image), `outside` (no overlap with it), `empty` (no width or height)
-        or `not finite` (NaN or infinite). Each box counts once.
-
-    Raises:
-        ShapeError: boxes and labels are not equally many.
+    Returns the usable (M, 4) boxes in px and their labels in the given order, and how many were
+    `clipped` (kept, but reached beyond the image), `outside` (no overlap with it), `empty` (no width
+    or height) or `not finite`. Each box counts once. Raises `ShapeError` unless there is a label for
+    each box.
     """
     boxes, names = as_boxes(xyxy), np.asarray(labels)
     if len(boxes) != len(names):
-        raise ShapeError(f"{len(boxes)} boxes have {len(names)} labels; expected as many")
-    finite = np.isfinite(boxes).all(axis=1)
-    safe = np.where(np.expand_dims(finite, 1), boxes, 0)
-    empty = finite & ((safe[:, 2] <= safe[:, 0]) | (safe[:, 3] <= safe[:, 1]))
-    limits = np.asarray([width, height, width, height], dtype=np.float32)
-    inside = np.clip(safe, 0, limits)
-    gone = (inside[:, 2] <= inside[:, 0]) | (inside[:, 3] <= inside[:, 1])
-    outside = finite & ~empty & gone
+        raise ShapeError(f"{len(boxes)} boxes have {len(names)} labels; expected one per box")
+    finite = np.asarray(np.isfinite(boxes).all(axis=1))
+    safe = np.where(finite[:, None], boxes, 0)
+    inside = np.clip(safe, 0, np.asarray([width, height, width, height], dtype=np.float32))
+    empty = finite & ~has_area(safe)
+    outside = finite & ~empty & ~has_area(inside)
     kept = finite & ~empty & ~outside
     clipped = kept & (inside != safe).any(axis=1)
-    counts = (clipped, outside, empty, ~finite)
-    problems = {name: int(flags.sum()) for name, flags in zip(PROBLEMS, counts, strict=True)}
-    return inside[kept], names[kept], problems
+    problems = {"clipped": clipped, "outside": outside, "empty": empty, "not finite": ~finite}
+    return inside[kept], names[kept], {name: int(p.sum()) for name, p in problems.items()}
 
 
-def _areas(xyxy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(np.clip(xyxy[:, 2:] - xyxy[:, :2], 0, None).prod(axis=1))
+def has_area(xyxy: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """(N,): whether each (N, 4) box is wider and higher than 0."""
+    return np.asarray((xyxy[:, 2:] > xyxy[:, :2]).all(axis=1))

@@ -1,4 +1,4 @@
-"""One vector per image without any model: what "sort by uniqueness" has where no weights are at hand."""
+"""An image as one vector without any network: statistics of intensity, gradient and blocks."""
 
 from __future__ import annotations
 
@@ -7,23 +7,15 @@ import numpy.typing as npt
 
 from unseen.errors import ShapeError
 
-#: Sides of the blocks whose means and spreads are compared, px.
+#: Sides of the blocks whose means and spreads are compared, px; at most the shorter side of the image.
 BLOCKS = (8, 16, 32, 64)
 
 
 def image_statistics(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Intensity, gradient and block statistics of an image.
+    """(41,) statistics of an (H, W, C) image of at least 2 x 2 px, averaged over its channels.
 
-    Args:
-        image: (H, W, C) float32, at least 2 x 2 px; channels are averaged. A block that is larger than
-            the image is taken as large as the image.
-
-    Returns:
-        (41,) float64: 7 quantiles, standard deviation, skewness and kurtosis of the intensity; 5 quantiles
-        and the 2 directions of the gradient; per block size 6 numbers about means and spreads.
-
-    Raises:
-        ShapeError: the image has another shape.
+    7 quantiles, standard deviation, skewness and kurtosis of the intensity; 5 quantiles and the 2
+    directions of the gradient; per block size 6 numbers about means and spreads.
     """
     if image.ndim != 3 or min(image.shape[:2]) < 2:
         raise ShapeError(
@@ -31,7 +23,6 @@ def image_statistics(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         )
     x = image.astype(np.float64).mean(axis=2)
     down, across = np.gradient(x)
-    steep = np.hypot(down, across)
     centred = x - x.mean()
     spread = max(float(x.std()), 1e-6)
     row = [
@@ -39,7 +30,7 @@ def image_statistics(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         spread,
         (centred**3).mean() / spread**3,
         (centred**4).mean() / spread**4,
-        *np.quantile(steep, [0.25, 0.5, 0.75, 0.95, 0.99]),
+        *np.quantile(np.hypot(down, across), [0.25, 0.5, 0.75, 0.95, 0.99]),
         np.abs(across).mean(),
         np.abs(down).mean(),
     ]
@@ -53,6 +44,6 @@ def image_statistics(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def standardised(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """(N, D) with mean 0 and standard deviation 1 per column; what is the same everywhere becomes 0."""
+    """(N, D) with mean 0 and standard deviation 1 per column; constant columns become 0."""
     rows = np.asarray(values, dtype=np.float64)
     return np.asarray((rows - rows.mean(axis=0)) / np.maximum(rows.std(axis=0), 1e-9))

@@ -1,4 +1,4 @@
-"""Training images, read once and kept in memory as far as that is bounded."""
+"""Training images, read once and kept in memory up to a limit."""
 
 from __future__ import annotations
 
@@ -10,60 +10,47 @@ import numpy as np
 from unseen.arrays.images import as_channels, read_image, resize
 from unseen.errors import ImageError
 
-#: Bytes of pixels kept in memory; images beyond that are read again whenever they are needed.
+#: Bytes of pixels kept in memory; further images are read again whenever they are needed.
 MEMORY = 2_000_000_000
+_WORKERS = 2
 
 
 class ImageStore(Sequence[np.ndarray]):
     """A sequence of (h, w, C) float32 images in [0, 1] at working scale.
 
-    Every file is read once when the store is made, so that unreadable ones are known before
-    training starts; they are left out of the sequence and listed in `failures`.
-
-    Pixels are kept as float16: 11 bits of precision, more than an 8-bit file holds.
+    Every file is read at the start, so that unreadable ones are known before training; the sequence
+    leaves them out. Pixels are kept as float16: 11 bits, more than an 8-bit file holds.
 
     Attributes:
-        kept: positions in `paths` of the images that could be read, in order.
+        kept: positions in `paths` of the readable images, in order.
         failures: position in `paths` -> what was wrong.
-        channels: 1 if all images are grey, else 3.
+        channels: as given; else 1 if all images are grey, and 3 otherwise.
     """
 
     def __init__(
         self,
         paths: Sequence[str],
         *,
-        scale: float | Callable[[], float] = 1.0,
+        scale: float = 1.0,
         channels: int | None = None,
-        memory: int = MEMORY,
-        workers: int = 2,
         on_read: Callable[[int], None] | None = None,
     ) -> None:
-        """Read the images.
-
-        Args:
-            paths: image files.
-            scale: factor in (0, 1] by which images are made smaller.
-            channels: 1 or 3; None takes 1 if all are grey.
-            memory: bytes of pixels to keep at most.
-            workers: threads that read.
-            on_read: called with the number of files read so far.
-        """
-        self._paths = list(paths)
-        self._scale = scale() if callable(scale) else scale
+        """Read the images, reduced by `scale`; `on_read` is told the number of files read so far."""
+        self._paths, self._scale = list(paths), scale
         self._images: dict[int, np.ndarray] = {}
         self.failures: dict[int, str] = {}
         self.kept: list[int] = []
         is_grey, used = True, 0
-        with ThreadPoolExecutor(workers) as threads:
-            for i, found in enumerate(threads.map(self._read, self._paths)):
-                if isinstance(found, ImageError):
-                    self.failures[i] = str(found)
+        with ThreadPoolExecutor(_WORKERS) as threads:
+            for i, image in enumerate(threads.map(self._read, self._paths)):
+                if isinstance(image, ImageError):
+                    self.failures[i] = str(image)
                 else:
                     self.kept.append(i)
-                    is_grey = is_grey and found.shape[2] == 1
-                    if used + found.nbytes <= memory:
-                        self._images[i] = found
-                        used += found.nbytes
+                    is_grey = is_grey and image.shape[2] == 1
+                    if used + image.nbytes <= MEMORY:
+                        self._images[i] = image
+                        used += image.nbytes
                 if on_read:
                     on_read(i + 1)
         self.channels = channels or (1 if is_grey else 3)
@@ -81,8 +68,8 @@ class ImageStore(Sequence[np.ndarray]):
         position = self.kept[index]
         image = self._images.get(position)
         if image is None:
-            found = self._read(self._paths[position])
-            if isinstance(found, ImageError):
-                raise found
-            image = found
+            again = self._read(self._paths[position])
+            if isinstance(again, ImageError):
+                raise again
+            image = again
         return as_channels(image.astype(np.float32), self.channels)

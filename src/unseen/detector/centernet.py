@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
+from unseen.arrays.scope import known_cells
 from unseen.detector.centernet_decoding import decode
 from unseen.detector.centernet_loss import centernet_losses
 from unseen.detector.centernet_network import (
@@ -28,7 +29,6 @@ from unseen.detector.small_faster_rcnn import StandardisingTransform, refuse_wei
 from unseen.errors import CheckpointError, ShapeError
 from unseen.ranking.features.efficientnet_lite import EfficientNetLite0
 from unseen.ranking.features.weights import read_weights
-from unseen.structure.scope import known_cells
 
 #: Features at stride 4, and units of the layer that the heads share.
 SMALL_WIDTHS = (48, 64)

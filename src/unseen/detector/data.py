@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from unseen.arrays.scope import outside
 from unseen.detector.faster_rcnn import DetectorSpec
-from unseen.structure.scope import outside
 
 #: Resized images are kept up to this many bytes; beyond it they are read again each time.
 CACHE_BYTES = 1_000_000_000

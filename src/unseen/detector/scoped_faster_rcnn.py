@@ -22,7 +22,7 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from unseen.structure.scope import is_known
+from unseen.arrays.scope import is_known
 
 # torchvision has no types: mypy takes its classes for Any, which it lets nobody derive from unasked.
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
 from unseen.arrays.devices import autocast, seeded
+from unseen.arrays.scope import check_scopes
 from unseen.detector.data import TrainingSet, augment, zoom
 from unseen.detector.faster_rcnn import DetectorSpec, build_detector
 from unseen.detector.lite_levels import BACKBONE_RATE, slow_parameters
 from unseen.errors import ConfigError, LabelError, ShapeError, TrainingError
 from unseen.progress import Progress, silent
-from unseen.structure.scope import check_scopes
 from unseen.unet.class_balance import add_class_rectification, balanced_order
 from unseen.unet.imbalance import class_imbalance
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unseen.arrays.bootstrap import stratified_difference_interval
+from unseen.arrays.bootstrap import mean_difference_interval
 from unseen.loop.overview_data import Control, ControlBatch, Interval
 from unseen.loop.trust import rare_classes
 
@@ -64,8 +64,10 @@ def control_group(batches: Sequence[LabelledParts], classes: Sequence[str]) -> C
         float(sum(w * part.mean() for w, part in zip(weights, column, strict=True)))
         for column in zip(*strata, strict=True)
     )
-    bounds = stratified_difference_interval(strata, weights)
-    interval = None if bounds is None else Interval(low=bounds[0], high=bounds[1])
+    bounds = mean_difference_interval(strata, weights)
+    # An interval without width would claim a certainty that few images do not give.
+    is_wide = bounds is not None and bounds[0] < bounds[1]
+    interval = Interval(low=bounds[0], high=bounds[1]) if bounds and is_wide else None
     return Control(
         batches=rows,
         ranked_per_image=per_ranked,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from unseen.arrays.bootstrap import mean_difference_interval
-from unseen.arrays.exact_test import more_often
 from unseen.loop.overview_data import Trust
 
 #: The best images must lie this much above the median image, or the metric is called flat.
@@ -169,6 +169,7 @@ def compare(evidence: Evidence, classes: Sequence[str]) -> dict[str, Any]:
         for images in (evidence.ranked, evidence.compared)
     )
     hits, other_hits = int((ranked > 0).sum()), int((other > 0).sum())
+    table = [[hits, len(ranked) - hits], [other_hits, len(other) - other_hits]]
     return {
         "rare_classes": rare,
         "new_classes": [c for c in rare if not evidence.counts_before.get(c, 0)],
@@ -179,11 +180,11 @@ def compare(evidence: Evidence, classes: Sequence[str]) -> dict[str, Any]:
         "other_with_rare": other_hits,
         "other_rare_boxes": int(other.sum()),
         "compared_with": evidence.how,
-        "p_value": more_often(hits, len(ranked), other_hits, len(other)),
+        "p_value": float(stats.fisher_exact(table, alternative="greater").pvalue),
         "difference_per_image": float(ranked.mean() - other.mean())
         if len(ranked) and len(other)
         else None,
-        "difference_interval": mean_difference_interval(ranked, other),
+        "difference_interval": mean_difference_interval([(ranked, other)], [1.0]),
     }
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from unseen.arrays.boxes import as_boxes
 from unseen.arrays.illumination import evened
 from unseen.arrays.masks import BACKGROUND, covered_pixels, target_mask
-from unseen.arrays.reflection import reflected_indices
+from unseen.arrays.scope import check_scopes, scope_mask
 from unseen.errors import ShapeError, TrainingError
-from unseen.structure.scope import check_scopes, scope_mask
 from unseen.unet.outlier_exposure import IGNORE, PatchSource
 
 Array = npt.NDArray[np.float32]
@@ -199,7 +198,7 @@ class CropSampler:
         """The `size` rows of a crop; those beyond a small image come from its reflection."""
         size = self._size
         if length <= size:
-            return reflected_indices(length, size)
+            return np.pad(np.arange(length), (0, size - length), "symmetric")
         last = length - size
         if centre is None:
             start = int(self._rng.integers(last + 1))

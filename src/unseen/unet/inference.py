@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from unseen.arrays.devices import autocast
 from unseen.arrays.illumination import evened
-from unseen.arrays.reflection import reflected_indices
 from unseen.errors import ShapeError
 from unseen.unet.network import UNet
 from unseen.unet.unseen_score import ProbabilityMaps, probability_maps
@@ -138,6 +138,8 @@ def _pad(images: Tensor, stride: int) -> Tensor:
         size = images.shape[dim]
         padded = -(-size // stride) * stride
         if padded != size:
-            indices = torch.from_numpy(reflected_indices(size, padded)).to(images.device)
+            indices = torch.from_numpy(np.pad(np.arange(size), (0, padded - size), "symmetric")).to(
+                images.device
+            )
             images = images.index_select(dim, indices)
     return images
