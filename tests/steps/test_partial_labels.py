@@ -206,25 +206,6 @@ def test_a_simulation_labels_the_regions_of_ranked_batches_and_the_whole_of_othe
         unseen.simulate(dataset, **settings)
 
 
-def test_a_simulation_from_before_regions_only_goes_on(make_wafers):
-    dataset = make_wafers(8, labelled=0, test=4)
-    settings = {
-        "hidden_field": "hidden_truth",
-        "label_field": "simulated",
-        "strategies": ("random",),
-        "iterations": 1,
-        "budget": 2,
-        "initial": 3,
-        "detector": False,
-    }
-    unseen.simulate(dataset, **settings)
-    loop = Names(label_field="simulated")
-    entry = Loop(dataset, loop).record(0)["steps"]["simulate"]
-    del entry["parameters"]["regions_only"]
-    Loop(dataset, loop).write_entry(0, "simulate", entry)
-    unseen.simulate(dataset, **settings)
-
-
 # --- evaluation --------------------------------------------------------------------------------
 @pytest.fixture
 def predicted(make_wafers, rng):
