@@ -1,4 +1,4 @@
-"""How far apart a pattern repeats along the rows and columns of images: the pitch."""
+"""The pitch: how far apart a pattern repeats along the rows and columns of images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import numpy.typing as npt
 from scipy import fft, ndimage, signal
 from scipy.interpolate import CubicSpline
 
-#: Blur before pixels are compared, px: a pattern that repeats every 20.5 px falls between the pixels
-#: every other time, and looks different there unless its edges are softer than a pixel. It also
-#: takes most of the noise.
+_Image = npt.NDArray[np.float32]  # (H, W) grey levels
+_Correlation = npt.NDArray[np.float64]  # (L,) for lags of 0, 1, ... px
+
+#: Blur before pixels are compared, px: a pattern with a pitch of 20.5 px falls between the pixels every
+#: other time and looks different there unless its edges are softer than a pixel. It also removes most
+#: of the noise.
 BLUR = 1.0
-#: What is further from the mean than so many standard deviations is a defect rather than pattern.
+#: Smallest pitch, px.
+SHORTEST = 8.0
+#: Pixels further from the mean than this many standard deviations are defects, not pattern.
 _CLIP = 3.0
-#: Lags go to this share of the image's side: the rest still compares a quarter of the image.
+#: Largest lag as a share of the image's side: the rest still compares a quarter of the image.
 _FARTHEST = 0.75
 #: The nearest repeat this close to the strongest one is the fundamental. A pitch and its multiples
 #: differ by up to 3 % in single images of synthetic wafers with defects.
@@ -37,62 +42,40 @@ class Repeat(NamedTuple):
     prominence: float  #: how far it stands above the lags around it
 
 
-def detrended(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The image less the quadratic surface that fits it best, without extremes, at unit deviation.
+def detrended(image: _Image) -> _Image:
+    """The image minus its best-fitting quadratic surface, clipped and at unit deviation.
 
-    Args:
-        image: (H, W) float32 grey levels.
-
-    Returns:
-        (H, W) float32, mean about 0; all 0 for an image without any contrast.
+    All 0 for an image without contrast.
     """
-    # Orthonormal polynomials along each axis make the fit of the surface two small products.
+    # Orthonormal polynomials along each axis turn the fit into two small products.
     down, across = (
         np.linalg.qr(np.vander(np.linspace(-1, 1, size), min(3, size), increasing=True))[0]
         for size in image.shape
     )
     weights = down.T @ image.astype(np.float64) @ across
     order = np.add.outer(np.arange(down.shape[1]), np.arange(across.shape[1]))
-    surface = down @ np.where(order <= 2, weights, 0.0) @ across.T
-    return _evened(image - surface, image)
+    return _clipped(image - down @ np.where(order <= 2, weights, 0.0) @ across.T, image)
 
 
-def flattened(
-    image: npt.NDArray[np.float32], window: tuple[float, float]
-) -> npt.NDArray[np.float32]:
-    """The image less the mean over a window around each pixel, without extremes, at unit deviation.
+def flattened(image: _Image, window: tuple[float, float]) -> _Image:
+    """The image minus the mean over an (x, y) px window around each pixel, else as `detrended`.
 
-    With the pitch as window this takes slow illumination and nothing of the pattern, and it does the
-    same to a pattern wherever the image begins: unlike a fitted surface, also for a part of a die.
-
-    Args:
-        image: (H, W) float32 grey levels.
-        window: (x, y) size, px.
-
-    Returns:
-        (H, W) float32, mean about 0; all 0 for an image without any contrast.
+    With the pitch as window this removes slow illumination and nothing of the pattern, wherever the
+    image begins: unlike a fitted surface, even for a part of a die.
     """
     size = [2 * int(side / 2) + 1 for side in (window[1], window[0])]
-    return _evened(image - ndimage.uniform_filter(image, size, mode="reflect"), image)
+    return _clipped(image - ndimage.uniform_filter(image, size, mode="reflect"), image)
 
 
-def softened(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(H, W) float32: the image blurred by `BLUR`."""
+def softened(image: _Image) -> _Image:
+    """The image blurred by `BLUR`."""
     return np.asarray(ndimage.gaussian_filter(image, BLUR, truncate=3.0))
 
 
-def autocorrelation(
-    image: npt.NDArray[np.float32], axis: int, farthest: int
-) -> npt.NDArray[np.float64]:
-    """Pearson's correlation of an image with itself, shifted along one axis.
+def autocorrelation(image: _Image, axis: int, farthest: int) -> _Correlation:
+    """Pearson correlation of an image with itself shifted by 0 to `farthest` px along an axis.
 
-    Args:
-        image: (H, W) float32, less illumination, and softened.
-        axis: 0 shifts down, 1 shifts to the right.
-        farthest: largest lag, px; less than the image's side.
-
-    Returns:
-        (farthest + 1,) in [-1, 1] for lags 0, 1, ... px.
+    Lags are less than the image's side. Axis 0 shifts down, axis 1 to the right.
     """
     rows = image if axis == 1 else np.ascontiguousarray(image.T)
     size, lags = rows.shape[1], np.arange(farthest + 1)
@@ -100,9 +83,11 @@ def autocorrelation(
     spectrum = fft.rfft(rows, padded, axis=1)
     power = (spectrum.real**2 + spectrum.imag**2).sum(axis=0, dtype=np.float64)
     products = fft.irfft(power, padded)[: farthest + 1]
-    # Each lag compares another part of the image, with a mean and a spread of its own.
-    sums = np.concatenate([[0.0], np.cumsum(rows.sum(axis=0, dtype=np.float64))])
-    squares = np.concatenate([[0.0], np.cumsum((rows**2).sum(axis=0, dtype=np.float64))])
+    # Each lag compares another part of the image, with its own mean and spread.
+    sums, squares = (
+        np.concatenate([[0.0], np.cumsum(values.sum(axis=0, dtype=np.float64))])
+        for values in (rows, rows**2)
+    )
     pixels = rows.shape[0] * (size - lags)
     first, second = sums[size - lags], sums[size] - sums[lags]
     spread = (squares[size - lags] - first**2 / pixels) * (
@@ -117,16 +102,10 @@ def autocorrelation(
     return np.asarray(np.clip(correlation, -1, 1))
 
 
-def mean_autocorrelations(
-    images: Sequence[npt.NDArray[np.float32]],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """How images repeat along x and along y, on average.
+def mean_autocorrelations(images: Sequence[_Image]) -> tuple[_Correlation, _Correlation]:
+    """The mean autocorrelations along x and along y of one or more images, sizes may differ.
 
-    Args:
-        images: each (H, W) float32 grey levels, as they are; sizes may differ. At least one.
-
-    Returns:
-        (L,) each, for lags of 0, 1, ... px up to three quarters of the smallest image.
+    For lags up to three quarters of the smallest image.
     """
     farthest = [int(_FARTHEST * min(image.shape[axis] for image in images)) for axis in (0, 1)]
     total = [np.zeros(size + 1) for size in farthest]
@@ -137,77 +116,57 @@ def mean_autocorrelations(
     return total[1], total[0]
 
 
-def repeats(correlation: npt.NDArray[np.float64], shortest: float, longest: float) -> list[Repeat]:
-    """All repeats of a pattern, the nearest first.
-
-    Args:
-        correlation: (L,) of lags 0, 1, ... px.
-        shortest: smallest lag that counts, px.
-        longest: largest lag that counts, px.
-    """
-    # A smooth peak at a whole lag is a local maximum there; half a pixel off, it is one beside it.
+def repeats(correlation: _Correlation, longest: float) -> list[Repeat]:
+    """All repeats of a pattern from `SHORTEST` to `longest` px, the nearest first."""
+    # A smooth peak half a pixel off a lag is still a local maximum beside it.
     peaks, about = signal.find_peaks(correlation, prominence=0)
-    between = CubicSpline(np.arange(len(correlation)), correlation)
-    found = []
+    between = _interpolated(correlation)
+    repeated = []
     for peak, prominence in zip(peaks, about["prominences"], strict=True):
         near = peak + np.linspace(-0.5, 0.5, 51)
         values = between(near)
         best = int(values.argmax())
         gain = float(values[best] - correlation[peak])
-        if shortest <= near[best] <= longest:
-            found.append(Repeat(float(near[best]), float(values[best]), float(prominence) + gain))
-    return found
+        if SHORTEST <= near[best] <= longest:
+            repeated.append(
+                Repeat(float(near[best]), float(values[best]), float(prominence) + gain)
+            )
+    return repeated
 
 
-def fundamental(
-    correlation: npt.NDArray[np.float64], shortest: float, longest: float
-) -> Repeat | None:
-    """The pitch of a pattern: the nearest of its strongest repeats.
+def fundamental(correlation: _Correlation, longest: float) -> Repeat | None:
+    """The pitch of a pattern, at most `longest` px: the nearest of its strongest repeats.
 
-    A pattern that repeats at P does so as well at 2 P, 3 P, ...; and a regular part of it at shorter
-    lags, but only that part, and so more weakly.
-
-    Args:
-        correlation: (L,) of lags 0, 1, ... px.
-        shortest: smallest pitch that counts, px.
-        longest: largest pitch that counts, px.
-
-    Returns:
-        None where nothing repeats strongly enough, or not a second time.
+    A pattern with pitch P also repeats at 2 P, 3 P, ...; a regular part of it repeats at shorter
+    lags, but more weakly. None if nothing repeats strongly enough, or not a second time.
     """
-    found = [
+    strong = [
         repeat
-        for repeat in repeats(correlation, shortest, longest)
+        for repeat in repeats(correlation, longest)
         if repeat.strength >= REQUIRED_STRENGTH and repeat.prominence >= _REQUIRED_PROMINENCE
     ]
-    strongest = max((repeat.strength for repeat in found), default=0.0)
-    for repeat in found:
-        if repeat.strength >= _AS_STRONG * strongest and _goes_on(correlation, repeat):
+    strongest = max((repeat.strength for repeat in strong), default=0.0)
+    for repeat in strong:
+        again = correlation[int(2 * repeat.lag) - 1 : int(2 * repeat.lag) + 3]
+        goes_on = len(again) < 4 or again.max() >= _REMAINS * repeat.strength
+        if repeat.strength >= _AS_STRONG * strongest and goes_on:
             return repeat
     return None
 
 
-def strength_at(correlation: npt.NDArray[np.float64], lag: float) -> float:
+def strength_at(correlation: _Correlation, lag: float) -> float:
     """The correlation at any lag, px; 0 beyond the known ones, where the images cannot tell."""
     if lag > len(correlation) - 1:
         return 0.0
-    return float(np.clip(CubicSpline(np.arange(len(correlation)), correlation)(lag), -1, 1))
+    return float(np.clip(_interpolated(correlation)(lag), -1, 1))
 
 
-def _goes_on(correlation: npt.NDArray[np.float64], repeat: Repeat) -> bool:
-    near = slice(int(2 * repeat.lag) - 1, int(2 * repeat.lag) + 3)
-    again = correlation[near]
-    return len(again) < 4 or bool(again.max() >= _REMAINS * repeat.strength)
+def refined(correlation: _Correlation, pitch: float) -> float:
+    """The pitch near the given one, px, whose multiples correlate best.
 
-
-def refined(correlation: npt.NDArray[np.float64], pitch: float) -> float:
-    """The pitch whose multiples correlate best: an error of e px grows to k e at the k-th of them.
-
-    Args:
-        correlation: (L,) of lags 0, 1, ... px.
-        pitch: within about half a pixel of the true one, px.
+    An error of e px, at most half a pixel, grows to k e at the k-th multiple.
     """
-    between = CubicSpline(np.arange(len(correlation)), correlation)
+    between = _interpolated(correlation)
     reach, multiples, last = 0.5, 1, int((len(correlation) - 1.5) / pitch)
     while True:
         multiples = min(multiples, max(last, 1))
@@ -217,14 +176,16 @@ def refined(correlation: npt.NDArray[np.float64], pitch: float) -> float:
         pitch = float(trials[values.argmax()])
         if multiples >= last:
             return pitch
-        # What the best k multiples left open is narrow enough for twice as many.
+        # What the best k multiples leave open is narrow enough for twice as many.
         reach, multiples = 0.5 / multiples, 2 * multiples
 
 
-def _evened(
-    residual: npt.NDArray[np.floating[Any]], image: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """(H, W) float32: without extremes, at unit deviation; all 0 if only rounding errors are left."""
+def _interpolated(correlation: _Correlation) -> CubicSpline:
+    return CubicSpline(np.arange(len(correlation)), correlation)
+
+
+def _clipped(residual: npt.NDArray[np.floating[Any]], image: _Image) -> _Image:
+    """Without extremes, at unit deviation; all 0 if only rounding errors are left of the image."""
     deviation = float(residual.std(dtype=np.float64))
     if deviation <= 1e-5 * float(np.abs(image).max(initial=0)):
         return np.zeros(image.shape, dtype=np.float32)

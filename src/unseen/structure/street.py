@@ -1,4 +1,4 @@
-"""Where the street between dies runs: straight, along both axes, and of one level over most of its length."""
+"""The street between dies: straight, along both axes, and of one level over most of its length."""
 
 from __future__ import annotations
 
@@ -18,46 +18,10 @@ _CONTRAST = 0.5
 
 
 class Street(NamedTuple):
-    """The street of one axis, across which coordinates are measured, in cells of the tile."""
+    """The street of one axis, in cells of the tile."""
 
     centre: float  #: in [0, cells)
-    width: float  #: 0 where no street is found; the centre is then that of the most even line
-
-
-def find_streets(tile: npt.NDArray[np.float32]) -> tuple[Street, Street]:
-    """The street that runs down, and the one that runs across.
-
-    A tile that repeats says nothing about where a die begins. By design the streets between dies
-    cross the whole tile and consist of one material, whereas a die has structure. So for each level
-    the share of every column, and of every row, that has this level is taken, and the tile divided
-    into a band of high shares and the rest (Otsu's criterion); both bands have to agree on the level.
-    The edges of the band are placed between cells by how far the next cell has the street's level.
-
-    Args:
-        tile: (h, w) float32 grey levels; it repeats at its borders.
-
-    Returns:
-        (across x, across y).
-    """
-    values = tile.astype(np.float64)
-    values /= values.std() or 1.0
-    levels = np.arange(values.min(), values.max() + _SAME_LEVEL / 2, _SAME_LEVEL / 2)
-    best, chosen = -1.0, None
-    for level in levels:
-        same = np.abs(values - level) < _SAME_LEVEL
-        bands = [_band(same.mean(axis=axis)) for axis in (0, 1)]
-        separation = sum(band.separation for band in bands)
-        if separation > best:
-            best, chosen = separation, (float(level), bands)
-    if chosen is None:  # a tile of one level
-        return Street(0.0, 0.0), Street(0.0, 0.0)
-    level, (down, across) = chosen
-    # Where the other street crosses, all lines are alike: the contrast comes from the rest.
-    height, width = values.shape
-    return (
-        _street(values.T, level, down, between=1 - across.lines / height),
-        _street(values, level, across, between=1 - down.lines / width),
-    )
+    width: float  #: 0 if there is no street; the centre is then that of the most even line
 
 
 class _Band(NamedTuple):
@@ -66,16 +30,46 @@ class _Band(NamedTuple):
     first: int
     lines: int
     covered: float  #: mean share of its lines that has the level
-    contrast: float  #: by how much that is more than in the other lines
+    contrast: float  #: by how much that exceeds the share of the other lines
     separation: float  #: Otsu's between-class variance
+
+
+_NO_BAND = _Band(0, 0, 0.0, 0.0, 0.0)
+
+
+def find_streets(tile: npt.NDArray[np.float32]) -> tuple[Street, Street]:
+    """The vertical and the horizontal street of an (h, w) tile that repeats at its borders.
+
+    A tile does not say where a die begins. But the streets between dies cross the whole tile and
+    consist of one material, whereas a die has structure. So for each level the lines of the tile are
+    divided by the share of each that has this level, as Otsu's threshold does, but into a band and
+    the rest; both axes have to agree on the level. The edges of a band lie between cells by how far
+    the next cell has the level of the street.
+    """
+    values = tile.astype(np.float64)
+    values /= values.std() or 1.0
+    levels = np.arange(values.min(), values.max() + _SAME_LEVEL / 2, _SAME_LEVEL / 2)
+    best, chosen = -1.0, (0.0, _NO_BAND, _NO_BAND)
+    for level in levels:
+        same = np.abs(values - level) < _SAME_LEVEL
+        down, across = _band(same.mean(axis=0)), _band(same.mean(axis=1))
+        if down.separation + across.separation > best:
+            best, chosen = down.separation + across.separation, (float(level), down, across)
+    level, down, across = chosen
+    # Where the other street crosses, all lines are alike: the contrast comes from the rest.
+    height, width = values.shape
+    return (
+        _street(values.T, level, down, between=1 - across.lines / height),
+        _street(values, level, across, between=1 - down.lines / width),
+    )
 
 
 def _band(shares: _Array) -> _Band:
     """The band whose shares stand out most."""
     lines = len(shares)
     if lines < 2:
-        return _Band(0, 0, 0.0, 0.0, 0.0)
-    sums = np.concatenate([[0.0], np.cumsum(np.concatenate([shares, shares]))])
+        return _NO_BAND
+    sums = np.concatenate([[0.0], np.cumsum(np.tile(shares, 2))])
     first = np.arange(lines)[:, None]
     count = np.arange(1, lines)[None, :]
     within = sums[first + count] - sums[first]  # (first, count)
@@ -92,13 +86,9 @@ def _band(shares: _Array) -> _Band:
 
 
 def _street(rows: _Array, level: float, band: _Band, between: float) -> Street:
-    """The street that runs along the rows of `band`, if that is one.
+    """The street along the rows of `band`, if it is one.
 
-    Args:
-        rows: (lines, cells) of the tile.
-        level: of the street.
-        band: of the lines.
-        between: share of each line that lies between the streets of the other axis.
+    `between` is the share of each row that lies between the streets of the other axis.
     """
     lines = len(rows)
     if band.covered < _COVERED or band.contrast < _CONTRAST * between:
@@ -111,9 +101,9 @@ def _street(rows: _Array, level: float, band: _Band, between: float) -> Street:
 
 
 def _reach(edge: _Array, beyond: _Array, level: float) -> float:
-    """How far the street reaches into the line `edge`, in [0, 1].
+    """How far the street reaches into the row `edge`, in [0, 1].
 
-    An edge that is a mixture of street and die is nearer to the street's level than the next line.
+    A mixture of street and die is nearer to the street's level than the next row.
     """
     own, other = ((line - level) @ (line - level) for line in (edge, beyond))
     return float(np.clip(1 - np.sqrt(own / other), 0, 1)) if other > 0 else 0.0
