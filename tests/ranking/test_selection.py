@@ -11,37 +11,32 @@ from unseen.ranking.selection import (
     candidates,
     diverse,
     plain,
-    random,
-    sequential,
 )
 
 NAN = math.nan
 
 
-def test_a_budget_of_nothing_chooses_nothing(rng):
+def test_a_budget_of_nothing_chooses_nothing():
     assert len(plain([], 0)) == 0
     assert len(diverse([], np.zeros((0, 3)), 0)) == 0
     assert len(balanced(np.zeros((0, 2)), [0, 0], 0)) == 0
-    assert len(random(0, 0, rng)) == len(sequential(0, 0)) == 0
     assert len(alternate([[0], [1]], [1, 1], 0)[0]) == 0
 
 
 @pytest.mark.parametrize(
     "choose",
     [
-        lambda rng, n: plain([1.0, 2.0], n),
-        lambda rng, n: candidates([1.0, 2.0], n),
-        lambda rng, n: diverse([1.0, 2.0], np.eye(2), n),
-        lambda rng, n: balanced(np.ones((2, 3)), [0, 0, 0], n),
-        lambda rng, n: random(2, n, rng),
-        lambda rng, n: sequential(2, n),
+        lambda n: plain([1.0, 2.0], n),
+        lambda n: candidates([1.0, 2.0], n),
+        lambda n: diverse([1.0, 2.0], np.eye(2), n),
+        lambda n: balanced(np.ones((2, 3)), [0, 0, 0], n),
     ],
 )
-def test_a_budget_beyond_the_pool_is_refused(choose, rng):
+def test_a_budget_beyond_the_pool_is_refused(choose):
     for budget in (3, -1):
         with pytest.raises(BudgetError, match=f"budget {budget}; expected 0 to 2"):
-            choose(rng, budget)
-    assert sorted(choose(rng, 2)) == [0, 1]
+            choose(budget)
+    assert sorted(choose(2)) == [0, 1]
 
 
 def test_plain_takes_the_highest_then_the_earlier_and_the_unscored_last():
@@ -152,19 +147,6 @@ def test_balanced_agrees_with_brute_force_on_a_large_pool(rng):
         gains_left[expected[-1]] = False
         present = present + counts[expected[-1]]
     assert balanced(counts, [900, 40, 7, 0, 0], 25).tolist() == expected
-
-
-def test_random_is_uniform_without_repeats_and_follows_its_generator():
-    draws = [random(5, 2, np.random.default_rng(seed)) for seed in range(3000)]
-    assert all(len(set(d.tolist())) == 2 for d in draws)
-    share = np.bincount(np.concatenate(draws), minlength=5) / 3000
-    np.testing.assert_allclose(share, 0.4, atol=0.04)
-    again = [random(9, 4, np.random.default_rng(1)).tolist() for _ in range(2)]
-    assert again[0] == again[1]
-
-
-def test_sequential_goes_on_in_order():
-    assert sequential(9, 4).tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,6 @@ from unseen.benchmark.pools import Pool
 from unseen.errors import ConfigError
 from unseen.ranking import SCORED_STRATEGIES
 from unseen.ranking import choosing as ranking
-from unseen.ranking.candidates import Candidates
 from unseen.ranking.feature_evidence import FeatureEvidence, KnownImage, feature_evidence
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
@@ -72,14 +71,8 @@ class Chooser:
             return Choice(borrowed.choose(name, vectors, labels, budget, rng))
         if name in CRITERION_STRATEGIES:
             evidence = self._evidence(labelled, left)
-            candidates = Candidates(
-                metric=np.zeros(len(left)),
-                space=evidence.space,
-                known=evidence.known,
-                evidence=evidence.evidence,
-                wanted=evidence.wanted,
-                embed=lambda rows: evidence.space[rows],
-                seed=self.seed,
+            candidates = evidence.candidates(
+                np.zeros(len(left)), lambda rows: evidence.space[rows], self.seed
             )
             return Choice(left[CRITERIA[name].choose(candidates, budget)])
         if name in UNSCORED_STRATEGIES:

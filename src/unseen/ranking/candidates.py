@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from unseen.errors import ShapeError
 from unseen.ranking.feature_space import Floats, widest_directions
 from unseen.ranking.selection import Indices
 
@@ -24,42 +23,17 @@ CLUSTER_DIMENSIONS = 8
 
 @dataclass(frozen=True)
 class Candidates:
-    """The pool and what is known around it. Row i is image i of the pool.
+    """The pool and what is known around it. Row i is image i of the pool, NaN where unknown."""
 
-    Attributes:
-        metric: (N,) image metric >= 0; NaN where never scored.
-        space: (N, D) image features (`feature_space`); NaN rows where the image is unreadable.
-        known: (L, D) the same of the images that are labelled or out for labelling.
-        evidence: (N, K) how much an image looks like class k rather than anything else that is
-            labelled (`patch_classes`); NaN where unknown.
-        wanted: (K,) >= 0, how much more of each class is wanted.
-        embed: positions -> (M, E) embeddings of the unseen pixels of these images.
-        seed: of everything random.
-    """
-
-    metric: Floats
-    space: Floats
-    known: Floats
+    metric: Floats  #: (N,) image metric >= 0
+    space: Floats  #: (N, D) image features (`feature_space`)
+    known: Floats  #: (L, D) the same of the images that are labelled or out for labelling
+    #: (N, K) how much an image looks like class k rather than anything else that is labelled
     evidence: Floats
-    wanted: Floats
+    wanted: Floats  #: (K,) >= 0, how much more of each class is wanted
+    #: positions -> (M, E) embeddings of the unseen pixels of these images
     embed: Callable[[Indices], npt.ArrayLike]
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        count = len(self.metric)
-        fits = (
-            self.metric.ndim == 1
-            and self.space.ndim == self.known.ndim == self.evidence.ndim == 2
-            and len(self.space) == len(self.evidence) == count
-            and self.space.shape[1] == self.known.shape[1]
-            and self.evidence.shape[1] == len(self.wanted)
-        )
-        if not fits:
-            raise ShapeError(
-                f"metric {self.metric.shape}, space {self.space.shape}, known {self.known.shape}, "
-                f"evidence {self.evidence.shape}, wanted {self.wanted.shape}; expected (N,), (N, D), "
-                "(L, D), (N, K) and (K,)"
-            )
+    seed: int = 0  #: of everything random
 
     def __len__(self) -> int:
         return len(self.metric)
@@ -102,23 +76,17 @@ class Candidates:
 class Criterion:
     """One idea of what is worth a label, and its part of a mixed batch.
 
-    Attributes:
-        name: as stored with the images of a batch.
-        seeks: for people, completes "3 images for ...".
-        order: position among the criteria; lower ones come first.
-        share: the part of the batch it draws on. "pixels" and "features" divide the search for
-            the unknown by how well features tell held-back classes apart; "found" goes after
-            classes that were just found, and chooses first because it knows what it looks for.
-        weight: its part of that share, relative to the other criteria with the same one.
-        choose: the ranking: at most `count` different positions, best first, ties to the earlier
-            image. It may draw at random from `Candidates.seed` only.
-        has_images: whether `choose` would return any image.
+    The share is the part of the batch that the criterion draws on. "pixels" and "features" divide the
+    search for the unknown by how well features tell held-back classes apart; "found" goes after
+    classes that were just found, and chooses first because it knows what it looks for.
     """
 
-    name: str
-    seeks: str
-    order: int
+    name: str  #: as stored with the images of a batch
+    seeks: str  #: for people, completes "3 images for ..."
+    order: int  #: position among the criteria; lower ones come first
     share: Literal["pixels", "features", "found"]
-    weight: float = 1
+    weight: float = 1  #: its part of that share, relative to the other criteria with the same one
+    #: ranks at most `count` different positions, best first, ties to the earlier image; may draw at
+    #: random from `Candidates.seed` only
     choose: Callable[[Candidates, int], Indices]
-    has_images: Callable[[Candidates], bool]
+    has_images: Callable[[Candidates], bool]  #: whether `choose` would return any image

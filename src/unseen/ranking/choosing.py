@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from unseen.ranking import SCORED_STRATEGIES, selection
-from unseen.ranking.candidates import Candidates
 from unseen.ranking.feature_evidence import FeatureEvidence
 from unseen.ranking.feature_space import Floats
 from unseen.ranking.mixed import CRITERIA, History, mixed, trust_sentence
@@ -23,46 +22,31 @@ from unseen.ranking.selection import Indices
 class Pool:
     """What is known of the images to choose from; each strategy reads some of it.
 
-    Attributes:
-        size: N, the unlabelled images, in directory order.
-        scored: (M,) ascending positions of those that the newest UNet scored. Row j of what follows
-            is image scored[j].
-        metric: (M,) the metric to rank by, >= 0.
-        embed: rows -> (len(rows), E) embeddings of their unseen pixels; NaN where missing.
-        expected_counts: (M, K + 1) expected examples per class, `unseen` last.
-        labelled_counts: (K + 1,) labelled examples per class, 0 for `unseen`.
-        features: evidence of pretrained features, for `mixed`.
-        history: what the criteria of `mixed` found so far.
-        seed: of the clustering in `mixed`.
+    The M rows of `metric`, `expected_counts` and `features` are the scored images.
     """
 
-    size: int
+    size: int  #: N, the unlabelled images, in directory order
+    #: (M,) ascending positions of the images that the newest UNet scored
     scored: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    metric: Floats = field(default_factory=lambda: np.zeros(0))
+    metric: Floats = field(default_factory=lambda: np.zeros(0))  #: (M,) to rank by, >= 0
+    #: rows -> (len(rows), E) embeddings of their unseen pixels; NaN where missing
     embed: Callable[[Indices], npt.ArrayLike] = lambda rows: np.zeros((len(rows), 1))
-    expected_counts: npt.ArrayLike = ()
-    labelled_counts: npt.ArrayLike = ()
-    features: FeatureEvidence | None = None
-    history: History = field(default_factory=History.none)
-    seed: int = 0
+    expected_counts: npt.ArrayLike = ()  #: (M, K + 1) expected examples per class, unseen last
+    labelled_counts: npt.ArrayLike = ()  #: (K + 1,) labelled examples per class, 0 for unseen
+    features: FeatureEvidence | None = None  #: for `mixed`
+    history: History = field(default_factory=History.none)  #: what `mixed` found so far
+    seed: int = 0  #: of the clustering in `mixed`
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A batch, best first.
+    """A batch, best first; only `mixed` fills more than the order."""
 
-    Attributes:
-        order: (budget,) positions in the pool.
-        criteria: of `mixed`, the criterion that chose each of the first images; the ones after
-            those were drawn at random.
-        shares: of `mixed`, criterion -> its part of the batch.
-        trust: of `mixed`, what was rehearsed and how the batch is divided, for people.
-    """
-
-    order: Indices
+    order: Indices  #: (budget,) positions in the pool
+    #: the criterion that chose each of the first images; those after were drawn at random
     criteria: tuple[str, ...] = ()
-    shares: dict[str, float] | None = None
-    trust: str = ""
+    shares: dict[str, float] | None = None  #: criterion -> its part of the batch
+    trust: str = ""  #: what was rehearsed and how the batch is divided, for people
 
 
 def choose(
@@ -90,20 +74,12 @@ def choose(
     trust = ""
     if strategy == "mixed":
         assert pool.features is not None
-        features = pool.features
-        candidates = Candidates(
-            metric=pool.metric,
-            space=features.space,
-            known=features.known,
-            evidence=features.evidence,
-            wanted=features.wanted,
-            embed=pool.embed,
-            seed=pool.seed,
-        )
-        batch = mixed(candidates, wanted, history=pool.history, rehearsal=features.rehearsal)
+        rehearsal = pool.features.rehearsal
+        candidates = pool.features.candidates(pool.metric, pool.embed, pool.seed)
+        batch = mixed(candidates, wanted, history=pool.history, rehearsal=rehearsal)
         order, shares = batch.order, batch.shares
         criteria = tuple(list(CRITERIA)[k] for k in batch.source)
-        trust = trust_sentence(shares, features.rehearsal, wanted)
+        trust = trust_sentence(shares, rehearsal, wanted)
     elif strategy == "balanced":
         order = selection.balanced(pool.expected_counts, pool.labelled_counts, wanted)
     elif strategy == "diverse":
@@ -113,8 +89,8 @@ def choose(
     elif strategy in SCORED_STRATEGIES:
         order = selection.plain(pool.metric, wanted)
     else:
-        order = selection.sequential(len(rows), wanted)
+        order = np.arange(wanted)  # sequential, as an annotator without help would go
     kept = rows[order]
     rest = np.setdiff1d(np.arange(pool.size), kept)
-    drawn = rest[selection.random(len(rest), budget - len(kept), rng)]
+    drawn = rng.permutation(rest)[: budget - len(kept)]
     return Chosen(np.concatenate([kept, drawn]), criteria, shares, trust)

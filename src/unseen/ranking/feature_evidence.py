@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from unseen.progress import Progress, silent
+from unseen.ranking.candidates import Candidates
 from unseen.ranking.feature_space import Floats, feature_space
 from unseen.ranking.features.compute import Features
 from unseen.ranking.features.image_features import blocks, patch_size
 from unseen.ranking.patch_classes import Labels, PatchSpace, learn_patch_classes, patch_labels
 from unseen.ranking.rehearsal import Rehearsal, rehearse
+from unseen.ranking.selection import Indices
 
 #: Whitening is learned from this many images of the pool and this many patches of each.
 SPACE_IMAGES, SPACE_PATCHES = 512, 64
@@ -23,46 +25,33 @@ RARITY = 2.0
 
 @dataclass(frozen=True)
 class KnownImage:
-    """An image that is labelled, or (without boxes and classes) out for labelling.
-
-    Attributes:
-        path: of the file.
-        xyxy: (N, 4) boxes, px.
-        classes: (N,) int64 positions in the list of classes.
-        size: width and height, px.
-        scope: (M, 4) px, its labelled parts; None: all of it.
-        is_labelled: whether its boxes are known.
-        is_initial: whether it was labelled before the first batch.
-    """
+    """An image that is labelled, or (without boxes and classes) out for labelling."""
 
     path: str
-    xyxy: npt.NDArray[np.float32]
-    classes: npt.NDArray[np.int64]
-    size: tuple[int, int]
-    scope: npt.NDArray[np.float32] | None = None
-    is_labelled: bool = True
-    is_initial: bool = False
+    xyxy: npt.NDArray[np.float32]  #: (N, 4) boxes, px
+    classes: npt.NDArray[np.int64]  #: (N,) positions in the list of classes
+    size: tuple[int, int]  #: width and height, px
+    scope: npt.NDArray[np.float32] | None = None  #: (M, 4) px, its labelled parts; None: all of it
+    is_labelled: bool = True  #: whether its boxes are known
+    is_initial: bool = False  #: whether it was labelled before the first batch
 
 
 @dataclass(frozen=True)
 class FeatureEvidence:
-    """What the criteria read, see `unseen.ranking.candidates.Candidates`.
+    """What the criteria read, see `unseen.ranking.candidates.Candidates`."""
 
-    Attributes:
-        space: (N, D) of the pool.
-        known: (L, D) of the known images.
-        evidence: (N, K).
-        wanted: (K,).
-        sought: (K,) which classes count as a find: wanted ones and those without a label.
-        rehearsal: on the labelled images.
-    """
+    space: Floats  #: (N, D) of the pool
+    known: Floats  #: (L, D) of the known images
+    evidence: Floats  #: (N, K)
+    wanted: Floats  #: (K,)
+    sought: npt.NDArray[np.bool_]  #: (K,) which classes count as a find: wanted or unlabelled ones
+    rehearsal: Rehearsal  #: on the labelled images
 
-    space: Floats
-    known: Floats
-    evidence: Floats
-    wanted: Floats
-    sought: npt.NDArray[np.bool_]
-    rehearsal: Rehearsal
+    def candidates(
+        self, metric: Floats, embed: Callable[[Indices], npt.ArrayLike], seed: int
+    ) -> Candidates:
+        """The pool for the criteria, together with its metric and embeddings."""
+        return Candidates(metric, self.space, self.known, self.evidence, self.wanted, embed, seed)
 
 
 def feature_evidence(

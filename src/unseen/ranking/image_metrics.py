@@ -1,7 +1,7 @@
-"""Per-pixel maps -> one number per image, by which images are ranked.
+"""Per-pixel maps -> numbers per image: the metrics that rank images, and their embedding.
 
-The first two are those of Ivanov et al. 2021, III. All sum over pixels, so that large images with
-more to see rank higher, as in the paper.
+`alpha_metric` and `threshold_metric` are those of Ivanov et al. 2021, III. As in the paper all
+metrics sum over pixels, so that large images with more to see rank higher; higher = label sooner.
 """
 
 from __future__ import annotations
@@ -9,96 +9,60 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from unseen.errors import ConfigError, ShapeError
 
 
-def alpha_metric(score: Tensor, alpha: float) -> Tensor:
-    """M_alpha: the sum of all unseen scores at power alpha.
-
-    Args:
-        score: (B, H, W) float32 in [0, 1]; 1 = neither background nor seen foreground.
-        alpha: exponent > 0; the higher, the less the low-scoring pixels count.
-
-    Returns:
-        (B,) float32 in [0, H * W]; higher = label sooner.
+def pixel_sum(maps: Tensor) -> Tensor:
+    """The sum (B,) over all pixels of maps (B, H, W), such as entropy or P(foreground).
 
     Raises:
-        ShapeError: score is not (B, H, W).
+        ShapeError: maps are not (B, H, W) with pixels.
+    """
+    if maps.ndim != 3 or not maps.shape[1] * maps.shape[2]:
+        raise ShapeError(f"maps have shape {tuple(maps.shape)}; expected (B, H, W) with H * W > 0")
+    return maps.sum(dim=(1, 2))
+
+
+def alpha_metric(score: Tensor, alpha: float) -> Tensor:
+    """M_alpha: the sum of the unseen scores (B, H, W) in [0, 1] at power alpha > 0.
+
+    The higher alpha, the less pixels with a low score count.
+
+    Raises:
         ConfigError: alpha is not positive.
     """
     if not alpha > 0:
         raise ConfigError(f"alpha={alpha!r}; expected a positive number, such as 2")
-    return _maps(score).pow(alpha).sum(dim=(1, 2))
+    return pixel_sum(score.pow(alpha))
 
 
 def threshold_metric(score: Tensor, threshold: float) -> Tensor:
-    """M_thresh: the number of pixels whose unseen score is above a threshold.
-
-    Args:
-        score: (B, H, W) float32 in [0, 1].
-        threshold: t; pixels at exactly t do not count.
-
-    Returns:
-        (B,) float32 in [0, H * W]; higher = label sooner.
-    """
-    return (_maps(score) > threshold).sum(dim=(1, 2)).float()
+    """M_thresh: the number of pixels of (B, H, W) whose unseen score is above a threshold."""
+    return pixel_sum(score > threshold).float()
 
 
 def excess_metric(score: Tensor, threshold: float) -> Tensor:
-    """The sum of max(0, S - t): like M_thresh, but strong pixels count more and none counts a jump.
+    """The sum of max(0, S - t): like M_thresh, but continuous, and strong pixels count more.
 
-    Args:
-        score: (B, H, W) float32 in [0, 1].
-        threshold: t, usually a quantile of S over the pool.
-
-    Returns:
-        (B,) float32 in [0, H * W]; higher = label sooner.
+    The threshold t is usually a quantile of the scores S (B, H, W) over the pool.
     """
-    return (_maps(score) - threshold).clamp_min(0).sum(dim=(1, 2))
-
-
-def entropy_metric(entropy: Tensor) -> Tensor:
-    """The sum of the entropy over all pixels.
-
-    Args:
-        entropy: (B, H, W) float32, nats.
-
-    Returns:
-        (B,) float32 >= 0, nats; higher = label sooner.
-    """
-    return _maps(entropy).sum(dim=(1, 2))
-
-
-def foreground_area(foreground: Tensor) -> Tensor:
-    """The expected number of foreground pixels: the sum of P(foreground).
-
-    Args:
-        foreground: (B, H, W) float32 in [0, 1].
-
-    Returns:
-        (B,) float32 in [0, H * W], px at working scale; higher = label sooner.
-    """
-    return _maps(foreground).sum(dim=(1, 2))
+    return pixel_sum((score - threshold).clamp_min(0))
 
 
 def expected_counts(
     class_probabilities: Tensor, unseen: Tensor, mean_areas: Sequence[float]
 ) -> Tensor:
-    """How many examples of each class an image is expected to hold: probability mass / mean area.
+    """The number of examples of each class expected in an image: probability mass / mean area.
 
-    Args:
-        class_probabilities: (B, K, H, W) float32 in [0, 1].
-        unseen: (B, H, W) float32 in [0, 1].
-        mean_areas: (K,) mean area of a class's enlarged boxes, px of the maps, > 0. An example
-            of an unseen class is taken to be as large as the mean of these.
-
-    Returns:
-        (B, K + 1) float32 >= 0, examples; the last column is `unseen`.
+    Probabilities are (B, K, H, W) and unseen scores (B, H, W). The K mean areas are those of the
+    enlarged boxes, in px of the maps; an example of an unseen class is taken to be as large as their
+    mean. Returns (B, K + 1), the last column for `unseen`.
 
     Raises:
-        ShapeError: the arguments do not fit each other.
+        ShapeError: the arguments do not fit each other, or an area is not positive.
     """
     count = class_probabilities.shape[1] if class_probabilities.ndim == 4 else -1
     if count != len(mean_areas) or min(mean_areas, default=1.0) <= 0:
@@ -107,15 +71,30 @@ def expected_counts(
             f"{len(mean_areas)} mean areas {list(mean_areas)}; expected (B, K, H, W) and K "
             "positive areas"
         )
-    mass = torch.cat(
-        [class_probabilities.sum(dim=(2, 3)), _maps(unseen).sum(dim=(1, 2))[:, None]], 1
-    )
+    mass = torch.cat([class_probabilities.sum(dim=(2, 3)), pixel_sum(unseen)[:, None]], 1)
     typical = sum(mean_areas) / len(mean_areas) if len(mean_areas) else 1.0
     areas = torch.tensor([*mean_areas, typical], dtype=torch.float32, device=mass.device)
     return mass / areas
 
 
-def _maps(maps: Tensor) -> Tensor:
-    if maps.ndim != 3 or not maps.shape[1] * maps.shape[2]:
-        raise ShapeError(f"maps have shape {tuple(maps.shape)}; expected (B, H, W) with H * W > 0")
-    return maps
+def pooled_features(features: Tensor, score: Tensor) -> Tensor:
+    """The embedding of an image: its mean feature vector, weighted by the squared unseen score.
+
+    The square emphasises the few strong pixels, so that two images with the same novelty lie close
+    together even if the rest of them differs. An image without any score gets the plain mean.
+    Features are (B, D, h, w), one vector per stride x stride px from the top left, and scores
+    (B, H, W) in [0, 1]. Returns (B, D) of length 1, or 0 if all features are 0.
+
+    Raises:
+        ShapeError: the arguments do not fit each other.
+    """
+    if features.ndim != 4 or score.ndim != 3 or features.shape[0] != score.shape[0]:
+        raise ShapeError(
+            f"features have shape {tuple(features.shape)} and scores "
+            f"{tuple(score.shape)}; expected (B, D, h, w) and (B, H, W)"
+        )
+    height, width = features.shape[2:]
+    weights = F.adaptive_avg_pool2d(score[:, None].square(), (height, width))
+    total = weights.sum(dim=(2, 3), keepdim=True)
+    weights = torch.where(total > 0, weights / total.clamp_min(1e-30), 1 / (height * width))
+    return F.normalize((features * weights).sum(dim=(2, 3)), dim=1)

@@ -1,8 +1,7 @@
-"""Which patches of an image look like a labelled class: a few examples and pretrained features.
+"""Which patches of an image look like a labelled class, learned from a few examples.
 
-Linear discriminants (Fisher 1936) of whitened patch features: one mean per class and for the
-background, one covariance for all. With a handful of boxes nothing larger can be learned, and nothing
-needs to be trained.
+Linear discriminants (Fisher 1936) of whitened patch features: a mean per class and for the
+background, and one covariance for all. A handful of boxes supports nothing larger.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from unseen.errors import ShapeError
+from unseen.ranking.feature_space import Floats
 
-Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-#: Numbers per patch after whitening.
+#: Dimensions of a patch after whitening.
 DIMENSIONS = 64
-#: How far the covariance is drawn to that of round clouds of the same mean variance.
+#: Shrinkage of the covariance towards a sphere of the same mean variance.
 SHRINKAGE = 1.0
-#: An image counts by this share of its patches: the best ones.
+#: The best share of its patches decides about an image.
 BEST_SHARE = 0.05
-#: Labels of patches: this one is at a border, between background and a box, and says nothing.
+#: Labels of patches; an ignored one lies between background and a box.
 IGNORED = -1
 BACKGROUND = 0
 
@@ -38,10 +37,7 @@ class PatchSpace:
 
     @classmethod
     def of(cls, patches: npt.ArrayLike) -> PatchSpace:
-        """Learn it.
-
-        Args:
-            patches: (M, D) a few thousand, drawn evenly from many images.
+        """Learn it from a few thousand patches (M, D), drawn evenly from many images.
 
         Raises:
             ShapeError: patches are not (M, D) with M > 0.
@@ -71,11 +67,11 @@ class PatchClasses:
     offsets: Floats  #: (J,)
 
     def knows(self, label: int) -> bool:
-        """Whether there was a patch with this label, and one with another."""
+        """Whether there was a patch with this label and one with another."""
         return label in self.labels and len(self.labels) > 1
 
     def margins(self, whitened: Floats, label: int) -> Floats:
-        """(P,) how much more a patch looks like `label` than like anything else; above 0: it does."""
+        """(P,) how much more a patch looks like `label` than like any other; above 0: it does."""
         scores = whitened @ self.weights.T + self.offsets
         own = self.labels == label
         return np.asarray(scores[:, own][:, 0] - scores[:, ~own].max(axis=1))
@@ -87,11 +83,7 @@ class PatchClasses:
 
 
 def learn_patch_classes(images: Sequence[Floats], labels: Sequence[Labels]) -> PatchClasses:
-    """Learn discriminants from labelled images.
-
-    Args:
-        images: per image (P, d) whitened patches.
-        labels: per image (P,) as `patch_labels` gives them.
+    """Learn discriminants from the whitened patches (P, d) of images and their labels (P,).
 
     Raises:
         ShapeError: an image has not as many labels as patches.
@@ -123,20 +115,12 @@ def patch_labels(
     size: tuple[int, int],
     scope: npt.ArrayLike | None = None,
 ) -> Labels:
-    """What each patch of an image shows, by its labelled boxes.
+    """What each patch of an image shows: (rows * columns,) `IGNORED`, `BACKGROUND`, or class + 1.
 
-    A patch belongs to the box that its centre lies in, of several to the smallest; a box between the
-    centres takes the patch that holds its own. Patches around a box show both, and are ignored.
-
-    Args:
-        xyxy: (N, 4) boxes, px.
-        classes: (N,) int, 0 is the first class.
-        grid: rows and columns of patches.
-        size: width and height of the image, px.
-        scope: (M, 4) px, the labelled parts of the image; None: all of it is labelled.
-
-    Returns:
-        (rows * columns,) int64: `IGNORED`, `BACKGROUND`, or class + 1.
+    A patch belongs to the box that its centre lies in, of several to the smallest; a box that
+    contains no centre takes the patch with its own centre. Patches around a box are ignored, and so
+    are those outside the labelled scope (M, 4), by default the whole image. Boxes are (N, 4) in px,
+    classes (N,) count from 0, and size is (width, height) in px.
     """
     boxes = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
     names = np.asarray(classes, dtype=np.int64).reshape(-1)
@@ -150,22 +134,20 @@ def patch_labels(
         down = (y > top - margin * step_y) & (y < bottom + margin * step_y)
         return np.asarray(down[:, None] & across[None])
 
-    found = np.full((rows, columns), BACKGROUND, dtype=np.int64)
+    shown = np.full((rows, columns), BACKGROUND, dtype=np.int64)
     for box in boxes:
-        found[inside(box, margin=1.0)] = IGNORED
+        shown[inside(box, margin=1.0)] = IGNORED
     if scope is not None:
-        is_seen = np.zeros((rows, columns), dtype=bool)
+        is_labelled = np.zeros((rows, columns), dtype=bool)
         for part in np.asarray(scope, dtype=np.float64).reshape(-1, 4):
-            is_seen |= inside(part)
-        found[~is_seen] = IGNORED
+            is_labelled |= inside(part)
+        shown[~is_labelled] = IGNORED
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     for index in np.argsort(-area, kind="stable"):
         place = inside(boxes[index])
         if not place.any():
-            centre_x, centre_y = boxes[index, [0, 2]].mean(), boxes[index, [1, 3]].mean()
-            place[
-                min(rows - 1, max(0, int(centre_y / step_y))),
-                min(columns - 1, max(0, int(centre_x / step_x))),
-            ] = True
-        found[place] = names[index] + 1
-    return found.ravel()
+            row = int(boxes[index, [1, 3]].mean() / step_y)
+            column = int(boxes[index, [0, 2]].mean() / step_x)
+            place[min(rows - 1, max(0, row)), min(columns - 1, max(0, column))] = True
+        shown[place] = names[index] + 1
+    return shown.ravel()

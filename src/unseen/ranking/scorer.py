@@ -15,13 +15,12 @@ from unseen.arrays.devices import resolve_device
 from unseen.arrays.heatmap import heatmap
 from unseen.arrays.images import read_image, resize
 from unseen.errors import CheckpointError
-from unseen.ranking.embedding import pooled_features
 from unseen.ranking.image_metrics import (
     alpha_metric,
-    entropy_metric,
     excess_metric,
     expected_counts,
-    foreground_area,
+    pixel_sum,
+    pooled_features,
     threshold_metric,
 )
 from unseen.ranking.regions import region_strength, shown_regions, unseen_regions
@@ -36,24 +35,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is taken from the whole pool before single images can be finished.
+    """What the whole pool decides before single images can be finished."""
 
-    Attributes:
-        metric: t of the threshold and excess metrics.
-        region: pixels above it form regions.
-        heatmap: unseen score that is shown at full strength.
-    """
-
-    metric: float
-    region: float
-    heatmap: float
+    metric: float  #: t of the threshold and excess metrics
+    region: float  #: pixels above it form regions
+    heatmap: float  #: unseen score that is shown at full strength
 
 
 @dataclass(frozen=True)
 class RawScore:
     """What the network says about one image; everything that needs no threshold is final.
 
-    Areas are in native px: sums over pixels are divided by the square of the working scale.
+    Areas are in native px: sums over pixels are divided by the squared working scale.
     """
 
     score: np.ndarray  #: (h, w) float16 unseen score at working scale, weighted
@@ -91,7 +84,6 @@ class Scorer:
         digest: SHA-256 of the weights.
         classes: classes that the UNet tells apart; none in the paper mode.
         scale: working scale.
-        iteration: iteration it was trained for.
         alpha: exponent of the alpha metric; may be changed before anything is scored.
     """
 
@@ -108,7 +100,6 @@ class Scorer:
             spec = UNetSpec.from_dict(description["spec"])
             self.scale = float(description["scale"])
             self._mean_areas = [float(a) for a in description["mean_areas"]]
-            self.iteration = int(description["iteration"])
             model = UNet(spec)
             model.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -144,57 +135,39 @@ class Scorer:
     @torch.inference_mode()
     def reduce(
         self,
-        found: Inference,
+        inference: Inference,
         images: Sequence[np.ndarray],
         weights: Sequence[np.ndarray | None] | None = None,
     ) -> list[RawScore]:
-        """The numbers of each image of a batch; apart from `infer`, so that it can run beside it.
+        """The numbers of each image of a batch; apart from `infer`, so that both can overlap.
 
-        Args:
-            found: the network's maps of B images.
-            images: the images themselves, each (h, w, C) float32.
-            weights: (h, w) float32 in [0, 1] per image, or None where every pixel counts in full.
-                Each map is multiplied by it before anything is summed.
+        The maps of each image (h, w, C) are multiplied by its weights (h, w) in [0, 1], or by
+        nothing if those are None, before anything is summed.
         """
-        maps = found.maps
+        maps = inference.maps
+        unseen, foreground, classes = maps.unseen, maps.foreground, maps.classes
         spread = entropy(maps)
-        unseen, foreground_map, classes = maps.unseen, maps.foreground, maps.classes
         if weights is not None and any(w is not None for w in weights):
             whole = np.ones(tuple(unseen.shape[1:]), np.float32)
             stack = np.stack([whole if w is None else w for w in weights])
             weight = torch.from_numpy(stack).to(unseen.device)  # (B, h, w)
-            unseen, foreground_map, spread = (
-                unseen * weight,
-                foreground_map * weight,
-                spread * weight,
-            )
+            unseen, foreground, spread = unseen * weight, foreground * weight, spread * weight
             classes = classes * weight[:, None]
         native = 1.0 / self.scale**2
-        alpha = alpha_metric(unseen, self.alpha) * native
-        total_entropy = entropy_metric(spread) * native
-        foreground = foreground_area(foreground_map) * native
-        counts = expected_counts(classes, unseen, self._mean_areas)
-        embedding = pooled_features(found.features, unseen)
-        score = unseen.half().cpu().numpy()
-        counted = [None if w is None else w > 0 for w in weights or [None] * len(score)]
-        columns = [t.float().cpu().numpy() for t in (alpha, total_entropy, foreground)]
-        counts_, embedding_ = counts.float().cpu().numpy(), embedding.float().cpu().numpy()
-        present = (foreground_map + unseen).float().cpu().numpy()
         # One byte: many maps wait until the thresholds are known.
-        there = (present.clip(0, 1) * 255).round().astype(np.uint8)
-        return [
-            RawScore(
-                score[i],
-                there[i],
-                counted[i],
-                float(columns[0][i]),
-                float(columns[1][i]),
-                float(columns[2][i]),
-                counts_[i],
-                embedding_[i],
-            )
-            for i in range(len(score))
-        ]
+        present = (_array(foreground + unseen).clip(0, 1) * 255).round().astype(np.uint8)
+        counted = [None if w is None else w > 0 for w in weights or [None] * len(images)]
+        columns = (
+            unseen.half().cpu().numpy(),
+            present,
+            counted,
+            _array(alpha_metric(unseen, self.alpha) * native).tolist(),
+            _array(pixel_sum(spread) * native).tolist(),
+            _array(pixel_sum(foreground) * native).tolist(),
+            _array(expected_counts(classes, unseen, self._mean_areas)),
+            _array(pooled_features(inference.features, unseen)),
+        )
+        return [RawScore(*row) for row in zip(*columns, strict=True)]
 
     def finish(self, raw: RawScore, thresholds: Thresholds) -> ImageScore:
         """Metrics that need a threshold, regions and heatmap."""
@@ -229,3 +202,7 @@ class Scorer:
 def _batch(images: Sequence[np.ndarray]) -> torch.Tensor:
     """(B, C, h, w) of images (h, w, C)."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    return values.float().cpu().numpy()

@@ -6,16 +6,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-#: Side of the tiles whose texture is measured: the shorter image side / 32, but at least this, px.
+#: Side of the tiles whose texture is measured: the shorter image side / 32, at least 4 px.
 _SMALLEST_TILE = 4
 _TILES_PER_SIDE = 32
-#: A tile is flat when its texture is below this share of the image's textured tiles ...
+#: A tile is flat below this share of the texture of the textured tiles, which this quantile of all
+#: tiles represents: up to 75 % of an image may be missing.
 _FLAT_TEXTURE = 0.3
-#: ... which are stood for by this quantile of all tiles: up to 75 % of an image may be missing.
 _TEXTURED_QUANTILE = 0.9
 #: Less texture than one 8-bit step is flat in any case.
 _QUANTISATION = 0.5 / 255
-#: A dataset's usual spread of flat shares, in standard deviations (from the median deviation).
+#: The usual spread of flat shares in a dataset, in standard deviations.
 _USUAL_SPREAD = 4.0
 
 
@@ -25,30 +25,17 @@ def brightness(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def contrast(image: npt.NDArray[np.float32]) -> float:
-    """Standard deviation of the brightness; near 0 means blank.
-
-    Args:
-        image: (H, W, C) float32 in [0, 1].
-
-    Returns:
-        A share of the full range, in [0, 0.5].
-    """
+    """Standard deviation of the brightness of an image (H, W, C) in [0, 1]; near 0 means blank."""
     return float(brightness(image).std(dtype=np.float64))
 
 
 def flat_border_share(image: npt.NDArray[np.float32]) -> float:
-    """How much of the image is one flat region that touches the border.
+    """The share of the area in one flat region that touches the border, of an image in [0, 1].
 
-    Texture is the standard deviation of the brightness within a tile, less its slope, so that an
-    illumination gradient is not texture. Flat tiles have under 30 % of the texture of the image's
-    own textured tiles. Of the 4-connected regions of flat tiles that touch the border, the largest
-    counts.
-
-    Args:
-        image: (H, W, C) float32 in [0, 1].
-
-    Returns:
-        A share of the image's area in [0, 1]; 0 for images of fewer than 4 x 4 tiles.
+    Texture is the standard deviation of the brightness within a tile around its own plane, so that
+    an illumination gradient is not texture. Flat tiles have under 30 % of the texture of the image's
+    own textured tiles. The largest 4-connected region of flat tiles at the border counts. Images of
+    fewer than 4 x 4 tiles have 0.
     """
     grey = brightness(image)
     side = max(_SMALLEST_TILE, min(grey.shape) // _TILES_PER_SIDE)
@@ -66,17 +53,10 @@ def flat_border_share(image: npt.NDArray[np.float32]) -> float:
 def partial_images(shares: npt.ArrayLike, max_flat_share: float) -> npt.NDArray[np.bool_]:
     """Which images of a dataset are partial, judged by what is usual in it.
 
-    An image is partial when its flat share is above the dataset's median by at least
-    `max_flat_share`, and by more than 4 standard deviations of the usual spread (1.4826 x the
-    median deviation). So a dataset whose images are flat by nature, such as binary pictures of
-    circuit boards, loses none of them.
-
-    Args:
-        shares: (N,) from `flat_border_share`; NaN (unreadable) is never partial.
-        max_flat_share: smallest excess over the median that counts, in [0, 1].
-
-    Returns:
-        (N,) bool.
+    An image is partial if its flat share (N,) is above the dataset's median by at least
+    `max_flat_share` and by more than 4 standard deviations of the usual spread (1.4826 x the median
+    absolute deviation). So a dataset whose images are flat by nature, such as binary pictures of
+    circuit boards, loses none. NaN (unreadable) is never partial.
     """
     values = np.asarray(shares, dtype=np.float64).reshape(-1)
     known = values[~np.isnan(values)]

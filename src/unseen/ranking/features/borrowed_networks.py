@@ -1,4 +1,9 @@
-"""Networks that other packages define, each giving out three maps of features."""
+"""Networks that other packages define, each returning three feature maps.
+
+As in `EfficientNetLite0`, class attributes describe the weights: NAME of the backbone, MARK a tensor
+that no other network has, HEAD the prefixes of tensors that are not needed, PREFIX of the names in
+the network that the file lacks, MEAN and STD of the images per colour.
+"""
 
 from __future__ import annotations
 
@@ -11,47 +16,48 @@ from torchvision.models import mobilenet_v2
 
 from unseen.errors import ConfigError
 
-#: What weights for ImageNet are trained with.
+#: Normalisation of ImageNet weights.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-#: timm's name for DINOv2's small vision transformer.
+#: timm's name of DINOv2's small vision transformer.
 DINOV2_S = "vit_small_patch14_dinov2.lvd142m"
 
 
 class MobileNetV2Stages(nn.Module):
-    """torchvision's MobileNetV2 without its last convolution (Sandler et al. 2018)."""
+    """Torchvision's MobileNetV2 (Sandler et al. 2018) without its last convolution."""
 
-    #: Parts whose outputs are given out: the last ones of stride 8, 16 and 32.
-    GIVEN = (6, 13, 17)
-    CHANNELS = (32, 96, 320)
-    #: Parts of the full network that are left out.
+    NAME, MARK, PREFIX = "mobilenet_v2", "features.1.conv.0.0.weight", ""
     HEAD = ("features.18.", "classifier.")
+    MEAN, STD = IMAGENET_MEAN, IMAGENET_STD
+    #: The last layers at stride 8, 16 and 32, and their channels.
+    STAGES = (6, 13, 17)
+    CHANNELS = (32, 96, 320)
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = mobilenet_v2(weights=None).features[: self.GIVEN[-1] + 1]
+        self.features = mobilenet_v2(weights=None).features[: self.STAGES[-1] + 1]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised (B, 3, H, W) -> (B, 32 | 96 | 320, ...) at strides 8, 16 and 32, rounded up."""
-        x, given = images, []
-        for number, part in enumerate(self.features):
-            x = part(x)
-            if number in self.GIVEN:
-                given.append(x)
-        return given
+        x, stages = images, []
+        for number, layer in enumerate(self.features):
+            x = layer(x)
+            if number in self.STAGES:
+                stages.append(x)
+        return stages
 
 
 class DinoV2Stages(nn.Module):
     """DINOv2's small vision transformer (Oquab et al. 2023), as timm builds it.
 
-    Its three maps come from blocks at three depths and have the same stride: a patch of 14 px.
+    Its three maps come from blocks at three depths and share one stride, a patch of 14 px.
     """
 
-    #: Side of a patch, px.
-    PATCH = 14
-    GIVEN = (3, 7, 11)
-    CHANNELS = (384, 384, 384)
-    #: Used in its training only.
+    NAME, MARK, PREFIX = "dinov2_s", "blocks.0.ls1.gamma", "body."
     HEAD = ("mask_token",)
+    MEAN, STD = IMAGENET_MEAN, IMAGENET_STD
+    STAGES = (3, 7, 11)
+    CHANNELS = (384, 384, 384)
+    PATCH = 14
 
     def __init__(self) -> None:
         """Build it without weights.
@@ -73,13 +79,13 @@ class DinoV2Stages(nn.Module):
             )
         return list(
             self.body.forward_intermediates(
-                images, indices=list(self.GIVEN), norm=True, intermediates_only=True
+                images, indices=list(self.STAGES), norm=True, intermediates_only=True
             )
         )
 
 
 def dino_hub() -> Any:
-    """The client by which timm gets its weights.
+    """The client that timm downloads its weights with.
 
     Raises:
         ConfigError: timm or the client is not installed.

@@ -1,9 +1,8 @@
 """EfficientNet-Lite0 up to its last block: features at three strides for little computation.
 
-Tan and Le, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*, 2019, in the Lite
-variant: no squeeze-and-excitation, ReLU6 instead of Swish, a stem of fixed width. Weights converted from
-TensorFlow expect its padding ("same": the odd pixel at the bottom and on the right), and values in
-[-1, 1].
+Tan and Le, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*, 2019. The Lite
+variant has no squeeze-and-excitation, ReLU6 instead of Swish, and a stem of fixed width. The weights
+were converted from TensorFlow and expect its "same" padding and values in [-1, 1].
 """
 
 from __future__ import annotations
@@ -24,15 +23,10 @@ STAGES = (
     (4, 5, 2, 6, 112, 192),
     (1, 3, 1, 6, 192, 320),
 )
-#: By stride in px the last block that has it, and its channels.
+#: By stride in px, the last block with it and its channels.
 LEVELS = {4: (2, 24), 8: (4, 40), 16: (10, 112), 32: (15, 320)}
-#: Blocks that are given out as stages: fine, middle and coarse; and their channels.
-GIVEN = (LEVELS[8][0], LEVELS[16][0], LEVELS[32][0])
-CHANNELS = (LEVELS[8][1], LEVELS[16][1], LEVELS[32][1])
-#: What the weights were trained with.
+#: Normalisation of the weights.
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-#: Parts of the full network that classify, and are left out.
-HEAD = ("_conv_head.", "_bn1.", "_fc.")
 _EPS = 1e-3
 
 
@@ -52,9 +46,9 @@ class SameConv2d(nn.Conv2d):
         return F.conv2d(input, self.weight, self.bias, self.stride, padding, 1, self.groups)
 
 
-# The attributes of both modules have the names that the published weights use.
+# The attributes of both modules are named as in the published weights.
 class MBConv(nn.Module):
-    """Widen, convolve each channel by itself, narrow; what came in is added where it fits."""
+    """Inverted residual block: widen, convolve depthwise, narrow, and add the input if it fits."""
 
     def __init__(self, kernel: int, stride: int, expansion: int, inner: int, outer: int) -> None:
         super().__init__()
@@ -80,7 +74,14 @@ class MBConv(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The network without what classifies."""
+    """The network without its classifier; see `borrowed_networks` for the class attributes."""
+
+    NAME, MARK, PREFIX = "efficientnet_lite0", "_conv_stem.weight", ""
+    HEAD = ("_conv_head.", "_bn1.", "_fc.")
+    MEAN, STD = MEAN, STD
+    #: The last blocks at stride 8, 16 and 32, and their channels.
+    GIVEN = (LEVELS[8][0], LEVELS[16][0], LEVELS[32][0])
+    CHANNELS = (LEVELS[8][1], LEVELS[16][1], LEVELS[32][1])
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,46 +94,40 @@ class EfficientNetLite0(nn.Module):
         )
 
     def forward(self, images: Tensor, given: Sequence[int] = GIVEN) -> list[Tensor]:
-        """Features at several strides.
+        """Outputs of the blocks `given`, of images (B, 3, H, W) normalised by `MEAN` and `STD`.
 
-        Args:
-            images: (B, 3, H, W) float32, normalised by `MEAN` and `STD`.
-            given: blocks whose outputs are wanted, in their order.
-
-        Returns:
-            Those outputs; by default (B, 40, H / 8, W / 8), (B, 112, H / 16, W / 16) and
-            (B, 320, H / 32, W / 32), rounded up.
+        By default (B, 40, H / 8, W / 8), (B, 112, H / 16, W / 16) and (B, 320, H / 32, W / 32),
+        rounded up.
         """
         x = F.relu6(self._bn0(self._conv_stem(images)))
-        found = []
+        stages = []
         for number, block in enumerate(self._blocks):
             x = block(x)
             if number in given:
-                found.append(x)
-        return found
+                stages.append(x)
+        return stages
 
     @property
     def is_folded(self) -> bool:
-        """Whether `fold` has been here."""
+        """Whether `fold` was called."""
         return isinstance(self._bn0, nn.Identity)
 
     def cut(self, last: int) -> EfficientNetLite0:
-        """Leave out what comes after a block."""
+        """Drop the blocks after `last`."""
         self._blocks = self._blocks[: last + 1]
         return self
 
     def freeze(self, last: int) -> EfficientNetLite0:
-        """Let training change the blocks after one, and neither it nor what comes before."""
+        """Freeze everything up to the block `last`, and let training change the others."""
         self.requires_grad_(True)
         for part in (self._conv_stem, self._bn0, *self._blocks[: last + 1]):
             part.requires_grad_(False)
         return self
 
     def fold(self) -> EfficientNetLite0:
-        """Put every normalisation into the convolution before it: its statistics are then fixed.
+        """Fold every batch normalisation into the convolution before it, which fixes its statistics.
 
-        The outputs stay the same but for rounding, in about half the time where the memory format is
-        `torch.channels_last`.
+        Outputs only change by rounding, and take about half the time in `torch.channels_last`.
         """
         self.eval()
         pairs = (

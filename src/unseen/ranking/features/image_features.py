@@ -11,51 +11,40 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unseen.arrays.image_statistics import image_statistics
+from unseen.arrays.texture import KINDS, LEVELS, QUANTILES, log_energies, texture_features
 from unseen.errors import ShapeError
 from unseen.ranking.features.backbones import Backbone
-from unseen.structure.texture import KINDS, LEVELS, QUANTILES, log_energies, texture_features
 
 Floats = npt.NDArray[np.float32]
 
-#: Goes up whenever the same image would get other numbers, so that stored ones are not mixed with them.
+#: Increases whenever the same image would get other numbers, so that stored ones never mix.
 VERSION = 1
-#: Longest side at which an image is seen, px; a larger one is reduced.
+#: Longest side, px; a larger image is reduced.
 LARGEST = 640
-#: Shortest side, px: two steps of the coarsest stage. A smaller image is enlarged.
+#: Shortest side, px, two steps of the coarsest stage; a smaller image is enlarged.
 SMALLEST = 64
 #: Most patches per side.
 MOST_PATCHES = 20
-#: Strides by which the blocks of the vector are named, fine to coarse.
+#: Strides that name the blocks of the vector, fine to coarse.
 STRIDES = (8, 16, 32)
-#: Side of a cell of plain statistics, px.
-CELL = 16
-#: Scales of the derivatives in such a cell.
-CELL_LEVELS = 3
+#: Side of a cell of plain statistics, px, and scales of the derivatives in it.
+CELL, CELL_LEVELS = 16, 3
 _STATISTICS, _TEXTURE = 41, len(QUANTILES) * LEVELS * KINDS
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """An image, described.
+    """An image, described."""
 
-    Attributes:
-        vector: (V,) float32, `blocks` tells what lies where.
-        patches: (rows, columns, D) float32, at most `MOST_PATCHES` per side.
-    """
-
-    vector: Floats
-    patches: Floats
+    vector: Floats  #: (V,) float32; `blocks` tells what lies where
+    patches: Floats  #: (rows, columns, D) float32, at most `MOST_PATCHES` per side
 
 
 def blocks(backbone: Backbone) -> dict[str, slice]:
     """Where each part of the vector lies.
 
-    Args:
-        backbone: any.
-
-    Returns:
-        "mean8", "mean16", "mean32", then "max8", "max16", "max32": a stage's channels, averaged over
-        the image or at their highest. Without a network "statistics" and "texture".
+    "mean8", "mean16", "mean32", then "max8", "max16", "max32": the mean and the maximum over the
+    image of a stage's channels. Without a network "statistics" and "texture".
     """
     sizes = {"statistics": _STATISTICS, "texture": _TEXTURE}
     if backbone.channels:
@@ -76,24 +65,16 @@ def patch_size(backbone: Backbone) -> int:
 
 
 def image_features(backbone: Backbone, image: Floats) -> ImageFeatures:
-    """Describe an image.
+    """Describe an image (H, W, 1 or 3) in [0, 1], which is resized first (`fitted`).
 
-    The patches join the fine and the middle stage, each averaged over 3 x 3 places, on the grid of
-    the middle one (16 px for convolutional networks). The coarse stage is too coarse for that.
-
-    Args:
-        backbone: of `backbones.find_backbone`.
-        image: (H, W, 1 or 3) float32 in [0, 1]. Its longest side is reduced to `LARGEST`, its
-            shortest enlarged to `SMALLEST`.
-
-    Returns:
-        The vector and the patches. The vector of EfficientNet-Lite0 has 944 numbers, a patch 152.
+    A patch joins the fine and the middle stage, each averaged over 3 x 3 positions, on the grid of
+    the middle one (16 px for convolutional networks). With EfficientNet-Lite0 the vector has 944
+    numbers and a patch 152.
 
     Raises:
         ShapeError: the image has another shape.
     """
-    planes = torch.from_numpy(np.ascontiguousarray(fitted(image).transpose(2, 0, 1)))
-    pixels = planes[None].to(backbone.device).expand(-1, 3, -1, -1)
+    pixels = _tensor(fitted(image)).to(backbone.device).expand(-1, 3, -1, -1)
     if backbone.network is None:
         return _plain_features(pixels)
     stages = backbone.stages(pixels)
@@ -106,16 +87,11 @@ def image_features(backbone: Backbone, image: Floats) -> ImageFeatures:
     # In two steps, so that a patch of a reduced grid is the mean of patches.
     fine = F.adaptive_avg_pool2d(fine, (middle.shape[2], middle.shape[3]))
     patches = F.adaptive_avg_pool2d(torch.cat([fine, middle], dim=1), grid)
-    return ImageFeatures(_array(torch.cat(vector, dim=1)[0]), _array(patches[0].permute(1, 2, 0)))
+    return ImageFeatures(_array(torch.cat(vector, dim=1)[0]), _image(patches))
 
 
 def fitted(image: Floats) -> Floats:
-    """The image as it is seen: sides from `SMALLEST` to `LARGEST`, in proportion as far as that goes.
-
-    Whoever reads many large images keeps this of each; `image_features` leaves it as it is.
-
-    Args:
-        image: (H, W, 1 or 3) float32.
+    """The image (H, W, 1 or 3) with sides from `SMALLEST` to `LARGEST`, in proportion if possible.
 
     Raises:
         ShapeError: the image has another shape.
@@ -129,16 +105,14 @@ def fitted(image: Floats) -> Floats:
     height, width = (max(SMALLEST, round(side * scale)) for side in sides)
     if (height, width) == sides:
         return image.astype(np.float32, copy=False)
-    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))[
-        None
-    ]
+    pixels = _tensor(image.astype(np.float32))
     if height <= sides[0] and width <= sides[1]:
         pixels = F.interpolate(pixels, (height, width), mode="area")
     else:
         pixels = F.interpolate(
             pixels, (height, width), mode="bilinear", align_corners=False, antialias=True
         )
-    return _array(pixels[0].permute(1, 2, 0))
+    return _image(pixels)
 
 
 def _grid(rows: int, columns: int) -> tuple[int, int]:
@@ -152,13 +126,23 @@ def _plain_features(pixels: Tensor) -> ImageFeatures:
     grey = pixels.mean(dim=1, keepdim=True)
     rows, columns = _grid(round(grey.shape[2] / CELL), round(grey.shape[3] / CELL))
     mean = F.adaptive_avg_pool2d(grey, (rows, columns))
-    # About the image's mean: a small difference of large squares would lose digits.
+    # Around the mean of the image: a small difference of large squares would lose digits.
     centred = grey - grey.mean()
     variance = F.adaptive_avg_pool2d(centred.square(), (rows, columns))
     variance = variance - F.adaptive_avg_pool2d(centred, (rows, columns)).square()
     energies = log_energies(grey, rows, columns, CELL_LEVELS)
     patches = torch.cat([mean, variance.clamp_min(0).sqrt(), energies], dim=1)
-    return ImageFeatures(vector.astype(np.float32), _array(patches[0].permute(1, 2, 0)))
+    return ImageFeatures(vector.astype(np.float32), _image(patches))
+
+
+def _tensor(image: Floats) -> Tensor:
+    """(H, W, C) -> (1, C, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+
+
+def _image(maps: Tensor) -> Floats:
+    """(1, C, H, W) -> (H, W, C)."""
+    return _array(maps[0].permute(1, 2, 0))
 
 
 def _array(values: Tensor) -> Floats:

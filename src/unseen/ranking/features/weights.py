@@ -1,4 +1,4 @@
-"""Where pretrained weights come from - a file, torch's store, the network - and how they are loaded."""
+"""Pretrained weights: where they come from (a file, torch's store, a download) and how they load."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from torchvision.models.detection import (
 
 from unseen.errors import CheckpointError
 
-#: Longest wait in seconds for the server to answer at all; without a network nothing hangs.
+#: Longest wait for a server to answer at all, seconds, so that nothing hangs offline.
 REACH_TIMEOUT = 5.0
-#: Longest silence in seconds during a download.
+#: Longest silence during a download, seconds.
 STALL_TIMEOUT = 15.0
-#: By architecture, whole detectors that torchvision publishes.
+#: Whole detectors that torchvision publishes, by architecture.
 _PUBLISHED = {
     "resnet50": FasterRCNN_ResNet50_FPN_Weights.COCO_V1,
     "mobilenet_v3": FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1,
@@ -37,7 +37,7 @@ def weights_url(architecture: str = "resnet50") -> str:
 
 
 def stored_weights(architecture: str = "resnet50") -> Path:
-    """Where torch stores them; a file copied there by hand is found as well."""
+    """Where torch stores them; a file copied there by hand is used as well."""
     name = weights_url(architecture).rsplit("/", 1)[-1]
     return Path(torch.hub.get_dir()) / "checkpoints" / name
 
@@ -45,17 +45,13 @@ def stored_weights(architecture: str = "resnet50") -> Path:
 def read_weights(
     weights: str | None, architecture: str = "resnet50"
 ) -> tuple[dict[str, Tensor] | None, str]:
-    """Pretrained weights, and one sentence about where they come from.
+    """Pretrained weights of a detector, and a sentence about where they come from.
 
-    Args:
-        weights: a path; None or "default" for what torch has stored or can download; "none".
-        architecture: "resnet50" or "mobilenet_v3".
-
-    Returns:
-        The tensors, or None where training starts from scratch.
+    `weights` is a path, "none", or None or "default" for what torch has stored or can download. The
+    tensors are None if training starts from scratch.
 
     Raises:
-        CheckpointError: a file that was asked for is missing or no weights file.
+        CheckpointError: a file that was asked for is missing or not a weights file.
     """
     if weights == "none":
         return None, "trained from scratch, as asked for (weights='none')"
@@ -84,14 +80,10 @@ def _read(path: Path, architecture: str) -> dict[str, Tensor]:
 
 
 def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
-    """The named tensors in a .pth or .safetensors file; nothing in it is executed.
-
-    Args:
-        path: the file.
-        expected: what it should have been, for the error.
+    """The named tensors of a .pth or .safetensors file, without executing anything in it.
 
     Raises:
-        CheckpointError: it cannot be read, or holds something else.
+        CheckpointError: it cannot be read, or holds something else than `expected`.
     """
     try:
         if path.suffix == ".safetensors":
@@ -99,29 +91,24 @@ def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
 
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
-    # safetensors' own error derives from Exception alone; torch raises any of the others.
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise _unreadable(path, error, expected) from error
+    # torch raises many kinds of errors, and safetensors' own derives from Exception alone.
     except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise _unreadable(path, error, expected) from error
+        reason = (str(error) or repr(error)).splitlines()[0]
+        if isinstance(error, pickle.UnpicklingError):
+            # torch advises to load it all the same, with whatever code it holds.
+            reason = "it holds something other than plain tensors"
+        raise _not_weights(path, reason, expected) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        wrong = TypeError("it holds something other than named tensors")
-        raise _unreadable(path, wrong, expected)
+        raise _not_weights(path, "it holds something other than named tensors", expected)
     return dict(state)
 
 
-def _unreadable(path: Path, error: Exception, expected: str) -> CheckpointError:
-    reason = str(error).splitlines()[0] if str(error) else repr(error)
-    if isinstance(error, pickle.UnpicklingError):
-        # torch's own words advise to load it all the same, with whatever code it holds.
-        reason = "it holds something other than plain tensors"
+def _not_weights(path: Path, reason: str, expected: str) -> CheckpointError:
     return CheckpointError(f"{path}: not a weights file ({reason}); expected {expected}")
 
 
 def download(url: str, path: Path) -> str | None:
-    """Fetch a file whose name ends in its digest; what went wrong, or None."""
+    """Download a file whose name ends in its digest. Returns what went wrong, or None."""
     problem = unreachable(url)
     if problem:
         return problem
@@ -136,12 +123,12 @@ def download(url: str, path: Path) -> str | None:
 
 
 def unreachable(url: str) -> str | None:
-    """That a server does not answer within seconds, or None where it does."""
+    """That the server does not answer within seconds, or None if it does."""
     return None if _answers(url) else f"{url.split('/')[2]} does not answer"
 
 
 def _answers(url: str) -> bool:
-    """Whether the server answers soon. In a thread, because looking a name up has no time limit."""
+    """Whether the server answers soon. In a thread, because DNS lookups have no time limit."""
     answered = threading.Event()
 
     def ask() -> None:
@@ -167,11 +154,9 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 
 def from_imagenet(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors of an ImageNet ResNet for a backbone whose frozen normalisation adds no eps.
+    """Torchvision's ImageNet ResNet as a backbone whose frozen normalisation adds no eps.
 
-    Args:
-        state: of torchvision's ResNet.
-        prefix: put before each name, such as "backbone.body.".
+    The prefix, such as "backbone.body.", is put before each name.
     """
     eps = nn.BatchNorm2d(1).eps
     return {
@@ -188,16 +173,10 @@ def load_part(
     *,
     known: str = "torchvision's fasterrcnn_resnet50_fpn or resnet50",
 ) -> None:
-    """Load the part of a model that pretrained weights are there for.
-
-    Args:
-        model: the model to load into.
-        state: the tensors, by their names in the model.
-        expected: the names that should be there.
-        known: what the tensors should have been of, for the error.
+    """Load pretrained tensors into the part of a model with the names `expected`.
 
     Raises:
-        CheckpointError: the tensors are not the expected ones.
+        CheckpointError: the tensors are others, or of other shapes, than those of `known`.
     """
     if set(state) != expected:
         odd = sorted(set(state) ^ expected)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unseen.errors import ShapeError
-from unseen.ranking.more_like_this import learn_likeness, similar_regions
+from unseen.ranking.similar import learn_likeness, similar_regions
 
 
 def test_without_patches_or_above_zero_there_is_nothing():
