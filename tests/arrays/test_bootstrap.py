@@ -12,7 +12,6 @@ from unseen.arrays.bootstrap import (
     mean_difference_interval,
     resampled_sums,
 )
-from unseen.errors import ShapeError
 
 
 def one_box_each(is_found):
@@ -95,17 +94,6 @@ def test_a_gain_on_the_same_images_is_more_certain_than_two_intervals(rng):
     widths = [np.diff(f1_intervals(c).macro)[0] for c in (before, after)]
     assert high - low < np.hypot(*widths)
     assert gain_interval(before, before) == (0.0, 0.0)
-
-
-@pytest.mark.parametrize("counts", [np.ones((4, 3)), np.ones((4, 2, 2)), -np.ones((4, 1, 3))])
-def test_wrong_counts_are_refused(counts):
-    with pytest.raises(ShapeError, match="true positives"):
-        f1_intervals(counts)
-
-
-def test_two_evaluations_must_show_the_same_images():
-    with pytest.raises(ShapeError, match="same images"):
-        gain_interval(np.ones((4, 1, 3)), np.ones((5, 1, 3)))
 
 
 def test_resampled_sums_have_the_moments_of_drawing_with_replacement(rng):

@@ -46,12 +46,6 @@ def test_twice_the_contrast_adds_the_logarithm_of_four():
     torch.testing.assert_close(step, torch.full_like(step, float(np.log(4))), atol=0.01, rtol=0)
 
 
-def test_a_turned_image_swaps_across_and_down():
-    image = _waves(12) + 0.1 * (_grain(1) - 0.5)
-    turned = _typical(image.transpose(2, 3))
-    torch.testing.assert_close(turned[..., [1, 0]], _typical(image)[..., [0, 1]])
-
-
 def test_waves_have_the_energy_of_their_derivative_and_longer_ones_peak_at_coarser_scales():
     # d/dx of a sin(2 pi x / p) by central differences is a sin(2 pi / p) cos(...), mean square half.
     expected = np.log((0.1 * np.sin(2 * np.pi / 16)) ** 2 / 2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unseen.errors import ShapeError, StructureError
+from unseen.errors import StructureError
 from unseen.structure.die_grid import Grid, lines
 
 
@@ -60,8 +60,3 @@ def test_an_origin_some_pitches_on_is_the_same_grid(rng):
 def test_impossible_grids_are_refused_with_the_value(pitch, origin, street, named):
     with pytest.raises(StructureError, match=named):
         Grid(pitch, origin, street)
-
-
-def test_an_image_without_area_is_refused():
-    with pytest.raises(ShapeError, match="0 x 10"):
-        lines(Grid((5.0, 5.0), (0.0, 0.0), (0.0, 0.0)), 0, 10)

@@ -6,7 +6,7 @@ from scipy import ndimage, signal
 
 from unseen.benchmark.synthetic.dataset import KINDS, generate
 from unseen.benchmark.synthetic.device_wafer import DIE
-from unseen.errors import ShapeError, StructureError
+from unseen.errors import StructureError
 from unseen.structure.die_grid import Grid
 from unseen.structure.grid_model import learn_grid, locate
 
@@ -251,10 +251,3 @@ def test_long_lines_repeat_along_one_axis_only(rng, is_turned, name):
 def test_values_out_of_range_are_named(device_images, size, options, named):
     with pytest.raises(StructureError, match=named):
         learn_grid([device_images[0][:size, :size]], **options)
-
-
-@pytest.mark.parametrize("shape", [(9, 9, 3), (0, 9)])
-def test_other_arrays_than_grey_images_are_refused_with_their_shape(device, shape):
-    for call in (lambda image: locate(image, device), lambda image: learn_grid([image])):
-        with pytest.raises(ShapeError, match=str(shape).replace("(", r"\(").replace(")", r"\)")):
-            call(np.zeros(shape, np.float32))

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from unseen.errors import ShapeError, StructureError
+from unseen.errors import StructureError
 from unseen.structure import outlines
 from unseen.structure.outlines import inside, mask_outlines, near_lines
 
@@ -93,9 +93,6 @@ def test_a_hole_and_an_island_in_it_are_kept():
 
 
 def test_masks_that_cannot_be_outlined_are_refused(rng, monkeypatch):
-    for mask in (np.zeros((3, 4)), np.zeros((3, 4, 1), bool), np.zeros((0, 4), bool)):
-        with pytest.raises(ShapeError, match="bool"):
-            mask_outlines(mask)
     with pytest.raises(StructureError, match="empty: 0 of 20"):
         mask_outlines(np.zeros((4, 5), bool))
     with pytest.raises(StructureError, match="full: 20 of 20"):

@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from unseen.errors import ShapeError
-
 #: float16 values from 0 to 1 by the bits that represent them, which order as the values do.
 _VALUES = int(np.float16(1).view(np.uint16)) + 1
 
@@ -36,11 +34,6 @@ class StreamingAuroc:
 
     def add(self, score: npt.NDArray[np.float16], is_positive: npt.NDArray[np.bool_]) -> None:
         """Count float16 scores in [0, 1] of any shape; `is_positive` has the same shape."""
-        if score.shape != is_positive.shape:
-            raise ShapeError(
-                f"scores of shape {score.shape} have groups of shape {is_positive.shape}; expected "
-                "equal shapes"
-            )
         values = np.clip(np.asarray(score, dtype=np.float16), 0, 1) + np.float16(0)  # -0 becomes 0
         bins = np.ascontiguousarray(values).view(np.uint16)
         for group in (False, True):

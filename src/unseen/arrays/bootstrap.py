@@ -13,8 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unseen.errors import ShapeError
-
 RESAMPLES = 1000
 #: Share of the resamples inside an interval.
 LEVEL = 0.95
@@ -39,7 +37,6 @@ def f1_intervals(counts: np.ndarray) -> F1Intervals:
     class out of its mean. None with fewer than two images or without a box, and where every resample
     gives the same: a width of 0 would claim a certainty that few images do not give.
     """
-    counts = _checked(counts)
     if len(counts) < 2:
         return F1Intervals(None, [None] * counts.shape[1])
     sums = resampled_sums(counts, RESAMPLES, np.random.default_rng(0))
@@ -56,12 +53,6 @@ def gain_interval(before: np.ndarray, after: np.ndarray) -> Bounds | None:
     measures both, so that the difficulty of an image counts for both: more precise than the
     difference of two intervals. None with fewer than two images or without a box.
     """
-    before, after = _checked(before), _checked(after)
-    if before.shape != after.shape:
-        raise ShapeError(
-            f"counts have shapes {before.shape} and {after.shape}; expected the same images and "
-            "classes in the same order"
-        )
     if len(before) < 2:
         return None
     both = np.stack([before, after], axis=1)
@@ -137,13 +128,3 @@ def _bounds(values: np.ndarray) -> Bounds | None:
         return None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def _checked(counts: np.ndarray) -> np.ndarray:
-    counts = np.asarray(counts, dtype=np.float64)
-    if counts.ndim != 3 or counts.shape[2] != 3 or (counts < 0).any():
-        raise ShapeError(
-            f"counts have shape {counts.shape}; expected (images, classes, 3): true positives, "
-            "false positives, false negatives, none of them negative"
-        )
-    return counts

@@ -16,26 +16,19 @@ def resolve_device(name: str) -> torch.device:
 
     Raises `ConfigError` if this machine has no such device.
     """
+    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    mps = ["mps", "mps:0"] if torch.backends.mps.is_available() else []
     if name == "auto":
-        if torch.cuda.is_available():
+        if cuda:
             return torch.device("cuda", torch.cuda.current_device())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    if name not in available_devices():
+        return torch.device("mps" if mps else "cpu")
+    names = ["cpu", *(["cuda", *cuda] if cuda else []), *mps]
+    if name not in names:
         raise ConfigError(
-            f"device={name!r} is not available; this machine has {', '.join(available_devices())}. "
-            "Use one of these, or 'auto'"
+            f"device={name!r} is not available; this machine has {', '.join(names)}. Use one of "
+            "these, or 'auto'"
         )
     return torch.device(name)
-
-
-def available_devices() -> list[str]:
-    """The names that `resolve_device` accepts on this machine, besides "auto"."""
-    names = ["cpu"]
-    if torch.cuda.is_available():
-        names += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        names += ["mps", "mps:0"]
-    return names
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype | None:

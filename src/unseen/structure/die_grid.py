@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from unseen.errors import ShapeError, StructureError
+from unseen.errors import StructureError
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,6 @@ def lines(grid: Grid, width: float, height: float) -> npt.NDArray[np.float32]:
     Returns (N, 2, 2) float32 start and end (x, y) in px, first the vertical lines from left to right,
     then the horizontal ones: one line per border if dies touch, else both sides of each street.
     """
-    if not (width > 0 and height > 0):
-        raise ShapeError(f"the image is {width} x {height} px; expected sides above 0 px")
     xs, ys = _borders(grid, 0, width), _borders(grid, 1, height)
     down = np.stack([xs, 0 * xs, xs, np.full_like(xs, height)], axis=1)
     across = np.stack([0 * ys, ys, np.full_like(ys, width), ys], axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from unseen.errors import ShapeError, StructureError
+from unseen.errors import StructureError
 from unseen.structure.die_grid import Grid
 from unseen.structure.folding import Folded, Match, Pair, fold, match
 from unseen.structure.repetition import (
@@ -66,10 +66,8 @@ def learn_grid(
     3. Street: where the tile has one level along its rows, and along its columns (`find_streets`).
 
     Raises `StructureError` if no image has contrast, nothing repeats along both axes, or a given
-    value is out of range or larger than the images, and `ShapeError` for an image that is not (H, W).
+    value is out of range or larger than the images.
     """
-    for image in images:
-        _check_image(image)
     usable = [image for image in images if float(np.ptp(image)) > 0]
     if not usable:
         raise StructureError(
@@ -104,7 +102,6 @@ def locate(image: _Image, model: GridModel) -> tuple[Grid, float]:
     the image, without its slow illumination, with the repeated tile. Noise and large defects lower
     it; an image of something else or of nothing is near 0.
     """
-    _check_image(image)
     soft = softened(flattened(image, model.pitch))
     height, width = model.tile.shape
     place = _place(fold(soft, model.pitch, (height, width)), model.tile)
@@ -113,11 +110,6 @@ def locate(image: _Image, model: GridModel) -> tuple[Grid, float]:
         (place.shift[1] + model.offset[1]) % model.pitch[1],
     )
     return Grid(model.pitch, origin, model.street), place.fit
-
-
-def _check_image(image: _Image) -> None:
-    if image.ndim != 2 or not image.size:
-        raise ShapeError(f"the image has shape {image.shape}; expected (H, W) grey levels")
 
 
 def _check_sides(sides: Sequence[int], pitch: Pair | None, street: Pair | None) -> None:

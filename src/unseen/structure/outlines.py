@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours
 
-from unseen.errors import ShapeError, StructureError
+from unseen.errors import StructureError
 
 #: (N, 2) float32 points (x, y), relative to the image's width and height: [0, 1] is the image.
 Points = npt.NDArray[np.float32]
@@ -28,14 +28,12 @@ _Raster = npt.NDArray[np.bool_]
 
 
 def mask_outlines(mask: npt.NDArray[np.bool_]) -> list[Outline]:
-    """The simplified outer borders and holes of an (H, W) mask, one outline per connected part.
+    """The simplified outer borders and holes of an (H, W) bool mask, one outline per connected part.
 
     Parts connect through 4 neighbours; the upper left one comes first. What is narrower than about
-    twice the tolerance may vanish. Raises `ShapeError` unless the mask is (H, W) bool, and
-    `StructureError` if it is empty, full or too detailed.
+    twice the tolerance may vanish. Raises `StructureError` if the mask is empty, full or too
+    detailed.
     """
-    if mask.ndim != 2 or mask.dtype != np.bool_ or not mask.size:
-        raise ShapeError(f"the mask is {mask.shape} {mask.dtype}; expected (H, W) bool, H * W > 0")
     if not mask.any() or mask.all():
         what = "full" if mask.any() else "empty"
         raise StructureError(
