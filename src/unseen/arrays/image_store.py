@@ -21,10 +21,8 @@ class ImageStore(Sequence[np.ndarray]):
     Every file is read at the start, so that unreadable ones are known before training; the sequence
     leaves them out. Pixels are kept as float16: 11 bits, more than an 8-bit file holds.
 
-    Attributes:
-        kept: positions in `paths` of the readable images, in order.
-        failures: position in `paths` -> what was wrong.
-        channels: as given; else 1 if all images are grey, and 3 otherwise.
+    `kept` lists the positions in `paths` of the readable images, and `failures` maps the others to
+    what was wrong. `channels` is 1 if all images are grey and 3 otherwise, unless it is given.
     """
 
     def __init__(

@@ -30,25 +30,15 @@ ALWAYS_SAME = "the difference is the same every time"
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much more one strategy reached than another.
+    """How much more one strategy reached than another."""
 
-    Attributes:
-        mean: mean over the datasets of the mean difference over their seeds.
-        interval: its 95 % interval; None where nothing can be said.
-        reason: why there is no interval; "" where there is one.
-        above: pairs in which it reached more.
-        equal: pairs in which both reached the same.
-        below: pairs in which it reached less.
-        p: two-sided sign test over the pairs that differ, in (0, 1]; 1 where none does.
-    """
-
-    mean: float
-    interval: Bounds | None
-    reason: str
-    above: int
+    mean: float  #: mean over the datasets of the mean difference over their seeds
+    interval: Bounds | None  #: its 95 % interval; None where nothing can be said
+    reason: str  #: why there is no interval; "" where there is one
+    above: int  #: pairs in which the first strategy reached more
     equal: int
     below: int
-    p: float
+    p: float  #: two-sided sign test over the pairs that differ; 1 where none does
 
     @property
     def pairs(self) -> int:

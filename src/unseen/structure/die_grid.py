@@ -18,16 +18,11 @@ class Grid:
     x runs to the right, y down; pixel (row i, column j) covers [j, j + 1) x [i, i + 1). For every
     integer k dies cover x in [origin_x + k pitch_x, origin_x + (k + 1) pitch_x - street_x), and y
     likewise; the rest is street.
-
-    Attributes:
-        pitch: (x, y) distance from die to die, px; > 0.
-        origin: (x, y) of the upper left corner of one of the dies, px.
-        street: (x, y) width of the gap between two dies, px; in [0, pitch), 0 if dies touch.
     """
 
-    pitch: tuple[float, float]
-    origin: tuple[float, float]
-    street: tuple[float, float]
+    pitch: tuple[float, float]  #: (x, y) distance from die to die, px; > 0
+    origin: tuple[float, float]  #: (x, y) of the upper left corner of one of the dies, px
+    street: tuple[float, float]  #: (x, y) gap between two dies, px; in [0, pitch), 0 if dies touch
 
     def __post_init__(self) -> None:
         for name, pair in (("pitch", self.pitch), ("origin", self.origin), ("street", self.street)):

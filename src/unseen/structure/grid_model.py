@@ -33,21 +33,15 @@ _Image = npt.NDArray[np.float32]  # (H, W) grey levels
 class GridModel:
     """What a product's dies look like, and how they repeat.
 
-    Attributes:
-        pitch: (x, y) distance from die to die, px.
-        street: (x, y) width of the gap between two dies, px; 0 if dies touch.
-        tile: (h, w) float32, one pitch of the pattern in standard deviations of an image; its cells
-            are pitch_y / h by pitch_x / w px large, about a pixel. It begins anywhere in the die.
-        offset: (x, y) from the tile's corner to where a die begins, px in [0, pitch).
-        strength: (x, y) autocorrelation of the images at the pitch, in [-1, 1]; 0 if the images are
-            too small to tell.
+    The tile is one pitch of the pattern in standard deviations of an image. Its (h, w) cells are
+    pitch_y / h by pitch_x / w px large, about a pixel; it begins anywhere in the die.
     """
 
-    pitch: Pair
-    street: Pair
+    pitch: Pair  #: (x, y) distance from die to die, px
+    street: Pair  #: (x, y) width of the gap between two dies, px; 0 if dies touch
     tile: npt.NDArray[np.float32]
-    offset: Pair
-    strength: Pair
+    offset: Pair  #: (x, y) from the tile's corner to where a die begins, px in [0, pitch)
+    strength: Pair  #: (x, y) autocorrelation at the pitch; 0 if the images are too small to tell
 
 
 def learn_grid(

@@ -17,15 +17,10 @@ _Raster = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Shapes:
-    """Structure in relative coordinates: [0, 1] is the image.
+    """Structure in relative coordinates: [0, 1] is the image."""
 
-    Attributes:
-        outlines: closed shapes; what lies in any of them is inside.
-        lines: open polylines, each (N, 2) points (x, y); they have no inside.
-    """
-
-    outlines: Sequence[Outline] = field(default_factory=list)
-    lines: Sequence[Points] = field(default_factory=list)
+    outlines: Sequence[Outline] = field(default_factory=list)  #: closed: each has an inside
+    lines: Sequence[Points] = field(default_factory=list)  #: open polylines, without an inside
 
 
 def zone_weights(
