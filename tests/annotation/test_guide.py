@@ -32,7 +32,7 @@ def test_first_line_is_the_marker_alone():
     ("setting", "words"),
     [
         ("suggestions", "suggestions: the model"),
-        ("overlay", "The colours are not part of the image"),
+        ("overlay", "Colours mark what the model has never seen"),
         ("structure", "Thin blue lines"),
         ("predictions", "drawn by a detector"),
         ("regions_only", "Yellow rectangles show the parts to look at"),
@@ -50,7 +50,7 @@ def test_a_task_without_any_marks_says_so():
 
 
 def test_where_to_look_is_either_everywhere_or_inside_of_the_rectangles():
-    everywhere, inside = "every class, also where nothing is marked", "inside of a yellow rectangle"
+    everywhere, inside = "every class, also where nothing is marked", "inside a yellow rectangle"
     assert everywhere not in guide()
     assert inside in guide()
     assert everywhere in guide(regions_only=False)

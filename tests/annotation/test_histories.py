@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unseen.annotation.merge import KnownBox, LocalBox, merge_image
-from unseen.annotation.shapes import FoundBox
+from unseen.annotation.shapes import ServerBox
 
 CLASSES = ("cat", "dog", "unseen")
 REAL = ("cat", "dog")
@@ -137,7 +137,7 @@ class World:
         return merge_image(
             base,
             local,
-            [FoundBox(s.label, s.box, s.shape_id, s.label_id, s.attributes) for s in self.server],
+            [ServerBox(s.label, s.box, s.shape_id, s.label_id, s.attributes) for s in self.server],
             new_id=lambda: f"id{next(self.counter)}",
         )
 
@@ -156,7 +156,7 @@ class World:
         ]
         assert {b.origin for b in again.boxes} <= {"local"}
         assert again.base == merged.base
-        assert not again.changes.any
+        assert not again.changes.edits
 
         self.base = [KnownBox.from_dict(b.to_dict()) for b in merged.base]
         self.truth = truth
@@ -214,7 +214,7 @@ class World:
             + changes.predictions_deleted.total()
         )
         if self.unique:
-            assert changes.any == (self.seen != {s.uid: s.value for s in self.server})
+            assert bool(changes.edits) == (self.seen != {s.uid: s.value for s in self.server})
 
     def content(self):
         return Counter((box.label, box.box) for box in self.truth)

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from unseen.annotation.merge import Changes, KnownBox, LocalBox, MergedBox, merge_image
-from unseen.annotation.shapes import FoundBox
+from unseen.annotation.shapes import ServerBox
 
 A, B = (0.1, 0.1, 0.2, 0.2), (0.6, 0.6, 0.2, 0.2)
 NEAR = (0.1, 0.1, 0.2, 0.21)
@@ -27,7 +27,7 @@ def suggestion(id_="s1", box=A, **changes):
 
 
 def found(label="cat", box=A, label_id="k1", shape_id=1, **attributes):
-    return FoundBox(label, box, shape_id, label_id, attributes)
+    return ServerBox(label, box, shape_id, label_id, attributes)
 
 
 def merge(base=(), local=(), found=(), **settings):
@@ -43,7 +43,7 @@ def test_nothing_merged_with_nothing_is_nothing():
     merged = merge()
     assert (merged.boxes, merged.base) == ([], [])
     assert merged.changes == Changes()
-    assert not merged.changes.any
+    assert merged.changes.edits == 0
 
 
 def test_what_nobody_touched_stays_as_it_is():
@@ -73,7 +73,7 @@ def test_an_edit_in_fiftyone_stays_where_the_server_changed_nothing(ours):
     merged = merge([known()], [ours], [found()])
     assert truth(merged) == [(ours.id, ours.label, ours.box, "local")]
     assert merged.changes == Changes(kept_local=1)
-    assert not merged.changes.any
+    assert merged.changes.edits == 0
 
 
 def test_a_deletion_in_fiftyone_stays_load_after_load():
@@ -284,18 +284,16 @@ def test_the_labels_of_a_class_that_was_deleted_on_the_server_stay():
     merged = merge(base, ours, [], vanished_classes={"cat", "unseen"})
     assert truth(merged) == [("k1", "cat", A, "local")]
     assert merged.base == base
-    assert not merged.changes.any
+    assert merged.changes.edits == 0
     assert merge(base, ours, []).boxes == []
     deleted_here = merge([known()], [], [], vanished_classes={"cat"})
     assert deleted_here.base == [known(in_truth=False)]
     assert deleted_here.boxes == []
 
 
-def test_known_boxes_and_changes_survive_json():
+def test_known_boxes_survive_json():
     box = known(attributes={"occluded": True, "depth": "0.5"})
     assert KnownBox.from_dict(json.loads(json.dumps(box.to_dict()))) == box
-    changes = Changes(added=Counter(cat=2), conflicts=1, edits=3)
-    assert Changes.from_dict(json.loads(json.dumps(changes.to_dict()))) == changes
 
 
 def test_changes_add_up():
@@ -303,5 +301,3 @@ def test_changes_add_up():
     two = Changes(added=Counter(cat=1, dog=1), edits=1)
     total = sum([one, two], Changes())
     assert total == Changes(added=Counter(cat=3, dog=1), kept_local=1, edits=1)
-    assert total.any
-    assert not one.any

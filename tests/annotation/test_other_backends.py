@@ -140,7 +140,7 @@ def test_an_unknown_backend_is_answered_with_the_known_ones(other_backends):
     with pytest.raises(
         AnnotationError, match="'paper'; expected cvat, labelbox, labelstudio, tool"
     ):
-        other_backends.check("paper")
+        other_backends.check("paper", {})
 
 
 def test_a_wrong_key_is_an_error_of_the_server(wafers):
@@ -186,7 +186,7 @@ def test_a_key_is_used_once(wafers, other_backends):
         send(wafers, api_key="right")
     assert runs(wafers) == ["batch_01"]
     with pytest.raises(AnnotationError, match="no valid key"):
-        other_backends.send(wafers, "batch 1", "tool", "ground_truth", CLASSES)
+        other_backends.send(wafers, "batch 1", "tool", "ground_truth", CLASSES, {})
 
 
 def test_an_empty_view_and_a_field_without_boxes_are_refused(wafers):

@@ -301,7 +301,7 @@ junk = st.recursive(
 nearly_shapes = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from([*shapes.EXTENTS, "blob"]) | junk,
+        "type": st.sampled_from([*shapes.TYPES, "blob"]) | junk,
         "points": st.lists(numbers, max_size=18)
         | st.lists(st.floats(-1e308, 1e308), min_size=4)
         | junk,

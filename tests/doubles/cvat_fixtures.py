@@ -9,12 +9,12 @@ from cvat_double import CvatDouble
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch):
     """Short pauses between tries: the server is a thread of this process."""
-    from unseen.annotation.cvat import session
+    from unseen.annotation.cvat import server
 
     short = dict(connect=2, read=5, retries=4, backoff=0.01, longest_pause=0.2, poll=0.01)
     for name, value in short.items():
-        monkeypatch.setattr(session.LIMITS, name, value)
-    return session.LIMITS
+        monkeypatch.setattr(server.LIMITS, name, value)
+    return server.LIMITS
 
 
 @pytest.fixture

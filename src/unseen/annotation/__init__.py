@@ -1,8 +1,63 @@
-"""The hand-over to people who label, and back: guide, shapes, merge, CVAT."""
+"""Handing images to annotators and taking their labels back: guide, shapes, merge, CVAT.
+
+Here is what needs no database: the names that parameters can have, and the status of a request.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 BACKENDS = ("cvat", "app")
 
-
+#: CVAT's stages of a job, in their order.
 STAGES = ("annotation", "validation", "acceptance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStatus:
+    """One job of a CVAT task."""
+
+    job_id: int
+    url: str
+    assignee: str | None
+    stage: str
+    state: str
+    images: int
+    finished: bool  #: the wanted stage is completed
+    waiting: bool  #: finished, or changed since it was loaded, and not loaded yet
+    updated_at: str | None
+    loaded_at: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskStatus:
+    """One task that was sent."""
+
+    task_id: int
+    name: str
+    url: str
+    assignee: str | None
+    images: int
+    sent_at: str
+    gone: bool
+    jobs: list[JobStatus] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendingStatus:
+    """One batch that was handed to annotators."""
+
+    anno_key: str
+    backend: str
+    url: str | None
+    iteration: int
+    sent_at: str
+    age_days: float
+    images: int
+    images_finished: int  #: in finished jobs
+    images_loaded: int
+    complete: bool  #: every image of the batch was sent
+    closed: bool
+    waiting: bool  #: something can be loaded
+    tasks: list[TaskStatus] = field(default_factory=list)
+    problem: str | None = None  #: why the server could not be asked

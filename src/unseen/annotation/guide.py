@@ -1,11 +1,11 @@
-"""The task guide: what annotators read in CVAT."""
+"""The task guide that annotators read in CVAT."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-#: First line of every guide, by which a later send recognises it as ours.
+#: First line of every guide, by which a later request recognises its own.
 MARKER = "<!-- unseen guide -->"
 
 #: Classes with fewer labelled boxes are marked as rare.
@@ -13,14 +13,14 @@ RARE = 10
 
 _SUGGESTIONS = """\
 - Boxes of class `unseen` are suggestions: the model has never seen anything like it there.
-  - If it is one of the classes, give the box that class and make it tight. Where the box is poor, \
-draw a new one yourself.
+  - If it is an object of a class, give the box that class and make it tight. If the box is poor, \
+draw a new one.
   - If it is nothing, delete it or leave it. It never becomes a label by itself.
 """
 
 _OVERLAY = """\
-- Colours mark where the model has never seen anything like it. The colours are not part of the \
-image: label the object below them, not the coloured area.
+- Colours mark what the model has never seen. They are not part of the image: label the object \
+below them, not the coloured area.
 """
 
 _STRUCTURE = """\
@@ -33,7 +33,7 @@ _REGIONS_ONLY = """\
 
 _PREDICTIONS = """\
 - Some boxes of the classes were drawn by a detector. Check each one: correct its class and its \
-edges, or delete it. A box that you leave counts as right.
+edges, or delete it. A box that you leave counts as correct.
 """
 
 _NOTHING_MARKED = "- Nothing is marked in these images. Look at the whole image.\n"
@@ -43,16 +43,17 @@ _EVERYWHERE = """\
 """
 
 _INSIDE = """\
-- Label every object of every class of which a part lies inside of a yellow rectangle, also where \
-nothing else is marked. Draw all of it, also what sticks out.
-- Leave out what lies outside of the rectangles. It does not count as empty.
+- Label every object of every class that lies at least partly inside a yellow rectangle, also where \
+nothing else is marked. Draw all of it, including what sticks out.
+- Leave out objects outside the rectangles. The area there does not count as empty.
 - Label the whole image where there is no yellow rectangle.
 """
 
 _RULES = """\
 - Draw rectangles, tight around the object. Polygons, ellipses and masks become rectangles.
 - Draw shapes, not tracks. Tags are ignored.
-- Is there nothing to label in an image? Leave it empty. It counts as checked once the job is completed.
+- If there is nothing to label in an image, leave it empty. It counts as checked once the job is \
+completed.
 
 ## When you are done
 
@@ -71,40 +72,28 @@ def task_guide(
     suggestions: bool,
     overlay: bool,
     predictions: bool,
-    structure: bool = False,
-    regions_only: bool = False,
+    structure: bool,
+    regions_only: bool,
     instructions: str = "",
 ) -> str:
-    """The guide of one task, as Markdown.
+    """The guide of one task, or of a whole project where `images` is None, as Markdown.
 
-    Args:
-        dataset: its name.
-        batch: name of the batch that the task belongs to.
-        images: how many the task holds; None for a guide that several tasks share.
-        first_rank: rank of its first image in the batch, 1 = most novel.
-        classes: class -> boxes labelled so far, 0 for none yet.
-        suggestions: whether the task holds suggestion boxes (class `unseen`).
-        overlay: whether the images are coloured where the model has never seen anything like it.
-        predictions: whether the task holds boxes of a detector.
-        structure: whether lines of known structure are drawn into the images.
-        regions_only: whether rectangles are drawn in, outside of which nothing is to be labelled.
-        instructions: Markdown of the user's own, placed first.
+    `first_rank` is the rank of the task's first image in the batch (1 = most novel), `classes` maps
+    each class to the boxes labelled so far, and `instructions` are the user's own words, placed
+    first. The flags say what the images show.
     """
-    marked = "".join(
-        text
-        for text, is_there in (
-            (_SUGGESTIONS, suggestions),
-            (_OVERLAY, overlay),
-            (_REGIONS_ONLY, regions_only),
-            (_PREDICTIONS, predictions),
-        )
-        if is_there
+    marks = (
+        (_SUGGESTIONS, suggestions),
+        (_OVERLAY, overlay),
+        (_REGIONS_ONLY, regions_only),
+        (_PREDICTIONS, predictions),
     )
+    marked = "".join(text for text, is_shown in marks if is_shown) or _NOTHING_MARKED
     parts = [
         f"{MARKER}\n# {_escape(dataset)}: {_escape(batch)}\n",
         f"{instructions.strip()}\n" if instructions.strip() else "",
         f"{_extent(images, first_rank)}\n" if images is not None else "",
-        f"## What is marked\n\n{marked or _NOTHING_MARKED}{_STRUCTURE if structure else ''}",
+        f"## What is marked\n\n{marked}{_STRUCTURE if structure else ''}",
         f"## What to label\n\n{_INSIDE if regions_only else _EVERYWHERE}{_RULES}",
         _class_table(classes),
     ]
@@ -135,5 +124,5 @@ def _class_table(classes: Mapping[str, int]) -> str:
 
 
 def _escape(name: str) -> str:
-    """A name as literal text on one line of Markdown, also inside of a table."""
+    """A name as literal text on one line of Markdown, also inside a table."""
     return re.sub(r"([\\`*_{}\[\]<>()#|~&!$])", r"\\\1", " ".join(name.split()))

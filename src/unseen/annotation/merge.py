@@ -1,33 +1,57 @@
-"""Three-way merge of the boxes of one image: what we knew, what FiftyOne holds, what the server holds.
+"""Three-way merge of the boxes of one image: what we knew, what FiftyOne and what the server hold.
 
-Annotators and the owners of the dataset may work at the same time, and annotations may be loaded
-any number of times. So each load compares the server with what it held at the last look (`base`):
-what people changed there since then is taken over; where they changed nothing, FiftyOne's own box
-stays, edited or deleted as it may be. Nothing that a person drew is lost on either side, and
-loading twice is loading once.
+Annotators and dataset owners may work at the same time, and annotations may be loaded any number of
+times. Each load therefore compares the server with its state at the previous load (`base`): changes
+made there are taken over, and where nothing changed, FiftyOne's own box stays, edited or deleted as
+it may be. No box drawn by a person is lost on either side, and loading twice equals loading once.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from unseen.annotation.changes import Changes
-from unseen.annotation.extents import Box
-from unseen.annotation.matching import Kind, KnownBox, match, overlap, same_box
-from unseen.annotation.shapes import FoundBox
+from unseen.annotation.shapes import Box, ServerBox, clip_box
 
-__all__ = ["Changes", "KnownBox", "LocalBox", "Merged", "MergedBox", "merge_image"]
+Kind = Literal["label", "suggestion", "prediction"]
 
-#: A new box this close to one that FiftyOne holds already was loaded by other means.
+#: Largest difference per number between equal boxes: coordinates travel as decimal text.
+SAME = 1e-5
+#: A new box this close to one in FiftyOne was loaded by other means.
 ADOPT = 1e-3
+#: A box without any mark of ours is the known box of its class that it overlaps this much (IoU).
+OVERLAP = 0.5
+
+
+@dataclass(frozen=True)
+class KnownBox:
+    """A box on the server as it was sent or last loaded."""
+
+    kind: Kind
+    id: str  #: of the label in FiftyOne
+    sent_id: str | None  #: the value of the shape's `label_id` attribute
+    shape_id: int | None
+    label: str
+    box: Box
+    attributes: Mapping[str, str | bool] = field(default_factory=dict)
+    in_truth: bool = False  #: the labels in FiftyOne held it at that time
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {**vars(self), "box": list(self.box), "attributes": dict(self.attributes)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> KnownBox:
+        """The inverse of `to_dict`."""
+        return cls(**{**data, "box": tuple(data["box"])})
 
 
 @dataclass(frozen=True)
 class LocalBox:
-    """A box that FiftyOne holds in the ground truth now."""
+    """A label in FiftyOne."""
 
     id: str
     label: str
@@ -36,10 +60,10 @@ class LocalBox:
 
 @dataclass(frozen=True)
 class MergedBox:
-    """A box of the new ground truth.
+    """A label after the merge.
 
-    `origin` "local" leaves FiftyOne's own label as it is; "server" writes it, whether or not a
-    label of this id exists. `attributes` are those on the server, empty for a box unknown there.
+    `origin` "local" keeps FiftyOne's label as it is; "server" writes it, whether or not a label of
+    this id exists. `attributes` are the server's, empty for a box unknown there.
     """
 
     id: str
@@ -49,57 +73,134 @@ class MergedBox:
     origin: Literal["local", "server"]
 
 
+@dataclass
+class Changes:
+    """Counts of what annotators did since the last load, and of local edits that stay.
+
+    Each suggestion is accepted, left or rejected; each prediction is kept, changed or deleted.
+    Those that became labels also count as added.
+    """
+
+    added: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)  #: by the new class
+    deleted: Counter[str] = field(default_factory=Counter)
+    suggestions_accepted: Counter[str] = field(default_factory=Counter)  #: by the class given
+    suggestions_left: int = 0
+    suggestions_rejected: int = 0
+    predictions_kept: Counter[str] = field(default_factory=Counter)
+    predictions_changed: Counter[str] = field(default_factory=Counter)  #: by the new class
+    predictions_deleted: Counter[str] = field(default_factory=Counter)
+    hand_drawn_suggestions: int = 0  #: boxes drawn with the suggestion class
+    kept_local: int = 0  #: edits and deletions in FiftyOne that stay
+    conflicts: int = 0  #: boxes changed on both sides
+    edits: int = 0  #: boxes drawn, changed or deleted on the server
+
+    def __add__(self, other: Changes) -> Changes:
+        return Changes(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+
 @dataclass(frozen=True)
 class Merged:
-    """The result of `merge_image`."""
+    """The result of `merge_image`; boxes and base are to be stored together."""
 
-    boxes: list[MergedBox]  #: the ground truth: FiftyOne's order, then what is new
-    base: list[KnownBox]  #: what the server holds now; the `base` of the next merge
+    boxes: list[MergedBox]  #: the labels: FiftyOne's in their order, then the new ones
+    base: list[KnownBox]  #: what the server holds now, for the next merge
     changes: Changes
 
 
 def merge_image(
     base: Sequence[KnownBox],
     local: Sequence[LocalBox],
-    found: Sequence[FoundBox],
+    server: Sequence[ServerBox],
     *,
     new_id: Callable[[], str],
     suggestion_class: str = "unseen",
     vanished_classes: Collection[str] = (),
 ) -> Merged:
-    """Take over what annotators did on the server since the last look at it.
+    """Take over what annotators did on the server since the last load.
 
-    Args:
-        base: what the server held then, or what was sent.
-        local: what the ground truth holds now.
-        found: what the server holds now.
-        new_id: makes an id for a label that FiftyOne does not have yet.
-        suggestion_class: boxes of this class never become ground truth.
-        vanished_classes: classes that were deleted on the server, which deletes their boxes there;
-            ours stay.
-
-    Returns:
-        The new ground truth, the new base (both are to be stored together), and the tally.
+    `base` is what the server held then, `local` what FiftyOne holds now, `server` what the server
+    holds now. `new_id` makes ids for new labels. Boxes of `suggestion_class` never become labels.
+    `vanished_classes` were deleted on the server, which deleted their boxes there; ours stay.
     """
     merge = _Merge(base, local, new_id, suggestion_class)
-    pairs = match(base, found)
+    pairs = match(base, server)
     merge.owned |= {base[b].id for b in pairs.values() if base[b].kind == "prediction"}
-    for i, f in enumerate(found):
-        merge.take(f, base[pairs[i]] if i in pairs else None)
+    for i, box in enumerate(server):
+        merge.take(box, base[pairs[i]] if i in pairs else None)
     taken = set(pairs.values())
-    for i, b in enumerate(base):
+    for i, known in enumerate(base):
         if i in taken:
             continue
-        if b.label in vanished_classes:
-            merge.keep(b)
+        if known.label in vanished_classes:
+            merge.keep(known)
         else:
             merge.changes.edits += 1
-            merge.drop(b)
+            merge.drop(known)
     return merge.result()
 
 
+def match(base: Sequence[KnownBox], server: Sequence[ServerBox]) -> dict[int, int]:
+    """Pair the server's boxes with the known ones: index in `server` -> index in `base`.
+
+    Each box is used once; boxes without a partner are new or gone. Boxes match by the FiftyOne id
+    that the shape carries. A copy made in CVAT carries the id of its original; of several, the one
+    with the known shape id wins, then the highest IoU. Boxes left over match by shape id. Boxes
+    without any mark of ours match by class and IoU, because CVAT may give shapes new ids.
+    """
+    pairs: dict[int, int] = {}
+    free = set(range(len(base)))
+
+    def take(candidates: Iterable[tuple[float, int, int]]) -> None:
+        """Accept (IoU, server, base) greedily, best first."""
+        for _, s, b in sorted(candidates, key=lambda c: (-c[0], c[1], c[2])):
+            if s not in pairs and b in free:
+                pairs[s] = b
+                free.remove(b)
+
+    def candidates(
+        server_key: Callable[[ServerBox], Any], base_key: Callable[[KnownBox], Any]
+    ) -> list[tuple[float, int, int]]:
+        """Free pairs that agree in a key which both have."""
+        known = defaultdict(list)
+        for b in sorted(free):
+            known[base_key(base[b])].append(b)
+        return [
+            (overlap(box.box, base[b].box), s, b)
+            for s, box in enumerate(server)
+            if s not in pairs and server_key(box) is not None
+            for b in known[server_key(box)]
+        ]
+
+    by_id = candidates(lambda s: s.label_id, lambda b: b.sent_id)
+    take(c for c in by_id if server[c[1]].shape_id == base[c[2]].shape_id is not None)
+    take(by_id)
+    take(candidates(lambda s: s.shape_id, lambda b: b.shape_id))
+    # A suggestion drawn by hand carries no mark of ours either.
+    same_class = candidates(
+        lambda s: s.label, lambda b: b.label if b.kind == "label" or b.sent_id is None else None
+    )
+    take(c for c in same_class if c[0] >= OVERLAP)
+    return pairs
+
+
+def same_box(a: Sequence[float], b: Sequence[float], tolerance: float = SAME) -> bool:
+    """Whether two boxes, once clipped, differ by at most `tolerance` in each number."""
+    first, second = clip_box(a) or a, clip_box(b) or b
+    return all(abs(u - v) <= tolerance for u, v in zip(first, second, strict=True))
+
+
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two `[x, y, width, height]` boxes."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    union = a[2] * a[3] + b[2] * b[3] - shared
+    return shared / union if union > 0 else 0.0
+
+
 class _Merge:
-    """The state of one merge: what was decided so far."""
+    """The decisions of one merge so far."""
 
     def __init__(
         self,
@@ -110,55 +211,54 @@ class _Merge:
     ) -> None:
         self.boxes = local
         self.local = {box.id: box for box in local}
-        #: Labels whose fate their known box decides; the other local ones may be adopted.
+        #: Labels that a known box decides on; only the others can be adopted by a new box.
         self.owned = {b.id for b in base if b.kind == "label"}
         self.new_id = new_id
         self.suggestion_class = suggestion_class
         self.changes = Changes()
         self.base: list[KnownBox] = []
-        self.written: dict[str, FoundBox] = {}  # by id, in the server's order
+        self.written: dict[str, ServerBox] = {}  # by id, in the server's order
         self.deleted: set[str] = set()
 
-    def take(self, f: FoundBox, b: KnownBox | None) -> None:
-        """Decide on a box that the server holds; `b` is what we knew of it."""
-        if b is None or not _same(f, b):
+    def take(self, box: ServerBox, known: KnownBox | None) -> None:
+        """Decide on a box on the server."""
+        if known is None or not _same(box, known):
             self.changes.edits += 1
-        if f.label == self.suggestion_class:
-            self._take_suggestion(f, b)
-        elif b is None:
-            self._add(f)
-        elif b.kind == "suggestion":
-            self.changes.suggestions_accepted[f.label] += 1
-            self._add(f)
-        elif b.kind == "prediction":
-            self._take_prediction(f, b)
+        if box.label == self.suggestion_class:
+            self._take_suggestion(box, known)
+        elif known is None:
+            self._add(box)
+        elif known.kind == "suggestion":
+            self.changes.suggestions_accepted[box.label] += 1
+            self._add(box)
+        elif known.kind == "prediction":
+            self._take_prediction(box, known)
         else:
-            self._take_label(f, b)
+            self._take_label(box, known)
 
-    def drop(self, b: KnownBox) -> None:
-        """Decide on a known box that is no longer what it was: gone, or now a suggestion."""
-        ours = self.local.get(b.id)
-        if b.kind == "suggestion":
+    def drop(self, known: KnownBox) -> None:
+        """Decide on a known box that is gone or was turned into a suggestion."""
+        ours = self.local.get(known.id)
+        if known.kind == "suggestion":
             self.changes.suggestions_rejected += 1
-        elif b.kind == "prediction":
-            self.changes.predictions_deleted[b.label] += 1
-        elif ours is not None and (_differs(ours, b) or not b.in_truth):
+        elif known.kind == "prediction":
+            self.changes.predictions_deleted[known.label] += 1
+        elif ours is not None and (_differs(ours, known) or not known.in_truth):
             self.changes.kept_local += 1
             self.changes.conflicts += 1
         else:
-            self.changes.deleted[b.label] += 1
-            self.deleted.add(b.id)
+            self.changes.deleted[known.label] += 1
+            self.deleted.add(known.id)
 
-    def keep(self, b: KnownBox) -> None:
-        """Keep a known box that went with its class: nobody gave a verdict on it."""
-        if b.kind == "label":
-            ours = self.local.get(b.id)
-            self.changes.kept_local += _differs(ours, b)
-            b = dataclasses.replace(b, in_truth=ours is not None)
-        self.base.append(b)
+    def keep(self, known: KnownBox) -> None:
+        """Keep a known box that vanished with its class; nobody judged it."""
+        if known.kind == "label":
+            ours = self.local.get(known.id)
+            self.changes.kept_local += _differs(ours, known)
+            known = dataclasses.replace(known, in_truth=ours is not None)
+        self.base.append(known)
 
     def result(self) -> Merged:
-        """The decisions, put together."""
         attributes = {b.id: b.attributes for b in self.base if b.in_truth}
         boxes = []
         for box in self.boxes:
@@ -167,91 +267,99 @@ class _Merge:
             elif box.id not in self.deleted:
                 known = attributes.get(box.id, {})
                 boxes.append(MergedBox(box.id, box.label, box.box, known, "local"))
-        boxes += [_from_server(i, f) for i, f in self.written.items() if i not in self.local]
+        boxes += [_from_server(i, s) for i, s in self.written.items() if i not in self.local]
         return Merged(boxes, self.base, self.changes)
 
-    def _take_suggestion(self, f: FoundBox, b: KnownBox | None) -> None:
-        if b is not None and b.kind == "suggestion":
+    def _take_suggestion(self, box: ServerBox, known: KnownBox | None) -> None:
+        if known is not None and known.kind == "suggestion":
             self.changes.suggestions_left += 1
-            self._remember(f, b.id, kind="suggestion", in_truth=False)
+            self._remember(box, known.id, kind="suggestion", in_truth=False)
             return
         self.changes.hand_drawn_suggestions += 1
-        if b is not None:
-            self.drop(b)
-        # A new id even for what was a label: FiftyOne may keep the label, if it was edited there.
-        self._remember(f, self.new_id(), kind="suggestion", in_truth=False)
+        if known is not None:
+            self.drop(known)
+        # A new id even for a former label, which FiftyOne keeps if it was edited there.
+        self._remember(box, self.new_id(), kind="suggestion", in_truth=False)
 
-    def _take_prediction(self, f: FoundBox, b: KnownBox) -> None:
-        if _same(f, b):
-            self.changes.predictions_kept[f.label] += 1
+    def _take_prediction(self, box: ServerBox, known: KnownBox) -> None:
+        if _same(box, known):
+            self.changes.predictions_kept[box.label] += 1
         else:
-            self.changes.predictions_changed[f.label] += 1
-        if b.id in self.local:  # loaded by other means, and perhaps edited since
-            self.changes.added[f.label] += 1
-            self._take_label(f, b)
+            self.changes.predictions_changed[box.label] += 1
+        if known.id in self.local:  # loaded by other means, and perhaps edited since
+            self.changes.added[box.label] += 1
+            self._take_label(box, known)
         else:
-            self._add(f, b.id)
+            self._add(box, known.id)
 
-    def _take_label(self, f: FoundBox, b: KnownBox) -> None:
-        """A box that FiftyOne and the server may both have changed."""
-        ours = self.local.get(b.id)
-        if _same(f, b):
-            self.changes.kept_local += _differs(ours, b)
-            # The old numbers stay, so that rounding cannot add up from one load to the next.
-            self._remember(f, b.id, in_truth=ours is not None, box=b.box)
+    def _take_label(self, box: ServerBox, known: KnownBox) -> None:
+        """Decide on a box that both sides may have changed."""
+        ours = self.local.get(known.id)
+        if _same(box, known):
+            self.changes.kept_local += _differs(ours, known)
+            # The old numbers stay, so that rounding cannot add up from load to load.
+            self._remember(box, known.id, in_truth=ours is not None, box=known.box)
             return
-        if b.kind == "label":
-            self.changes.changed[f.label] += 1
-        agree = ours is not None and ours.label == f.label and same_box(ours.box, f.box)
+        if known.kind == "label":
+            self.changes.changed[box.label] += 1
+        agree = ours is not None and ours.label == box.label and same_box(ours.box, box.box)
         if not agree:
-            self.changes.conflicts += _differs(ours, b)
-        if not agree or dict(f.attributes) != dict(b.attributes):
-            self.written[b.id] = f
-        self._remember(f, b.id, in_truth=True)
+            self.changes.conflicts += _differs(ours, known)
+        if not agree or dict(box.attributes) != dict(known.attributes):
+            self.written[known.id] = box
+        self._remember(box, known.id, in_truth=True)
 
-    def _add(self, f: FoundBox, id_: str | None = None) -> None:
-        """A new label; if FiftyOne holds it already under an id of its own, that one is used."""
-        self.changes.added[f.label] += 1
+    def _add(self, box: ServerBox, id_: str | None = None) -> None:
+        """Add a label; if FiftyOne already holds it under an id of its own, use that one."""
+        self.changes.added[box.label] += 1
         twins = [
-            box
-            for box in self.boxes
-            if box.id not in self.owned and box.label == f.label and same_box(box.box, f.box, ADOPT)
+            b
+            for b in self.boxes
+            if b.id not in self.owned and b.label == box.label and same_box(b.box, box.box, ADOPT)
         ]
-        twin = max(twins, key=lambda box: overlap(box.box, f.box), default=None)
+        twin = max(twins, key=lambda b: overlap(b.box, box.box), default=None)
         id_ = twin.id if twin else id_ or self.new_id()
         self.owned.add(id_)
-        if twin is None or f.attributes or not same_box(twin.box, f.box):
-            self.written[id_] = f
-        self._remember(f, id_, in_truth=True)
+        if twin is None or box.attributes or not same_box(twin.box, box.box):
+            self.written[id_] = box
+        self._remember(box, id_, in_truth=True)
 
     def _remember(
         self,
-        f: FoundBox,
+        server: ServerBox,
         id_: str,
         *,
         in_truth: bool,
         kind: Kind = "label",
         box: Box | None = None,
     ) -> None:
-        """Add to the next base what the server holds."""
+        """Add what the server holds to the next base."""
         self.base.append(
             KnownBox(
-                kind, id_, f.label_id, f.shape_id, f.label, box or f.box, f.attributes, in_truth
+                kind,
+                id_,
+                server.label_id,
+                server.shape_id,
+                server.label,
+                box or server.box,
+                server.attributes,
+                in_truth,
             )
         )
 
 
-def _same(f: FoundBox, b: KnownBox) -> bool:
+def _same(box: ServerBox, known: KnownBox) -> bool:
     """Whether the server still holds what it held."""
-    return (
-        f.label == b.label and same_box(f.box, b.box) and dict(f.attributes) == dict(b.attributes)
-    )
+    return (box.label, dict(box.attributes)) == (
+        known.label,
+        dict(known.attributes),
+    ) and same_box(box.box, known.box)
 
 
-def _differs(ours: LocalBox | None, b: KnownBox) -> bool:
+def _differs(ours: LocalBox | None, known: KnownBox) -> bool:
     """Whether FiftyOne holds something else than the server held."""
-    return ours is None or ours.label != b.label or not same_box(ours.box, b.box)
+    return ours is None or ours.label != known.label or not same_box(ours.box, known.box)
 
 
-def _from_server(id_: str, f: FoundBox) -> MergedBox:
-    return MergedBox(id_, f.label, f.box, f.attributes, "server")
+def _from_server(id_: str, box: ServerBox) -> MergedBox:
+    return MergedBox(id_, box.label, box.box, box.attributes, "server")

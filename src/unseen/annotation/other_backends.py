@@ -1,9 +1,8 @@
 """Labelling in other tools that FiftyOne talks to: Label Studio, Labelbox, a backend of the user's.
 
-FiftyOne does the work; this module keeps traps of its version 1.22 away. It registers a run before
-it connects, so that a failure leaves a run that can neither be repeated nor loaded; it asks for
-missing credentials on the terminal, which a server does not have; a load that fails half-way leaves
-half of the labels.
+FiftyOne does the work; this module avoids traps of its version 1.22. It registers a run before it
+connects, so that a failure leaves a run that can neither be repeated nor loaded; it asks for
+missing credentials on the terminal; a load that fails half-way leaves half of the labels.
 """
 
 from __future__ import annotations
@@ -39,26 +38,16 @@ def send(
     backend: str,
     label_field: str,
     classes: Sequence[str],
-    settings: Mapping[str, Any] | None = None,
-) -> Any:
-    """Hand the samples of a view to an annotation backend of FiftyOne.
+    settings: Mapping[str, Any],
+) -> None:
+    """Send the samples of a view, with the boxes that they hold, to an annotation backend.
 
-    Args:
-        view: the samples; what else the view does (hiding labels or fields) is not taken over.
-        anno_key: key of the new annotation run.
-        backend: name of a backend known to `fiftyone.annotation_config`.
-        label_field: a field of detections; boxes that it holds are sent along, except to Labelbox.
-        classes: all that can be drawn.
-        settings: parameters of the backend, such as `url`, `api_key`, `project_name`; what is not
-            given comes from FiftyOne's annotation config or the variables FIFTYONE_<BACKEND>_*.
+    What else the view does (hiding labels or fields) is ignored. `settings` are the backend's
+    parameters, such as `url`, `api_key` or `project_name`; the rest comes from FiftyOne's annotation
+    config and the variables FIFTYONE_<BACKEND>_*. Labelbox takes no existing boxes.
 
-    Returns:
-        FiftyOne's results of the run.
-
-    Raises:
-        AnnotationError: the backend or the key cannot be used, there is nothing to send, or
-            credentials are missing.
-        ServerError: the server cannot be reached, or refused; there is no run then.
+    Raises AnnotationError if the backend or the key is unusable, the view is empty or credentials
+    are missing, and ServerError if the server fails; then there is no run.
     """
     dataset = reading.dataset_of(view)
     reading.check_label_field(dataset, label_field, must_exist=False)
@@ -70,12 +59,11 @@ def send(
             f"annotation run {anno_key!r} exists or is no valid key; expected a new name of letters, "
             f"digits and underscores. Existing: {', '.join(dataset.list_annotation_runs()) or 'none'}"
         )
-    settings = settings or {}
     check(backend, settings)
     field = f"{label_field}__{anno_key}" if backend in _NEW_FIELDS_ONLY else label_field
     try:
         with _server_errors(backend, "sending", "Look there for a project that was left over"):
-            return dataset.select(ids, ordered=True).annotate(
+            dataset.select(ids, ordered=True).annotate(
                 anno_key,
                 backend=backend,
                 label_field=field,
@@ -92,22 +80,15 @@ def send(
 
 
 def load(dataset: Any, anno_key: str, settings: Mapping[str, Any] | None = None) -> None:
-    """Merge what was drawn into the labels: all of it, or nothing when that fails.
+    """Merge the annotators' boxes into the labels: all of them, or none if that fails.
 
-    FiftyOne cannot tell which images are finished. Label Studio's answer leaves out images on which
-    nothing was drawn, so that they stay unlabelled; boxes that were sent and are gone on the server
-    are deleted.
+    FiftyOne cannot tell which images are finished. Label Studio's answer omits images on which
+    nothing was drawn, so they stay unlabelled; boxes that are gone on the server are deleted.
+    `settings` are credentials; the rest is looked up as in `send`.
 
-    Args:
-        dataset: the dataset.
-        anno_key: key of a run of `send`.
-        settings: credentials; what is not given is looked up like in `send`.
-
-    Raises:
-        AnnotationError: there is no such run, it was never finished, or credentials are missing.
-        ServerError: the server cannot be reached, or its answer cannot be read; nothing changed.
+    Raises AnnotationError if the run does not exist or was never finished or credentials are
+    missing, and ServerError if the server fails or its answer cannot be read.
     """
-    dataset = reading.dataset_of(dataset)
     known = dataset.list_annotation_runs()
     if anno_key not in known:
         raise AnnotationError(
@@ -118,7 +99,7 @@ def load(dataset: Any, anno_key: str, settings: Mapping[str, Any] | None = None)
     known_names = [name for name in _CREDENTIALS if hasattr(config, name)]
     credentials = {k: v for k, v in (settings or {}).items() if k in known_names}
     if getattr(config, "url", None):
-        # Otherwise FiftyOne replaces the server of the run by the configured or built-in one.
+        # Otherwise FiftyOne would use the configured server instead of that of the run.
         credentials.setdefault("url", config.url)
     with _server_errors(backend, "loading", "Nothing was changed"):
         config.load_credentials(**credentials)
@@ -143,12 +124,11 @@ def load(dataset: Any, anno_key: str, settings: Mapping[str, Any] | None = None)
             )
 
 
-def check(backend: str, settings: Mapping[str, Any] | None = None) -> None:
-    """Connect to the server of a backend, so that whatever is wrong is said before anything is sent.
+def check(backend: str, settings: Mapping[str, Any]) -> None:
+    """Connect to the server of a backend, to fail before anything is sent.
 
-    Raises:
-        AnnotationError: there is no such backend, or credentials or a package are missing.
-        ServerError: the server cannot be reached, or refused.
+    Raises AnnotationError for an unknown backend, missing credentials or a missing package, and
+    ServerError if the server cannot be reached or refuses.
     """
     known = sorted(fo.annotation_config.backends)
     if backend not in known:
@@ -156,13 +136,13 @@ def check(backend: str, settings: Mapping[str, Any] | None = None) -> None:
             f"unknown annotation backend {backend!r}; expected {', '.join(known)}"
         )
     with _server_errors(backend, "connecting", "Nothing was sent"):
-        config = foua._parse_config(backend, None, **(settings or {}))
+        config = foua._parse_config(backend, None, **settings)
         _need_credentials(backend, config)
         config.build().connect_to_api()
 
 
 def _need_credentials(backend: str, config: Any) -> None:
-    """Fail where FiftyOne would ask on the terminal."""
+    """Raise where FiftyOne would ask on the terminal."""
     missing = [
         name
         for name in _CREDENTIALS
@@ -178,7 +158,7 @@ def _need_credentials(backend: str, config: Any) -> None:
 
 @contextmanager
 def _server_errors(backend: str, doing: str, aftermath: str) -> Iterator[None]:
-    """Whatever the libraries of the vendors raise, as one of our errors."""
+    """Turn whatever the vendors' libraries raise into one of our errors."""
     try:
         yield
     except UnseenError:
@@ -197,13 +177,13 @@ def _server_errors(backend: str, doing: str, aftermath: str) -> Iterator[None]:
 
 
 def _brief(error: BaseException) -> str:
-    """The beginning of a message; some hold whole requests."""
+    """The beginning of a message, which may hold a whole request."""
     return " ".join(str(error).split())[:300]
 
 
 @contextmanager
 def _all_or_nothing(dataset: Any, ids: Sequence[str], fields: Sequence[str]) -> Iterator[None]:
-    """Put the labels back as they were when the block fails."""
+    """Restore the labels if the block fails."""
     query = {"_id": {"$in": [ObjectId(i) for i in ids]}}
     before = list(dataset._sample_collection.find(query, dict.fromkeys(fields, 1)))
     try:
@@ -214,5 +194,5 @@ def _all_or_nothing(dataset: Any, ids: Sequence[str], fields: Sequence[str]) -> 
             for row in before
         ]
         dataset._bulk_write(restored, ids=list(ids))
-        logger.warning("labels of %d samples were put back as they were", len(restored))
+        logger.warning("the labels of %d samples were restored", len(restored))
         raise

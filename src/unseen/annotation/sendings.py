@@ -1,7 +1,7 @@
 """The record of what was handed to annotators: one FiftyOne custom run per annotation run.
 
-It is written after each task, so that a sending that broke off goes on where it stopped. It holds
-no secret: the server's address, but nobody's credentials.
+It is written after each task, so that an interrupted sending resumes where it stopped. It holds the
+server's address, but no credentials.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Sending:
     backend: str
     label_field: str
     classes: list[str]
-    parameters: dict[str, Any]  #: of the request, to send the next batch the same way
-    token: str  #: part of the tasks' names, by which a half-made task is recognised
+    parameters: dict[str, Any]  #: of the request, to send the next batch in the same way
+    token: str  #: part of the task names, by which an unfinished task is recognised
     started_at: str
     url: str | None = None
     organization: str | None = None
@@ -54,8 +54,8 @@ class Sending:
     sample_ids: list[str] = field(default_factory=list)  #: backends without tasks: what was sent
     tasks: list[SentTask] = field(default_factory=list)
     complete: bool = False  #: every image of the batch was sent
-    closed: bool = False  #: every image came back, or was given up
-    #: Sample id -> relative [x, y, width, height] of the only rectangles that were asked for.
+    closed: bool = False  #: every image came back or was given up
+    #: Sample id -> relative [x, y, width, height] of the only rectangles to be labelled.
     scopes: dict[str, list[list[float]]] = field(default_factory=dict)
 
     @property
@@ -78,34 +78,29 @@ def read_sending(loop: Loop, anno_key: str) -> Sending | None:
 
 def read_sendings(loop: Loop) -> list[Sending]:
     """All records of this loop, oldest first."""
-    found = []
+    records = []
     for key in loop.dataset.list_runs(method=SENDING_METHOD):
         config = loop.dataset.get_run_info(key).config.serialize()
         if config["prefix"] == loop.names.prefix and config["series"] == loop.names.series:
-            found.append(decoded(config["sending"]))
-    return sorted(found, key=lambda s: (s.started_at, s.iteration))
+            records.append(decoded(config["sending"]))
+    return sorted(records, key=lambda s: (s.started_at, s.iteration))
 
 
 def find_sendings(loop: Loop, anno_key: str | None) -> list[Sending]:
-    """The record of one annotation run, or of all.
-
-    Raises:
-        AnnotationError: there is none.
-    """
-    found = read_sendings(loop)
-    if anno_key is not None:
-        known = ", ".join(s.anno_key for s in found) or "none"
-        found = [s for s in found if s.anno_key == anno_key]
-        if not found:
-            raise AnnotationError(
-                f"dataset {loop.dataset.name!r} has no annotation run {anno_key!r} that was sent by "
-                f"request_annotations; there are: {known}"
-            )
-    return found
+    """All records, or that of one annotation run; AnnotationError if it does not exist."""
+    records = read_sendings(loop)
+    chosen = [s for s in records if anno_key in (None, s.anno_key)]
+    if anno_key is not None and not chosen:
+        known = ", ".join(s.anno_key for s in records) or "none"
+        raise AnnotationError(
+            f"dataset {loop.dataset.name!r} has no annotation run {anno_key!r} that was sent by "
+            f"request_annotations; there are: {known}"
+        )
+    return chosen
 
 
 def write_sending(loop: Loop, sending: Sending) -> None:
-    """Write the record, anew or over its earlier state."""
+    """Write the record, replacing its earlier state."""
     refresh(loop.dataset)
     key = loop.names.sending_key(sending.anno_key)
     config = loop.dataset.init_run(
@@ -114,14 +109,13 @@ def write_sending(loop: Loop, sending: Sending) -> None:
         series=loop.names.series,
         sending=_encoded(sending),
     )
-    if loop.dataset.has_run(key):
-        loop.dataset.update_run_config(key, config)
-    else:
-        loop.dataset.register_run(key, config)
+    is_new = not loop.dataset.has_run(key)
+    write = loop.dataset.register_run if is_new else loop.dataset.update_run_config
+    write(key, config)
 
 
 def delete_sending(loop: Loop, anno_key: str) -> None:
-    """Forget a sending and FiftyOne's run; nothing on the server is touched."""
+    """Delete the record and FiftyOne's run; nothing on the server changes."""
     loop.dataset.reload()
     if loop.dataset.has_annotation_run(anno_key):
         loop.dataset.delete_annotation_run(anno_key)
@@ -129,25 +123,21 @@ def delete_sending(loop: Loop, anno_key: str) -> None:
         loop.dataset.delete_run(loop.names.sending_key(anno_key))
 
 
-def check_label_field(found: Sequence[Sending], names: Names) -> None:
-    """Make sure that labels go into the field that they were sent from.
-
-    Raises:
-        AnnotationError: an annotation run belongs to another field.
-    """
-    for sending in found:
+def check_label_field(sendings: Sequence[Sending], names: Names) -> None:
+    """Raise AnnotationError if labels would go into another field than they were sent from."""
+    for sending in sendings:
         if sending.label_field != names.label_field:
             raise AnnotationError(
-                f"{sending.anno_key} was sent with label_field={sending.label_field!r}, and not "
+                f"{sending.anno_key} was sent with label_field={sending.label_field!r}, not "
                 f"{names.label_field!r}; pass label_field={sending.label_field!r}"
             )
 
 
 def refresh(dataset: Any) -> None:
-    """Take over what other processes wrote into the dataset's own document.
+    """Read the dataset's own document again, which other processes may have changed.
 
-    `dataset.reload()` would also read again every sample that is held in memory, which takes
-    minutes where a notebook holds thousands of them.
+    `dataset.reload()` would also read every sample held in memory, which takes minutes where a
+    notebook holds thousands.
     """
     dataset._reload(hard=True)
 
@@ -160,13 +150,13 @@ def now() -> str:
 def _encoded(sending: Sending) -> Any:
     values = dataclasses.asdict(sending)
     for task in values["tasks"]:
-        # Class names are no keys here: MongoDB gives some of their characters a meaning.
+        # Not with class names as keys: some characters have a meaning in MongoDB.
         task["labels"] = list(task["labels"].items())
     return encode(values)
 
 
 def decoded(values: Mapping[str, Any]) -> Sending:
     """A sending from its record as the database holds it."""
-    found = decode(values)
-    found["tasks"] = [SentTask(**{**t, "labels": dict(t["labels"])}) for t in found["tasks"]]
-    return Sending(**found)
+    record = decode(values)
+    tasks = [SentTask(**{**t, "labels": dict(t["labels"])}) for t in record["tasks"]]
+    return Sending(**{**record, "tasks": tasks})

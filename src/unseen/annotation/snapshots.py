@@ -1,8 +1,8 @@
-"""Labels as they were before a load, kept with the dataset, to be restored by `undo_annotations`."""
+"""Labels from before a load, kept with the dataset and restored by `undo_annotations`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -11,11 +11,11 @@ from bson import ObjectId, json_util
 from pymongo import UpdateMany, UpdateOne
 
 from unseen.annotation.sendings import now, refresh
-from unseen.dataset.fields import SNAPSHOT_METHOD, Names
+from unseen.dataset.fields import SNAPSHOT_METHOD
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 
-#: Snapshots that are kept; older ones are dropped.
+#: How many snapshots are kept; older ones are deleted.
 KEPT = 20
 
 
@@ -25,15 +25,15 @@ class Snapshot:
 
     key: str
     anno_key: str
-    before: str  #: what was about to happen: "load" or "undo"
+    before: str  #: what followed: "load" or "undo"
     taken_at: str
     written: list[str]  #: samples that were changed afterwards
-    restored: bool  #: it was restored already
+    restored: bool
     label_field: str
 
     @property
     def number(self) -> int:
-        """Of the snapshot in its loop, from 1."""
+        """Number of the snapshot in its loop, from 1."""
         return int(self.key.rsplit("_", 1)[1])
 
 
@@ -47,7 +47,7 @@ class Difference:
 
 
 def take(loop: Loop, anno_key: str, ids: Sequence[str], before: str) -> str:
-    """Keep labels and annotation state of these samples; the key of the snapshot."""
+    """Keep labels and annotation state of these samples; returns the key of the snapshot."""
     refresh(loop.dataset)
     taken = list_snapshots(loop)
     key = loop.names.snapshot_key(1 + max((s.number for s in taken), default=0))
@@ -67,7 +67,7 @@ def take(loop: Loop, anno_key: str, ids: Sequence[str], before: str) -> str:
         restored=False,
     )
     loop.dataset.register_run(key, config)
-    # As text: FiftyOne would turn some raw values into its own types.
+    # As text: FiftyOne would convert some raw values into its own types.
     results = loop.dataset.init_run_results(key, documents=json_util.dumps(list(rows)))
     loop.dataset.save_run_results(key, results, cache=False)
     for old in taken[: max(0, len(taken) + 1 - KEPT)]:
@@ -76,18 +76,14 @@ def take(loop: Loop, anno_key: str, ids: Sequence[str], before: str) -> str:
 
 
 def note_written(dataset: Any, key: str, ids: Sequence[str]) -> None:
-    """Remember which samples were changed after the snapshot; only those are restored."""
+    """Record that these samples changed after the snapshot, too; only such are restored."""
     config = dataset.get_run_info(key).config
     config.written = sorted({*config.written, *ids})
     dataset.update_run_config(key, config)
 
 
 def narrow(dataset: Any, key: str, ids: Sequence[str]) -> bool:
-    """Only these samples were changed after all; a snapshot before nothing is dropped.
-
-    Returns:
-        whether the snapshot is kept.
-    """
+    """Record that only these samples changed; without any, delete the snapshot and return False."""
     if not ids:
         dataset.delete_run(key)
         return False
@@ -99,30 +95,29 @@ def narrow(dataset: Any, key: str, ids: Sequence[str]) -> bool:
 
 def list_snapshots(loop: Loop) -> list[Snapshot]:
     """All snapshots of this loop, oldest first."""
-    found = []
+    facts = ("anno_key", "before", "taken_at", "written", "restored", "label_field")
+    snapshots = []
     for key in loop.dataset.list_runs(method=SNAPSHOT_METHOD):
         config = loop.dataset.get_run_info(key).config.serialize()
         if config["prefix"] == loop.names.prefix and config["series"] == loop.names.series:
-            facts = ("anno_key", "before", "taken_at", "written", "restored", "label_field")
-            found.append(Snapshot(key=key, **{name: config[name] for name in facts}))
-    return sorted(found, key=lambda s: s.number)
+            snapshots.append(Snapshot(key=key, **{name: config[name] for name in facts}))
+    return sorted(snapshots, key=lambda s: s.number)
 
 
 def choose(loop: Loop, key: str | None) -> Snapshot:
-    """The snapshot as asked for, or the newest load that was not undone.
+    """The snapshot with this key, or the one from before the newest load that was not undone.
 
-    Raises:
-        AnnotationError: there is none, or it holds labels of another field.
+    Raises AnnotationError if there is none, or if it holds labels of another field.
     """
-    # One that nothing was written after is left from a load that was killed: nothing to undo.
-    found = [s for s in list_snapshots(loop) if s.written]
-    known = ", ".join(f"{s.key} (before a {s.before}, {s.taken_at})" for s in found) or "none"
+    # A snapshot that nothing was written after comes from a killed load: there is nothing to undo.
+    snapshots = [s for s in list_snapshots(loop) if s.written]
+    known = ", ".join(f"{s.key} (before a {s.before}, {s.taken_at})" for s in snapshots) or "none"
     if key is not None:
-        chosen = next((s for s in found if s.key == key), None)
+        chosen = next((s for s in snapshots if s.key == key), None)
         if chosen is None:
             raise AnnotationError(f"snapshot {key!r} does not exist; there are: {known}")
     else:
-        loads = [s for s in found if s.before == "load" and not s.restored]
+        loads = [s for s in snapshots if s.before == "load" and not s.restored]
         if not loads:
             raise AnnotationError(
                 f"dataset {loop.dataset.name!r} has no load of annotations to undo; snapshots: {known}"
@@ -130,53 +125,49 @@ def choose(loop: Loop, key: str | None) -> Snapshot:
         chosen = loads[-1]
     if chosen.label_field != loop.names.label_field:
         raise AnnotationError(
-            f"{chosen.key} holds labels of the field {chosen.label_field!r}, and not of "
+            f"{chosen.key} holds labels of the field {chosen.label_field!r}, not of "
             f"{loop.names.label_field!r}; pass label_field={chosen.label_field!r}"
         )
     return chosen
 
 
-def restore(dataset: Any, snapshot: Snapshot, found: Difference) -> None:
-    """Put back labels and state of the samples that were changed after the snapshot."""
-    if found.updates:
-        dataset._bulk_write(found.updates, ordered=True, ids=list(found.current))
+def restore(dataset: Any, snapshot: Snapshot, difference: Difference) -> None:
+    """Restore labels and state of the samples that changed after the snapshot."""
+    if difference.updates:
+        dataset._bulk_write(difference.updates, ordered=True, ids=list(difference.current))
     config = dataset.get_run_info(snapshot.key).config
     config.restored = True
     dataset.update_run_config(snapshot.key, config)
 
 
 def difference(loop: Loop, snapshot: Snapshot) -> Difference:
-    """What `restore` would change; samples that are gone are left out."""
+    """What `restore` would change, without samples that were deleted since."""
+    labels, base = loop.names.label_field, loop.names.annotation_base
     text = loop.dataset.load_run_results(snapshot.key, cache=False).documents
     written = set(snapshot.written)
     kept = {str(d["_id"]): d for d in json_util.loads(text) if str(d["_id"]) in written}
-    rows = loop.dataset._sample_collection.find(
-        {"_id": {"$in": [ObjectId(i) for i in kept]}}, {loop.names.label_field: 1}
-    )
-    current = {str(row["_id"]): row.get(loop.names.label_field) for row in rows}
+    query = {"_id": {"$in": [ObjectId(i) for i in kept]}}
+    rows = loop.dataset._sample_collection.find(query, {labels: 1})
+    current = {str(row["_id"]): row.get(labels) for row in rows}
     updates: list[UpdateMany | UpdateOne] = []
     if current:  # a field that is null cannot take a path below it
-        empty = {"_id": {"$in": [ObjectId(i) for i in current]}, loop.names.annotation_base: None}
-        updates.append(UpdateMany(empty, {"$set": {loop.names.annotation_base: {}}}))
-    fields = _fields(loop)
-    updates += [_update(kept[i], fields, loop.names, snapshot.anno_key) for i in current]
-    return Difference(current, {i: kept[i].get(loop.names.label_field) for i in current}, updates)
+        empty = {"_id": {"$in": [ObjectId(i) for i in current]}, base: None}
+        updates.append(UpdateMany(empty, {"$set": {base: {}}}))
+    path = f"{base}.{snapshot.anno_key}"  # what other annotation runs know of an image stays
+    for i in current:
+        values = {name: kept[i].get(name) for name in _fields(loop)}
+        values["last_modified_at"] = datetime.now(timezone.utc)
+        update = {"$set": values}
+        known = (kept[i].get(base) or {}).get(snapshot.anno_key)
+        if known is None:
+            update["$unset"] = {path: ""}
+        else:
+            values[path] = known
+        updates.append(UpdateOne({"_id": ObjectId(i)}, update))
+    return Difference(current, {i: kept[i].get(labels) for i in current}, updates)
 
 
 def _fields(loop: Loop) -> list[str]:
     fields = [loop.names.label_field, loop.names.annotation, loop.names.annotation_url]
-    # Labels and the part of the image that they are complete in belong together.
+    # Labels and the part of the image in which they are complete belong together.
     return fields + [loop.names.scope] * (loop.dataset.get_field(loop.names.scope) is not None)
-
-
-def _update(
-    document: Mapping[str, Any], fields: Sequence[str], names: Names, anno_key: str
-) -> UpdateOne:
-    values = {name: document.get(name) for name in fields}
-    values["last_modified_at"] = datetime.now(timezone.utc)
-    # What other annotation runs know of the image stays.
-    path = f"{names.annotation_base}.{anno_key}"
-    base = (document.get(names.annotation_base) or {}).get(anno_key)
-    if base is None:
-        return UpdateOne({"_id": document["_id"]}, {"$set": values, "$unset": {path: ""}})
-    return UpdateOne({"_id": document["_id"]}, {"$set": {**values, path: base}})

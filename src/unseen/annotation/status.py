@@ -1,18 +1,35 @@
-"""What was handed to annotators, and how far it is."""
+"""What was handed to annotators, and how far they are."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unseen.annotation import sendings, truth
-from unseen.annotation.sendings import Sending
-from unseen.annotation.states import SendingStatus, TaskStatus
+from unseen.annotation import STAGES, JobStatus, SendingStatus, TaskStatus, sendings, truth
+from unseen.annotation.sendings import Sending, SentTask
 from unseen.dataset.fields import LOADED, REMOVED
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 from unseen.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from unseen.annotation.cvat.api import Api, Connections
+
+
+def is_finished(job: Mapping[str, Any], stage: str) -> bool:
+    """Whether a CVAT job has completed this stage; reaching a later stage implies it."""
+    if job.get("stage") not in STAGES:
+        return False  # a stage unknown to us: rather wait than take an empty image as checked
+    reached, wanted = STAGES.index(job["stage"]), STAGES.index(stage)
+    return reached > wanted or (reached == wanted and job["state"] == "completed")
+
+
+def is_changed(job: Mapping[str, Any], task: SentTask) -> bool:
+    """Whether a CVAT job was never loaded, or changed on the server since."""
+    loaded = task.loaded.get(str(job["id"]))
+    return loaded is None or loaded["updated"] != job.get("updated_date")
 
 
 def ask_servers(
@@ -21,36 +38,38 @@ def ask_servers(
     stage: str = "annotation",
     progress: Progress = silent,
 ) -> list[SendingStatus]:
-    """Ask every server for its tasks and jobs; change nothing.
+    """The status of one annotation run or of all, as the servers tell it; changes nothing.
 
-    A server that cannot be reached is no error: what was recorded is listed, with the reason.
-
-    Args:
-        loop: the loop.
-        anno_key: of one sending; default: all.
-        stage: a job is finished when this stage of CVAT is completed.
-        progress: is told of every sending.
+    A server that cannot be reached is no error: the record is listed, with the reason. Jobs are
+    finished when CVAT's `stage` is completed.
     """
-    from unseen.annotation.cvat.load import Connections
+    from unseen.annotation.cvat.api import Connections
 
     sendings.refresh(loop.dataset)  # another process may have sent or loaded since
-    found = sendings.find_sendings(loop, anno_key)
+    records = sendings.find_sendings(loop, anno_key)
     connections = Connections()
     states = []
-    for number, sending in enumerate(found):
-        progress(number, len(found), "ask the servers")
+    for number, sending in enumerate(records):
+        progress(number, len(records), "ask the servers")
         states.append(_status(loop, stage, sending, connections))
-    progress(len(found), len(found), "ask the servers")
+    progress(len(records), len(records), "ask the servers")
     return states
 
 
-def _status(loop: Loop, stage: str, sending: Sending, connections: Any) -> SendingStatus:
-    tasks, problem = _tasks(stage, sending, connections)
+def _status(loop: Loop, stage: str, sending: Sending, connections: Connections) -> SendingStatus:
+    tasks: list[TaskStatus] = []
+    problem = None
+    if sending.backend == "cvat":
+        try:
+            api = connections.of(sending)
+            tasks = [_task_status(api, task, stage) for task in sending.tasks]
+        except AnnotationError as error:
+            problem = str(error)
+            tasks = [_as_recorded(task) for task in sending.tasks]
     ids = sending.sent_ids()
     states = truth.count_states(loop, ids)
     images = sum(states.values())
     jobs = [job for task in tasks for job in task.jobs]
-    age = datetime.now(timezone.utc) - datetime.fromisoformat(sending.started_at)
     if sending.backend == "cvat":
         finished = sum(job.images for job in jobs if job.finished)
         waiting = any(job.waiting for job in jobs)
@@ -58,6 +77,7 @@ def _status(loop: Loop, stage: str, sending: Sending, connections: Any) -> Sendi
         own = replace(loop.names, label_field=sending.label_field)
         finished = images - truth.count_unlabelled(Loop(loop.dataset, own), ids)
         waiting = not sending.closed and finished > 0
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(sending.started_at)
     return SendingStatus(
         anno_key=sending.anno_key,
         backend=sending.backend,
@@ -76,12 +96,41 @@ def _status(loop: Loop, stage: str, sending: Sending, connections: Any) -> Sendi
     )
 
 
-def _tasks(stage: str, sending: Sending, connections: Any) -> tuple[list[TaskStatus], str | None]:
-    from unseen.annotation.cvat import status
+def _task_status(api: Api, task: SentTask, stage: str) -> TaskStatus:
+    on_server = None if task.gone else api.task(task.task_id)
+    if on_server is None:
+        return replace(_as_recorded(task), gone=True)
+    jobs = [_job_status(api, task, job, stage) for job in api.jobs(task.task_id)]
+    return replace(_as_recorded(task), assignee=_name(on_server.get("assignee")), jobs=jobs)
 
-    if sending.backend != "cvat":
-        return [], None
-    try:
-        return status.task_statuses(connections.of(sending), sending, stage), None
-    except AnnotationError as error:
-        return status.recorded(sending), str(error)
+
+def _as_recorded(task: SentTask) -> TaskStatus:
+    return TaskStatus(
+        task_id=task.task_id,
+        name=task.name,
+        url=task.url,
+        assignee=None,
+        images=len(task.sample_ids),
+        sent_at=task.sent_at,
+        gone=task.gone,
+    )
+
+
+def _job_status(api: Api, task: SentTask, job: Mapping[str, Any], stage: str) -> JobStatus:
+    finished = is_finished(job, stage)
+    return JobStatus(
+        job_id=job["id"],
+        url=api.job_url(task.task_id, job["id"]),
+        assignee=_name(job.get("assignee")),
+        stage=job["stage"],
+        state=job["state"],
+        images=job["stop_frame"] - job["start_frame"] + 1,
+        finished=finished,
+        waiting=finished and is_changed(job, task),
+        updated_at=job.get("updated_date"),
+        loaded_at=task.loaded.get(str(job["id"]), {}).get("at"),
+    )
+
+
+def _name(user: Any) -> str | None:
+    return user.get("username") if isinstance(user, Mapping) else None

@@ -1,7 +1,7 @@
-"""Labels and their annotation state, as raw documents: read, merged and written in one update.
+"""Labels and their annotation state as raw documents, read and written together.
 
-An image's labels and what is known of the server's boxes (`base`) lie in one document and change in
-one update, so that a load that is killed leaves every image either before or after, never between.
+An image's labels and the known boxes of the server (`base`) share one document and change in one
+update, so that a killed load leaves every image in its state before or after, never in between.
 """
 
 from __future__ import annotations
@@ -43,49 +43,50 @@ class Truth:
 
 @dataclass(frozen=True)
 class Update:
-    """What one image shall hold; a part that is None stays as it is."""
+    """The new state of one image; a part that is None stays as it is."""
 
     document: dict[str, Any] | None = None
     base: Sequence[KnownBox] | None = None
     state: str | None = None
     url: str | None = None
-    scope: dict[str, Any] | None = None  #: which part of the image these labels are complete in
+    scope: dict[str, Any] | None = None  #: the part of the image in which these labels are complete
 
 
 def declare_fields(loop: Loop) -> None:
-    """Add the label field where it is missing, and the fields of the annotation."""
+    """Add the label field if it is missing, and the annotation fields."""
     writing.set_labels(loop.dataset, loop.names.label_field, {})
-    text = "Where the image is on its way through labelling: sent, loaded, removed"
-    writing.declare(loop, loop.names.annotation, fo.StringField, text)
-    text = "Opens the image in the annotation tool"
-    writing.declare(loop, loop.names.annotation_url, fo.StringField, text)
-    text = "Boxes as the annotation tool held them when last looked at"
-    writing.declare(loop, loop.names.annotation_base, fo.DictField, text)
+    for name, kind, text in (
+        (loop.names.annotation, fo.StringField, "Labelling state: sent, loaded or removed"),
+        (loop.names.annotation_url, fo.StringField, "Opens the image in the annotation tool"),
+        (loop.names.annotation_base, fo.DictField, "Boxes on the server at the last load"),
+    ):
+        writing.declare(loop, name, kind, text)
 
 
 def read(loop: Loop, anno_key: str, ids: Iterable[str]) -> dict[str, Truth]:
     """Sample id -> what the database holds; samples that are gone have no entry."""
-    wanted = [ObjectId(i) for i in ids]
-    base_path = f"{loop.names.annotation_base}.{anno_key}"
-    rows = loop.dataset._sample_collection.find(
-        {"_id": {"$in": wanted}},
-        {loop.names.label_field: 1, loop.names.annotation: 1, base_path: 1},
-    )
-    found = {}
-    for row in rows:
-        base = (row.get(loop.names.annotation_base) or {}).get(anno_key)
-        found[str(row["_id"])] = Truth(
-            document=_identified(row.get(loop.names.label_field)),
+    names = loop.names
+    fields = (names.label_field, names.annotation, f"{names.annotation_base}.{anno_key}")
+    held = {}
+    for row in loop.dataset._sample_collection.find(_among(ids), dict.fromkeys(fields, 1)):
+        base = (row.get(names.annotation_base) or {}).get(anno_key)
+        held[str(row["_id"])] = Truth(
+            document=_identified(row.get(names.label_field)),
             base=None if base is None else [KnownBox.from_dict(b) for b in base],
-            state=row.get(loop.names.annotation),
+            state=row.get(names.annotation),
         )
-    return found
+    return held
+
+
+def _among(ids: Iterable[str]) -> dict[str, Any]:
+    """The query for these samples."""
+    return {"_id": {"$in": [ObjectId(i) for i in ids]}}
 
 
 def count_unlabelled(loop: Loop, ids: Iterable[str]) -> int:
-    """How many of these samples have no labels, and were not removed by annotators."""
+    """How many of these samples are unlabelled and were not removed by annotators."""
     query = {
-        "_id": {"$in": [ObjectId(i) for i in ids]},
+        **_among(ids),
         loop.names.label_field: None,
         loop.names.annotation: {"$ne": REMOVED},
     }
@@ -93,7 +94,7 @@ def count_unlabelled(loop: Loop, ids: Iterable[str]) -> int:
 
 
 def awaited(loop: Loop, tag: str) -> Any:
-    """The samples of a batch less those that annotators removed, or that were excluded since."""
+    """The samples of a batch without those that annotators removed or that were excluded since."""
     images = loop.dataset.match_tags(tag).match_tags(loop.names.excluded_tag, bool=False)
     if loop.dataset.get_field(loop.names.annotation) is None:
         return images
@@ -101,9 +102,9 @@ def awaited(loop: Loop, tag: str) -> Any:
 
 
 def count_states(loop: Loop, ids: Iterable[str]) -> Counter[str | None]:
-    """How many of these samples are in which annotation state; those that are gone do not count."""
+    """Annotation state -> how many of these samples are in it; deleted ones do not count."""
     pipeline = [
-        {"$match": {"_id": {"$in": [ObjectId(i) for i in ids]}}},
+        {"$match": _among(ids)},
         {"$group": {"_id": f"${loop.names.annotation}", "count": {"$sum": 1}}},
     ]
     rows = loop.dataset._sample_collection.aggregate(pipeline)
@@ -115,30 +116,28 @@ def write(loop: Loop, anno_key: str, updates: Mapping[str, Update]) -> None:
     stamp = datetime.now(timezone.utc)
     # A field that is null cannot take a path below it.
     loop.dataset._sample_collection.update_many(
-        {"_id": {"$in": [ObjectId(i) for i in updates]}, loop.names.annotation_base: None},
+        {**_among(updates), loop.names.annotation_base: None},
         {"$set": {loop.names.annotation_base: {}}},
     )
     ops = []
     for sample_id, update in updates.items():
-        values: dict[str, Any] = {"last_modified_at": stamp}
-        if update.document is not None:
-            values[loop.names.label_field] = update.document
-        if update.base is not None:
-            base = [box.to_dict() for box in update.base]
-            values[f"{loop.names.annotation_base}.{anno_key}"] = base
-        if update.state is not None:
-            values[loop.names.annotation] = update.state
-        if update.url is not None:
-            values[loop.names.annotation_url] = update.url
-        if update.scope is not None:
-            values[loop.names.scope] = update.scope
-        ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": values}))
+        base = None if update.base is None else [box.to_dict() for box in update.base]
+        values = {
+            loop.names.label_field: update.document,
+            f"{loop.names.annotation_base}.{anno_key}": base,
+            loop.names.annotation: update.state,
+            loop.names.annotation_url: update.url,
+            loop.names.scope: update.scope,
+            "last_modified_at": stamp,
+        }
+        changed = {name: value for name, value in values.items() if value is not None}
+        ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": changed}))
     if ops:
         loop.dataset._bulk_write(ops, ids=list(updates))
 
 
 def release(loop: Loop, anno_key: str, ids: Sequence[str]) -> None:
-    """Images that annotators no longer have: unlabelled ones are free for the next batch."""
+    """Record that annotators no longer have these images; unlabelled ones return to the pool."""
     if not ids:
         return
     update = {
@@ -149,8 +148,7 @@ def release(loop: Loop, anno_key: str, ids: Sequence[str]) -> None:
         },
         "$unset": {f"{loop.names.annotation_base}.{anno_key}": ""},
     }
-    wanted = {"_id": {"$in": [ObjectId(i) for i in ids]}}
-    loop.dataset._bulk_write([UpdateMany(wanted, update)], ids=list(ids))
+    loop.dataset._bulk_write([UpdateMany(_among(ids), update)], ids=list(ids))
 
 
 def merged_document(
@@ -158,15 +156,10 @@ def merged_document(
     merged: Sequence[MergedBox],
     base: Sequence[KnownBox] = (),
 ) -> dict[str, Any]:
-    """The label field with the merged boxes; what a label already holds besides stays.
+    """The label field with the merged boxes; whatever else a label holds stays.
 
-    Labels that are no boxes were never sent, and stay where they are.
-
-    Args:
-        document: the field as `read` gives it, or None.
-        merged: the boxes that it shall hold.
-        base: the boxes as the server held them; of their attributes, those that changed there
-            since are written, so that edits made in FiftyOne stay.
+    Labels without a box were never sent, and stay where they are. Of the attributes, only those
+    that changed on the server since `base` are written, so that edits made in FiftyOne stay.
     """
     attributes = {b.id: b.attributes for b in base}
     left = {box.id: box for box in merged}
@@ -187,7 +180,7 @@ def merged_document(
 def _updated(
     detection: Mapping[str, Any], box: MergedBox, before: Mapping[str, str | bool]
 ) -> dict[str, Any]:
-    """A detection with what the server says; `before` are its attributes at the last look."""
+    """A detection as the server has it; `before` are its attributes at the last load."""
     result = dict(detection, label=box.label, bounding_box=[float(v) for v in box.box])
     for name, value in before.items():
         if name not in box.attributes and result.get(name) == value:
@@ -201,7 +194,7 @@ def _detections(document: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _identified(document: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The labels, each with an id of its own: imports and copies may lack one, or share it."""
+    """The labels, each with an id of its own: imports and copies may lack or share one."""
     seen: set[Any] = set()
     detections = []
     for detection in _detections(document):

@@ -230,7 +230,7 @@ def test_a_box_without_a_class_is_refused(cvat, batch):
     sample = dataset.match_tags("test").first()
     sample.ground_truth.detections[0].label = None
     sample.save()
-    refused(dataset, cvat, "boxes without a class", LabelError, images="test")
+    refused(dataset, cvat, "boxes to be sent have no class", LabelError, images="test")
 
 
 # images
@@ -356,7 +356,7 @@ def test_an_image_that_the_server_cannot_read_is_told_in_its_words(cvat, batch):
     dataset = batch(2)
     cvat.creation_error = "Traceback:\n  ...\nPIL.UnidentifiedImageError: cannot identify 005.png"
     refused(
-        dataset, cvat, "cannot identify 005.png; mend or exclude.*Nothing was sent", ServerError
+        dataset, cvat, "cannot identify 005.png; repair or exclude.*Nothing was sent", ServerError
     )
     cvat.creation_error = None
     assert unseen.request_annotations(dataset).sent == 2

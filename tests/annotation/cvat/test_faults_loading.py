@@ -209,7 +209,7 @@ def test_a_server_that_is_gone_does_not_stop_what_another_one_has(
     sendings.write_sending(Loop(labelled, Names()), gone)
     result = unseen.load_annotations(labelled)
     assert labels(labelled) == EVERYTHING
-    assert any("unseen_old was not looked at again" in note for note in result.notes)
+    assert any("unseen_old was not checked again" in note for note in result.notes)
 
 
 def test_what_is_out_on_a_server_that_is_gone_is_an_error_after_everything_else(cvat, labelled):

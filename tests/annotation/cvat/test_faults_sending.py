@@ -188,11 +188,11 @@ def test_an_upload_that_is_always_cut_points_to_the_size(cvat, batch):
 
 @pytest.mark.parametrize(("method", "path"), [("POST", CREATE), ("POST", DATA), ("GET", META)])
 def test_a_server_that_hangs_ends_in_an_error(cvat, batch, quick, monkeypatch, method, path):
-    from unseen.annotation.cvat import sending
+    from unseen.annotation.cvat import send
 
     monkeypatch.setattr(quick, "read", 0.1)
     monkeypatch.setattr(quick, "cuts", 1)
-    monkeypatch.setattr(sending, "ATTEMPTS", 2)
+    monkeypatch.setattr(send, "ATTEMPTS", 2)
     dataset = batch(1)
     cvat.fail(method, path, hang=1.5, times=100)
     start = time.monotonic()
@@ -284,23 +284,23 @@ def test_a_stop_in_the_middle_of_a_task_removes_it(cvat, batch, stop, share):
 
 @pytest.mark.parametrize("part", ["truth.write", "sendings.write_sending"])
 def test_what_a_killed_run_left_is_removed_by_the_next_by_its_token(cvat, batch, monkeypatch, part):
-    from unseen.annotation.cvat import sending
+    from unseen.annotation.cvat import send
 
     dataset = batch(4)
-    write_down = sending._write_down
+    write_down = send._record_task
 
     def killed(*arguments):
-        if arguments[3].tasks[-1].first_rank == 3:
+        if arguments[1].sending.tasks[-1].first_rank == 3:
             with monkeypatch.context() as patch:
-                patch.setattr(f"unseen.annotation.cvat.sending.{part}", lambda *a: 1 / 0)
+                patch.setattr(f"unseen.annotation.cvat.send.{part}", lambda *a: 1 / 0)
                 write_down(*arguments)
         write_down(*arguments)
 
-    monkeypatch.setattr(sending, "_write_down", killed)
+    monkeypatch.setattr(send, "_record_task", killed)
     with pytest.raises(ZeroDivisionError):
         unseen.request_annotations(dataset, task_size=2)
     assert ranks(cvat) == ["1-2", "3-4"]
-    monkeypatch.setattr(sending, "_write_down", write_down)
+    monkeypatch.setattr(send, "_record_task", write_down)
     result = unseen.request_annotations(dataset, task_size=2)
     assert result.sent == 2
     assert sorted(cvat.tasks) == [1, 3]
@@ -310,13 +310,13 @@ def test_what_a_killed_run_left_is_removed_by_the_next_by_its_token(cvat, batch,
     assert set(map(tuple, results.labels_task_map.values())) == {(1, 3)}
 
 
-@pytest.mark.parametrize("killed", ["_register", "prepare_project", "Sender"])
+@pytest.mark.parametrize("killed", ["_register", "_prepare_project", "Sender"])
 def test_a_run_that_is_killed_before_its_first_task_goes_on(cvat, batch, monkeypatch, killed):
-    from unseen.annotation.cvat import request
+    from unseen.annotation.cvat import send
 
     dataset = batch(2)
     with monkeypatch.context() as patch:
-        patch.setattr(request, killed, lambda *a: 1 / 0)
+        patch.setattr(send, killed, lambda *a: 1 / 0)
         patch.setattr("unseen.annotation.sendings.delete_sending", lambda *a: None)
         with pytest.raises(ZeroDivisionError):
             unseen.request_annotations(dataset, project="wafers")
@@ -326,11 +326,11 @@ def test_a_run_that_is_killed_before_its_first_task_goes_on(cvat, batch, monkeyp
 
 
 def test_a_killed_runs_task_that_people_work_on_is_kept_and_named(cvat, batch, monkeypatch):
-    from unseen.annotation.cvat import sending
+    from unseen.annotation.cvat import send
 
     dataset = batch(2)
     with monkeypatch.context() as patch:
-        patch.setattr(sending, "_write_down", lambda *a: 1 / 0)
+        patch.setattr(send, "_record_task", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             unseen.request_annotations(dataset)
     person = cvat.annotator(1)

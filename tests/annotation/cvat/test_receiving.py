@@ -85,7 +85,7 @@ def test_an_image_is_a_negative_only_once_its_job_is_finished(cvat, sent):
     ],
 )
 def test_a_later_stage_means_that_the_earlier_ones_are_finished(stage, state, wanted, finished):
-    from unseen.annotation.cvat.jobs import is_finished
+    from unseen.annotation.status import is_finished
 
     assert is_finished({"stage": stage, "state": state}, wanted) is finished
 
@@ -572,7 +572,7 @@ def test_a_view_and_a_clone_load_like_the_dataset(cvat, batch):
 
 
 def test_an_unknown_stage_means_waiting():
-    from unseen.annotation.cvat.jobs import is_finished
+    from unseen.annotation.status import is_finished
 
     assert not is_finished({"stage": "review", "state": "completed"}, "annotation")
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import unseen
 from unseen.annotation import sendings
-from unseen.arrays.overlay import SCOPE_COLOUR
+from unseen.arrays.heatmap import SCOPE_COLOUR
 from unseen.dataset import scope
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
@@ -79,7 +79,7 @@ def test_annotators_see_suggestions_in_the_regions_only_and_the_outlines_of_thes
     away = np.abs(drawn[changed] - SCOPE_COLOUR).sum(1)
     assert (away < np.abs(original[changed] - SCOPE_COLOUR).sum(1)).all()
     guide = next(iter(cvat.state.guides.values())).markdown
-    assert "a part lies inside of a yellow rectangle" in guide
+    assert "inside a yellow rectangle" in guide
     assert "every class, also where nothing is marked" not in guide
 
 

@@ -72,12 +72,12 @@ def test_names_that_occur_twice_and_names_in_any_script_keep_the_order(cvat, bat
 
 
 def test_every_image_is_checked_against_what_the_server_has(cvat, batch, monkeypatch):
-    from unseen.annotation.cvat import upload
+    from unseen.annotation.cvat import server
     from unseen.errors import ServerError
 
     dataset = batch(3)
     before = state_of(dataset)
-    form = upload.form
+    form = server.form
     monkeypatch.setattr("unseen.annotation.cvat.api.form", lambda files, *a: form(files[::-1], *a))
     with pytest.raises(ServerError, match="does not keep the order"):
         unseen.request_annotations(dataset)

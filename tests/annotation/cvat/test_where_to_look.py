@@ -21,10 +21,10 @@ pytestmark = pytest.mark.fiftyone
 @pytest.fixture
 def uploaded(monkeypatch):
     """(name on the server, path, bytes) of every file that is sent."""
-    from unseen.annotation.cvat import upload
+    from unseen.annotation.cvat import server
 
     seen = []
-    form = upload.form
+    form = server.form
 
     def look(files, *others):
         seen.extend((name, path, path.read_bytes()) for name, path in files)
@@ -163,7 +163,7 @@ def test_each_guide_tells_what_its_own_task_holds(cvat, batch):
     texts = [cvat.state.guides[t.guide_id].markdown for t in cvat.tasks.values()]
     assert "numbers 1 to 3 of the batch" in texts[0]
     assert "number 4 of the batch" in texts[1]
-    assert all("Colours mark where" in t and "suggestions" not in t for t in texts)
+    assert all("Colours mark what" in t and "suggestions" not in t for t in texts)
 
 
 def test_everything_switched_off_sends_the_plain_images(cvat, batch, uploaded):

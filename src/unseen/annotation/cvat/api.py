@@ -1,95 +1,212 @@
-"""What is asked of a CVAT server."""
+"""The requests that are made to a CVAT server."""
 
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from unseen.annotation.cvat.answers import shorten
-from unseen.annotation.cvat.connection import Connection
-from unseen.annotation.cvat.session import LIMITS, CvatError, UnreachableError, is_passing, pause
-from unseen.annotation.cvat.upload import form
-from unseen.errors import ServerError
+from packaging.version import Version
+
+from unseen.annotation.cvat.credentials import Credentials, find
+from unseen.annotation.cvat.server import (
+    LIMITS,
+    CvatError,
+    Session,
+    UnreachableError,
+    form,
+    is_passing,
+    pause,
+    shorten,
+)
+from unseen.annotation.sendings import Sending
+from unseen.errors import AnnotationError, ServerError
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Frame:
-    """One image as the server has it."""
-
-    name: str
-    width: int
-    height: int
+#: The first version that keeps the order of the files (`sorting_method=predefined`).
+OLDEST = Version("2.4.6")
+_PAGE = 100
 
 
 @dataclass(frozen=True)
 class Frames:
-    """The images of a task; `deleted` holds the numbers that annotators removed."""
+    """The images of a task, in order."""
 
-    frames: list[Frame]
-    deleted: frozenset[int]
+    names: list[str]
+    sizes: list[tuple[int, int]]  #: (width, height) px
+    deleted: frozenset[int]  #: frames that annotators removed
 
 
-class Api(Connection):
-    """The calls that sending and receiving need, beside FiftyOne's own."""
+class Api:
+    """A signed-in client of one CVAT server; every method raises ServerError if the server fails."""
 
-    # --- people and projects ---------------------------------------------------------------------
-    @property
-    def username(self) -> str:
-        """Who is signed in."""
-        return str(self._user.get("username", ""))
+    def __init__(self, credentials: Credentials, organization: str | None = None) -> None:
+        """Sign in and check server, version and organization; AnnotationError says what is wrong."""
+        self.base_url = credentials.url
+        self._credentials = credentials
+        self._session = Session(credentials)
+        self._session.headers["Referer"] = self._url("auth/login")
+        self.username = str(self._sign_in().get("username", ""))
+        self.version = self._read_version()
+        if organization:
+            self._session.headers["X-Organization"] = organization
+            self._check_organization(organization)
+        self._session.retry(LIMITS.retries)
 
-    def find_user(self, name: str) -> int | None:
-        """Id of the user with exactly this name."""
-        query = urlencode({"search": name})
-        for user in self.paged(f"{self.users_url}?{query}"):
-            if user["username"] == name:
-                return int(user["id"])
-        return None
-
-    def find_project(self, name: str) -> dict[str, Any] | None:
-        """The project with exactly this name."""
-        query = urlencode({"search": name})
-        return next(
-            (p for p in self.paged(f"{self.projects_url}?{query}") if p["name"] == name), None
+    def _sign_in(self) -> dict[str, Any]:
+        token = self._credentials.access_token
+        if token is None:
+            self._log_in()
+            self._session.log_in = self._log_in
+            return self._json("GET", "users/self")
+        for scheme in ("Bearer", "Token"):  # personal access tokens; keys of older servers
+            self._session.headers["Authorization"] = f"{scheme} {token}"
+            try:
+                return self._json("GET", "users/self")
+            except CvatError as error:
+                if error.status not in (401, 403):
+                    raise
+        raise AnnotationError(
+            f"CVAT at {self.base_url} refused the access token; it may have expired or belong to "
+            "another server. Make a new one in CVAT and set FIFTYONE_CVAT_ACCESS_TOKEN"
         )
 
-    def has_project(self, project_id: int) -> bool:
-        """Whether a project is still there."""
+    def _log_in(self) -> None:
+        user = self._credentials.username
+        self._session.cookies.clear()
+        self._session.headers.pop("X-CSRFToken", None)
+        payload = {"username": user, "password": self._credentials.password}
         try:
-            self._json("GET", self.project_url(project_id))
+            response = self._session.send_request(
+                "POST", self._url("auth/login"), json=payload, renew=False
+            )
+        except CvatError as error:
+            if error.status in (400, 401, 403):
+                raise AnnotationError(
+                    f"CVAT at {self.base_url} refused the login of user {user!r}; check "
+                    "FIFTYONE_CVAT_USERNAME and FIFTYONE_CVAT_PASSWORD"
+                ) from None
+            if is_passing(error) or error.status < 400:
+                raise
+            raise AnnotationError(
+                f"{self.base_url} answered {error.status} to the login; expected the address of a "
+                "CVAT server"
+            ) from None
+        token = response.cookies.get("csrftoken") or self._session.cookies.get("csrftoken")
+        if token:
+            self._session.headers["X-CSRFToken"] = token
+
+    def _read_version(self) -> Version:
+        text = str(self._json("GET", "server/about").get("version"))
+        numbers = re.match(r"\d+(\.\d+)+", text)  # builds have endings that are no versions
+        if numbers is None:
+            raise AnnotationError(
+                f"{self.base_url} does not tell a CVAT version; expected the address of a CVAT server"
+            )
+        version = Version(numbers[0])
+        if version < OLDEST:
+            raise AnnotationError(
+                f"CVAT at {self.base_url} has version {version}; expected {OLDEST} or newer, which "
+                "keeps the order of the images"
+            )
+        return version
+
+    def _check_organization(self, organization: str) -> None:
+        try:
+            self._json("GET", "tasks?page_size=1")
+        except CvatError as error:
+            if error.status not in (403, 404):
+                raise
+            raise AnnotationError(
+                f"organization {organization!r} cannot be used on CVAT at {self.base_url} ({error}); "
+                f"pass the short name (slug) of one that {self.username!r} belongs to, or leave it "
+                "out"
+            ) from None
+
+    # --- requests --------------------------------------------------------------------------------
+    def _url(self, path: str) -> str:
+        return f"{self.base_url}/api/{path}"
+
+    def _json(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+        response = self._session.send_request(method, self._url(path), **kwargs)
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise AnnotationError(
+                f"{self.base_url} answered {method} /api/{path.partition('?')[0]} with something "
+                "that is no JSON object; expected the address of a CVAT server"
+            )
+        return answer
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """The item at a path, such as `tasks/1`, or None if it does not exist."""
+        try:
+            return self._json("GET", path)
         except CvatError as error:
             if error.status == 404:
-                return False
+                return None
             raise
-        return True
 
-    def is_empty_project(self, project_id: int) -> bool:
-        """Whether a project holds no task."""
-        url = f"{self.tasks_url}?project_id={project_id}&page_size=1"
-        return not self._json("GET", url).get("results")
+    def _delete(self, path: str) -> None:
+        try:
+            self._session.send_request("DELETE", self._url(path))
+        except CvatError as error:
+            if error.status != 404:
+                raise
 
-    def labels(self, *, task_id: int | None = None, project_id: int | None = None) -> list[Any]:
-        """The labels of a task or a project, without the parts of skeletons."""
-        key, number = ("task_id", task_id) if task_id is not None else ("project_id", project_id)
-        found = self.paged(f"{self.base_api_url}/labels?{key}={number}")
-        return [label for label in found if not label.get("has_parent")]
+    def paged(self, path: str) -> Iterator[dict[str, Any]]:
+        """Every item of a list, such as `tasks?search=x`."""
+        # The `next` address is not followed: behind a proxy that ends TLS it names another scheme
+        # or host.
+        page = 1
+        while True:
+            mark = "&" if "?" in path else "?"
+            answer = self._json("GET", f"{path}{mark}page={page}&page_size={_PAGE}")
+            yield from answer.get("results", [])
+            if not answer.get("next") or not answer.get("results"):
+                return
+            page += 1
+
+    def _search(self, kind: str, key: str, name: str) -> int | None:
+        """The id of the item with exactly this name; CVAT's own search also finds similar ones."""
+        items = self.paged(f"{kind}?{urlencode({'search': name})}")
+        return next((int(item["id"]) for item in items if item[key] == name), None)
+
+    # --- what is asked ---------------------------------------------------------------------------
+    def find_user(self, name: str) -> int | None:
+        """Id of the user with exactly this name."""
+        return self._search("users", "username", name)
+
+    def find_project(self, name: str) -> int | None:
+        """Id of the project with exactly this name."""
+        return self._search("projects", "name", name)
+
+    def make_project(self, name: str, labels: Sequence[dict[str, Any]]) -> int:
+        """Create a project; returns its id."""
+        body = {"name": name, "labels": list(labels)}
+        return int(self._json("POST", "projects", json=body)["id"])
 
     def add_labels(self, project_id: int, labels: Sequence[dict[str, Any]]) -> None:
-        """Add labels to a project; those it has stay as they are."""
-        self._json("PATCH", self.project_url(project_id), json={"labels": list(labels)})
+        """Add labels to a project; those it has stay."""
+        self._json("PATCH", f"projects/{project_id}", json={"labels": list(labels)})
 
-    # --- tasks -------------------------------------------------------------------------------------
-    def make_project(self, name: str, labels: Sequence[dict[str, Any]]) -> int:
-        """Create a project; its id."""
-        body = {"name": name, "labels": list(labels)}
-        return int(self._json("POST", self.projects_url, json=body)["id"])
+    def remove_project_if_empty(self, project_id: int) -> None:
+        """Delete a project that holds no task."""
+        if not self._json("GET", f"tasks?project_id={project_id}&page_size=1").get("results"):
+            self._delete(f"projects/{project_id}")
+
+    def labels(self, owner: str, number: int) -> list[dict[str, Any]]:
+        """The labels of a "task" or "project", without the parts of skeletons."""
+        labels = self.paged(f"labels?{owner}_id={number}")
+        return [label for label in labels if not label.get("has_parent")]
 
     def make_task(
         self,
@@ -100,7 +217,7 @@ class Api(Connection):
         segment_size: int | None,
         issue_tracker: str | None,
     ) -> int:
-        """Create an empty task; its id."""
+        """Create an empty task; returns its id."""
         body: dict[str, Any] = {"name": name, "labels": list(labels), "overlap": 0}
         if project_id is not None:
             body.update(labels=[], project_id=project_id)
@@ -108,27 +225,20 @@ class Api(Connection):
             body["segment_size"] = segment_size
         if issue_tracker:
             body["bug_tracker"] = issue_tracker
-        return int(self._json("POST", self.tasks_url, json=body)["id"])
+        return int(self._json("POST", "tasks", json=body)["id"])
 
     def find_tasks(self, text: str) -> list[dict[str, Any]]:
-        """The tasks whose name holds `text`."""
-        query = urlencode({"search": text})
-        return [t for t in self.paged(f"{self.tasks_url}?{query}") if text in t["name"]]
+        """The tasks whose name contains `text`."""
+        tasks = self.paged(f"tasks?{urlencode({'search': text})}")
+        return [task for task in tasks if text in task["name"]]
 
-    def is_untouched(self, task_id: int) -> bool:
-        """Whether nobody has begun to work on a task."""
-        return all(
-            job.get("state") == "new" and job.get("stage") == "annotation"
-            for job in self.jobs(task_id)
-        )
+    def task(self, task_id: int) -> dict[str, Any] | None:
+        """A task, or None if it is gone."""
+        return self.find(f"tasks/{task_id}")
 
     def remove_task(self, task_id: int) -> None:
-        """Delete a task; one that is gone already is fine."""
-        try:
-            self._session.send_request("DELETE", self.task_url(task_id))
-        except CvatError as error:
-            if error.status != 404:
-                raise
+        """Delete a task if it exists."""
+        self._delete(f"tasks/{task_id}")
 
     def send_images(
         self,
@@ -136,30 +246,23 @@ class Api(Connection):
         files: Sequence[tuple[str, Path]],
         *,
         image_quality: int,
-        progress: Callable[[float], None] = lambda share: None,
+        progress: Callable[[float], None],
     ) -> str | None:
-        """Upload images in this order, streamed from disk, so that memory stays small.
+        """Upload (name on the server, file) in this order, streamed from disk.
 
-        Args:
-            task_id: an empty task.
-            files: (name on the server, file).
-            image_quality: JPEG quality in which the server shows them, 0 to 100.
-            progress: called with the share of the bytes that are sent.
-
-        Returns:
-            the id of the server's background request, where the server (2.31 or so) tells one.
+        Returns the id of the server's background request, or None before version 2.31 or so.
         """
         try:
             response = self._session.send_request(
                 "POST",
-                self.task_data_url(task_id),
+                self._url(f"tasks/{task_id}/data"),
                 body=lambda: form(files, image_quality, progress),
                 read=5 * LIMITS.read,
             )
         except UnreachableError as error:
-            # Proxies that limit uploads often hang up instead of saying so.
+            # Proxies that limit uploads often hang up instead of answering.
             raise UnreachableError(
-                f"{error}. Where the upload is cut every time, the server may limit its size: lower "
+                f"{error}. If the upload is cut every time, the server may limit its size: lower "
                 "task_size"
             ) from None
         try:
@@ -171,20 +274,16 @@ class Api(Connection):
     def wait_for_jobs(
         self, task_id: int, request_id: str | None, timeout: float
     ) -> list[dict[str, Any]]:
-        """The jobs of a task, once the server has read its images.
-
-        Raises:
-            ServerError: the server failed (with its reason) or took longer than `timeout` seconds.
-        """
+        """The jobs of a task once the server has read its images, for at most `timeout` seconds."""
         deadline = time.monotonic() + timeout
         rounds, said = 0, ""
         while True:
             state, message = self._creation(task_id, request_id)
-            said = f"{state}{': ' if message else ''}{_last_line(message)}" if state else said
+            said = f"{state}{': ' if message else ''}{message}" if state else said
             if state == "failed":
                 raise ServerError(
                     f"CVAT could not read the images of task {task_id}: "
-                    f"{_last_line(message) or 'no reason given'}; mend or exclude that image"
+                    f"{message or 'no reason given'}; repair or exclude that image"
                 )
             jobs = self.jobs(task_id) if state in ("finished", "") else []
             if jobs:
@@ -197,111 +296,114 @@ class Api(Connection):
             rounds += 1
 
     def _creation(self, task_id: int, request_id: str | None) -> tuple[str, str]:
-        """How far the server is with the images of a task: ("" | state, message)."""
-        url = f"{self.task_url(task_id)}/status"
+        """State and message of the server's work on the images, both "" if it does not tell."""
+        path = f"tasks/{task_id}/status"
         if request_id is not None:
-            url = f"{self.base_api_url}/requests/{quote(request_id, safe='')}"
+            path = f"requests/{quote(request_id, safe='')}"
         try:
-            answer = self._json("GET", url)
+            answer = self._json("GET", path)
         except CvatError as error:
             if error.status in (404, 405, 410):
-                return "", ""  # the server has no such question; the jobs will tell
+                return "", ""  # this server knows no such request; the jobs will tell
             raise
         state = str(answer.get("state") or answer.get("status") or "").lower()
-        return state, str(answer.get("message") or "")
+        # The reason is the last line of a traceback.
+        lines = [line for line in str(answer.get("message") or "").splitlines() if line.strip()]
+        return state, shorten(lines[-1]) if lines else ""
 
     def frames(self, task_id: int) -> Frames:
-        """The images of a task in their order."""
-        meta = self._json("GET", self.task_data_meta_url(task_id))
-        frames = [Frame(f["name"], int(f["width"]), int(f["height"])) for f in meta["frames"]]
+        """The images of a task."""
+        meta = self._json("GET", f"tasks/{task_id}/data/meta")
+        frames = meta["frames"]
         if len(frames) == 1 and int(meta.get("size", 1)) > 1:
-            frames *= int(meta["size"])  # a server may name one size for all
-        return Frames(frames, frozenset(int(n) for n in meta.get("deleted_frames") or ()))
-
-    def task(self, task_id: int) -> dict[str, Any] | None:
-        """A task, or None where it is gone."""
-        try:
-            return self._json("GET", self.task_url(task_id))
-        except CvatError as error:
-            if error.status == 404:
-                return None
-            raise
+            frames = frames * int(meta["size"])  # a server may name one size for all
+        return Frames(
+            names=[f["name"] for f in frames],
+            sizes=[(int(f["width"]), int(f["height"])) for f in frames],
+            deleted=frozenset(int(n) for n in meta.get("deleted_frames") or ()),
+        )
 
     def jobs(self, task_id: int) -> list[dict[str, Any]]:
-        """The annotation jobs of a task in the order of their images; the server's is another."""
-        found = self.paged(f"{self.base_api_url}/jobs?task_id={task_id}")
-        mine = [job for job in found if job.get("type", "annotation") == "annotation"]
-        return sorted(mine, key=lambda job: (job["start_frame"], job["id"]))
+        """The annotation jobs of a task in the order of their images; the server has another."""
+        jobs = self.paged(f"jobs?task_id={task_id}")
+        ours = [job for job in jobs if job.get("type", "annotation") == "annotation"]
+        return sorted(ours, key=lambda job: (job["start_frame"], job["id"]))
 
     def job_annotations(self, job_id: int) -> dict[str, Any]:
         """Shapes, tags and tracks of a job."""
-        return self._json("GET", self.job_annotation_url(job_id))
+        return self._json("GET", f"jobs/{job_id}/annotations")
 
     def put_shapes(self, task_id: int, shapes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Replace all annotations of a task by these shapes; they come back with their ids."""
+        """Replace all annotations of a task by these shapes; returns them with their ids."""
         body = {"version": 0, "tags": [], "shapes": list(shapes), "tracks": []}
-        answer = self._json("PUT", self.task_annotation_url(task_id), json=body)
-        return list(answer["shapes"])
+        return list(self._json("PUT", f"tasks/{task_id}/annotations", json=body)["shapes"])
 
     def assign_task(self, task_id: int, user_id: int) -> None:
-        """Give a task to somebody."""
-        self._json("PATCH", self.task_url(task_id), json={"assignee_id": user_id})
+        """Assign a task to a user."""
+        self._json("PATCH", f"tasks/{task_id}", json={"assignee_id": user_id})
 
     def assign_job(self, job_id: int, user_id: int) -> None:
-        """Give a job to somebody."""
-        self._json("PATCH", self.taskless_job_url(job_id), json={"assignee": user_id})
+        """Assign a job to a user."""
+        self._json("PATCH", f"jobs/{job_id}", json={"assignee": user_id})
 
-    def write_guide(
-        self, markdown: str, *, task_id: int | None = None, project_id: int | None = None
-    ) -> bool:
-        """Attach a guide to a task or a project; False where the server accepts none."""
-        owner = {"task_id": task_id} if project_id is None else {"project_id": project_id}
-        url = f"{self.base_api_url}/guides"
+    def write_guide(self, markdown: str, owner: str, number: int) -> None:
+        """Attach a guide to a "task" or "project"; log it if the server accepts none."""
         for is_last in (False, True):
             try:
-                self._json("POST", url, json={**owner, "markdown": markdown})
-                return True
+                self._json("POST", "guides", json={f"{owner}_id": number, "markdown": markdown})
+                return
             except ServerError as error:
                 if is_last or not is_passing(error):
                     logger.warning("the task guide was not accepted: %s", error)
-                    return False
-            # The answer may have been lost, and not the guide.
-            if self._guide_of(**owner) is not None:
-                return True
-        raise AssertionError("unreachable")
+                    return
+            # The answer may have been lost, not the guide.
+            if self._guide_of(owner, number) is not None:
+                return
 
-    def _guide_of(self, *, task_id: int | None = None, project_id: int | None = None) -> Any:
-        url = self.task_url(task_id) if project_id is None else self.project_url(project_id)
-        return self._json("GET", url).get("guide_id")
+    def renew_guide(self, markdown: str, project_id: int, marker: str) -> None:
+        """Give a project this guide unless it has one that does not start with our marker.
 
-    def renew_guide(self, markdown: str, project_id: int, marker: str) -> bool:
-        """Give a project this guide, unless it has one of somebody else's.
-
-        Args:
-            markdown: the guide.
-            project_id: the project; in its tasks the server shows its guide, and none of theirs.
-            marker: what a guide of ours starts with.
+        The tasks of a project show its guide, not their own.
         """
-        number = self._guide_of(project_id=project_id)
+        number = self._guide_of("project", project_id)
         if number is None:
-            return self.write_guide(markdown, project_id=project_id)
-        url = f"{self.base_api_url}/guides/{number}"
+            self.write_guide(markdown, "project", project_id)
+            return
         try:
-            if not str(self._json("GET", url).get("markdown", "")).startswith(marker):
+            if str(self._json("GET", f"guides/{number}").get("markdown", "")).startswith(marker):
+                self._json("PATCH", f"guides/{number}", json={"markdown": markdown})
+            else:
                 logger.warning("CVAT project %s keeps the guide that it has", project_id)
-                return False
-            self._json("PATCH", url, json={"markdown": markdown})
         except CvatError as error:
             logger.warning("the guide was not accepted: %s", error)
-            return False
-        return True
 
-    def frame_url(self, task_id: int, job_id: int, frame: int) -> str:
-        """Address that opens an image in CVAT's editor."""
-        return f"{self.base_job_url(task_id, job_id)}?frame={frame}"
+    def _guide_of(self, owner: str, number: int) -> Any:
+        return self._json("GET", f"{owner}s/{number}").get("guide_id")
+
+    def task_url(self, task_id: int) -> str:
+        """Address of a task in CVAT's own pages."""
+        return f"{self.base_url}/tasks/{task_id}"
+
+    def job_url(self, task_id: int, job_id: int) -> str:
+        """Address of a job in CVAT's editor; `?frame=` opens an image."""
+        return f"{self.task_url(task_id)}/jobs/{job_id}"
 
 
-def _last_line(message: str) -> str:
-    """The reason at the end of a server's traceback."""
-    lines = [line for line in message.splitlines() if line.strip()]
-    return shorten(lines[-1]) if lines else ""
+class Connections:
+    """One signed-in client per server and organization."""
+
+    def __init__(self) -> None:
+        self._apis: dict[tuple[str | None, str | None], Api | AnnotationError] = {}
+
+    def of(self, sending: Sending) -> Api:
+        """The client of an annotation run; asked again, a failed connection fails at once."""
+        key = (sending.url, sending.organization)
+        if key not in self._apis:
+            try:
+                self._apis[key] = Api(find(sending.url), sending.organization)
+            except AnnotationError as error:
+                self._apis[key] = error
+        api = self._apis[key]
+        if isinstance(api, AnnotationError):
+            raise api
+        return api

@@ -1,46 +1,34 @@
-"""Everything that can be known to fail before anything is sent."""
+"""Checks of classes, images, users and projects, made before anything is sent."""
 
 from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
 from unseen.annotation.cvat.api import Api
 from unseen.errors import AnnotationError, LabelError
 
-if TYPE_CHECKING:
-    from unseen.steps.request_annotations import RequestConfig
-
-#: What CVAT takes: characters in the name of a label, in that of a task or project.
+#: CVAT's limits, in characters: of a label's name, and of a task's or project's.
 LONGEST_LABEL = 64
 LONGEST_NAME = 256
 _ORIENTATION = 0x0112  # EXIF
 _SHOWN = 5
 
 
-@dataclass(frozen=True)
-class Users:
-    """Ids of the people who get something to do."""
-
-    jobs: list[int]
-    task: int | None
-
-
 def check_classes(classes: Sequence[str], used: Iterable[str]) -> None:
-    """Refuse class lists that CVAT or the merge could not work with.
+    """Raise LabelError for class lists that CVAT or the merge could not work with.
 
-    Raises:
-        LabelError: no class, a blank, too long or doubled one, or labels of a class not listed.
+    That is an empty list, a blank, overlong or duplicate class, or a class in `used` (those of the
+    boxes to be sent) that is not listed.
     """
     if not classes:
         raise LabelError(
-            "there is no class yet; pass classes=, with all that annotators shall choose from"
+            "there is no class yet; pass classes=, with all that annotators can choose from"
         )
     for name in classes:
         if not name.strip() or name != name.strip():
@@ -51,12 +39,9 @@ def check_classes(classes: Sequence[str], used: Iterable[str]) -> None:
             )
     if len(set(classes)) != len(classes):
         raise LabelError(f"a class is named twice: {', '.join(classes)}")
-    used = set(used)
-    if "" in used:
-        raise LabelError(
-            "images to be sent have boxes without a class; give them one, or delete them"
-        )
-    missing = sorted(used - set(classes))
+    missing = sorted(set(used) - set(classes))
+    if "" in missing:
+        raise LabelError("some boxes to be sent have no class; give them one, or delete them")
     if missing:
         raise LabelError(
             f"images to be sent have labels of class {', '.join(missing)}, which is not among the "
@@ -65,31 +50,22 @@ def check_classes(classes: Sequence[str], used: Iterable[str]) -> None:
 
 
 def check_images(
-    paths: Mapping[str, str], *, progress: Callable[[int], None], workers: int = 4
+    paths: Mapping[str, str], *, progress: Callable[[int], None]
 ) -> dict[str, tuple[int, int]]:
-    """Read every image as the server will, and return their sizes.
+    """Read every image (sample id -> file) as the server will: sample id -> (width, height) px.
 
-    Args:
-        paths: sample id -> file.
-        progress: called with the number of images read.
-        workers: threads.
-
-    Returns:
-        sample id -> (width, height) px.
-
-    Raises:
-        AnnotationError: one or more cannot be read or would come back turned.
+    `progress` is called with the number of images read. Raises AnnotationError if an image cannot
+    be read or would come back turned.
     """
     sizes: dict[str, tuple[int, int]] = {}
     problems: list[str] = []
-    with ThreadPoolExecutor(workers) as pool:
-        for done, (sample_id, found) in enumerate(
-            zip(paths, pool.map(_check_image, paths.values()), strict=True), start=1
-        ):
-            if isinstance(found, str):
-                problems.append(found)
+    with ThreadPoolExecutor(4) as pool:
+        checked = zip(paths, pool.map(_check_image, paths.values()), strict=True)
+        for done, (sample_id, size) in enumerate(checked, start=1):
+            if isinstance(size, str):
+                problems.append(size)
             else:
-                sizes[sample_id] = found
+                sizes[sample_id] = size
             progress(done)
     if problems:
         more = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
@@ -102,6 +78,7 @@ def check_images(
 
 
 def _check_image(path: str) -> tuple[int, int] | str:
+    """The size in px, or what is wrong."""
     kind = mimetypes.guess_type(path, strict=False)[0] or ""
     if not kind.startswith("image/") or kind == "image/svg+xml":
         return f"{path}: CVAT knows images by their extension, and not {Path(path).suffix!r}"
@@ -120,50 +97,32 @@ def _check_image(path: str) -> tuple[int, int] | str:
         return f"{path}: cannot be read as an image ({reason})"
 
 
-def check_users(api: Api, config: RequestConfig) -> Users:
-    """Ids of the assignees.
-
-    Raises:
-        AnnotationError: the server knows one of them not.
-    """
-    wanted = dict.fromkeys([*config.assignees, *filter(None, [config.task_assignee])])
-    found = {name: api.find_user(name) for name in wanted}
-    missing = [name for name, number in found.items() if number is None]
+def find_users(api: Api, names: Iterable[str], organization: str | None) -> dict[str, int]:
+    """User name -> id; AnnotationError names all users that the server does not know."""
+    ids = {name: api.find_user(name) for name in dict.fromkeys(names)}
+    missing = [name for name, number in ids.items() if number is None]
     if missing:
-        where = f" in organization {config.organization!r}" if config.organization else ""
+        where = f" in organization {organization!r}" if organization else ""
         raise AnnotationError(
             f"CVAT at {api.base_url} knows no user {', '.join(map(repr, missing))}{where}; expected "
             "their exact user names"
         )
-    return Users(
-        jobs=[number for name in config.assignees if (number := found[name]) is not None],
-        task=found[config.task_assignee] if config.task_assignee else None,
-    )
+    return {name: number for name, number in ids.items() if number is not None}
 
 
 def check_project(
     api: Api,
     name: str,
-    labels: Sequence[Mapping[str, Any]],
+    labels: Sequence[dict[str, Any]],
     *,
     extend: bool,
-    project_id: int | None = None,
-) -> tuple[int | None, list[Mapping[str, Any]]]:
-    """The project that is asked for, and the labels that it lacks.
+    project_id: int | None,
+) -> tuple[int | None, list[dict[str, Any]]]:
+    """The id of a project (None if it does not exist yet) and the labels that it lacks.
 
-    Args:
-        api: signed in.
-        name: of the project.
-        labels: that it needs.
-        extend: it may be given what it lacks.
-        project_id: where it is known, whatever its name is by now.
-
-    Returns:
-        (id or None where there is none yet, missing labels).
-
-    Raises:
-        AnnotationError: the name cannot be one, or the project lacks labels and must not be
-            extended, or has one that takes no rectangles.
+    `project_id` finds a project that was renamed since. Raises AnnotationError if the name is
+    unusable, a label takes no rectangles, or labels are missing and `extend` does not allow to add
+    them.
     """
     if not name.strip() or name != name.strip():
         raise AnnotationError(
@@ -173,12 +132,10 @@ def check_project(
         raise AnnotationError(
             f"project name of {len(name)} characters; CVAT takes {LONGEST_NAME}. Shorten it"
         )
+    project_id = project_id or api.find_project(name)
     if project_id is None:
-        found = api.find_project(name)
-        if found is None:
-            return None, []
-        project_id = int(found["id"])
-    there = {label["name"]: label for label in api.labels(project_id=project_id)}
+        return None, []
+    there = {label["name"]: label for label in api.labels("project", project_id)}
     missing = [label for label in labels if label["name"] not in there]
     if missing and not extend:
         names = ", ".join(label["name"] for label in missing)

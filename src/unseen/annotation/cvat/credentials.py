@@ -1,8 +1,8 @@
-"""Where the address of the server and the credentials come from, and how they stay secret.
+"""Where the address of the server and the credentials come from.
 
-They are looked up at the moment of connecting: in the secrets that FiftyOne hands to an operator,
-in the environment, in FiftyOne's annotation config. They are never a parameter of a step, because
-parameters are written into records.
+They are looked up when connecting: in the secrets that FiftyOne hands to an operator, then in the
+environment, then in FiftyOne's annotation config. They are never a parameter of a step, because
+parameters are stored in records.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _supplied: ContextVar[Mapping[str, str]] = ContextVar("supplied")
 
 @contextlib.contextmanager
 def supply(secrets: Mapping[str, str | None]) -> Iterator[None]:
-    """Use these secrets, by their environment names, for connections made inside."""
+    """Use these secrets, named like the environment variables, for connections made inside."""
     token = _supplied.set({k: v for k, v in secrets.items() if v})
     try:
         yield
@@ -58,13 +58,9 @@ class Credentials:
 
 
 def find(url: str | None = None) -> Credentials:
-    """The server and the credentials for it.
+    """The credentials for a server, by default for FIFTYONE_CVAT_URL.
 
-    Args:
-        url: the server, for example of a batch sent earlier; default: FIFTYONE_CVAT_URL.
-
-    Raises:
-        AnnotationError: there is no server, the address is unusable, or credentials are missing.
+    Raises AnnotationError if there is no server, its address is unusable or credentials are missing.
     """
     credentials = Credentials(
         url=check_url(url or _look_up("url") or ""),
@@ -73,39 +69,34 @@ def find(url: str | None = None) -> Credentials:
         access_token=_access_token(),
         verify=_verify(),
     )
-    if credentials.access_token is None:
-        missing = [n for n in ("username", "password") if not getattr(credentials, n)]
-        if missing:
-            names = " and ".join(f"{_PREFIX}{name.upper()}" for name in missing)
-            raise AnnotationError(
-                f"no credentials for CVAT at {credentials.url}: {names} not set. Set "
-                f"{_PREFIX}USERNAME and {_PREFIX}PASSWORD, or {_PREFIX}ACCESS_TOKEN (a personal "
-                "access token made in CVAT), as FiftyOne secrets or environment variables"
-            )
+    missing = [n for n in ("username", "password") if not getattr(credentials, n)]
+    if credentials.access_token is None and missing:
+        names = " and ".join(f"{_PREFIX}{name.upper()}" for name in missing)
+        raise AnnotationError(
+            f"no credentials for CVAT at {credentials.url}: {names} not set. Set "
+            f"{_PREFIX}USERNAME and {_PREFIX}PASSWORD, or {_PREFIX}ACCESS_TOKEN (a personal access "
+            "token made in CVAT), as FiftyOne secrets or environment variables"
+        )
     return credentials
 
 
 def check_url(url: str) -> str:
-    """The address without a trailing slash.
-
-    Raises:
-        AnnotationError: it is missing, has no scheme or host, or holds credentials.
-    """
+    """The address without a trailing slash; AnnotationError if it is unusable or holds credentials."""
     if not url:
         raise AnnotationError(
             f"no CVAT server given; set {_PREFIX}URL, for example to http://localhost:8080, or "
             "pass url="
+        )
+    if "@" in url:  # also where the scheme is missing
+        raise AnnotationError(
+            "the CVAT address holds credentials (user:password@host) and would be stored with them; "
+            f"pass the address alone and set {_PREFIX}USERNAME and {_PREFIX}PASSWORD"
         )
     parts = urlsplit(url)
     try:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # the port is no number
         usable = False
-    if "@" in url:  # also where the scheme is missing
-        raise AnnotationError(
-            "the CVAT address holds credentials (user:password@host) and would be stored with them; "
-            f"pass the address alone and set {_PREFIX}USERNAME and {_PREFIX}PASSWORD"
-        )
     if not usable:
         raise AnnotationError(
             f"CVAT address {url!r} cannot be used; expected http(s)://host[:port], for example "
@@ -116,11 +107,9 @@ def check_url(url: str) -> str:
 
 def _look_up(name: str) -> str | None:
     variable = f"{_PREFIX}{name.upper()}"
-    value = _supplied.get({}).get(variable) or os.environ.get(variable)
-    if value:
+    if value := _supplied.get({}).get(variable) or os.environ.get(variable):
         return value
-    # FiftyOne's own config file; its default server is the public one, to which nobody's images
-    # may go by accident.
+    # FiftyOne's default server is the public one, to which no images may go by accident.
     configured = (fo.annotation_config.backends.get("cvat") or {}).get(name)
     if not configured or (name == "url" and configured == "https://app.cvat.ai"):
         return None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.annotation import STAGES
-from unseen.annotation.states import SendingStatus
+from unseen.annotation import STAGES, SendingStatus
 from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
 from unseen.steps.catalogue import Step

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unseen.annotation import sendings
 from unseen.annotation.sendings import Sending
@@ -15,53 +16,57 @@ from unseen.progress import Progress
 from unseen.steps.load_annotations import LoadConfig, LoadResult
 from unseen.steps.step import elapsed, step
 
+if TYPE_CHECKING:
+    from unseen.annotation.cvat.receive import Tally
+
 
 @step(LoadConfig)
 def load_annotations(loop: Loop, config: LoadConfig, progress: Progress) -> LoadResult:
     """Merge finished jobs into the labels; everything else waits.
 
-    Can be run at any time and as often as one likes: what was loaded once is not loaded twice.
-    Labels as they were before are kept for `undo_annotations`.
+    Can be run at any time and repeatedly: what was loaded once is not loaded twice. The labels from
+    before are kept for `undo_annotations`.
     """
-    from unseen.annotation.cvat.load import load
-    from unseen.annotation.cvat.tally import Tally
+    from unseen.annotation.cvat.receive import Tally, load
     from unseen.steps.other_annotation import close
 
-    found = sendings.find_sendings(loop, config.anno_key)
-    if not found:
+    runs = sendings.find_sendings(loop, config.anno_key)
+    if not runs:
         raise AnnotationError(
             f"nothing was sent from dataset {loop.dataset.name!r} yet; run request_annotations first"
         )
-    sendings.check_label_field(found, loop.names)
+    sendings.check_label_field(runs, loop.names)
     reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
-    open_before = {s.anno_key for s in found if not s.closed}
+    open_before = {s.anno_key for s in runs if not s.closed}
     tally = Tally()
     problem = None
     try:
-        load(loop, config, [s for s in found if s.backend == "cvat"], tally, progress)
+        load(loop, config, [s for s in runs if s.backend == "cvat"], tally, progress)
     except AnnotationError as error:
-        problem = error  # what came before it is loaded, and belongs into the records
-    for sending in found:
+        problem = error  # what came before it is loaded, and belongs in the records
+    for sending in runs:
         if sending.backend != "cvat" and (not sending.closed or config.anno_key):
             try:
                 close(loop, config, sending, tally)
             except AnnotationError as error:
                 problem = problem or error
-    result = _result(loop.dataset, config, found, tally, open_before)
+    result = _result(loop, config, runs, tally, open_before)
     if not config.dry_run:
         if tally.added_classes:
-            _add_classes(loop, found, sorted(tally.added_classes))
+            _add_classes(loop, runs, sorted(tally.added_classes))
         if tally.written or result.closed:
             writing.group_fields(loop)
-            _record(loop, config, result)
+            entry = {"parameters": config.to_dict(), "seconds": elapsed()}
+            entry["result"] = result.to_dict()
+            loop.write_entry(loop.iteration(), "load_annotations", entry, **loop.label_facts())
     if problem is not None:
         raise problem
     return result
 
 
-def _add_classes(loop: Loop, found: list[Sending], new: list[str]) -> None:
-    """Where a class list is kept, new classes belong to it."""
-    for sending in found:
+def _add_classes(loop: Loop, runs: list[Sending], new: list[str]) -> None:
+    """Add new classes to every class list that is kept."""
+    for sending in runs:
         if not set(new) <= set(sending.classes):
             sending.classes = list(dict.fromkeys([*sending.classes, *new]))
             sendings.write_sending(loop, sending)
@@ -73,50 +78,23 @@ def _add_classes(loop: Loop, found: list[Sending], new: list[str]) -> None:
 
 
 def _result(
-    dataset: Any, config: LoadConfig, found: list[Sending], tally: Any, open_before: set[str]
+    loop: Loop, config: LoadConfig, runs: list[Sending], tally: Tally, open_before: set[str]
 ) -> LoadResult:
-    changes = tally.changes
-    if changes.hand_drawn_suggestions:
-        tally.oddities[f"box of class {REGION_LABEL!r} drawn by hand, which is no label"] += (
-            changes.hand_drawn_suggestions
-        )
+    if by_hand := tally.changes.hand_drawn_suggestions:
+        kind = f"box of class {REGION_LABEL!r} drawn by hand, which is no label"
+        tally.oddities[kind] += by_hand
 
-    def counts(counter: Counter[str]) -> dict[str, int]:
-        return {k: counter[k] for k in sorted(counter) if counter[k]}
+    def plain(value: Any) -> Any:
+        if isinstance(value, Counter):
+            return {name: value[name] for name in sorted(value) if value[name]}
+        return value
 
+    counted = {**vars(tally.changes), **vars(tally)}
+    names = [f.name for f in dataclasses.fields(LoadResult) if f.name in counted]
     return LoadResult(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         dry_run=config.dry_run,
-        anno_keys=[s.anno_key for s in found],
-        jobs_loaded=tally.jobs_loaded,
-        jobs_waiting=tally.jobs_waiting,
-        labelled=tally.labelled,
-        empty=tally.empty,
-        unopened=tally.unopened,
-        removed=tally.removed,
-        written=tally.written,
-        added=counts(changes.added),
-        changed=counts(changes.changed),
-        deleted=counts(changes.deleted),
-        suggestions_accepted=counts(changes.suggestions_accepted),
-        suggestions_left=changes.suggestions_left,
-        suggestions_rejected=changes.suggestions_rejected,
-        predictions_kept=counts(changes.predictions_kept),
-        predictions_changed=counts(changes.predictions_changed),
-        predictions_deleted=counts(changes.predictions_deleted),
-        kept_local=changes.kept_local,
-        conflicts=changes.conflicts,
-        new_classes=counts(tally.new_classes),
-        refused=tally.refused,
-        oddities=counts(tally.oddities),
-        examples=tally.examples,
-        gone=tally.gone,
-        snapshots=tally.snapshots,
-        closed=[s.anno_key for s in found if s.closed and s.anno_key in open_before],
-        notes=tally.notes,
+        anno_keys=[s.anno_key for s in runs],
+        closed=[s.anno_key for s in runs if s.closed and s.anno_key in open_before],
+        **{name: plain(counted[name]) for name in names},
     )
-
-
-def _record(loop: Loop, config: LoadConfig, result: LoadResult) -> None:
-    entry = {"parameters": config.to_dict(), "seconds": elapsed(), "result": result.to_dict()}
-    loop.write_entry(loop.iteration(), "load_annotations", entry, **loop.label_facts())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 
@@ -15,6 +15,9 @@ from unseen.errors import AnnotationError, ConfigError, DatasetError
 from unseen.progress import Progress
 from unseen.steps.request_annotations import RequestConfig, RequestResult
 from unseen.steps.step import elapsed, step
+
+if TYPE_CHECKING:
+    from unseen.annotation.cvat.plan import Plan
 
 
 @step(RequestConfig)
@@ -36,8 +39,8 @@ def request_annotations(loop: Loop, config: RequestConfig, progress: Progress) -
     earlier = sendings.read_sending(loop, anno_key)
     if earlier is not None and earlier.backend != config.backend:
         raise AnnotationError(
-            f"{anno_key} was handed to {earlier.backend} already; go on there with "
-            f"backend={earlier.backend!r}, and not with {config.backend!r}"
+            f"{anno_key} was handed to {earlier.backend} already; continue there with "
+            f"backend={earlier.backend!r}, not with {config.backend!r}"
         )
     classes = _classes(loop, config)
     if config.backend == "cvat":
@@ -91,10 +94,10 @@ def _target(loop: Loop, config: RequestConfig) -> tuple[int, str, str]:
 
 def _in_rank_order(view: Any, names: Names, tag: str, *, ranked: bool) -> list[str]:
     """Most novel first; images without a rank, and splits, in directory order."""
-    found = reading.in_directory_order(view.match_tags(tag))
-    if not ranked or found.get_field(names.rank) is None:
-        return list(found.values("id"))
-    ids, ranks = found.values(["id", names.rank])
+    images = reading.in_directory_order(view.match_tags(tag))
+    if not ranked or images.get_field(names.rank) is None:
+        return list(images.values("id"))
+    ids, ranks = images.values(["id", names.rank])
     order = sorted(range(len(ids)), key=lambda i: (ranks[i] is None, ranks[i] or 0))
     return [ids[i] for i in order]
 
@@ -108,30 +111,32 @@ def _to_cvat(
     classes: Sequence[str],
     progress: Progress,
 ) -> RequestResult:
-    from unseen.annotation.cvat import request
+    from unseen.annotation.cvat.plan import make_plan
+    from unseen.annotation.cvat.send import carry_out
     from unseen.dataset.overlays import discard_overlays
 
-    ready = request.plan(loop, config, anno_key, iteration, ids, classes, progress)
-    boxes = ready.boxes()
+    plan = make_plan(loop, config, anno_key, iteration, ids, classes, progress)
+    sending, images, boxes = plan.sending, plan.images, plan.boxes()
     media: dict[str, str] = {}
-    notes = _notes(loop, config, boxes["suggestion"], classes) if ready.images else []
-    if ready.images and not config.dry_run:
+    notes = _notes(loop, config, boxes["suggestion"], classes) if images else []
+    if images and not config.dry_run:
         if config.overlay or config.structure or config.regions_only:
-            media, notes = _overlays(loop, config, anno_key, ready, notes, progress)
+            media, plain = _overlays(loop, config, plan, progress)
+            if plain:
+                notes.append(f"{plain} images have nothing to draw in and are sent as they are.")
         try:
-            request.carry_out(loop, config, ready, media, progress)
+            carry_out(loop, plan, media, progress)
         except BaseException:
-            if media and not ready.sending.tasks:
+            if media and not sending.tasks:
                 discard_overlays(loop, list(media))
             raise
         writing.group_fields(loop)
-    sending = ready.sending
     return RequestResult(
         dataset=loop.dataset.name,
         anno_key=anno_key,
         backend="cvat",
         images=len(sending.sent_ids()),
-        sent=len(ready.images),
+        sent=len(images),
         dry_run=config.dry_run,
         complete=sending.complete,
         tasks=[
@@ -141,12 +146,8 @@ def _to_cvat(
         suggestions=boxes["suggestion"],
         predictions=boxes["prediction"],
         labels=boxes["label"],
-        overlays=sum(
-            path != image.filepath
-            for image in ready.images
-            if (path := media.get(image.sample_id, image.filepath))
-        ),
-        in_part=sum(image.sample_id in sending.scopes for image in ready.images),
+        overlays=sum(media.get(i.sample_id, i.filepath) != i.filepath for i in images),
+        in_part=sum(image.sample_id in sending.scopes for image in images),
         notes=notes,
     )
 
@@ -166,30 +167,22 @@ def _notes(
 
 
 def _overlays(
-    loop: Loop,
-    config: RequestConfig,
-    anno_key: str,
-    ready: Any,
-    notes: list[str],
-    progress: Progress,
-) -> tuple[dict[str, str], list[str]]:
+    loop: Loop, config: RequestConfig, plan: Plan, progress: Progress
+) -> tuple[dict[str, str], int]:
+    """Sample id -> the copy with something drawn in, and how many images have nothing to draw."""
     from unseen.dataset.overlays import write_overlays
 
-    folder = loop.folder(config.model_dir) / "overlays" / anno_key
-    images = loop.dataset.select([i.sample_id for i in ready.images], ordered=True)
     drawn = write_overlays(
-        images,
+        loop.dataset.select([i.sample_id for i in plan.images], ordered=True),
         loop.names,
-        folder,
+        loop.folder(config.model_dir) / "overlays" / plan.sending.anno_key,
         opacity=config.overlay_opacity,
         heat=config.overlay,
         lines=config.structure,
-        scopes=ready.sending.scopes,
+        scopes=plan.sending.scopes,
         progress=progress,
     )
-    if drawn.plain:
-        notes = [*notes, f"{drawn.plain} images have nothing to draw in and go as they are."]
-    return drawn.paths, notes
+    return drawn.paths, drawn.plain
 
 
 def _record(loop: Loop, config: RequestConfig, iteration: int, result: RequestResult) -> None:

@@ -1,56 +1,126 @@
-"""Jobs of a CVAT server -> labels, job by job; what was written stays whatever happens next."""
+"""Labels from a CVAT server, job by job; what was written stays whatever happens next."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import fiftyone as fo
 from bson import ObjectId
 
 from unseen.annotation import sendings, snapshots, truth
-from unseen.annotation.cvat.api import Api, Frames
-from unseen.annotation.cvat.attributes import Attributes
-from unseen.annotation.cvat.jobs import is_changed, is_finished
-from unseen.annotation.cvat.session import CvatError
-from unseen.annotation.cvat.tally import Tally
-from unseen.annotation.merge import merge_image
+from unseen.annotation.cvat.api import Api, Connections, Frames
+from unseen.annotation.cvat.server import CvatError
+from unseen.annotation.merge import Changes, merge_image
 from unseen.annotation.sendings import Sending, SentTask
-from unseen.annotation.shapes import FoundBox, ServerLabel, read_job
+from unseen.annotation.shapes import ServerBox, ServerLabel, read_job
+from unseen.annotation.status import is_changed, is_finished
 from unseen.dataset import scope
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, SENT
 from unseen.dataset.loop import Loop
+from unseen.errors import AnnotationError, ServerError
 from unseen.progress import Progress
 
 if TYPE_CHECKING:
     from unseen.steps.load_annotations import LoadConfig
+
+#: How many links to oddities a report holds.
+EXAMPLES = 20
+
+#: Attributes of a detection that an attribute in CVAT must not replace.
+_TAKEN = (
+    "id",
+    "tags",
+    "label",
+    "bounding_box",
+    "mask",
+    "mask_path",
+    "confidence",
+    "index",
+    "instance",
+    "attributes",
+)
+
+
+@dataclass
+class Tally:
+    """The counts of one load, over all jobs of all annotation runs; see `LoadResult`."""
+
+    changes: Changes = field(default_factory=Changes)
+    jobs_loaded: int = 0
+    jobs_waiting: int = 0
+    labelled: int = 0
+    empty: int = 0
+    unopened: int = 0
+    removed: int = 0
+    refused: int = 0
+    written: int = 0
+    new_classes: Counter[str] = field(default_factory=Counter)
+    added_classes: set[str] = field(default_factory=set)  #: of these, the ones that were taken
+    oddities: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    snapshots: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Add a note once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def example(self, what: str, url: str) -> None:
+        """Keep a link to something odd, while there are few."""
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(f"{what}: {url}")
+
+
+def load(
+    loop: Loop, config: LoadConfig, runs: Sequence[Sending], tally: Tally, progress: Progress
+) -> None:
+    """Load these annotation runs, open and closed ones; `tally` is added to.
+
+    Each run is tried. Raises AnnotationError in the end if a server failed; what was loaded stays.
+    """
+    connections = Connections()
+    problems = {}
+    for sending in runs:
+        try:
+            api = connections.of(sending)
+            Receiver(loop, api, sending, config, tally).receive(progress)
+        except AnnotationError as error:
+            if sending.closed:
+                # Nothing more is expected from it: old servers may be gone.
+                tally.note(f"{sending.anno_key} was not checked again: {error}")
+            else:
+                problems[sending.anno_key] = error
+    if not problems:
+        return
+    text = "; ".join(f"{k}: {e}" if len(runs) > 1 else str(e) for k, e in problems.items())
+    if tally.jobs_loaded and not config.dry_run:
+        text += f". {tally.jobs_loaded} jobs were loaded and stay; run this again to load the rest"
+    if len(runs) > len(problems):
+        text += ". Pass anno_key= to load one annotation run by itself"
+    is_server = all(isinstance(e, ServerError) for e in problems.values())
+    raise (ServerError if is_server else AnnotationError)(text) from next(iter(problems.values()))
 
 
 class Receiver:
     """Takes back the labels of one annotation run."""
 
     def __init__(
-        self,
-        loop: Loop,
-        api: Api,
-        sending: Sending,
-        config: LoadConfig,
-        tally: Tally,
+        self, loop: Loop, api: Api, sending: Sending, config: LoadConfig, tally: Tally
     ) -> None:
         self.loop, self.api = loop, api
-        self.dataset, self.names = loop.dataset, loop.names
         self.sending, self.config, self.tally = sending, config, tally
         self.allowed = {*sending.classes, REGION_LABEL}
         self.snapshot: str | None = None
-        self.attributes = Attributes(loop.dataset, loop.names.label_field)
+        self.attributes = _Attributes(loop)
 
     def receive(self, progress: Progress) -> None:
-        """Load every wanted job of every task.
-
-        Raises:
-            ServerError: the server failed; what was loaded until then stays.
-        """
+        """Load every wanted job of every task."""
         if not self.config.dry_run:
             truth.declare_fields(self.loop)
             if self.sending.scopes:
@@ -86,7 +156,7 @@ class Receiver:
                     raise
                 self.tally.notes.append(f"Job {job['id']} of {task.name} was deleted meanwhile.")
                 continue
-            # After the shapes: a label that is deleted in between must not look like deleted boxes.
+            # After the shapes: a label deleted in between must not look like deleted boxes.
             labels, vanished = self._labels(task)
             refused = self.tally.refused
             self._merge_job(task, job, finished, annotations, labels, vanished, frames)
@@ -94,7 +164,7 @@ class Receiver:
             is_whole = self.tally.refused == refused
             task.loaded[str(job["id"])] = {
                 "at": sendings.now(),
-                # What was refused waits: nothing more need happen on the server.
+                # A job with refused images waits, even if nothing more happens on the server.
                 "updated": job.get("updated_date") if is_whole else "",
                 "finished": finished,
             }
@@ -104,8 +174,8 @@ class Receiver:
     def _labels(self, task: SentTask) -> tuple[dict[int, ServerLabel], set[str]]:
         """The server's labels under the names that were sent, and those that are gone."""
         sent = {number: name for name, number in task.labels.items()}
-        found = {}
-        for label in self.api.labels(task_id=task.task_id):
+        labels = {}
+        for label in self.api.labels("task", task.task_id):
             name = sent.get(label["id"], label["name"])
             if name != label["name"]:
                 self.tally.note(
@@ -113,14 +183,14 @@ class Receiver:
                     f"taken as {name!r}."
                 )
             attributes = {a["id"]: a["name"] for a in label["attributes"]}
-            found[label["id"]] = ServerLabel(name, attributes)
-        vanished = {name for number, name in sent.items() if number not in found}
+            labels[label["id"]] = ServerLabel(name, attributes)
+        vanished = {name for number, name in sent.items() if number not in labels}
         for name in sorted(vanished):
             self.tally.note(
                 f"Label {name!r} was deleted on the server, and its boxes with it; the boxes of "
                 "this class stay as they are."
             )
-        return found, vanished
+        return labels, vanished
 
     def _merge_job(
         self,
@@ -132,34 +202,26 @@ class Receiver:
         vanished: set[str],
         frames: Frames,
     ) -> None:
-        numbers = [
-            n
-            for n in range(job["start_frame"], job["stop_frame"] + 1)
-            if n < min(len(task.sample_ids), len(frames.frames))
-        ]
-        sizes = {n: (frames.frames[n].width, frames.frames[n].height) for n in numbers}
-        shapes = read_job(annotations, labels, sizes)
+        end = min(job["stop_frame"] + 1, len(task.sample_ids), len(frames.sizes))
+        ids = {n: task.sample_ids[n] for n in range(job["start_frame"], end)}
+        shapes = read_job(annotations, labels, {n: frames.sizes[n] for n in ids})
+        job_url = self.api.job_url(task.task_id, job["id"])
         for oddity in shapes.oddities:
             self.tally.oddities[oddity.kind] += 1
-            self.tally.example(
-                oddity.kind, self.api.frame_url(task.task_id, job["id"], max(0, oddity.frame))
-            )
-        held = truth.read(self.loop, self.sending.anno_key, [task.sample_ids[n] for n in numbers])
+            self.tally.example(oddity.kind, f"{job_url}?frame={max(0, oddity.frame)}")
+        held = truth.read(self.loop, self.sending.anno_key, ids.values())
         updates: dict[str, truth.Update] = {}
-        for n in numbers:
-            sample_id = task.sample_ids[n]
+        for n, sample_id in ids.items():
             before = held.get(sample_id)
             if before is None:
-                self.tally.note(
-                    "Some images were deleted from the dataset; their labels are left out."
-                )
+                self.tally.note("Images deleted from the dataset were skipped.")
             elif n in frames.deleted:
                 self.tally.removed += 1
                 if before.state != REMOVED and (before.document is None or finished):
                     updates[sample_id] = truth.Update(state=REMOVED)
             else:
                 boxes = [self.attributes.cleaned(box) for box in shapes.boxes[n]]
-                if not self._is_refused(boxes, task, job, n):
+                if not self._is_refused(boxes, f"{job_url}?frame={n}"):
                     update = self._merge(before, boxes, finished, vanished)
                     if update is not None:
                         updates[sample_id] = self._in_scope(update, before, sample_id)
@@ -168,11 +230,11 @@ class Receiver:
     def _merge(
         self,
         before: truth.Truth,
-        boxes: Sequence[FoundBox],
+        boxes: Sequence[ServerBox],
         finished: bool,
         vanished: set[str],
     ) -> truth.Update | None:
-        """What one image shall hold, or None where nothing changes."""
+        """The new state of one image, or None if nothing changes."""
         merged = merge_image(
             before.base or [],
             before.boxes(),
@@ -181,9 +243,9 @@ class Receiver:
             suggestion_class=REGION_LABEL,
             vanished_classes=vanished,
         )
-        untouched = before.document is None and not merged.changes.any
+        untouched = before.document is None and not merged.changes.edits
         if not finished and (untouched or not merged.boxes):
-            # In an open job an image without a box may be empty, or nobody is done with it yet.
+            # In an open job, an image without a box may be empty or not be labelled yet.
             self.tally.unopened += before.document is None
             return None
         self.tally.changes += merged.changes
@@ -194,39 +256,34 @@ class Receiver:
             self.tally.empty += 1
         # An image that was removed and is back again is with the annotators as before.
         state = LOADED if finished else SENT if before.state == REMOVED else before.state
-        is_changed = document != before.document
-        self.tally.written += is_changed
-        if not is_changed and merged.base == before.base and state == before.state:
+        is_new = document != before.document
+        self.tally.written += is_new
+        if not is_new and merged.base == before.base and state == before.state:
             return None
-        return truth.Update(document if is_changed else None, merged.base, state)
+        return truth.Update(document if is_new else None, merged.base, state)
 
     def _in_scope(self, update: truth.Update, before: truth.Truth, sample_id: str) -> truth.Update:
-        """First labels of an image that was asked for in part are complete in that part only."""
+        """The first labels of an image that was sent in part are complete in that part only."""
         asked = self.sending.scopes.get(sample_id)
         if asked is None or before.document is not None or update.document is None:
             return update
         return replace(update, scope=scope.document(asked))
 
-    def _is_refused(
-        self, boxes: Sequence[FoundBox], task: SentTask, job: Mapping[str, Any], frame: int
-    ) -> bool:
+    def _is_refused(self, boxes: Sequence[ServerBox], url: str) -> bool:
+        """Whether the image stays as it is, because it holds classes that were not sent."""
         new = Counter(box.label for box in boxes if box.label not in self.allowed)
         if not new:
             return False
         self.tally.new_classes += new
-        self.tally.example(
-            f"class {', '.join(sorted(new))}", self.api.frame_url(task.task_id, job["id"], frame)
-        )
+        self.tally.example(f"class {', '.join(sorted(new))}", url)
         reserved = [name for name in new if name.strip().lower() in RESERVED_CLASSES]
         if self.config.new_classes == "add" and not reserved:
-            # Goes into the record with the task, so that a load that breaks off knows it again.
+            # Recorded with the task, so that an interrupted load knows it again.
             self.sending.classes = list(dict.fromkeys([*self.sending.classes, *sorted(new)]))
             self.tally.added_classes |= set(new)
             return False
         for name in reserved:
-            self.tally.note(
-                f"Class {name!r} has a name that the ranking uses itself; rename it in CVAT."
-            )
+            self.tally.note(f"The name of class {name!r} is reserved; rename it in CVAT.")
         self.tally.refused += 1
         return True
 
@@ -235,21 +292,17 @@ class Receiver:
             return
         changed = [i for i, update in updates.items() if update.document is not None]
         if changed:
-            self._take_snapshot()
-            # Before the labels: what is noted and was not written is restored to itself.
-            snapshots.note_written(self.dataset, str(self.snapshot), changed)
+            if self.snapshot is None:
+                ids = self.sending.sent_ids()
+                self.snapshot = snapshots.take(self.loop, self.sending.anno_key, ids, "load")
+                self.tally.snapshots.append(self.snapshot)
+            # Before the labels: restoring what was noted but not written does no harm.
+            snapshots.note_written(self.loop.dataset, self.snapshot, changed)
             self.attributes.declare()
         truth.write(self.loop, self.sending.anno_key, updates)
 
-    def _take_snapshot(self) -> None:
-        if self.snapshot is None:
-            self.snapshot = snapshots.take(
-                self.loop, self.sending.anno_key, self.sending.sent_ids(), "load"
-            )
-            self.tally.snapshots.append(self.snapshot)
-
     def _give_up(self, task: SentTask) -> None:
-        """The task is gone: what did not come back is free for the next batch."""
+        """The task is gone: images that did not come back are free for the next batch."""
         self.tally.gone.append(task.name)
         held = truth.read(self.loop, self.sending.anno_key, task.sample_ids)
         lost = [i for i, t in held.items() if t.state not in (LOADED, REMOVED)]
@@ -266,7 +319,7 @@ class Receiver:
             sendings.write_sending(self.loop, self.sending)
 
     def _close(self) -> None:
-        """Closed is what is complete and back; an image that is out again opens it."""
+        """Close the run if every image is back, and open it again if one is out."""
         if self.config.dry_run:
             return
         states = truth.count_states(self.loop, self.sending.sent_ids())
@@ -274,3 +327,43 @@ class Receiver:
         if is_back != self.sending.closed:
             self.sending.closed = is_back
             sendings.write_sending(self.loop, self.sending)
+
+
+class _Attributes:
+    """Attributes of shapes, under names and types that FiftyOne takes."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._dataset = loop.dataset
+        self._path = f"{loop.names.label_field}.detections"
+        self._kinds: dict[str, type | None] = {}
+        self._new: dict[str, type] = {}
+
+    def cleaned(self, box: ServerBox) -> ServerBox:
+        """The box with attribute names that FiftyOne takes, each of its field's type."""
+        cleaned: dict[str, str | bool] = {}
+        for given, value in sorted(box.attributes.items()):
+            name = re.sub(r"\W+", "_", given.strip()).strip("_") or "attribute"
+            kind = fo.BooleanField if isinstance(value, bool) else fo.StringField
+            if name in _TAKEN or name[0].isdigit() or self._kind(name) not in (None, kind):
+                name = f"cvat_{name}"
+            stem, number = name, 2
+            while name in cleaned:
+                name, number = f"{stem}_{number}", number + 1
+            if self._kind(name) is None:
+                self._new[name] = kind
+            cleaned[name] = value
+        return replace(box, attributes=cleaned)
+
+    def declare(self) -> None:
+        """Declare new attributes, so that they can be filtered in FiftyOne."""
+        for name, kind in sorted(self._new.items()):
+            self._dataset.add_sample_field(f"{self._path}.{name}", kind)
+            self._kinds[name] = kind
+        self._new.clear()
+
+    def _kind(self, name: str) -> type | None:
+        """The type of the field of this name, or None."""
+        if self._kinds.get(name) is None:
+            declared = self._dataset.get_field(f"{self._path}.{name}")
+            self._kinds[name] = self._new.get(name) if declared is None else type(declared)
+        return self._kinds[name]
