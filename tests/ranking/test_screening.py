@@ -5,23 +5,33 @@ from scipy import ndimage
 from unseen.ranking.screening import contrast, flat_border_share, partial_images
 
 
-def _wafer(rng, size=(256, 256), channels=1):
+def make_wafer(rng, size=(256, 256), channels=1):
     image = rng.normal(0.45, 0.03, (*size, channels))
     image += np.linspace(0, 0.2, size[1])[None, :, None]  # illumination
     image[40:52, 60:70] += 0.3
     return image.clip(0, 1).astype(np.float32)
 
 
-def _circuit(rng, size=640):
+def make_circuit(rng, size=640):
     """Nearly binary, most of it flat: thick tracks on an empty board."""
     field = ndimage.gaussian_filter(rng.normal(size=(size, size)), rng.uniform(8, 25))
     image = (field > np.quantile(field, rng.uniform(0.4, 0.8))).astype(np.float32)
     return (0.05 + 0.9 * image)[:, :, None]
 
 
-def test_of_no_images_none_is_partial():
-    assert partial_images([], 0.25).shape == (0,)
-    assert not partial_images([np.nan, np.nan], 0.25).any()
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([], []),
+        ([np.nan, np.nan], [0, 0]),
+        ([0.0] * 9 + [0.3], [0] * 9 + [1]),
+        ([0.2] * 9 + [0.4], [0] * 10),  # less than .25 above the median
+        ([0.0, 0.1, 0.2, 0.3, 0.4, 0.5], [0] * 6),  # as usual
+        ([0.0] * 5 + [np.nan, 0.9], [0] * 6 + [1]),
+    ],
+)
+def test_partial_images_exceed_what_is_usual(shares, expected):
+    assert partial_images(shares, 0.25).tolist() == [bool(e) for e in expected]
 
 
 def test_contrast_in_closed_form():
@@ -31,38 +41,31 @@ def test_contrast_in_closed_form():
     assert contrast(half) == pytest.approx(0.5)
 
 
-def test_a_whole_wafer_has_no_flat_border_and_a_blank_image_is_all_of_it(rng):
-    assert flat_border_share(_wafer(rng)) == 0
-    assert flat_border_share(np.full((64, 64, 1), 0.2, np.float32)) == 1
-    assert flat_border_share(np.zeros((5, 5, 1), np.float32)) == 0
-
-
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("noise", [0.0, 0.004])
-def test_the_cut_off_part_is_measured(rng, share, channels, noise):
-    image = _wafer(rng, (200, 256), channels)
+@pytest.mark.parametrize(("channels", "noise"), [(1, 0.0), (3, 0.004)])
+def test_the_part_cut_off_is_measured(rng, share, channels, noise):
+    image = make_wafer(rng, (200, 256), channels)
     edge = round(share * 256)
     image[:, :edge] = 0.05 + noise * rng.standard_normal((200, edge, channels))
     assert flat_border_share(image) == pytest.approx(share, abs=0.04)
 
 
-def test_a_round_wafer_edge_is_measured(rng):
-    image = _wafer(rng)
+def test_flat_regions_count_at_the_border_only_in_any_shape(rng):
+    image = make_wafer(rng)
+    assert flat_border_share(image) == 0
+    assert flat_border_share(np.full((64, 64, 1), 0.2, np.float32)) == 1  # blank
+    assert flat_border_share(np.zeros((5, 5, 1), np.float32)) == 0  # too small to tell
+    island = image.copy()
+    island[60:200, 60:200] = 0.9
+    assert flat_border_share(island) == 0
     y, x = np.mgrid[:256, :256]
     outside = np.hypot(x - 10, y - 10) > 230
-    image[outside] = 0.02
+    image[outside] = 0.02  # a round wafer edge
     assert flat_border_share(image) == pytest.approx(outside.mean(), abs=0.06)
 
 
-def test_a_flat_island_that_does_not_touch_the_border_does_not_count(rng):
-    image = _wafer(rng)
-    image[60:200, 60:200] = 0.9
-    assert flat_border_share(image) == 0
-
-
 def test_cut_off_wafers_are_found_among_whole_ones(rng):
-    images = [_wafer(rng) for _ in range(12)]
+    images = [make_wafer(rng) for _ in range(12)]
     images[3][:, 128:] = 0.1
     images[8][:100] = 0.9
     shares = [flat_border_share(image) for image in images]
@@ -70,13 +73,6 @@ def test_cut_off_wafers_are_found_among_whole_ones(rng):
 
 
 def test_images_that_are_flat_by_nature_are_all_kept(rng):
-    shares = [flat_border_share(_circuit(rng)) for _ in range(15)]
+    shares = [flat_border_share(make_circuit(rng)) for _ in range(15)]
     assert np.median(shares) > 0.2
     assert not partial_images(shares, 0.25).any()
-
-
-def test_what_counts_is_the_excess_over_the_usual():
-    assert partial_images([0.0] * 9 + [0.3], 0.25).tolist() == [False] * 9 + [True]
-    assert partial_images([0.2] * 9 + [0.4], 0.25).tolist() == [False] * 10
-    assert partial_images([0.0, 0.1, 0.2, 0.3, 0.4, 0.5], 0.25).tolist() == [False] * 6
-    assert partial_images([0.0] * 5 + [np.nan, 0.9], 0.25).tolist() == [False] * 6 + [True]
