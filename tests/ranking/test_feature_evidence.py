@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,122 +21,112 @@ from unseen.ranking.rehearsal import Rehearsal
 DOT, STRIPES = 0, 1
 SIZE = 96
 DOTS, LINES = (8, 8, 40, 40), (48, 48, 88, 88)
+#: What the labelled images show; the last one is of a batch, the others are initial.
+LABELLED = {"a": (DOT,), "b": (DOT,), "c": (DOT,), "d": (), "e": (DOT, STRIPES)}
 #: What each image of the pool shows.
 SHOWS = [(DOT,), (DOT,), (DOT, STRIPES), (DOT,), (), (DOT, STRIPES), (DOT,), (DOT,)]
 
 
-@pytest.fixture
-def draw(tmp_path, rng):
-    """A factory: (name, classes) -> path."""
-
-    def make(name, shows):
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """By name, paths of a pool and of labelled images "a" to "e"; and a store of their features."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(7)
+    paths = {}
+    for name, shows in {**LABELLED, **dict(enumerate(SHOWS))}.items():
         pixels = rng.normal(110, 4, (SIZE, SIZE))
         if DOT in shows:
             pixels[8:40, 8:40] += 90
         if STRIPES in shows:
             pixels[48:88, 48:88] += 60 * (-1) ** (np.arange(40) // 2)
-        path = tmp_path / f"{name}.png"
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
-        return str(path)
-
-    return make
+        paths[name] = str(folder / f"{name}.png")
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(paths[name])
+    return paths, Features(find_backbone("statistics")[0], folder)
 
 
 @pytest.fixture
-def known(draw):
-    """Four initial images with dots or nothing, and one of a batch with stripes as well."""
-    rows = [("a", (DOT,)), ("b", (DOT,)), ("c", (DOT,)), ("d", ()), ("e", (DOT, STRIPES))]
-    return [_known(draw(name, shows), shows, is_initial=name != "e") for name, shows in rows]
+def pool(images):
+    return [images[0][i] for i in range(len(SHOWS))]
 
 
 @pytest.fixture
-def pool(draw):
-    return [draw(f"pool{i}", shows) for i, shows in enumerate(SHOWS)]
+def known(images):
+    return [
+        make_known(images[0][name], shows, is_initial=name != "e")
+        for name, shows in LABELLED.items()
+    ]
 
 
 @pytest.fixture
-def features(tmp_path):
-    return Features(find_backbone("statistics")[0], tmp_path / "store")
+def look(images):
+    """Evidence of a pool and known images."""
+    return lambda pool, known, count=2: feature_evidence(images[1], pool, known, count, seed=0)
 
 
-def _known(path, shows, **more):
+def make_known(path, shows, **more):
     boxes = [{DOT: DOTS, STRIPES: LINES}[k] for k in shows]
     xyxy = np.asarray(boxes, np.float32).reshape(-1, 4)
     return KnownImage(path, xyxy, np.asarray(shows, np.int64), (SIZE, SIZE), **more)
 
 
-def test_evidence_is_there_for_a_new_class_only_and_tells_where_it_is(features, pool, known):
-    found = feature_evidence(features, pool, known, 2, seed=0)
-    assert found.space.shape[0] == len(pool)
-    assert found.known.shape == (5, found.space.shape[1])
-    assert found.wanted.tolist() == [0, 1]
-    assert np.isnan(found.evidence[:, DOT]).all()
+def test_evidence_is_there_for_a_new_class_only_and_tells_where_it_is(look, pool, known):
+    told = look(pool, known)
+    assert told.space.shape[0] == len(pool)
+    assert told.known.shape == (5, told.space.shape[1])
+    assert told.wanted.tolist() == [0, 1]
+    assert told.sought.tolist() == [False, True]
+    assert np.isnan(told.evidence[:, DOT]).all()
     has = np.asarray([STRIPES in shows for shows in SHOWS])
-    stripes = found.evidence[:, STRIPES]
+    stripes = told.evidence[:, STRIPES]
     assert stripes[has].min() > max(0, stripes[~has].max())
-    assert found.sought.tolist() == [False, True]
-    assert found.rehearsal.classes == 1  # too few images are without a dot
-    assert 0 <= found.rehearsal.novelty <= 1
+    assert told.rehearsal.classes == 1  # too few images are without a dot
+    assert 0 <= told.rehearsal.novelty <= 1
 
 
-def test_where_no_class_is_wanted_there_is_no_evidence(features, pool, known):
-    found = feature_evidence(features, pool, known[:4], 2, seed=0)
-    assert found.wanted.tolist() == [0, 0]
-    assert np.isnan(found.evidence).all()
-    assert found.sought.tolist() == [False, True]  # nobody has labelled the second one
+def test_without_a_wanted_class_or_a_label_there_are_only_features(look, pool, known):
+    told = look(pool, known[:4])
+    assert told.wanted.tolist() == [0, 0]
+    assert told.sought.tolist() == [False, True]  # nobody has labelled the second one
+    assert np.isnan(told.evidence).all()
+    told = look(pool, [], 0)
+    assert told.evidence.shape == (len(pool), 0)
+    assert told.known.shape == (0, told.space.shape[1])
+    assert told.rehearsal == Rehearsal()
+    assert np.isfinite(told.space).all()
+    assert look([], []).evidence.shape == (0, 2)
 
 
-def test_without_a_label_there_are_still_features(features, pool):
-    found = feature_evidence(features, pool, [], 0, seed=0)
-    assert found.evidence.shape == (len(pool), 0)
-    assert found.known.shape == (0, found.space.shape[1])
-    assert found.rehearsal == Rehearsal()
-    assert np.isfinite(found.space).all()
-    empty = feature_evidence(features, [], [], 2, seed=0)
-    assert empty.evidence.shape == (0, 2)
+def test_unreadable_images_are_unknown_and_teach_nothing(look, pool, known, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    told = look([*pool[:3], str(broken), *pool[4:]], known)
+    assert np.flatnonzero(np.isnan(told.space).any(axis=1)).tolist() == [3]
+    assert np.flatnonzero(np.isnan(told.evidence[:, STRIPES])).tolist() == [3]
+    told = look(pool, [*known[:4], make_known(str(broken), (DOT, STRIPES))])
+    assert np.isnan(told.known[4]).all()
+    assert np.isnan(told.evidence).all()  # it was the only one of its class
+    assert np.isfinite(told.space).all()
 
 
-def test_an_image_that_cannot_be_read_is_unknown(features, pool, known):
-    Path(pool[3]).write_bytes(b"no image")
-    found = feature_evidence(features, pool, known, 2, seed=0)
-    assert np.flatnonzero(np.isnan(found.space).any(axis=1)).tolist() == [3]
-    assert np.flatnonzero(np.isnan(found.evidence[:, STRIPES])).tolist() == [3]
-
-
-def test_a_labelled_image_that_cannot_be_read_teaches_nothing(features, pool, known):
-    Path(known[4].path).write_bytes(b"no image")
-    found = feature_evidence(features, pool, known, 2, seed=0)
-    assert np.isnan(found.known[4]).all()
-    assert np.isnan(found.evidence).all()  # it was the only one of its class
-    assert np.isfinite(found.space).all()
-
-
-def test_images_out_for_labelling_are_known_and_teach_nothing(features, pool, known):
+def test_images_out_for_labelling_are_known_and_teach_nothing(look, pool, known):
     nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     waiting = KnownImage(pool[-1], *nothing, (1, 1), is_labelled=False)
-    found = feature_evidence(features, pool[:-1], [*known, waiting], 2, seed=0)
+    told, whole = look(pool[:-1], [*known, waiting]), look(pool, known)
     # The same files lie in the same space, whether as the pool or around it.
-    whole = feature_evidence(features, pool, known, 2, seed=0)
-    np.testing.assert_allclose(found.known[-1], whole.space[-1], atol=1e-9)
-    np.testing.assert_allclose(found.evidence, whole.evidence[:-1], atol=1e-9)
-    assert found.rehearsal == whole.rehearsal
-    assert found.wanted.tolist() == whole.wanted.tolist()
+    np.testing.assert_allclose(told.known[-1], whole.space[-1], atol=1e-9)
+    np.testing.assert_allclose(told.evidence, whole.evidence[:-1], atol=1e-9)
+    assert told.rehearsal == whole.rehearsal
+    assert told.wanted.tolist() == whole.wanted.tolist()
 
 
-def test_what_is_outside_the_scope_is_no_background(features, pool, known):
-    whole = feature_evidence(features, pool, known, 2, seed=0)
-    none = np.zeros((0, 4), np.float32)
-    limited = [
-        _known(k.path, k.classes.tolist(), is_initial=k.is_initial, scope=none) for k in known
-    ]
-    found = feature_evidence(features, pool, limited, 2, seed=0)
-    assert not np.allclose(found.evidence[:, STRIPES], whole.evidence[:, STRIPES])
+def test_outside_the_scope_nothing_is_background(look, pool, known):
+    limited = [replace(image, scope=np.zeros((0, 4), np.float32)) for image in known]
+    told, whole = look(pool, limited), look(pool, known)
+    assert not np.allclose(told.evidence[:, STRIPES], whole.evidence[:, STRIPES])
 
 
-def test_the_order_of_the_pool_does_not_change_an_image(features, pool, known, rng):
-    straight = feature_evidence(features, pool, known, 2, seed=0)
+def test_the_order_of_the_pool_does_not_change_an_image(look, pool, known, rng):
     turn = rng.permutation(len(pool))
-    other = feature_evidence(features, [pool[i] for i in turn], known, 2, seed=0)
+    straight, other = look(pool, known), look([pool[i] for i in turn], known)
     np.testing.assert_allclose(other.evidence, straight.evidence[turn], atol=1e-9)
     np.testing.assert_allclose(other.space, straight.space[turn], atol=1e-9)
 

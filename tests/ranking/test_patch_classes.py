@@ -12,52 +12,47 @@ from unseen.ranking.patch_classes import (
 )
 
 
-def _map(boxes, classes, **more):
+def label(boxes, classes, **more):
     """Labels of 6 x 6 patches of 10 px; centres at 5, 15, ... 55."""
     return patch_labels(boxes, classes, grid=(6, 6), size=(60, 60), **more).reshape(6, 6)
 
 
-def test_without_a_box_all_is_background():
-    assert (_map([], []) == BACKGROUND).all()
-
-
 def test_a_patch_belongs_to_the_box_around_its_centre_and_the_ring_to_nobody():
+    assert (label([], []) == BACKGROUND).all()
     expected = np.zeros((6, 6), int)
     expected[1:5, 1:5] = IGNORED
     expected[2:4, 2:4] = 3
-    np.testing.assert_array_equal(_map([[20, 20, 40, 40]], [2]), expected)
-    # Up to 4 px more or less and the same centres are inside.
-    np.testing.assert_array_equal(_map([[16, 24, 44, 36]], [2])[2:4, 2:4], expected[2:4, 2:4])
+    np.testing.assert_array_equal(label([[20, 20, 40, 40]], [2]), expected)
+    # Up to 4 px more or less, the same centres are inside.
+    np.testing.assert_array_equal(label([[16, 24, 44, 36]], [2])[2:4, 2:4], expected[2:4, 2:4])
+    wide = patch_labels([[20, 0, 40, 10]], [0], grid=(2, 6), size=(60, 20)).reshape(2, 6)
+    assert wide[0].tolist() == [BACKGROUND, IGNORED, 1, 1, IGNORED, BACKGROUND]
 
 
-def test_columns_go_with_the_width():
-    found = patch_labels([[20, 0, 40, 10]], [0], grid=(2, 6), size=(60, 20)).reshape(2, 6)
-    assert found[0].tolist() == [BACKGROUND, IGNORED, 1, 1, IGNORED, BACKGROUND]
-
-
-@pytest.mark.parametrize(("box", "place"), [((21, 31, 23, 33), (3, 2)), ((59, 59, 61, 61), (5, 5))])
-def test_a_box_between_the_centres_takes_the_patch_that_holds_its_own(box, place):
-    found = _map([box], [1])
-    assert np.argwhere(found == 2).tolist() == [list(place)]
-    assert (found == IGNORED).sum() == (3 if place == (3, 2) else 0)
+@pytest.mark.parametrize(
+    ("box", "patch", "ring"), [((21, 31, 23, 33), [3, 2], 3), ((59, 59, 61, 61), [5, 5], 0)]
+)
+def test_a_box_between_the_centres_takes_the_patch_with_its_own(box, patch, ring):
+    labels = label([box], [1])
+    assert np.argwhere(labels == 2).tolist() == [patch]
+    assert (labels == IGNORED).sum() == ring
 
 
 def test_the_smaller_box_is_on_top_in_any_order():
     boxes, classes = np.asarray([[0, 0, 60, 60], [20, 20, 40, 40]]), np.asarray([0, 1])
-    found = _map(boxes, classes)
     expected = np.ones((6, 6), int)
     expected[2:4, 2:4] = 2
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(_map(boxes[::-1], classes[::-1]), expected)
+    for order in (slice(None), slice(None, None, -1)):
+        np.testing.assert_array_equal(label(boxes[order], classes[order]), expected)
 
 
 def test_outside_the_scope_nothing_is_background_but_boxes_still_count():
     scope = [[0, 0, 30, 60]]
-    found = _map([], [], scope=scope)
-    assert (found[:, :3] == BACKGROUND).all()
-    assert (found[:, 3:] == IGNORED).all()
-    assert _map([[40, 40, 60, 60]], [0], scope=scope)[5, 5] == 1
-    assert (_map([], [], scope=np.zeros((0, 4))) == IGNORED).all()
+    labels = label([], [], scope=scope)
+    assert (labels[:, :3] == BACKGROUND).all()
+    assert (labels[:, 3:] == IGNORED).all()
+    assert label([[40, 40, 60, 60]], [0], scope=scope)[5, 5] == 1
+    assert (label([], [], scope=np.zeros((0, 4))) == IGNORED).all()
 
 
 def test_whitened_patches_have_mean_0_variance_1_and_no_correlation(rng):
