@@ -27,9 +27,9 @@ from unseen.benchmark.config import (
 )
 from unseen.benchmark.models import PoolScores
 from unseen.benchmark.pools import Pool
-from unseen.benchmark.report.runs import FULL
 from unseen.detector.training import Detections
 from unseen.errors import BudgetError
+from unseen.loop.curves import FULL
 from unseen.ranking import METRICS, STRATEGIES
 from unseen.ranking import choosing as ranking
 from unseen.ranking.feature_evidence import FeatureEvidence

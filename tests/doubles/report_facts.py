@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from unseen.benchmark.synthetic.dataset import generate
 from unseen.loop.iteration import ClassMetrics, IterationSummary
-from unseen.report.data import BatchPicture
+from unseen.report.pictures import BatchPicture
 
 CLASSES = ["particle", "scratch", "stain"]
 SUPPORT = {"particle": 350, "scratch": 22, "stain": 9}
@@ -105,7 +105,6 @@ def wafer_batches(folder: Path, per_batch: int = 10, batches: int = 2) -> list[B
                 iteration=i // per_batch + 1,
                 rank=i % per_batch + 1,
                 filepath=str(path),
-                sample_id=f"{i:024x}",
                 metric_name="excess",
                 metric_value=float(heatmap.mean()),
                 heatmap=heatmap,

@@ -19,11 +19,11 @@ from unseen.benchmark.cases import read_cases
 from unseen.benchmark.choosing import check_strategy
 from unseen.benchmark.config import BRAIN_STRATEGIES, BenchmarkConfig, Strategy
 from unseen.benchmark.files import write_json
-from unseen.benchmark.report.runs import FULL
 from unseen.benchmark.report.write import write_benchmark
 from unseen.benchmark.runs import Run, execute, settings_of
 from unseen.dataset.throwaway import ThrowawayDatabase
 from unseen.errors import BenchmarkError, ConfigError, UnseenError
+from unseen.loop.curves import FULL
 from unseen.parameters import from_mapping
 from unseen.progress import Progress, silent
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.benchmark.report.runs import FULL
-from unseen.detector import DETECTOR_BACKBONES, check_backbone
+from unseen.detector import architecture_choices, check_architecture, detectors
 from unseen.errors import ConfigError
+from unseen.loop.curves import FULL
 from unseen.parameters import StepConfig, setting
 from unseen.ranking import METRICS
 
@@ -33,16 +33,14 @@ CRITERION_STRATEGIES = ("novelty", "coverage")
 UNSCORED_STRATEGIES = ("random", "sequential")
 #: Features that `mixed` and its criteria can use instead of the best available.
 FEATURES = ("efficientnet_lite0", "mobilenet_v2", "dinov2_s", "statistics")
-#: The option of a UNet that is trained on near misses as well, 400 steps.
-NEAR_MISSES = "near_misses"
 
 #: Every strategy -> the options it takes; the default comes first for those that rank by vectors.
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "mixed": (NEAR_MISSES, *FEATURES),
-    **dict.fromkeys(("diverse", "plain"), (*METRICS, NEAR_MISSES)),
-    **dict.fromkeys(("balanced", "entropy", "foreground"), (NEAR_MISSES,)),
+    "mixed": FEATURES,
+    **dict.fromkeys(("diverse", "plain"), METRICS),
+    **dict.fromkeys(("balanced", "entropy", "foreground"), ()),
     **dict.fromkeys(PAPER_STRATEGIES, ()),
-    ENSEMBLE: (NEAR_MISSES,),
+    ENSEMBLE: (),
     **dict.fromkeys(EMBEDDING_STRATEGIES, EMBEDDINGS),
     **dict.fromkeys(CRITERION_STRATEGIES, FEATURES),
     "margin": (),  # the uncertainty of a detector
@@ -92,11 +90,6 @@ class Strategy:
             return "alpha"
         own = self.name if self.name in ("entropy", "foreground") else METRICS[0]
         return self.option if self.option in METRICS else own
-
-    @property
-    def has_near_misses(self) -> bool:
-        """Whether its UNet is trained on near misses."""
-        return self.option == NEAR_MISSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,10 +163,10 @@ class BenchmarkConfig(StepConfig):
         minimum=1,
     )
     detector_kind: str = setting(
-        "faster_rcnn", "Which detector is trained.", choices=("faster_rcnn", "centernet")
+        "faster_rcnn", "Which detector is trained.", choices=tuple(detectors())
     )
     architecture: str = setting(
-        "auto", "Backbone of the detector.", choices=DETECTOR_BACKBONES, advanced=True
+        "auto", "Backbone of the detector.", choices=architecture_choices(), advanced=True
     )
     image_size: int | None = setting(
         None,
@@ -200,7 +193,7 @@ class BenchmarkConfig(StepConfig):
 
     def _check_together(self) -> None:
         super()._check_together()
-        check_backbone(self.detector_kind, self.architecture)
+        check_architecture(self.detector_kind, self.architecture)
         for text in self.strategies:
             Strategy.of(text)
         for name in ("strategies", "seeds", "schedules"):

@@ -17,7 +17,7 @@ from unseen.benchmark.choosing import Choice, Chooser
 from unseen.benchmark.config import PAPER_STRATEGIES, BenchmarkConfig, Strategy
 from unseen.benchmark.files import write_json
 from unseen.benchmark.pools import Pool, make_pool
-from unseen.benchmark.report.runs import FULL
+from unseen.loop.curves import FULL
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The report: plain data in, tables, figures, pictures and one HTML file out.
+"""The report: plain data in; tables, figures, pictures and one HTML file out.
 
-Start at `write_report.write_report`; `tables.comparison_table` needs neither plotly nor matplotlib.
+`write_report.write_report` writes the report of a loop; the benchmark fills the same `page.Page`.
 """

@@ -1,285 +1,156 @@
-"""Plotly figures of a report: small multiples, one fixed colour per strategy."""
+"""The Plotly kit of all reports and of the panel: looks, line charts, and one style."""
 
 from __future__ import annotations
 
 import html
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from unseen.loop.curves import Curves, Series, balance, defined, metrics_of, read_curves
-from unseen.loop.iteration import IterationSummary
-from unseen.report.style import FULL_COLOR, STEP_COLORS, look
-
-#: More classes than this make a figure that nobody reads; the rarest are drawn.
-MAX_CLASSES = 23
-_COLUMNS = 5
-_PANEL = 215  # px
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _GRID = "rgba(128,128,128,0.25)"
+#: Range of axes with shares; marks at 0 and 1 are seen whole.
+SHARES = (-0.03, 1.03)
 
 
 @dataclass(frozen=True)
-class ReportFigure:
-    """One figure of the report with what to say about it."""
+class Look:
+    """How a strategy is drawn; dash and symbol repeat the colour for print in grey."""
 
-    key: str
-    title: str
-    caption: str
-    figure: go.Figure
-
-
-@dataclass(frozen=True)
-class _Panel:
-    title: str
-    value: Callable[[IterationSummary], float | None]
-    full: float | None = None
+    color: str
+    dash: str = "solid"
+    symbol: str = "circle"
 
 
-def report_figures(
-    iterations: Sequence[IterationSummary], classes: Sequence[str]
-) -> list[ReportFigure]:
-    """The figures for which there is data, in the order of the report."""
-    curves = read_curves(iterations)
-    if curves.judged is None:
-        return []
-    found = []
-    shown = shown_classes(curves, classes)
-    cut = len(shown) < len(classes)
-    limited = f" The {len(shown)} rarest of {len(classes)} classes." if cut else ""
-    panels = _quality_panels(curves, shown)
-    if panels:
-        for axis, title in (("images", "Labelled images"), ("boxes", "Labelled boxes")):
-            caption = (
-                "What the detector gains per labelled image."
-                if axis == "images"
-                else "The same, per labelled box: what the labelling work buys."
-            )
-            figure = _multiples(curves, panels, axis, title, (-0.03, 1.03))
-            name = f"Detection quality against {title.lower()}"
-            found.append(ReportFigure(f"quality-{axis}", name, caption + limited, figure))
-    counts = [
-        _Panel(label, lambda p, c=label: float(p.class_counts.get(c, 0)))  # type: ignore[misc]
-        for label in shown
-    ]
-    if counts and any(len(s.points) > 1 for s in curves.series):
-        found.append(
-            ReportFigure(
-                "discovery",
-                "Boxes found per class",
-                (
-                    "Labelled boxes of each class, rarest first: how early a strategy meets rare "
-                    f"examples.{limited}"
-                )
-                if len(counts) > 1
-                else "Labelled boxes.",
-                _multiples(curves, counts, "images", "Labelled images", None),
-            )
-        )
-    if len(classes) > 1:
-        found.append(
-            ReportFigure(
-                "balance",
-                "Class balance",
-                "Left: normalised entropy of the labelled boxes, 1 = as many of each class. "
-                f"Right: where that comes from.{limited}",
-                _balance_figure(curves, classes, shown),
-            )
-        )
-    if any(point.seconds for point in curves.judged.points):
-        found.append(
-            ReportFigure(
-                "time",
-                "Time per step",
-                f"Wall time of the {curves.judged.label.lower()} loop.",
-                _time_figure(curves.judged),
-            )
-        )
-    return found
+#: Colours that stay distinct without colour vision (Okabe and Ito 2008).
+PALETTE = ("#0072B2", "#009E73", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#B79F00", "#8C6BB1")
+_LOOKS = {
+    "mixed": Look("#0072B2"),
+    "diverse": Look("#8C6BB1", "solid", "square"),
+    "plain": Look("#56B4E9", "solid", "triangle-up"),
+    "balanced": Look("#009E73", "solid", "diamond"),
+    "entropy": Look("#E69F00", "dashdot", "diamond"),
+    "foreground": Look("#B79F00", "dashdot", "triangle-up"),
+    "sequential": Look("#D55E00", "dash", "square"),
+    "random": Look("#CC79A7", "dot", "x"),
+    "full": Look("#7F7F7F", "dash"),
+}
 
 
-def shown_classes(curves: Curves, classes: Sequence[str]) -> list[str]:
-    """The classes to draw, rarest first by the boxes of the largest labelled set."""
-    points = [p for s in curves.series for p in s.points] + ([curves.full] if curves.full else [])
-    largest = max(points, key=lambda p: p.boxes)
-    order = sorted(classes, key=lambda c: largest.class_counts.get(c, 0))
-    return order[:MAX_CLASSES]
+def looks(strategies: Sequence[str]) -> dict[str, Look]:
+    """The look of each strategy: always the same for ours, a free colour for others."""
+    known = {name: _LOOKS[name] for name in strategies if name in _LOOKS}
+    used = {look.color for look in known.values()}
+    free = [Look(color) for color in PALETTE if color not in used]
+    free += [Look(color, dash) for dash in ("dash", "dot", "dashdot") for color in PALETTE]
+    others = itertools.cycle(free)
+    return {name: known[name] if name in known else next(others) for name in strategies}
 
 
-def _quality_panels(curves: Curves, shown: Sequence[str]) -> list[_Panel]:
-    points = [p for s in curves.series for p in s.points]
-    if all(p.per_class is None and p.macro_f1 is None for p in points):
-        return []
-    full = curves.full
-    panels = [
-        _Panel("Mean F1", lambda p: defined(p.macro_f1), full.macro_f1 if full else None),
-        _Panel("AP", lambda p: defined(p.mean_ap), full.mean_ap if full else None),
-    ]
-    for label in shown:
-        if len(shown) == 1:
-            break  # the mean is the class
-        metrics = metrics_of(full, label)
-        panels.append(
-            _Panel(f"F1 {label}", lambda p, c=label: _f1(p, c), metrics.f1 if metrics else None)  # type: ignore[misc]
-        )
-    return panels
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of a chart; points whose y is None are left out."""
+
+    name: str
+    look: Look
+    x: Sequence[float]
+    y: Sequence[float | None]
+    bounds: Sequence[tuple[float, float] | None] = ()  #: interval of each point
+    tips: Sequence[str] = ()  #: what the mouse shows after the name and the value
+    is_bold: bool = False
+    mode: str = "lines+markers"
 
 
-def _f1(point: IterationSummary, label: str) -> float | None:
-    metrics = metrics_of(point, label)
-    return defined(metrics.f1) if metrics else None
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One quantity: its lines, the first on top, and the level that the full set reaches."""
+
+    lines: Sequence[Line]
+    title: str = ""
+    level: float | None = None
+    level_name: str = ""
+    ticks: Sequence[float] | None = None  #: of the horizontal axis; None: Plotly chooses
 
 
-def _multiples(
-    curves: Curves,
-    panels: Sequence[_Panel],
-    axis: str,
-    axis_title: str,
-    y_range: tuple[float, float] | None,
+def line_chart(
+    panels: Sequence[Panel],
+    x_title: str,
+    *,
+    y_range: tuple[float, float] | None = None,
+    y_format: str = ".2f",
+    columns: int = 5,
+    height: int = 215,
 ) -> go.Figure:
-    """One panel per quantity, one line per series."""
-    # As few rows as possible, then as few empty places as possible.
-    rows = math.ceil(len(panels) / _COLUMNS)
-    columns = math.ceil(len(panels) / rows)
+    """Small multiples with one legend. `height` is of one panel, px; no range: from 0 on."""
+    rows = math.ceil(len(panels) / columns)
+    columns = math.ceil(len(panels) / rows)  # as few empty places as possible
     figure = make_subplots(
         rows=rows,
         cols=columns,
-        subplot_titles=[f"<b>{html.escape(p.title)}</b>" for p in panels],
+        subplot_titles=[f"<b>{html.escape(p.title)}</b>" if p.title else "" for p in panels],
         horizontal_spacing=0.05,
         vertical_spacing=0.34 / rows if rows > 1 else 0.1,
     )
+    in_legend: set[str] = set()
     for i, panel in enumerate(panels):
         place = {"row": i // columns + 1, "col": i % columns + 1}
-        for series in reversed(curves.series):  # the judged series is drawn last, on top
-            points = [(getattr(p, axis), panel.value(p), p) for p in series.points]
-            points = [p for p in points if p[1] is not None]
-            if points:
-                trace = _line(series, points, curves, legend=i == 0)
-                figure.add_trace(trace, **place)
-        if (full := defined(panel.full)) is not None and curves.full is not None:
+        for rank, line in reversed([*enumerate(panel.lines)]):
+            trace = _trace(line, y_format)
+            shown = bool(trace.x) and line.name not in in_legend and "lines" in line.mode
+            in_legend |= {line.name} if shown else set()
+            figure.add_trace(trace.update(showlegend=shown, legendrank=1 + rank), **place)
+        if panel.level is not None:
             figure.add_hline(
-                y=full,
-                line={"color": FULL_COLOR, "width": 1.5, "dash": "dash"},
-                annotation_text=f"full ({curves.full.images} images)",
+                y=panel.level,
+                line={"color": _LOOKS["full"].color, "width": 1.5, "dash": "dash"},
+                annotation_text=panel.level_name,
                 annotation_font_size=11,
-                annotation_position="top left" if full < 0.88 else "bottom left",
+                annotation_position="top left" if panel.level < 0.88 else "bottom left",
                 **place,
             )
-        last_in_column = i + columns >= len(panels)
-        figure.update_xaxes(title_text=axis_title if last_in_column else None, **place)
-    if axis == "images":
-        figure.update_xaxes(tickvals=_image_ticks(curves))
+        is_lowest = i + columns >= len(panels)
+        figure.update_xaxes(
+            title_text=x_title if is_lowest else None, tickvals=panel.ticks, **place
+        )
     if y_range:
-        figure.update_yaxes(range=list(y_range), dtick=0.25, tickformat=".2f")
-    else:  # room below zero, so that marks there do not cover the numbers of the other axis
-        for i, panel in enumerate(panels):
-            values = [panel.value(p) or 0.0 for s in curves.series for p in s.points]
-            top = max([*values, 1.0])
-            place = {"row": i // columns + 1, "col": i % columns + 1}
-            figure.update_yaxes(range=[-0.05 * top, 1.08 * top], **place)
-    return _styled(figure, height=70 + _PANEL * rows + 40)
+        figure.update_yaxes(range=y_range, dtick=0.25, tickformat=y_format)
+    else:
+        figure.update_yaxes(rangemode="tozero")
+    return styled(figure, 110 + height * rows)
 
 
-def _image_ticks(curves: Curves) -> list[int] | None:
-    """The numbers of images that were labelled, where they are few; None leaves it to plotly."""
-    numbers = sorted({p.images for s in curves.series for p in s.points})
-    return numbers if len(numbers) <= 6 else None
+def error_bars(
+    values: Sequence[float], bounds: Sequence[tuple[float, float] | None], **style: Any
+) -> dict[str, Any] | None:
+    """Asymmetric error bars from the (low, high) of each value; None where none has any."""
+    if not any(bounds):
+        return None
+    known = [b or (v, v) for v, b in zip(values, bounds, strict=True)]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(0.0, high - v) for v, (_, high) in zip(values, known, strict=True)],
+        "arrayminus": [max(0.0, v - low) for v, (low, _) in zip(values, known, strict=True)],
+        **{"thickness": 1, "width": 3, **style},
+    }
 
 
-def _line(
-    series: Series,
-    points: Sequence[tuple[int, float | None, IterationSummary]],
-    curves: Curves,
-    *,
-    legend: bool,
-) -> go.Scatter:
-    style, bold = look(series.strategy), series is curves.judged
-    return go.Scatter(
-        x=[p[0] for p in points],
-        y=[p[1] for p in points],
-        customdata=[[p[2].images, p[2].boxes] for p in points],
-        name=html.escape(series.label),
-        legendgroup=series.name or "main",
-        showlegend=legend,
-        legendrank=1 + curves.series.index(series),
-        mode="lines+markers",
-        line={"color": style.color, "width": 4 if bold else 2, "dash": style.dash},
-        marker={"symbol": style.symbol, "size": 10 if bold else 8, "color": style.color},
-        hovertemplate="%{y:.3~f}<br>%{customdata[0]} images, %{customdata[1]} boxes",
-        cliponaxis=False,
+def bars(
+    name: str, x: Sequence[Any], y: Sequence[Any], color: str, hover: str, **more: Any
+) -> go.Bar:
+    """Bars of one colour; `hover` is a Plotly template."""
+    return go.Bar(
+        x=x, y=y, name=html.escape(name), marker={"color": color}, hovertemplate=hover, **more
     )
 
 
-def _balance_figure(curves: Curves, classes: Sequence[str], shown: Sequence[str]) -> go.Figure:
-    figure = make_subplots(
-        rows=1,
-        cols=2,
-        column_widths=[0.4, 0.6],
-        horizontal_spacing=0.1,
-        subplot_titles=["<b>Balance</b>", "<b>Labelled boxes per class</b>"],
-    )
-    assert curves.judged is not None
-    images = curves.judged.last.images
-    for series in reversed(curves.series):
-        points = [(p.images, balance(p.class_counts, classes), p) for p in series.points]
-        points = [p for p in points if p[1] is not None]
-        if points:
-            figure.add_trace(_line(series, points, curves, legend=False), row=1, col=1)
-    for series in curves.series:
-        point = series.at(images) or series.last
-        at_initial = point.iteration == 0 and series is not curves.judged
-        if at_initial:
-            continue
-        figure.add_trace(
-            go.Bar(
-                x=[html.escape(c) for c in shown],
-                y=[point.class_counts.get(c, 0) for c in shown],
-                name=html.escape(series.label),
-                legendgroup=series.name or "main",
-                marker={"color": look(series.strategy).color},
-                hovertemplate=f"%{{y}} boxes of %{{x}} in {point.images} images",
-                text=[point.class_counts.get(c, 0) for c in shown] if len(shown) <= 8 else None,
-                textposition="outside",
-                cliponaxis=False,
-            ),
-            row=1,
-            col=2,
-        )
-    figure.update_xaxes(title_text="Labelled images", row=1, col=1)
-    figure.update_xaxes(tickvals=_image_ticks(curves), row=1, col=1)
-    figure.update_yaxes(range=[-0.03, 1.03], dtick=0.25, tickformat=".2f", row=1, col=1)
-    figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0.05)
-    return _styled(figure, height=360)
-
-
-def _time_figure(series: Series) -> go.Figure:
-    points = [p for p in series.points if p.seconds]
-    steps = list(dict.fromkeys(step for p in points for step in p.seconds))
-    names = [f"Iter{p.iteration}" if p.iteration else "Init" for p in points]
-    figure = go.Figure()
-    for i, step in enumerate(steps):
-        seconds = [defined(p.seconds.get(step)) or 0.0 for p in points]
-        figure.add_trace(
-            go.Bar(
-                y=names,
-                x=seconds,
-                name=html.escape(step.replace("_", " ")),
-                orientation="h",
-                marker={"color": STEP_COLORS[i % len(STEP_COLORS)]},
-                hovertemplate="%{x:.1f} s",
-            )
-        )
-    figure.update_layout(barmode="stack", bargap=0.35, legend_traceorder="normal")
-    figure.update_xaxes(title_text="Seconds")
-    figure.update_yaxes(autorange="reversed")
-    return _styled(figure, height=150 + 34 * len(points))
-
-
-def _styled(figure: go.Figure, height: int) -> go.Figure:
-    """No background, no frame: the page's own colours show, light or dark."""
+def styled(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
+    """No background and no frame: the colours of the page or the App show, light or dark."""
     figure.update_layout(
         template="none",
         height=height,
@@ -287,12 +158,41 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": _FONT, "size": 13},
-        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "yref": "container", "x": 0},
+        legend={"orientation": "h", "y": 0.995, "yanchor": "top", "yref": "container", "x": 0},
         hovermode="closest",
     )
-    figure.update_layout(legend={"y": 0.995, "yanchor": "top"})
     figure.update_xaxes(
         showgrid=False, zeroline=False, linecolor=_GRID, showline=True, automargin=True
     )
     figure.update_yaxes(gridcolor=_GRID, zeroline=False, nticks=6, automargin=True)
-    return figure
+    return figure.update_layout(layout)
+
+
+def few_ticks(numbers: Sequence[int]) -> list[int] | None:
+    """The distinct numbers as ticks where they are few; None leaves the choice to Plotly."""
+    distinct = sorted(set(numbers))
+    return distinct if len(distinct) <= 6 else None
+
+
+def _trace(line: Line, y_format: str) -> go.Scatter:
+    tips = line.tips or [""] * len(line.x)
+    bounds = line.bounds or [None] * len(line.x)
+    points = [p for p in zip(line.x, line.y, bounds, tips, strict=True) if p[1] is not None]
+    x, y, limits, texts = (
+        ([*column] for column in zip(*points, strict=True)) if points else [[]] * 4
+    )
+    name = html.escape(line.name)
+    look: Mapping[str, Any] = vars(line.look)
+    return go.Scatter(
+        x=x,
+        y=y,
+        error_y=error_bars(y, limits),
+        customdata=texts,
+        name=name,
+        legendgroup=line.name,
+        mode=line.mode,
+        line={"color": look["color"], "width": 4 if line.is_bold else 2, "dash": look["dash"]},
+        marker={"symbol": look["symbol"], "size": 10 if line.is_bold else 8},
+        hovertemplate=f"{name}: %{{y:{y_format}}}%{{customdata}}<extra></extra>",
+        cliponaxis=False,
+    )

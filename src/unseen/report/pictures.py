@@ -6,245 +6,159 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib import patheffects
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
-from PIL import Image
+from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 
-from unseen.arrays.images import as_channels, read_image
-from unseen.errors import ImageError
-from unseen.report.data import BatchPicture
-from unseen.report.png import new_figure, save_png
+from unseen.arrays.heatmap import TINT, overlay
+from unseen.arrays.images import read_image
+from unseen.errors import ImageError, ShapeError
 
-#: Images on one sheet; a longer batch is cut; the heading says up to which rank.
+#: Images on one sheet; a longer batch is cut, and the heading says up to which rank.
 MAX_TILES = 20
 #: Scores are written on this many regions of an image, strongest first.
 SCORED_REGIONS = 3
-_WIDTH = 1400  # px
-_GAP = 14
-_CAPTION = 46
-_HEAD = 66
 REGION_COLOR = "#FFD800"
 BOX_COLOR = "#00C8FF"
+_OPACITY = 0.6  #: of the tint at full heat: the defect stays visible below
+_WIDTH, _GAP, _CAPTION, _HEAD = 1400, 14, 46, 66  # px
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPicture:
+    """One image of a ranked batch; boxes are (x1, y1, x2, y2) relative to the image, in [0, 1]."""
+
+    batch: str  #: name of the batch, such as "batch_01"
+    iteration: int  #: the iteration that the batch makes
+    rank: int  #: 1 = label first
+    filepath: str
+    metric_name: str  #: the image metric that ranked, such as "excess"
+    metric_value: float | None
+    heatmap: np.ndarray | None = None  #: (h, w) uint8: unseen score, 255 = `full_scale`
+    full_scale: float | None = None  #: the unseen score that is drawn at full strength
+    regions: Sequence[tuple[Box, float | None]] = ()  #: unseen regions: box, score
+    boxes: Sequence[tuple[Box, str]] = ()  #: what was then labelled: box, class
+
+    def __post_init__(self) -> None:
+        heat = self.heatmap
+        if heat is not None and (heat.ndim != 2 or heat.dtype != np.uint8 or heat.size == 0):
+            raise ShapeError(
+                f"heatmap of {self.filepath} is {heat.dtype} {heat.shape}; expected uint8 (h, w) "
+                "with h * w > 0"
+            )
 
 
 def ranked_batch(pictures: Sequence[BatchPicture], path: Path) -> Path:
-    """Draw one batch in rank order.
-
-    Args:
-        pictures: the images of one batch, at least one.
-        path: the PNG to write.
-
-    Returns:
-        The path.
-    """
-    pictures = sorted(pictures, key=lambda p: p.rank)
-    shown = pictures[:MAX_TILES]
-    tiles = [_tile(p) for p in shown]
+    """Draw one batch, at least one image, in rank order as a JPEG."""
+    shown = sorted(pictures, key=lambda p: p.rank)[:MAX_TILES]
     columns = 5 if len(shown) > 4 else max(2, len(shown))
-    rows = math.ceil(len(shown) / columns)
     width = (_WIDTH - _GAP * (columns + 1)) // columns
-    aspects = [t.shape[0] / t.shape[1] for t in tiles if isinstance(t, np.ndarray)]
-    height = round(width * min(1.4, max(0.4, float(np.median(aspects or [1.0])))))
-    total = _HEAD + rows * (height + _CAPTION + _GAP) + 4
-    figure = new_figure(_WIDTH, total)
-    _heading(figure, pictures, total)
-    for i, (picture, tile) in enumerate(zip(shown, tiles, strict=True)):
-        left = _GAP + (i % columns) * (width + _GAP)
-        bottom = total - _HEAD - (i // columns) * (height + _CAPTION + _GAP) - height
-        place = (left / _WIDTH, bottom / total, width / _WIDTH, height / total)
-        axes = figure.add_axes(place)
-        axes.set_axis_off()
-        _draw(axes, picture, tile)
-        figure.text(
-            left / _WIDTH,
-            (bottom - 6) / total,
-            _caption(picture),
-            fontsize=9,
-            verticalalignment="top",
-            parse_math=False,
-        )
-    return save_png(figure, path)
+    images = [_image(p) for p in shown]
+    aspects = [i.height / i.width for i in images if isinstance(i, Image.Image)]
+    height = round(width * np.clip(np.median(aspects or [1.0]), 0.4, 1.4))
+    step = height + _CAPTION + _GAP
+    sheet = Image.new("RGB", (_WIDTH, _HEAD + math.ceil(len(shown) / columns) * step), "white")
+    _heading(ImageDraw.Draw(sheet), shown)
+    for i, (picture, image) in enumerate(zip(shown, images, strict=True)):
+        left, top = _GAP + i % columns * (width + _GAP), _HEAD + i // columns * step
+        sheet.paste(_tile(picture, image, (width, height)), (left, top))
+        caption = _caption(picture)
+        ImageDraw.Draw(sheet).text((left, top + height + 6), caption, "black", _font(12))
+    sheet.save(path, quality=85, subsampling=0)
+    return path
 
 
-def overlay(pixels: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
-    """Blend a heatmap over an image: the stronger, the more opaque; zero leaves the image alone.
+def stretched(pixels: np.ndarray) -> np.ndarray:
+    """Stretch (H, W, C) float32 in [0, 1] between its 0.5 % and 99.5 % quantiles, for display.
 
-    Magenta to orange: saturated colours that show on grey, white and black alike, with a brightness
-    that rises with the score.
-
-    Args:
-        pixels: (H, W, 3) float32 in [0, 1].
-        heatmap: (h, w) uint8; interpolated to (H, W).
-
-    Returns:
-        (H, W, 3) float32 in [0, 1].
+    Cameras of 10 or 12 bits leave a 16-bit file nearly black. Without contrast nothing changes.
     """
-    height, width = pixels.shape[:2]
-    large = Image.fromarray(heatmap).resize((width, height), Image.Resampling.BILINEAR)
-    value = np.asarray(large, dtype=np.float32)[:, :, None] / 255.0
-    low = np.asarray([0.80, 0.00, 0.62], dtype=np.float32)
-    high = np.asarray([1.00, 0.50, 0.05], dtype=np.float32)
-    colour = low + (high - low) * value**1.5
-    opacity = 0.7 * value**1.2  # the defect stays visible below
-    return np.asarray(pixels * (1 - opacity) + colour * opacity, dtype=np.float32)
-
-
-def for_display(pixels: np.ndarray) -> np.ndarray:
-    """Stretch an image between its 0.5 % and 99.5 % quantiles.
-
-    For images of more than 8 bits: cameras of 10 or 12 bits leave a 16-bit file nearly black.
-
-    Args:
-        pixels: (H, W, C) float32 in [0, 1].
-
-    Returns:
-        The same shape in [0, 1]; unchanged where there is no contrast.
-    """
-    step = max(1, max(pixels.shape) // 1024)  # quantiles of a sample do for display
+    step = max(1, max(pixels.shape) // 1024)  # a sample gives the same quantiles
     low, high = np.quantile(pixels[::step, ::step], (0.005, 0.995))
     if high - low < 1e-6:
         return pixels
     return np.asarray(np.clip((pixels - low) / (high - low), 0, 1), dtype=np.float32)
 
 
-def _tile(picture: BatchPicture) -> np.ndarray | str:
-    """(H, W, 3) float32 with the heatmap, at most 512 px wide; or why there is none."""
+def _image(picture: BatchPicture) -> Image.Image | str:
+    """The image for display; or why it cannot be read."""
     try:
-        pixels = read_image(picture.filepath)
-        if _is_deep(picture.filepath):
-            pixels = for_display(pixels)
-        pixels = as_channels(pixels, 3)
+        pixels = read_image(picture.filepath, channels=3)
     except ImageError as error:
         return str(error)
-    height, width = pixels.shape[:2]
-    scale = min(1.0, 512 / max(height, width))
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = Image.fromarray((pixels * 255).astype(np.uint8)).resize(size)
-        pixels = np.asarray(small, dtype=np.float32) / 255.0
-    return pixels if picture.heatmap is None else overlay(pixels, picture.heatmap)
+    with Image.open(picture.filepath) as file:
+        if str(file.mode).startswith(("I", "F")):  # more than 8 bits per channel
+            pixels = stretched(pixels)
+    return Image.fromarray((pixels * 255).astype(np.uint8))
 
 
-def _is_deep(path: str) -> bool:
-    """Whether the file holds more than 8 bits per channel."""
-    with Image.open(path) as image:
-        return str(image.mode).startswith(("I", "F"))
-
-
-def _draw(axes: Axes, picture: BatchPicture, tile: np.ndarray | str) -> None:
-    if isinstance(tile, str):
-        axes.set_facecolor("0.8")
-        axes.set_axis_on()
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.text(
-            0.5,
-            0.5,
-            _wrapped(tile),
-            fontsize=8,
-            color="0.2",
-            ha="center",
-            va="center",
-            transform=axes.transAxes,
-            parse_math=False,
-        )
-        return
-    axes.imshow(tile, extent=(0, 1, 1, 0), aspect="auto", interpolation="bilinear")
-    # The cell has the batch's aspect; the axes take that of the image, so nothing is distorted.
-    axes.set_box_aspect(tile.shape[0] / tile.shape[1])
-    axes.set_anchor("N")
-    halo = [patheffects.withStroke(linewidth=2.6, foreground="black", alpha=0.6)]
+def _tile(picture: BatchPicture, image: Image.Image | str, size: tuple[int, int]) -> Image.Image:
+    if isinstance(image, str):
+        tile = Image.new("RGB", size, "#cccccc")
+        lines = textwrap.wrap(image, max(1, size[0] // 7), max_lines=7, placeholder=" …")
+        ImageDraw.Draw(tile).text((8, 8), "\n".join(lines), "#333333", _font(12))
+        return tile
+    image = ImageOps.contain(image, size)
+    if picture.heatmap is not None:
+        pixels = overlay(np.asarray(image), picture.heatmap, opacity=_OPACITY)
+        image = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(image)
     for box, _ in picture.boxes:
-        if not np.all(np.isfinite(box)):
-            continue
-        axes.add_patch(_rectangle(box, BOX_COLOR, 1.1, (0, (4, 2)), halo))
+        _outline(pen, image, box, BOX_COLOR, 1)
     for i, (box, score) in enumerate(picture.regions):
-        if not np.all(np.isfinite(box)):
-            continue
-        axes.add_patch(_rectangle(box, REGION_COLOR, 1.5, "-", halo))
-        if i < SCORED_REGIONS and score is not None:
-            axes.text(
-                min(box[0], 0.88),
-                max(box[1] - 0.012, 0.05),
-                f"{score:.2f}",
-                fontsize=8,
-                color=REGION_COLOR,
-                va="bottom",
-                path_effects=[patheffects.withStroke(linewidth=2.2, foreground="black")],
-            )
-    axes.set_xlim(0, 1)
-    axes.set_ylim(1, 0)
+        corner = _outline(pen, image, box, REGION_COLOR, 2)
+        if corner and i < SCORED_REGIONS and score is not None:
+            place = min(corner[0], image.width - 30), max(corner[1] - 16, 0)
+            black = {"stroke_width": 2, "stroke_fill": "black"}
+            pen.text(place, f"{score:.2f}", REGION_COLOR, _font(12), **black)
+    tile = Image.new("RGB", size, "white")
+    tile.paste(image)
+    return tile
 
 
-def _rectangle(
-    box: tuple[float, float, float, float],
-    color: str,
-    width: float,
-    style: object,
-    halo: list[patheffects.withStroke],
-) -> Rectangle:
-    x1, y1, x2, y2 = box
-    return Rectangle(
-        (x1, y1),
-        x2 - x1,
-        y2 - y1,
-        fill=False,
-        edgecolor=color,
-        linewidth=width,
-        linestyle=style,
-        path_effects=halo,
-        clip_on=True,
-    )
+def _outline(
+    pen: ImageDraw.ImageDraw, image: Image.Image, box: Box, color: str, width: int
+) -> tuple[int, int] | None:
+    """Draw a box with a dark rim; its upper left corner in px, None where it is not finite."""
+    if not np.all(np.isfinite(box)):
+        return None
+    x1, y1, x2, y2 = np.rint(np.multiply(box, (image.width, image.height) * 2)).astype(int).tolist()
+    right, lower = max(x1, x2), max(y1, y2)
+    pen.rectangle((x1 - 1, y1 - 1, right + 1, lower + 1), outline="black", width=width + 2)
+    pen.rectangle((x1, y1, right, lower), outline=color, width=width)
+    return x1, y1
 
 
-def _heading(figure: Figure, pictures: Sequence[BatchPicture], total: int) -> None:
-    first = pictures[0]
-    last = pictures[min(len(pictures), MAX_TILES) - 1]
-    text = f"{first.batch}: rank {first.rank} to {last.rank}"
-    left = _GAP / _WIDTH
-    figure.text(left, 1 - 10 / total, text, fontsize=14, weight="bold", va="top", parse_math=False)
+def _heading(pen: ImageDraw.ImageDraw, shown: Sequence[BatchPicture]) -> None:
+    first, last = shown[0], shown[-1]
+    title = f"{first.batch}: rank {first.rank} to {last.rank}"
+    pen.text((_GAP, 8), title, "black", _font(20))
     scale = f" (full colour = {first.full_scale:.3g})" if first.full_scale else ""
-    handles: list[Patch | Line2D] = []
-    if any(p.heatmap is not None for p in pictures):
-        handles.append(Patch(facecolor="#E0309A", label=f"unseen score{scale}"))
-    if any(p.regions for p in pictures):
-        handles.append(Patch(fill=False, edgecolor="#C9A800", lw=2, label="unseen region, score"))
-    if any(p.boxes for p in pictures):
-        handles.append(
-            Line2D([], [], color="#0090C0", lw=1.4, ls="--", label="labelled afterwards")
-        )
-    if handles:
-        figure.legend(
-            handles=handles,
-            loc="upper left",
-            bbox_to_anchor=(0.0, 1 - 30 / total),
-            ncols=3,
-            frameon=False,
-            fontsize=10,
-        )
+    legend = [
+        (any(p.heatmap is not None for p in shown), TINT, f"unseen score{scale}"),
+        (any(p.regions for p in shown), ImageColor.getrgb(REGION_COLOR), "unseen region, score"),
+        (any(p.boxes for p in shown), ImageColor.getrgb(BOX_COLOR), "labelled afterwards"),
+    ]
+    left = float(_GAP)
+    for _, color, text in (entry for entry in legend if entry[0]):
+        pen.rectangle((left, 42, left + 24, 54), fill=color, outline="black")
+        pen.text((left + 32, 39), text, "black", _font(14))
+        left += 60 + pen.textlength(text, _font(14))
 
 
 def _caption(picture: BatchPicture) -> str:
-    value = picture.metric_value
+    """Rank, metric and file name; what was labelled below."""
+    value, name = picture.metric_value, Path(picture.filepath).name
     metric = f"{picture.metric_name} {value:.4g}" if value is not None else "no score"
-    name = Path(picture.filepath).name
-    lines = [f"{picture.rank}.  {metric}   {name if len(name) <= 18 else '…' + name[-17:]}"]
-    counts = Counter(label for _, label in picture.boxes)
-    if picture.excluded:
-        lines.append(f"excluded: {picture.excluded}")
-    elif counts:
-        labelled = ", ".join(f"{n} {label}" for label, n in counts.most_common())
-        lines.append(labelled if len(labelled) <= 42 else labelled[:41] + "…")
-    return "\n".join(lines)
+    counts = Counter(label for _, label in picture.boxes).most_common()
+    labelled = ", ".join(f"{n} {label}" for label, n in counts)
+    first = f"{picture.rank}.  {metric}   {name if len(name) <= 18 else '…' + name[-17:]}"
+    return f"{first}\n{labelled if len(labelled) <= 42 else labelled[:41] + '…'}"
 
 
-def _wrapped(text: str, width: int = 36) -> str:
-    """At most eight lines; long paths are broken anywhere."""
-    lines = textwrap.wrap(text, width)
-    return "\n".join([*lines[:7], "…"] if len(lines) > 7 else lines)
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)

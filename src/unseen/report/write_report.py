@@ -6,20 +6,37 @@ import re
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from unseen.errors import UnseenError
 from unseen.loop.iteration import IterationSummary
 from unseen.loop.verdict import judge
-from unseen.report.charts import class_balance, learning_curve
-from unseen.report.data import BatchPicture, ReportFiles
-from unseen.report.figures import report_figures
-from unseen.report.page import html_page
-from unseen.report.pictures import ranked_batch
-from unseen.report.tables import as_markdown, build_tables
+from unseen.report.loop_figures import loop_figures
+from unseen.report.page import Page, Section
+from unseen.report.pictures import BatchPicture, ranked_batch
+from unseen.report.tables import build_tables
 
 #: A loop of a thousand iterations must still make a page that opens: first and last batches.
 MAX_SHEETS = 12
+_GLOSSARY = {
+    "Unseen score": "Per pixel, 1 - P(background) - P(seen foreground): how much the UNet takes it "
+    "for something that was never labelled. Image metrics add it up; the highest are labelled first.",
+    "Precision, recall, F1": "The share of the detections that is right; the share of the true boxes "
+    "that is found; their harmonic mean. Mean F1 is the plain mean over the classes with test boxes.",
+    "AP": "Average precision: the area under precision over recall for all confidences, averaged "
+    "over the classes with test boxes. It does not depend on the confidence threshold.",
+}
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What `write_report` wrote, and the tables as text."""
+
+    html: Path
+    pictures: list[Path]
+    tables: list[Path]
+    text: str
 
 
 def write_report(
@@ -31,34 +48,54 @@ def write_report(
     iterations: Sequence[IterationSummary],
     batches: Sequence[BatchPicture],
     facts: Mapping[str, object],
-    table_text: str,
 ) -> ReportFiles:
-    """Write a report into a new folder, all of it or nothing.
+    """Write `report.html`, `tables.txt`, `tables.md` and a picture per batch, all or nothing.
 
-    Args:
-        folder: a folder that does not exist yet, or is empty.
-        title: heading of the page.
-        dataset: name of the dataset.
-        classes: the fixed class list.
-        iterations: all iterations of all series.
-        batches: the images of the batches to show, in any order.
-        facts: free key/value pairs for the page. `iou`, `min_confidence`, `test_images`,
-            `schedule` and `architecture` are also stated at the tables and in the verdict.
-        table_text: the tables as the command line prints them.
-
-    Returns:
-        The files written.
-
-    Raises:
-        UnseenError: the folder holds files already, or cannot be written.
+    The iterations of all series and the batches may come in any order. `facts` are free key/value
+    pairs; `iou`, `min_confidence`, `test_images`, `schedule` and `architecture` are also stated at the
+    tables and in the verdict. Raises `UnseenError` if the folder holds files already or cannot be
+    written.
     """
     folder = Path(folder)
-    _check_new(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UnseenError(f"{folder} already holds files; choose a new folder for the report")
     staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp"
+    tables = build_tables(iterations, classes, facts)
+    text = "\n\n".join(t.text() for t in tables)
+    verdict = judge(iterations, classes, facts)
     try:
         staging.mkdir(parents=True)
-        names = _write_all(staging, title, dataset, classes, iterations, batches, facts, table_text)
-        _check_new(folder)
+        sheets, notes = _sheets(staging, batches)
+        sections = [
+            Section(key=f.key, title=f.title, caption=f.caption, figures=[f.figure])
+            for f in loop_figures(iterations, classes)
+        ]
+        if tables:
+            sections.append(Section(key="tables", title="Tables", tables=tables, plain=text))
+        if sheets:
+            what = "What was labelled next"
+            sections.append(Section(key="batches", title=what, pictures=sheets, notes=notes))
+        if facts:
+            terms = {_words(key): value for key, value in facts.items()}
+            sections.append(Section(key="facts", title="How this was made", terms=terms))
+        sections.append(Section(key="glossary", title="Terms", terms=_GLOSSARY))
+        page = Page(
+            title=title,
+            subtitle=f"Dataset {dataset}",
+            outcome=verdict.outcome,
+            headline=verdict.headline,
+            lead=verdict.sentence,
+            bars=verdict.bars,
+            sentences=verdict.details,
+            sections=sections,
+        )
+        contents = {
+            "report.html": page.html(),
+            "tables.txt": f"{text}\n",
+            "tables.md": "\n\n".join(t.markdown() for t in tables) + "\n",
+        }
+        for name, content in contents.items():
+            (staging / name).write_text(content, encoding="utf-8")
         if folder.exists():
             folder.rmdir()  # empty; a rename onto it works on POSIX only
         staging.replace(folder)
@@ -69,72 +106,31 @@ def write_report(
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    html, pictures, tables = names
-    return ReportFiles(
-        folder / html, [folder / name for name in pictures], [folder / name for name in tables]
-    )
-
-
-def _write_all(
-    folder: Path,
-    title: str,
-    dataset: str,
-    classes: Sequence[str],
-    iterations: Sequence[IterationSummary],
-    batches: Sequence[BatchPicture],
-    facts: Mapping[str, object],
-    table_text: str,
-) -> tuple[str, list[str], list[str]]:
-    sheets, notes = _sheets(folder, batches)
-    charts = [
-        learning_curve(iterations, folder / "learning_curve.png"),
-        class_balance(iterations, classes, folder / "class_balance.png"),
-    ]
-    tables = build_tables(iterations, classes, facts)
-    page = html_page(
-        title=title,
-        dataset=dataset,
-        verdict=judge(iterations, classes, facts),
-        figures=report_figures(iterations, classes),
-        tables=tables,
-        table_text=table_text,
-        sheets=sheets,
-        facts=facts,
-        notes=notes,
-    )
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    markdown = "\n\n".join(as_markdown(t) for t in tables)
-    (folder / "tables.md").write_text(markdown + "\n", encoding="utf-8")
-    (folder / "tables.txt").write_text(table_text + "\n", encoding="utf-8")
-    pictures = [path.name for path in (*charts, *sheets.values()) if path is not None]
-    return "report.html", pictures, ["tables.txt", "tables.md"]
+    html, *others = (folder / name for name in contents)
+    return ReportFiles(html, [folder / path.name for path in sheets.values()], others, text)
 
 
 def _sheets(folder: Path, batches: Sequence[BatchPicture]) -> tuple[dict[str, Path], list[str]]:
-    """One contact sheet per batch, in the order of the iterations."""
+    """One contact sheet per batch in the order of the iterations, and what was left out."""
     groups: dict[str, list[BatchPicture]] = {}
     for picture in sorted(batches, key=lambda p: (p.iteration, p.rank)):
         groups.setdefault(picture.batch, []).append(picture)
-    names = list(groups)
-    notes = []
+    names, notes = list(groups), []
     if len(names) > MAX_SHEETS:
         half = MAX_SHEETS // 2
         notes.append(f"The first and last {half} of {len(names)} batches are shown.")
         names = names[:half] + names[-half:]
     sheets = {}
     for i, name in enumerate(names):
-        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip(".")[:80] or f"{i:02d}"
-        path = folder / f"ranked_{plain}.png"
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip(".")[:80]
+        path = folder / f"ranked_{plain}.jpg"
         if path.exists():  # two names that differ only in characters a file name cannot hold
-            path = folder / f"ranked_{plain}_{i:02d}.png"
+            path = folder / f"ranked_{plain}_{i:02d}.jpg"
         sheets[name] = ranked_batch(groups[name], path)
     return sheets, notes
 
 
-def _check_new(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists():
-        raise UnseenError(
-            f"{folder} exists and holds files; reports are never overwritten, choose a new folder"
-        )
+def _words(key: str) -> str:
+    """A key as people write it: "min_confidence" -> "Min confidence"."""
+    text = key.replace("_", " ")
+    return "IoU" if text.lower() == "iou" else text[:1].upper() + text[1:]

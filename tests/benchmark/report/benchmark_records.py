@@ -44,7 +44,7 @@ def record(
         "pool": {
             "images": len(images),
             "boxes": {c: sum(i.get(c, 0) for i in images) for c in classes},
-            "class_images": {c: sum(i.get(c, 0) > 0 for i in images) for c in classes},
+            "rare_images": sum(any(i.get(c) for c in rare) for i in images),
         },
         "initial": initial,
         "budget": budget,

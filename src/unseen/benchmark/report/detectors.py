@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from unseen.benchmark.report.figures import Spread, Values, spread
 from unseen.benchmark.report.finding import by_case
-from unseen.benchmark.report.runs import FULL, SCHEDULES, Benchmark, Run
-from unseen.benchmark.report.table import Cell, Column, DataTable
-from unseen.loop.curves import defined
+from unseen.benchmark.report.measures import Values, values_of
+from unseen.benchmark.report.runs import SCHEDULES, Benchmark, Run
+from unseen.loop.curves import FULL, defined
+from unseen.report.table import Cell, Column, Table, group_starts, spread
+from unseen.report.tables import MEANS, METRICS, iteration_name
 
 #: Baselines of the paper's comparison.
 BASELINES = ("sequential", "random")
-_METRICS = {"precision": "Precision", "recall": "Recall", "f1": "F1 score"}
-_MEANS = {"macro_f1": "Mean F1", "mean_ap": "AP"}
 
-#: From a detector's record to one number.
-_Reader = Callable[[Mapping[str, Any]], float | None]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Detectors of one strategy that had as many images."""
-
-    label: str
-    strategy: str
-    iteration: int | None  #: None = the last one that every strategy reached
+#: A column of the paper's tables: heading, strategy, iteration; None = the last comparable one.
+_Place = tuple[str, str, int | None]
 
 
 def detector_of(run: Run, schedule: str, iteration: int) -> Mapping[str, Any] | None:
     """What was measured of the detector after that many batches."""
     if not 0 <= iteration < len(run.iterations):
         return None
-    found: Mapping[str, Any] | None = (run.iterations[iteration].get("detectors") or {}).get(
-        schedule
-    )
-    return found
+    record: Mapping[str, Any] | None = run.iterations[iteration]["detectors"][schedule]
+    return record
 
 
 def last_iteration(benchmark: Benchmark, run: Run) -> int:
@@ -50,160 +37,126 @@ def last_iteration(benchmark: Benchmark, run: Run) -> int:
 
 def measured_schedules(benchmark: Benchmark) -> list[str]:
     """The schedules for which there is any detector."""
-    return [
-        name
-        for name in SCHEDULES
-        if any(detector_of(r, name, k) for r in benchmark.runs for k in range(len(r.iterations)))
-    ]
+    return [name for name in SCHEDULES if any(_detectors(r, name) for r in benchmark.runs)]
 
 
 def quality(benchmark: Benchmark, schedule: str, key: str) -> Values:
     """Mean F1 or AP (`key`) of each run at the last iteration, that of the full set included."""
-    found: Values = {}
-    for run in benchmark.runs:
+
+    def read(run: Run) -> float | None:
         detector = detector_of(run, schedule, last_iteration(benchmark, run))
-        value = defined(detector[key]) if detector else None
-        if value is not None:
-            found.setdefault((run.case, run.strategy), {})[run.seed] = value
-    return found
+        return detector[key] if detector else None
+
+    return values_of(benchmark.runs, read)
 
 
-def detector_tables(benchmark: Benchmark) -> list[DataTable]:
+def detector_tables(benchmark: Benchmark) -> list[Table]:
     """Mean F1 and AP of every strategy at the last iteration, for each schedule."""
-    tables = []
-    ranked = Benchmark(**{**vars(benchmark), "strategies": (*benchmark.strategies, FULL)})
-    for schedule in measured_schedules(benchmark):
-        for key, name in (("macro_f1", "Mean F1"), ("mean_ap", "Mean AP")):
-            table = by_case(
-                f"{key}_{schedule}",
-                f"{name} of the detector after the last batch, at {SCHEDULES[schedule]}",
-                ranked,
-                quality(benchmark, schedule, key),
-                "score",
-                _schedule_notes(benchmark, schedule),
-            )
-            full = {i for i, row in enumerate(table.rows) if row["strategy"] == FULL}
-            tables.append(DataTable(**{**vars(table), "unmarked": frozenset(full)}))
-    return tables
+    return [
+        by_case(
+            f"{key}_{schedule}",
+            f"{name} of the detector after the last batch, at {SCHEDULES[schedule]}",
+            benchmark,
+            quality(benchmark, schedule, key),
+            "score",
+            _schedule_notes(benchmark.runs, schedule),
+        )
+        for schedule in measured_schedules(benchmark)
+        for key, name in (("macro_f1", "Mean F1"), ("mean_ap", "Mean AP"))
+    ]
 
 
-def paper_tables(benchmark: Benchmark) -> list[DataTable]:
+def paper_tables(benchmark: Benchmark) -> list[Table]:
     """The paper's tables, for each case with detectors."""
     tables = []
-    schedules = measured_schedules(benchmark)
-    for case in benchmark.cases if schedules else ():
-        classes = next(r.classes for r in benchmark.runs if r.case == case)
-        first, single = benchmark.first, len(classes) == 1
-        title = "Table I" if single else "Table III"
-        over = [_Place(n, first, k) for k, n in enumerate(_iteration_names(benchmark, case))]
+    first = benchmark.first
+    rivals = [s for s in BASELINES if s in benchmark.peers]
+    for case in benchmark.cases if measured_schedules(benchmark) else ():
+        runs = benchmark.of(case, first)
+        most = max((last_iteration(benchmark, r) + 1 for r in runs), default=0)
+        over: list[_Place] = [(iteration_name(k), first, k) for k in range(most)]
         if any(r.is_full for r in benchmark.runs):
-            over.append(_Place("Full", FULL, None))
-        tables.append(
-            _paper_table(
-                benchmark, case, f"{title}, {case}: {first} over the iterations", over, "iterations"
-            )
-        )
-        rivals = [s for s in BASELINES if s in benchmark.peers]
-        against = [_Place(s, s, None) for s in (first, *rivals)]
-        title = f"Table II, {case}: the same number of images, chosen in different ways"
+            over.append(("Full", FULL, None))
+        number = "I" if len(_classes(benchmark, case)) == 1 else "III"
+        title = f"Table {number}, {case}: {first} over the iterations"
+        tables.append(_paper_table(benchmark, case, title, over, "iterations"))
         if rivals:
-            tables.append(_paper_table(benchmark, case, title, against, "baselines"))
+            title = f"Table II, {case}: the same number of images, chosen in different ways"
+            places: list[_Place] = [(s, s, None) for s in (first, *rivals)]
+            tables.append(_paper_table(benchmark, case, title, places, "baselines"))
     return [t for t in tables if t is not None]
 
 
 def _paper_table(
     benchmark: Benchmark, case: str, title: str, places: Sequence[_Place], kind: str
-) -> DataTable | None:
+) -> Table | None:
     """Class x metric x place, the schedules beside each other; None where nothing was measured."""
-    classes = next(r.classes for r in benchmark.runs if r.case == case)
-    single = len(classes) == 1
-    schedules = measured_schedules(benchmark)
-    columns: list[Column] = []
-    rows: list[dict[str, Cell]] = []
-    readers: list[_Reader] = []
+    classes, schedules = _classes(benchmark, case), measured_schedules(benchmark)
+    rows: list[list[Cell]] = []
+    readers: list[Callable[[Mapping[str, Any]], float | None]] = []
     for name in classes:
-        for i, (metric, label) in enumerate(_METRICS.items()):
-            rows.append({"class": "" if i else name, "metric": label})
+        for i, (label, metric) in enumerate(METRICS.items()):
+            rows.append(["" if i else name, label])
             readers.append(_of_class(name, metric))
-    for i, (metric, label) in enumerate(_MEANS.items()):
-        rows.append({"class": "" if i else "All", "metric": label})
-        readers.append(_of_all(metric))
+    for i, (label, metric) in enumerate(MEANS.items()):
+        rows.append(["" if i else "All", label])
+        readers.append(lambda detector, metric=metric: detector[metric])  # type: ignore[misc]
+    columns = [Column("class", "Class"), Column("metric", "Metric")]
     for schedule in schedules:
-        for number, place in enumerate(places):
-            key = f"{schedule}:{number}"
-            cells = [_cell(benchmark, case, place, schedule, read) for read in readers]
-            if all(cell is None for cell in cells):
-                continue
-            label = place.label if len(schedules) == 1 else f"{place.label} ({schedule})"
-            columns.append(Column(key, label, "score"))
-            for row, cell in zip(rows, cells, strict=True):
-                row[key] = cell
-    if not columns:
+        for number, (label, strategy, iteration) in enumerate(places):
+            detectors = []
+            for run in benchmark.of(case, strategy):
+                at = last_iteration(benchmark, run) if iteration is None else iteration
+                detectors += [d] if (d := detector_of(run, schedule, at)) else []
+            values = [[defined(read(d)) for d in detectors] for read in readers]
+            cells = [spread([v for v in each if v is not None]) for each in values]
+            if any(cell is not None for cell in cells):
+                label = label if len(schedules) == 1 else f"{label} ({schedule})"
+                columns.append(Column(f"{schedule}:{number}", label, "score"))
+                rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
+    if len(columns) == 2:
         return None
-    text = (Column("class", "Class"), Column("metric", "Metric"))[single:]
-    notes = [n for s in schedules for n in _schedule_notes(benchmark, s, case)]
-    return DataTable(
-        f"paper_{kind}:{case}",
-        title,
-        (*text, *columns),
-        tuple(rows),
-        text_columns=len(text),
-        notes=("Mean +- standard deviation over seeds, on the test split.", *notes),
-        group=not single,
+    skipped = 1 if len(classes) == 1 else 0  # the column of the class
+    runs = [r for r in benchmark.runs if r.case == case]
+    notes = [note for s in schedules for note in _schedule_notes(runs, s)]
+    return Table(
+        key=f"paper_{kind}:{case}",
+        title=title,
+        columns=columns[skipped:],
+        rows=[row[skipped:] for row in rows],
+        text_columns=2 - skipped,
+        notes=["Mean +- standard deviation over seeds, on the test split.", *notes],
+        groups=frozenset() if skipped else group_starts(rows),
     )
 
 
-def _of_all(metric: str) -> _Reader:
-    return lambda found: defined(found[metric])
+def _classes(benchmark: Benchmark, case: str) -> Sequence[str]:
+    return next(r.classes for r in benchmark.runs if r.case == case)
 
 
-def _of_class(name: str, metric: str) -> _Reader:
+def _of_class(name: str, metric: str) -> Callable[[Mapping[str, Any]], float | None]:
     """Undefined where the class has no test boxes."""
 
-    def read(found: Mapping[str, Any]) -> float | None:
-        of_class = found["per_class"].get(name)
-        return defined(of_class[metric]) if of_class and of_class["support"] else None
+    def read(detector: Mapping[str, Any]) -> float | None:
+        of_class = detector["per_class"].get(name)
+        return of_class[metric] if of_class and of_class["support"] else None
 
     return read
 
 
-def _cell(
-    benchmark: Benchmark,
-    case: str,
-    place: _Place,
-    schedule: str,
-    read: _Reader,
-) -> Spread | None:
-    found = []
-    for run in benchmark.of(case, place.strategy):
-        last = last_iteration(benchmark, run)
-        detector = detector_of(run, schedule, last if place.iteration is None else place.iteration)
-        value = read(detector) if detector else None
-        if value is not None:
-            found.append(value)
-    return spread(found)
+def _detectors(run: Run, schedule: str) -> list[Mapping[str, Any]]:
+    each = [detector_of(run, schedule, k) for k in range(len(run.iterations))]
+    return [detector for detector in each if detector is not None]
 
 
-def _iteration_names(benchmark: Benchmark, case: str) -> list[str]:
-    runs = benchmark.of(case, benchmark.first)
-    most = max((last_iteration(benchmark, r) + 1 for r in runs), default=0)
-    return ["Init", *(f"Iter{k}" for k in range(1, most))][:most]
-
-
-def _schedule_notes(
-    benchmark: Benchmark, schedule: str, case: str | None = None
-) -> tuple[str, ...]:
+def _schedule_notes(runs: Sequence[Run], schedule: str) -> list[str]:
     """How long the detectors of that schedule trained, as they say themselves."""
-    runs = [r for r in benchmark.runs if case in (None, r.case)]
-    said: dict[bool, list[str]] = {False: [], True: []}
-    for run in runs:
-        places = range(len(run.iterations))
-        found = [d for k in places if (d := detector_of(run, schedule, k)) is not None]
-        said[run.is_full] += [str(d["schedule"]) for d in found if d.get("schedule")]
     parts = []
-    for is_full, texts in said.items():
-        distinct = list(dict.fromkeys(texts))
+    for is_full in (False, True):
+        of_kind = [r for r in runs if r.is_full == is_full]
+        texts = [d["schedule"] for r in of_kind for d in _detectors(r, schedule)]
+        distinct = list(dict.fromkeys(filter(None, texts)))
         if distinct:
             shown = distinct if len(distinct) <= 4 else [distinct[0], "...", distinct[-1]]
             parts.append(f"{'full set: ' if is_full else ''}{', '.join(shown)}")
-    return (f"{SCHEDULES[schedule].capitalize()}: {'; '.join(parts)}.",) if parts else ()
+    return [f"{SCHEDULES[schedule].capitalize()}: {'; '.join(parts)}."] if parts else []

@@ -1,13 +1,12 @@
-"""Tables of what was found: rare classes, balance, how well the scores separate, and what it cost."""
+"""Tables of what was found: rare classes, balance, how well the scores separate, and the cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 
-from unseen.benchmark.report.figures import (
+from unseen.benchmark.report.measures import (
     Finding,
     Values,
     area_under_curve,
@@ -16,12 +15,14 @@ from unseen.benchmark.report.figures import (
     finding,
     over_cases,
     over_seeds,
-    spread,
     values_of,
 )
 from unseen.benchmark.report.runs import Benchmark, Run
-from unseen.benchmark.report.table import Cell, Column, DataTable, Form, strategy_rows
-from unseen.loop.curves import defined
+from unseen.loop.curves import FULL, defined
+from unseen.report.table import Cell, Column, Form, Table, group_starts
+
+#: (case, strategy, seed) -> figures.
+Findings = Mapping[tuple[str, str, int], Finding]
 
 #: Two readings of "the same work".
 EQUAL = {"images": "the same number of images", "boxes": "the same number of boxes"}
@@ -36,54 +37,43 @@ _COSTS = {
 }
 
 
-def read_findings(benchmark: Benchmark) -> dict[str, dict[tuple[str, str, int], Finding]]:
-    """What every run found: "images" or "boxes" -> (case, strategy, seed) -> figures."""
+def read_findings(benchmark: Benchmark) -> dict[str, Findings]:
+    """What every run found at equal "images" and at equal "boxes"."""
     weights = {"images": equal_images, "boxes": equal_boxes}
     return {
-        name: {
-            run.key: finding(run, of(benchmark, run)) for run in benchmark.runs if not run.is_full
-        }
+        name: {run.key: finding(run, of(benchmark, run)) for run in benchmark.choosing()}
         for name, of in weights.items()
     }
 
 
-def rare_boxes(benchmark: Benchmark, findings: Mapping[tuple[str, str, int], Finding]) -> Values:
+def rare_boxes(benchmark: Benchmark, findings: Findings) -> Values:
     """The main measure: share of the boxes of rare classes found."""
-    return values_of(benchmark, lambda run: findings[run.key].rare_boxes)
+    return values_of(benchmark.choosing(), lambda run: findings[run.key].rare_boxes)
 
 
-def finding_tables(
-    benchmark: Benchmark, findings: Mapping[str, Mapping[tuple[str, str, int], Finding]]
-) -> list[DataTable]:
+def finding_tables(benchmark: Benchmark, findings: Mapping[str, Findings]) -> list[Table]:
     """Rare boxes found at equal images and at equal boxes, then everything else that was found."""
+    is_uneven = any(
+        len(r.labelled) > benchmark.images[r.case, r.seed] for r in benchmark.choosing()
+    )
+    cut = {
+        "boxes": "Each strategy is cut where it has as many boxes as the one that labelled fewest on "
+        "the same dataset and seed: drawing boxes is the work.",
+        "images": "Runs that labelled more images than others are cut at the smallest number.",
+    }
     tables = []
     for name, work in EQUAL.items():
-        values = rare_boxes(benchmark, findings[name])
-        if not values:
-            continue
         notes = [
             "Share of the boxes of rare classes that the pool holds beyond the initial images; mean "
             "+- standard deviation over seeds; the highest in bold."
         ]
-        if name == "boxes":
-            notes.append(
-                "Each strategy is cut where it has as many boxes as the one that labelled fewest on "
-                "the same dataset and seed: drawing boxes is the work."
-            )
-        elif benchmark.is_uneven():
-            notes.append(
-                "Runs that labelled more images than others are cut at the smallest number."
-            )
-        tables.append(
-            by_case(
-                f"rare_boxes_equal_{name}",
-                f"Rare boxes found, in %, for {work}",
-                benchmark,
-                values,
-                "percent",
-                notes,
-            )
-        )
+        if name == "boxes" or is_uneven:
+            notes.append(cut[name])
+        values = rare_boxes(benchmark, findings[name])
+        title = f"Rare boxes found, in %, for {work}"
+        if values:
+            key = f"rare_boxes_equal_{name}"
+            tables.append(by_case(key, title, benchmark, values, "percent", notes))
     if tables:
         tables.append(_other_readings(benchmark, findings["images"]))
     return tables
@@ -96,149 +86,144 @@ def by_case(
     values: Values,
     form: Form,
     notes: Sequence[str] = (),
-    *,
-    best: bool = True,
-) -> DataTable:
-    """One row per strategy, one column per case, the last one the mean over the cases."""
+) -> Table:
+    """One row per strategy and for the full set, one column per case, then the mean over cases."""
     cases = [c for c in benchmark.cases if any(c == case for case, _ in values)]
+    rows: list[list[Cell]] = []
+    for name in (*benchmark.strategies, FULL):
+        if any((case, name) in values for case in cases):
+            rows.append([name, *(over_seeds(values, case, name) for case in cases)])
     columns = [_STRATEGY, *(Column(f"case:{c}", c, form) for c in cases)]
-    cells: dict[str, Mapping[str, Cell]] = {
-        f"case:{c}": {s: over_seeds(values, c, s) for s in benchmark.strategies} for c in cases
-    }
     if len(cases) > 1:
         columns.append(Column("mean", "Mean", form))
-        cells["mean"] = {s: over_cases(values, cases, s) for s in benchmark.strategies}
-        if any(
-            cells["mean"][s] is None and over_seeds(values, c, s)
-            for s in benchmark.strategies
-            for c in cases
-        ):
+        rows = [[*row, over_cases(values, str(row[0]))] for row in rows]
+        if any(row[-1] is None for row in rows):
             notes = [*notes, "No mean where a strategy was not run on every dataset."]
-    return DataTable(
-        key,
-        title,
-        tuple(columns),
-        strategy_rows(benchmark.strategies, cells),
-        notes=tuple(notes),
-        best="high" if best else "",
+    return Table(
+        key=key,
+        title=title,
+        columns=columns,
+        rows=rows,
+        notes=notes,
+        has_best=True,
+        unranked=frozenset(i for i, row in enumerate(rows) if row[0] == FULL),
     )
 
 
-def _other_readings(
-    benchmark: Benchmark, findings: Mapping[tuple[str, str, int], Finding]
-) -> DataTable:
-    readings: dict[str, tuple[str, Form, Callable[[Run], float | None]]] = {
-        "rare_images": ("Rare images, %", "percent", lambda r: findings[r.key].rare_images),
-        "area": ("Area under curve", "score", lambda r: area_under_curve(benchmark, r)),
-        "balance": ("Balance", "score", lambda r: findings[r.key].balance),
-        "entropy": ("Entropy, nats", "score", lambda r: findings[r.key].entropy),
-        "boxes": ("Boxes labelled", "seconds", lambda r: findings[r.key].boxes),
+def _other_readings(benchmark: Benchmark, findings: Findings) -> Table:
+    readings: dict[Column, Callable[[Run], float | None]] = {
+        Column("rare_images", "Rare images, %", "percent"): lambda r: findings[r.key].rare_images,
+        Column("area", "Area under curve", "score"): lambda r: area_under_curve(benchmark, r),
+        Column("balance", "Balance", "score"): lambda r: findings[r.key].balance,
+        Column("entropy", "Entropy, nats", "score"): lambda r: findings[r.key].entropy,
+        Column("boxes", "Boxes labelled", "tenths"): lambda r: findings[r.key].boxes,
     }
-    cells: dict[str, Mapping[str, Cell]] = {}
-    columns = [_STRATEGY]
-    for key, (label, form, measure) in readings.items():
-        values = values_of(benchmark, measure)
-        if values:
-            columns.append(Column(key, label, form))
-            cells[key] = {s: over_cases(values, benchmark.cases, s) for s in benchmark.strategies}
+    values = {column: values_of(benchmark.choosing(), of) for column, of in readings.items()}
+    cells = {
+        column: {s: over_cases(each, s) for s in benchmark.strategies}
+        for column, each in values.items()
+        if each
+    }
     where = "" if len(benchmark.cases) == 1 else ", mean over the datasets"
-    return DataTable(
+    return _by_strategy(
         "other_readings",
         f"What else was found, for the same number of images{where}",
-        tuple(columns),
-        strategy_rows(benchmark.strategies, cells),
-        notes=(
+        benchmark,
+        cells,
+        [
             "Rare images: share of the images with a rare class beyond the initial ones that were "
             "labelled. Area under the curve of rare boxes over images: near 1 = all found at "
             "once, .5 = all found, evenly.",
             "Balance: entropy of the classes of all labelled boxes over its maximum; 1 = equally "
             "many boxes of each class.",
-        ),
+        ],
     )
 
 
-def separation_table(benchmark: Benchmark) -> DataTable | None:
+def _by_strategy(
+    key: str,
+    title: str,
+    benchmark: Benchmark,
+    cells: Mapping[Column, Mapping[str, float | None]],
+    notes: Sequence[str],
+) -> Table:
+    """One row per strategy with a cell in any column."""
+    rows = [[name, *(each.get(name) for each in cells.values())] for name in benchmark.strategies]
+    rows = [row for row in rows if any(cell is not None for cell in row[1:])]
+    return Table(key=key, title=title, columns=[_STRATEGY, *cells], rows=rows, notes=notes)
+
+
+def separation_table(benchmark: Benchmark) -> Table | None:
     """AUROC of the scores, for pixels and images of rare classes; None where none was measured."""
-    readings = {"pixel_auroc": "pixels", "image_auroc": "images"}
-    moments = {"first batch": slice(0, 1), "all batches": slice(None)}
     measured = {
-        (key, moment): values_of(
-            benchmark,
-            partial(_mean_score, key=key, moment=place),
-        )
-        for key in readings
-        for moment, place in moments.items()
+        f"{what}, {moment}": values_of(benchmark.choosing(), _mean_score(key, place))
+        for what, key in (("pixels", "pixel_auroc"), ("images", "image_auroc"))
+        for moment, place in (("first batch", slice(0, 1)), ("all batches", slice(None)))
     }
     cases = [c for c in benchmark.cases if any(c == k[0] for v in measured.values() for k in v)]
     if not cases:
         return None
-    rows: list[Mapping[str, Cell]] = []
+    several = len(cases) > 1
+    rows: list[list[Cell]] = []
     for name in benchmark.strategies:
         start = len(rows)
-        for (key, moment), values in measured.items():
-            found: dict[str, Cell] = {c: over_seeds(values, c, name) for c in cases}
-            if any(cell is not None for cell in found.values()):
-                row: dict[str, Cell] = {f"case:{c}": cell for c, cell in found.items()}
-                row["strategy"] = name if len(rows) == start else ""
-                row["reading"] = f"{readings[key]}, {moment}"
-                row["mean"] = over_cases(values, cases, name)
-                rows.append(row)
+        for reading, values in measured.items():
+            cells = [over_seeds(values, case, name) for case in cases]
+            if any(cell is not None for cell in cells):
+                label = name if len(rows) == start else ""
+                mean = [over_cases(values, name)] if several else []
+                rows.append([label, reading, *cells, *mean])
     columns = [
         _STRATEGY,
         Column("reading", "Of"),
         *(Column(f"case:{c}", c, "score") for c in cases),
     ]
-    if len(cases) > 1:
-        columns.append(Column("mean", "Mean", "score"))
-    return DataTable(
-        "separation",
-        "How well the score separates rare classes (AUROC)",
-        tuple(columns),
-        tuple(rows),
+    return Table(
+        key="separation",
+        title="How well the score separates rare classes (AUROC)",
+        columns=[*columns, *([Column("mean", "Mean", "score")] if several else [])],
+        rows=rows,
         text_columns=2,
-        notes=(
+        notes=[
             ".5 = not at all, 1 = perfectly. Pixels: of boxes of rare classes against all others; "
             "images: those that hold a rare class against the others of the pool. Once a class has "
-            "been labelled it is no longer unseen: the first batch says most.",
-        ),
-        group=True,
+            "been labelled it is no longer unseen: the first batch says most."
+        ],
+        groups=group_starts(rows),
     )
 
 
-def cost_table(benchmark: Benchmark) -> DataTable | None:
-    """Seconds per iteration; None where none was measured."""
-    cells: dict[str, dict[str, Cell]] = {}
-    for key in _COSTS:
+def cost_table(benchmark: Benchmark) -> Table | None:
+    """Mean seconds per iteration; None where none was measured."""
+    cells: dict[Column, dict[str, float | None]] = {}
+    for key, label in _COSTS.items():
         for name in benchmark.strategies:
             runs = [r for r in benchmark.runs if r.strategy == name]
-            entries = [entry for r in runs for entry in r.iterations]
-            found = spread([s for e in entries if (s := _seconds(e, key)) is not None])
-            if found is not None:
-                cells.setdefault(key, {})[name] = found.mean
+            seconds = [s for r in runs for e in r.iterations if (s := _seconds(e, key)) is not None]
+            if seconds:
+                column = Column(key, label, "tenths")
+                cells.setdefault(column, {})[name] = float(np.mean(seconds))
     if not cells:
         return None
     machines = list(dict.fromkeys(r.machine for r in benchmark.runs if r.machine))
     notes = [f"Measured on {'; '.join(machines)}."] if machines else []
     if len(machines) > 1:
         notes.append("Times of different machines are in one mean.")
-    return DataTable(
-        "cost",
-        "Seconds per iteration",
-        (_STRATEGY, *(Column(key, _COSTS[key], "seconds") for key in cells)),
-        strategy_rows(benchmark.strategies, cells),
-        notes=tuple(notes),
-    )
+    return _by_strategy("cost", "Seconds per iteration", benchmark, cells, notes)
 
 
-def _mean_score(run: Run, key: str, moment: slice) -> float | None:
-    scores = [e.get("score") for e in run.iterations][moment]
-    found = [v for s in scores if s and (v := defined(s.get(key))) is not None]
-    return float(np.mean(found)) if found else None
+def _mean_score(key: str, moment: slice) -> Callable[[Run], float | None]:
+    def read(run: Run) -> float | None:
+        scores = [e["score"] for e in run.iterations[moment] if e.get("score")]
+        values = [v for s in scores if (v := defined(s.get(key))) is not None]
+        return float(np.mean(values)) if values else None
+
+    return read
 
 
-def _seconds(entry: Mapping[str, object], key: str) -> float | None:
-    seconds = entry.get("seconds")
-    if isinstance(seconds, Mapping) and key in ("epochs", "steps"):
-        seconds = seconds.get("train_detector")
-    value = seconds.get(key) if isinstance(seconds, Mapping) else None
-    return defined(float(value)) if isinstance(value, (int, float)) else None
+def _seconds(entry: Mapping[str, Mapping[str, object]], key: str) -> float | None:
+    seconds = entry["seconds"]
+    if key in ("epochs", "steps"):
+        seconds = seconds.get("train_detector") or {}  # type: ignore[assignment]
+    value = seconds.get(key)
+    return float(value) if isinstance(value, (int, float)) else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unseen.benchmark.report.answer import answer
+from unseen.benchmark.files import whole_file
+from unseen.benchmark.report.answer import Answer, answer
 from unseen.benchmark.report.charts import difference_chart, finding_chart, quality_chart
 from unseen.benchmark.report.detectors import (
     detector_tables,
@@ -17,26 +17,21 @@ from unseen.benchmark.report.detectors import (
     paper_tables,
     quality,
 )
-from unseen.benchmark.report.differences import (
-    Difference,
-    case_table,
-    difference_table,
-    differences,
-)
-from unseen.benchmark.report.facts import run_figures, settings
+from unseen.benchmark.report.differences import case_table, difference_table, differences
 from unseen.benchmark.report.finding import (
     EQUAL,
+    Findings,
     cost_table,
     finding_tables,
     rare_boxes,
     read_findings,
     separation_table,
 )
-from unseen.benchmark.report.page import Report, Section, as_markdown_page, as_page
+from unseen.benchmark.report.measures import area_under_curve
 from unseen.benchmark.report.runs import SCHEDULES, Benchmark, read_runs
-from unseen.benchmark.report.table import DataTable
 from unseen.errors import UnseenError
-from unseen.report.tables import as_text
+from unseen.report.page import Page, Section
+from unseen.report.table import Table
 
 TITLE = "Does the ranking find rare classes sooner?"
 
@@ -46,177 +41,214 @@ def write_benchmark(
     folder: str | Path,
     *,
     first: str | None = None,
-    title: str | None = None,
+    title: str = TITLE,
 ) -> dict[str, Any]:
-    """Write `benchmark.html`, `benchmark.md` and `benchmark.json`, each all or nothing.
+    """Write or replace `benchmark.html`, `benchmark.md` and `benchmark.json`.
 
-    Any subset of a benchmark's runs makes a report; what is missing is listed in it.
-
-    Args:
-        records: one per finished run.
-        folder: where the files go; made if need be. Those of an earlier call are replaced.
-        first: the strategy that is measured against all others; default: that of the first record.
-        title: heading of the page.
-
-    Returns:
-        "html", "markdown" and "json": the files; "text": the answer and the main table, to print;
-        "outcome" and "answer"; "missing": runs that are missing, in words.
-
-    Raises:
-        UnseenError: there is no record, one cannot be read, runs cannot be compared, or the files
-            cannot be written.
+    Any subset of a benchmark's records, one per finished run, makes a report that lists what is missing.
+    `first` is the strategy that is measured against all others, by default that of the first record.
+    The result has the files "html", "markdown" and "json"; "text", the main table and the answer to
+    print; "outcome", "answer", and "missing" runs in words. Raises `UnseenError` if there is no
+    record, one cannot be read, runs cannot be compared, or a file cannot be written.
     """
     benchmark = read_runs(records, first)
-    report = _report(benchmark, title or TITLE)
-    tables = [t for s in report.sections for t in (*s.tables, *s.details)]
+    findings = read_findings(benchmark)
+    said, sections = _sections(benchmark, findings)
+    tables = [t for s in sections for t in (*s.tables, *s.details)]
+    missing = [f"{s} on {c}, seed {n}" for c, s, n in benchmark.missing]
+    facts = _settings(benchmark)
+    if missing:
+        sections.append(Section(key="missing", title="Runs that are missing", items=missing))
+    sections.append(Section(key="facts", title="How this was made", terms=facts))
+    page = Page(
+        title=title,
+        outcome=said.outcome,
+        headline=said.headline,
+        lead=said.compared,
+        sentences=said.sentences,
+        sections=sections,
+    )
     data = {
-        "title": report.title,
-        "outcome": report.answer.outcome,
-        "answer": [report.answer.headline, *report.answer.sentences],
-        "compared": report.answer.compared,
-        "settings": dict(report.facts),
-        "missing": [list(key) for key in benchmark.missing],
-        "runs": run_figures(benchmark),
+        "title": title,
+        "outcome": said.outcome,
+        "answer": [said.headline, *said.sentences],
+        "compared": said.compared,
+        "settings": facts,
+        "missing": benchmark.missing,
+        "runs": _run_figures(benchmark, findings),
         "tables": [t.to_dict() for t in tables],
     }
     contents = {
-        "html": ("benchmark.html", as_page(report)),
-        "markdown": ("benchmark.md", as_markdown_page(report)),
-        "json": ("benchmark.json", json.dumps(data, indent=1, allow_nan=False) + "\n"),
+        "html": page.html(),
+        "md": page.markdown(),
+        "json": json.dumps(data, indent=1, allow_nan=False) + "\n",
     }
-    folder = Path(folder)
-    files: dict[str, Any] = {}
-    for kind, (name, text) in contents.items():
-        files[kind] = str(_write(folder / name, text))
-    main = "\n\n".join(as_text(t.printed(report.seeds)) for t in tables[:1])
+    paths = {kind: Path(folder) / f"benchmark.{kind}" for kind in contents}
+    for kind, path in paths.items():
+        try:
+            with whole_file(path) as temporary:
+                temporary.write_text(contents[kind], encoding="utf-8")
+        except OSError as error:
+            raise UnseenError(
+                f"{path} cannot be written ({error}); free some space or choose another folder"
+            ) from error
+    lines = "\n".join((said.headline, *said.sentences, said.compared))
     return {
-        **files,
-        "text": "\n\n".join(part for part in (main, report.answer.text()) if part),
-        "outcome": report.answer.outcome,
-        "answer": report.answer.headline,
-        "missing": list(report.missing),
+        "html": str(paths["html"]),
+        "markdown": str(paths["md"]),
+        "json": str(paths["json"]),
+        "text": "\n\n".join([*(t.text() for t in tables[:1]), lines]),
+        "outcome": said.outcome,
+        "answer": said.headline,
+        "missing": missing,
     }
 
 
-def _report(benchmark: Benchmark, title: str) -> Report:
-    findings = read_findings(benchmark)
+def _sections(
+    benchmark: Benchmark, findings: Mapping[str, Findings]
+) -> tuple[Answer, list[Section]]:
+    first = benchmark.first
     rare = {name: rare_boxes(benchmark, findings[name]) for name in EQUAL}
-    found = {name: differences(benchmark, values) for name, values in rare.items()}
-    f1 = {s: quality(benchmark, s, "macro_f1") for s in measured_schedules(benchmark)}
-    gaps = {s: differences(benchmark, values) for s, values in f1.items()}
-    said = answer(
-        benchmark,
-        rare["images"],
-        found["images"],
-        found["boxes"],
-        {s: (f1[s], gaps[s]) for s in f1},
-    )
-    sections = [
-        _finding_section(benchmark, findings, found),
-        _detector_section(benchmark, gaps),
-        Section(
-            "paper", "In the form of the paper's tables", tables=tuple(paper_tables(benchmark))
-        ),
-        Section(
-            "separation", "How well scores separate", tables=_some(separation_table(benchmark))
-        ),
-        Section("cost", "What it costs", tables=_some(cost_table(benchmark))),
-    ]
-    return Report(
-        title=title,
-        answer=said,
-        sections=[s for s in sections if not s.is_empty],
-        facts=settings(benchmark),
-        seeds=len(benchmark.seeds),
-        missing=[f"{s} on {c}, seed {n}" for c, s, n in benchmark.missing],
-    )
-
-
-def _finding_section(
-    benchmark: Benchmark, findings: Any, found: Mapping[str, Sequence[Difference]]
-) -> Section:
-    readings = {f"equal {name}": found[name] for name in EQUAL}
-    overall = difference_table(
-        "rare_boxes_difference",
-        f"Rare boxes found: {benchmark.first} against every other",
-        benchmark,
-        readings,
-        "percent",
-    )
-    details = [
-        case_table(
-            f"rare_boxes_difference_equal_{name}",
-            f"Rare boxes found for {EQUAL[name]}, each dataset by itself",
-            benchmark,
-            found[name],
-            "percent",
-        )
-        for name in EQUAL
-    ]
-    return Section(
-        "finding",
-        "Rare classes found",
-        "Shares are of what could be found beyond the initial images, which are the same for all.",
-        charts=(
-            finding_chart(benchmark),
-            difference_chart(readings, benchmark.first, "points of rare boxes found", 100),
-        ),
-        tables=(*finding_tables(benchmark, findings), *_some(overall)),
-        details=tuple(t for t in details if t is not None),
-    )
-
-
-def _detector_section(benchmark: Benchmark, gaps: Mapping[str, Sequence[Difference]]) -> Section:
-    readings = {f"F1, {SCHEDULES[s]}": found for s, found in gaps.items()}
-    for s in gaps:
-        ap = quality(benchmark, s, "mean_ap")
-        readings[f"AP, {SCHEDULES[s]}"] = differences(benchmark, ap)
-    overall = difference_table(
-        "detector_difference",
-        f"Mean F1 and AP: {benchmark.first} against every other",
-        benchmark,
-        readings,
-        "score",
-    )
-    details = [
-        case_table(
-            f"macro_f1_difference_{s}",
-            f"Mean F1 at {SCHEDULES[s]}, each dataset by itself",
-            benchmark,
-            found,
-            "score",
-        )
-        for s, found in gaps.items()
-    ]
-    return Section(
-        "detector",
-        "The detector afterwards",
-        "Trained on what each strategy had labelled, measured on the same test split.",
-        charts=(
-            quality_chart(benchmark),
-            difference_chart(
-                {SCHEDULES[s]: found for s, found in gaps.items()}, benchmark.first, "mean F1"
+    gaps = {name: differences(benchmark, values) for name, values in rare.items()}
+    schedules = measured_schedules(benchmark)
+    f1 = {s: quality(benchmark, s, "macro_f1") for s in schedules}
+    f1_gaps = {s: differences(benchmark, values) for s, values in f1.items()}
+    ap_gaps = {s: differences(benchmark, quality(benchmark, s, "mean_ap")) for s in schedules}
+    detectors = {s: (f1[s], f1_gaps[s]) for s in schedules}
+    said = answer(benchmark, rare["images"], gaps["images"], gaps["boxes"], detectors)
+    readings = {f"equal {name}": gaps[name] for name in EQUAL}
+    qualities = {
+        f"{metric}, {SCHEDULES[s]}": each[s]
+        for metric, each in (("F1", f1_gaps), ("AP", ap_gaps))
+        for s in schedules
+    }
+    finding = Section(
+        key="finding",
+        title="Rare classes found",
+        caption="Shares are of what could be found beyond the initial images, which are the same for "
+        "all.",
+        notes=[
+            "Lines: mean over seeds; beside them the lowest to the highest seed. Differences right of "
+            "0: ahead, with 95 % intervals; rings: single datasets."
+        ],
+        figures=[
+            *finding_chart(benchmark),
+            *difference_chart(readings, first, "points of rare boxes found", 100),
+        ],
+        tables=_some(
+            *finding_tables(benchmark, findings),
+            difference_table(
+                "rare_boxes_difference",
+                f"Rare boxes found: {first} against every other",
+                benchmark,
+                readings,
+                "percent",
             ),
         ),
-        tables=(*detector_tables(benchmark), *_some(overall)),
-        details=tuple(t for t in details if t is not None),
+        details_title="Each dataset by itself",
+        details=_some(
+            *(
+                case_table(
+                    f"rare_boxes_difference_equal_{name}",
+                    f"Rare boxes found for {work}, each dataset by itself",
+                    benchmark,
+                    gaps[name],
+                    "percent",
+                )
+                for name, work in EQUAL.items()
+            )
+        ),
     )
+    detector = Section(
+        key="detector",
+        title="The detector afterwards",
+        caption="Trained on what each strategy had labelled, measured on the same test split.",
+        notes=["Lines: mean F1 over seeds, with the lowest to the highest seed."],
+        figures=[
+            *quality_chart(benchmark),
+            *difference_chart({SCHEDULES[s]: f1_gaps[s] for s in schedules}, first, "mean F1"),
+        ],
+        tables=_some(
+            *detector_tables(benchmark),
+            difference_table(
+                "detector_difference",
+                f"Mean F1 and AP: {first} against every other",
+                benchmark,
+                qualities,
+                "score",
+            ),
+        ),
+        details_title="Each dataset by itself",
+        details=_some(
+            *(
+                case_table(
+                    f"macro_f1_difference_{s}",
+                    f"Mean F1 at {SCHEDULES[s]}, each dataset by itself",
+                    benchmark,
+                    f1_gaps[s],
+                    "score",
+                )
+                for s in schedules
+            )
+        ),
+    )
+    others: dict[tuple[str, str], Sequence[Table | None]] = {
+        ("paper", "In the form of the paper's tables"): paper_tables(benchmark),
+        ("separation", "How well scores separate"): [separation_table(benchmark)],
+        ("cost", "What it costs"): [cost_table(benchmark)],
+    }
+    sections = [finding, detector]
+    sections += [Section(key=k, title=t, tables=_some(*each)) for (k, t), each in others.items()]
+    seeds = len(benchmark.seeds)
+    return said, [
+        replace(
+            s,
+            tables=[replace(t, seeds=seeds) for t in s.tables],
+            details=[replace(t, seeds=seeds) for t in s.details],
+        )
+        for s in sections
+        if s.figures or s.tables
+    ]
 
 
-def _some(table: DataTable | None) -> tuple[DataTable, ...]:
-    return () if table is None else (table,)
+def _some(*tables: Table | None) -> list[Table]:
+    return [table for table in tables if table is not None]
 
 
-def _write(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UnseenError(
-            f"{path} cannot be written ({error}); free some space or choose another folder"
-        ) from error
-    return path
+def _run_figures(benchmark: Benchmark, findings: Mapping[str, Findings]) -> list[dict[str, Any]]:
+    """The figures of every run, for those who want to compute something else from them."""
+    rows = []
+    for run in benchmark.runs:
+        names = ("case", "strategy", "seed", "mode", "seconds", "command")
+        row = {name: getattr(run, name) for name in names}
+        if not run.is_full:
+            row |= {f"equal_{name}": vars(each[run.key]) for name, each in findings.items()}
+            row["area_under_curve"] = area_under_curve(benchmark, run)
+        rows.append(row)
+    return rows
+
+
+def _settings(benchmark: Benchmark) -> dict[str, object]:
+    """How it was made; what is not known is left out."""
+    runs, cases = benchmark.runs, benchmark.cases
+
+    def distinct(values: Sequence[str | None]) -> list[str]:
+        return list(dict.fromkeys(v for v in values if v))
+
+    def per_case(of: Any, join: str) -> str:
+        each = {
+            c: join.join(distinct([v for r in runs if r.case == c for v in of(r)])) for c in cases
+        }
+        return "; ".join(f"{case}: {text or 'none'}" for case, text in each.items())
+
+    modes = {r.strategy: r.mode for r in benchmark.choosing()}
+    facts: dict[str, object] = {
+        "Rare classes": per_case(lambda r: r.rare, ", "),
+        "Images in the pool": per_case(lambda r: [str(r.pool["images"])], " or "),
+        "Seeds": list(benchmark.seeds),
+        "Mode of the UNet": modes if len(set(modes.values())) > 1 else "".join(set(modes.values())),
+        "Machine": "; ".join(distinct([r.machine for r in runs])),
+        "Hours of all runs": round(sum(r.seconds or 0.0 for r in runs) / 3600, 2),
+        "Command": "; ".join(distinct([r.command for r in runs])),
+    }
+    return {key: value for key, value in facts.items() if value}

@@ -14,8 +14,7 @@ from unseen.loop.iteration import IterationSummary
 from unseen.loop.overview import control
 from unseen.loop.summaries import summarise
 from unseen.progress import Progress
-from unseen.report.data import BatchPicture
-from unseen.report.tables import comparison_table
+from unseen.report.pictures import BatchPicture
 from unseen.report.write_report import write_report
 from unseen.steps.compare_iterations import CompareConfig, CompareResult
 from unseen.steps.step import step
@@ -43,7 +42,6 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
         if config.output
         else numbered_folder(loop.folder(config.model_dir), "report")
     )
-    table = comparison_table(iterations, classes, facts)
     files = write_report(
         folder,
         title=config.title or loop.dataset.name,
@@ -52,14 +50,13 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
         iterations=iterations,
         batches=pictures,
         facts=facts,
-        table_text=table,
     )
     progress(3, 3, "draw the report")
     return CompareResult(
         dataset=loop.dataset.name,
         classes=classes,
         iterations=iterations,
-        table=table,
+        table=files.text,
         report=str(files.html),
         pictures=[str(p) for p in files.pictures],
     )
@@ -139,18 +136,17 @@ def _batch_pictures(loop: Loop) -> list[BatchPicture]:
         view = loop.dataset.load_saved_view(tag).limit(PICTURES_PER_BATCH)
         names = loop.names
         scored = (names.metric(metric), f"{names.heatmap}.map", names.regions)
-        ids, paths, labels = view.values(["id", "filepath", names.label_field])
-        nothing: list[Any] = [[None] * len(ids)] * 3
+        paths, labels = view.values(["filepath", names.label_field])
+        nothing: list[Any] = [[None] * len(paths)] * 3
         columns = view.values(list(scored)) if is_scored else nothing
-        rows = zip(ids, paths, labels, *columns, strict=True)
-        for rank, (i, path, truth, value, heat, regions) in enumerate(rows, start=1):
+        rows = zip(paths, labels, *columns, strict=True)
+        for rank, (path, truth, value, heat, regions) in enumerate(rows, start=1):
             pictures.append(
                 BatchPicture(
                     batch=tag,
                     iteration=number,
                     rank=rank,
                     filepath=path,
-                    sample_id=i,
                     metric_name=metric,
                     metric_value=value,
                     full_scale=scores.get("heatmap"),
