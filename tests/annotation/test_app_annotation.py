@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fiftyone as fo
 import pytest
 
 from unseen.annotation import app_annotation
@@ -16,10 +17,8 @@ NAMES = Names()
 CLASSES = ["scratch", "particle"]
 
 
-@pytest.fixture
-def scored(wafers):
-    writing.declare_score_fields(Loop(wafers, NAMES))
-    return wafers
+def prepare(dataset, classes=CLASSES, names=NAMES):
+    return app_annotation.prepare(Loop(dataset, names), classes)
 
 
 def active(dataset):
@@ -27,127 +26,88 @@ def active(dataset):
     return dataset.active_label_schemas
 
 
-def test_exactly_the_given_classes_are_offered_in_their_order(wafers):
-    schema = app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
-    assert schema["type"] == "detections"
-    assert schema["classes"] == CLASSES
+@pytest.mark.parametrize(
+    "classes", [CLASSES, *([f"class {i}" for i in range(n)] for n in (1, 5, 6, 40))], ids=len
+)
+def test_exactly_the_given_classes_are_offered_in_their_order(wafers, classes):
+    schema = prepare(wafers, classes)
+    assert (schema["type"], schema["classes"]) == ("detections", classes)
+    assert schema["component"] == ("radio" if len(classes) < 6 else "dropdown")
     assert schema["attributes"] == []
     assert not schema.get("read_only")
-    wafers.reload()
-    assert wafers.label_schemas["ground_truth"] == schema
     assert active(wafers) == ["ground_truth"]
+    assert wafers.label_schemas["ground_truth"] == schema
 
 
-def test_unseen_regions_are_shown_but_not_edited(scored):
-    app_annotation.prepare(Loop(scored, NAMES), CLASSES)
-    assert active(scored) == ["ground_truth", "unseen_regions"]
-    assert scored.label_schemas["unseen_regions"]["read_only"] is True
-
-
-def test_labels_regions_and_heatmap_are_switched_on_and_others_stay_on(scored):
-    import fiftyone as fo
-
-    scored.app_config.active_fields = fo.ActiveFields(paths=["hidden_truth"])
-    scored.save()
-    app_annotation.prepare(Loop(scored, NAMES), CLASSES)
-    app_annotation.prepare(Loop(scored, NAMES), CLASSES)
-    scored.reload()
-    assert scored.app_config.active_fields.paths == [
+def test_regions_are_read_only_and_all_that_helps_is_switched_on_in_the_sidebar(wafers):
+    writing.declare_score_fields(Loop(wafers, NAMES))
+    wafers.app_config.active_fields = fo.ActiveFields(paths=["hidden_truth"])
+    wafers.save()
+    prepare(wafers)
+    prepare(wafers)
+    assert active(wafers) == ["ground_truth", "unseen_regions"]
+    assert wafers.label_schemas["unseen_regions"]["read_only"] is True
+    assert wafers.app_config.active_fields.paths == [
         *("hidden_truth", "ground_truth", "unseen_heatmap", "unseen_regions")
     ]
+    writing.delete_fields(wafers, writing.own_fields(wafers, "unseen"))
+    assert active(wafers) == list(wafers.label_schemas) == ["ground_truth"]
 
 
-def test_a_series_shows_its_own_regions(scored):
+def test_a_series_shows_its_own_regions(wafers):
     names = Names(series="b")
-    writing.declare_score_fields(Loop(scored, names))
-    app_annotation.prepare(Loop(scored, names), CLASSES)
-    assert active(scored) == ["ground_truth", "unseen_b_regions"]
+    writing.declare_score_fields(Loop(wafers, names))
+    prepare(wafers, names=names)
+    assert active(wafers) == ["ground_truth", "unseen_b_regions"]
 
 
 def test_schemas_of_other_fields_stay(wafers):
     other = wafers.generate_label_schemas("hidden_truth", scan_samples=False)
     wafers.set_label_schemas({"hidden_truth": other})
     wafers.activate_label_schemas("hidden_truth")
-    app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
+    prepare(wafers)
     assert wafers.label_schemas["hidden_truth"] == other
     assert active(wafers) == ["hidden_truth", "ground_truth"]
 
 
 def test_attributes_of_the_user_stay_and_those_of_evaluations_go(wafers):
-    import fiftyone as fo
-
     samples = wafers.exists("ground_truth")
-    truth = samples.values("ground_truth")
-    for found in truth:
-        for detection in found.detections:
+    labels = samples.values("ground_truth")
+    for image in labels:
+        for detection in image.detections:
             detection["severity"] = 3
-    samples.set_values("ground_truth", truth)
+    samples.set_values("ground_truth", labels)
     wafers.clone_sample_field("ground_truth", "found")
-    confident = wafers.values("found")
-    for found in filter(None, confident):
-        for detection in found.detections:
+    predictions = wafers.values("found")
+    for image in filter(None, predictions):
+        for detection in image.detections:
             detection.confidence = 0.5
-    wafers.set_values("found", confident)
+    wafers.set_values("found", predictions)
     wafers.add_dynamic_sample_fields()
     samples.evaluate_detections("found", gt_field="ground_truth", eval_key="iter_00")
     scanned = wafers.generate_label_schemas("ground_truth")
-    names = {a["name"] for a in scanned["attributes"]}
-    assert {"severity", "iter_00", "iter_00_id"} <= names  # what a scan takes over
+    attributes = {a["name"]: a for a in scanned["attributes"]}
+    assert {"severity", "iter_00", "iter_00_id"} <= set(attributes)  # what a scan takes over
     wafers.update_label_schema("ground_truth", scanned)
-    schema = app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
-    kept = {a["name"] for a in schema["attributes"]}
-    assert kept == {n for n in names if not n.startswith("iter_00")}
-    severity = [a for a in scanned["attributes"] if a["name"] == "severity"]
-    assert [a for a in schema["attributes"] if a["name"] == "severity"] == severity
-    assert isinstance(fo.load_dataset(wafers.name).label_schemas["ground_truth"], dict)
+    kept = {a["name"]: a for a in prepare(wafers)["attributes"]}
+    assert kept == {n: a for n, a in attributes.items() if not n.startswith("iter_00")}
 
 
-def test_a_default_class_stays_only_while_it_is_offered(wafers):
-    schema = app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
-    wafers.update_label_schema("ground_truth", {**schema, "default": "scratch"})
-    assert app_annotation.prepare(Loop(wafers, NAMES), CLASSES)["default"] == "scratch"
-    assert "default" not in app_annotation.prepare(Loop(wafers, NAMES), ["particle"])
+def test_of_an_earlier_schema_only_what_still_fits_stays(wafers):
+    schema = prepare(wafers)
+    wafers.update_label_schema("ground_truth", {**schema, "default": "scratch", "read_only": True})
+    again = prepare(wafers)
+    assert again["default"] == "scratch"
+    assert not again.get("read_only")
+    assert "default" not in prepare(wafers, ["particle"])
 
 
-def test_a_locked_field_is_unlocked(wafers):
-    schema = app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
-    wafers.update_label_schema("ground_truth", {**schema, "read_only": True})
-    assert not app_annotation.is_prepared(Loop(wafers, NAMES))
-    app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
-    assert app_annotation.is_prepared(Loop(wafers, NAMES))
-
-
-@pytest.mark.parametrize("count", [1, 5, 6, 40])
-def test_any_number_of_classes_makes_a_valid_schema(wafers, count):
-    classes = [f"class {i}" for i in range(count)]
-    schema = app_annotation.prepare(Loop(wafers, NAMES), classes)
-    assert schema["classes"] == classes
-    assert schema["component"] == ("radio" if count < 6 else "dropdown")
-
-
-def test_a_missing_label_field_is_made(wafers):
-    app_annotation.prepare(Loop(wafers, Names(label_field="defects")), CLASSES)
-    assert app_annotation.is_prepared(Loop(wafers, Names(label_field="defects")), CLASSES)
+def test_a_missing_label_field_is_made_and_one_without_boxes_refused(wafers):
+    prepare(wafers, names=Names(label_field="defects"))
     assert wafers.count("defects") == 0
-
-
-def test_what_is_prepared_depends_on_field_classes_and_activation(wafers):
-    assert not app_annotation.is_prepared(Loop(wafers, NAMES))
-    app_annotation.prepare(Loop(wafers, NAMES), CLASSES)
-    assert app_annotation.is_prepared(Loop(wafers, NAMES))
-    assert app_annotation.is_prepared(Loop(wafers.limit(1), NAMES), CLASSES)
-    assert not app_annotation.is_prepared(Loop(wafers, NAMES), [*CLASSES, "stain"])
-    assert not app_annotation.is_prepared(Loop(wafers, Names(label_field="hidden_truth")))
-    wafers.deactivate_label_schemas("ground_truth")
-    assert not app_annotation.is_prepared(Loop(wafers, NAMES))
-
-
-def test_deleting_the_fields_of_a_loop_takes_their_schemas_along(scored):
-    app_annotation.prepare(Loop(scored, NAMES), CLASSES)
-    writing.delete_fields(scored, writing.own_fields(scored, "unseen"))
-    assert active(scored) == ["ground_truth"]
-    assert list(scored.label_schemas) == ["ground_truth"]
-    assert app_annotation.is_prepared(Loop(scored, NAMES), CLASSES)
+    wafers.add_sample_field("kind", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
+    with pytest.raises(DatasetError, match="Classification"):
+        prepare(wafers, names=Names(label_field="kind"))
 
 
 @pytest.mark.parametrize(
@@ -162,13 +122,5 @@ def test_deleting_the_fields_of_a_loop_takes_their_schemas_along(scored):
 )
 def test_unusable_classes_are_refused_before_anything_changes(wafers, classes, message):
     with pytest.raises(LabelError, match=message):
-        app_annotation.prepare(Loop(wafers, NAMES), classes)
+        prepare(wafers, classes)
     assert wafers.label_schemas == {}
-
-
-def test_a_field_that_holds_no_boxes_is_refused(wafers):
-    import fiftyone as fo
-
-    wafers.add_sample_field("kind", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
-    with pytest.raises(DatasetError, match="Classification"):
-        app_annotation.prepare(Loop(wafers, Names(label_field="kind")), CLASSES)

@@ -10,36 +10,24 @@ import getpass
 import importlib.util
 import socket
 
+import fiftyone as fo
 import pytest
+from tool_backend import Tool, ToolBackendConfig
 
-from unseen.errors import AnnotationError, DatasetError, ServerError
+from unseen.annotation import other_backends
+from unseen.annotation.sendings import Sending
+from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
+from unseen.errors import AnnotationError, ServerError
 
 pytestmark = pytest.mark.fiftyone
 
 CLASSES = ["particle", "scratch"]
 
 
-@pytest.fixture
-def other_backends():
-    """The module under test; importing it imports FiftyOne."""
-    from unseen.annotation import other_backends
-
-    return other_backends
-
-
-@pytest.fixture
-def tool():
-    """What the server of the backend `tool` holds."""
-    from tool_backend import Tool
-
-    return Tool
-
-
 @pytest.fixture(autouse=True)
-def nobody_to_ask(monkeypatch):
+def _nobody_to_ask(monkeypatch):
     """No credentials in the surroundings, and a question fails the test."""
-    import fiftyone as fo
-    from tool_backend import Tool
 
     def asked(*args, **kwargs):
         pytest.fail("asked on the terminal")
@@ -60,9 +48,19 @@ def nobody_to_ask(monkeypatch):
         "tool": {"config_cls": "tool_backend.ToolBackendConfig", "url": "http://tool"},
     }
     monkeypatch.setattr(fo.annotation_config, "backends", backends)
-    for name, value in (("sent", []), ("held", {}), ("answer", {}), ("kind", "detections")):
+    facts = {"sent": [], "held": {}, "answer": {}, "kind": "detections", "failure": None}
+    for name, value in facts.items():
         monkeypatch.setattr(Tool, name, value)
-    monkeypatch.setattr(Tool, "failure", None)
+
+
+@pytest.fixture
+def key(monkeypatch):
+    """Sets the key of the tool, as the variable FIFTYONE_TOOL_API_KEY does."""
+
+    def set_key(value="right"):
+        monkeypatch.setitem(fo.annotation_config.backends["tool"], "api_key", value)
+
+    return set_key
 
 
 @pytest.fixture
@@ -74,10 +72,9 @@ def closed_port():
     return f"http://127.0.0.1:{port}"
 
 
-def send(view, backend="tool", *, field="ground_truth", **settings):
-    from unseen.annotation import other_backends
-
-    return other_backends.send(view, "batch_01", backend, field, CLASSES, settings)
+def send(view, backend="tool", **settings):
+    loop = Loop(view._dataset, Names())
+    other_backends.send(loop, view.values("id"), "batch_01", backend, CLASSES, settings)
 
 
 def runs(dataset):
@@ -86,22 +83,23 @@ def runs(dataset):
 
 
 def boxes(*labels):
-    import fiftyone as fo
-
     made = [fo.Detection(label=name, bounding_box=[0.1, 0.1, 0.2, 0.2]) for name in labels]
     return {d.id: d for d in made}
 
 
-def test_a_server_that_cannot_be_reached_leaves_no_run(wafers, closed_port):
-    with pytest.raises(ServerError, match=r"connecting with cvat failed .*refused"):
-        send(wafers, "cvat", url=closed_port, username="a", password="b")
-    assert runs(wafers) == []
-
-
-def test_label_studio_that_cannot_be_reached_leaves_no_run(wafers, closed_port):
-    pytest.importorskip("label_studio_sdk")
-    with pytest.raises(ServerError, match=r"connecting with labelstudio failed .*refused"):
-        send(wafers, "labelstudio", url=closed_port, api_key="a")
+@pytest.mark.parametrize(
+    ("backend", "module", "settings"),
+    [
+        ("cvat", "requests", {"username": "a", "password": "b"}),
+        ("labelstudio", "label_studio_sdk", {"api_key": "a"}),
+    ],
+)
+def test_a_server_that_cannot_be_reached_leaves_no_run(
+    wafers, closed_port, backend, module, settings
+):
+    pytest.importorskip(module)
+    with pytest.raises(ServerError, match=rf"connecting with {backend} failed .*refused"):
+        send(wafers, backend, url=closed_port, **settings)
     assert runs(wafers) == []
 
 
@@ -116,11 +114,7 @@ def test_label_studio_that_cannot_be_reached_leaves_no_run(wafers, closed_port):
         ("tool", {"api_key": ""}, "set FIFTYONE_TOOL_API_KEY before"),
     ],
 )
-def test_missing_credentials_are_named_and_not_asked_for(
-    wafers, backend, settings, variables, other_backends
-):
-    with pytest.raises(AnnotationError, match=variables):
-        other_backends.check(backend, settings)
+def test_missing_credentials_are_named_and_not_asked_for(wafers, backend, settings, variables):
     with pytest.raises(AnnotationError, match=variables):
         send(wafers, backend, **settings)
     assert runs(wafers) == []
@@ -129,148 +123,109 @@ def test_missing_credentials_are_named_and_not_asked_for(
 @pytest.mark.parametrize(
     ("backend", "module"), [("labelstudio", "label_studio_sdk"), ("labelbox", "labelbox")]
 )
-def test_a_missing_package_is_named(backend, module, other_backends):
+def test_a_missing_package_is_named(wafers, backend, module):
     if importlib.util.find_spec(module):
         pytest.skip(f"{module} is installed")
     with pytest.raises(AnnotationError, match="pip install label"):
-        other_backends.check(backend, {"url": "http://127.0.0.1:9", "api_key": "a"})
+        send(wafers, backend, url="http://127.0.0.1:9", api_key="a")
 
 
-def test_an_unknown_backend_is_answered_with_the_known_ones(other_backends):
-    with pytest.raises(
-        AnnotationError, match="'paper'; expected cvat, labelbox, labelstudio, tool"
-    ):
-        other_backends.check("paper", {})
-
-
-def test_a_wrong_key_is_an_error_of_the_server(wafers):
+def test_a_failed_sending_leaves_no_run_and_can_be_repeated(wafers):
     with pytest.raises(ServerError, match=r"PermissionError: 401 at http://tool"):
         send(wafers, api_key="wrong")
-    assert runs(wafers) == []
-
-
-def test_a_failed_upload_leaves_no_run_and_can_be_repeated(wafers, tool):
-    tool.failure = "upload"
+    Tool.failure = "upload"
     with pytest.raises(ServerError, match=r"sending with tool failed .*disk full") as caught:
         send(wafers, api_key="right")
     assert len(str(caught.value)) < 700
     assert runs(wafers) == []
-    tool.failure = None
+    Tool.failure = None
     send(wafers, api_key="right")
     assert runs(wafers) == ["batch_01"]
 
 
-def test_sending_asks_for_our_classes_and_keeps_no_secret(wafers, tool):
+def test_sending_asks_for_our_classes_in_our_order_and_keeps_no_secret(wafers):
     view = wafers.limit(5).sort_by("filepath", reverse=True)
     send(view, api_key="right")
-    assert tool.sent == view.values("id")
+    assert Tool.sent == view.values("id")
+    labelled = view.exists("ground_truth")
+    ids, labels = labelled.values(["id", "ground_truth.detections.id"])
+    assert Tool.held == {"ground_truth": dict(zip(ids, labels, strict=True))}
     config = wafers.get_annotation_info("batch_01").config
     assert config.label_schema["ground_truth"]["classes"] == CLASSES
     assert config.label_schema["ground_truth"]["type"] == "detections"
     assert "right" not in str(config.serialize())
 
 
-def test_boxes_that_the_view_hides_are_sent_all_the_same(wafers, tool):
-    from fiftyone import ViewField
-
-    two = wafers.limit(2)
-    hiding = two.filter_labels("ground_truth", ViewField("label") == "none", only_matches=False)
-    send(hiding.select_fields("tags"), api_key="right")
-    expected = dict(zip(two.values("id"), two.values("ground_truth.detections.id"), strict=True))
-    assert tool.held == {"ground_truth": expected}
-
-
-def test_a_key_is_used_once(wafers, other_backends):
-    send(wafers, api_key="right")
-    with pytest.raises(AnnotationError, match=r"'batch_01' exists .*Existing: batch_01"):
-        send(wafers, api_key="right")
-    assert runs(wafers) == ["batch_01"]
-    with pytest.raises(AnnotationError, match="no valid key"):
-        other_backends.send(wafers, "batch 1", "tool", "ground_truth", CLASSES, {})
-
-
-def test_an_empty_view_and_a_field_without_boxes_are_refused(wafers):
-    import fiftyone as fo
-
-    with pytest.raises(AnnotationError, match="empty"):
-        send(wafers.match_tags("no"), api_key="right")
-    wafers.add_sample_field("kind", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
-    with pytest.raises(DatasetError, match="Classification"):
-        send(wafers, field="kind", api_key="right")
-
-
-def test_what_was_drawn_is_merged(wafers, other_backends, tool):
+def test_what_was_drawn_is_merged(wafers, key):
     view = wafers.skip(4).limit(3)
     one, two, three = view.values("id")
-    send(view, api_key="right")
-    tool.answer = {one: boxes("particle", "scratch"), two: boxes()}
-    other_backends.load(wafers, "batch_01", {"api_key": "right"})
+    key()
+    send(view)
+    Tool.answer = {one: boxes("particle", "scratch"), two: boxes()}
+    other_backends.load(wafers, "batch_01")
     assert [d.label for d in wafers[one].ground_truth.detections] == ["particle", "scratch"]
     assert wafers[two].ground_truth.detections == []  # looked at, and nothing there
     assert wafers[three].ground_truth is None
     before = wafers.values("ground_truth.detections.id")
-    other_backends.load(
-        wafers, "batch_01", {"api_key": "right", "username": "a", "media_field": "b"}
-    )
+    other_backends.load(wafers, "batch_01")
     assert wafers.values("ground_truth.detections.id") == before
+    Tool.kind = "polylines"  # left out without a question
+    other_backends.load(wafers, "batch_01")
 
 
-def test_answers_of_another_kind_are_left_out_without_a_question(wafers, other_backends, tool):
-    send(wafers.skip(4).limit(1), api_key="right")
-    tool.kind = "polylines"
-    other_backends.load(wafers, "batch_01", {"api_key": "right"})
-    assert runs(wafers) == ["batch_01"]
+def test_a_load_that_fails_changes_nothing(wafers, key):
+    from unseen.annotation import snapshots
+    from unseen.annotation.cvat.receive import Tally
+    from unseen.steps.load_annotations import LoadConfig
+    from unseen.steps.other_annotation import close
 
-
-def test_a_load_that_fails_changes_nothing(wafers, other_backends, tool):
     view = wafers.limit(6)
-    send(view, api_key="right")
+    key()
+    send(view)
     before = wafers.values("ground_truth")
-    first, *_, last = view.values("id")
+    first, *_, last = ids = view.values("id")
+    facts = {"images": "batch", "iteration": 1, "classes": CLASSES, "parameters": {}, "token": "t"}
+    sending = Sending(
+        "batch_01", backend="tool", label_field="ground_truth", started_at="", **facts
+    )
+    sending.sample_ids = ids
     # The boxes of all labelled images are gone, the first new image is fine, the last one is not.
-    tool.answer = {first: boxes("particle"), last: {"a": "no label"}}
+    Tool.answer = {first: boxes("particle"), last: {"a": "no label"}}
+    loop = Loop(wafers, Names())
     with pytest.raises(ServerError, match="Nothing was changed"):
-        other_backends.load(wafers, "batch_01", {"api_key": "right"})
+        close(loop, LoadConfig(), sending, Tally())
     wafers.reload()
     assert wafers.values("ground_truth") == before
+    assert snapshots.list_snapshots(loop) == []
 
 
-def test_a_load_without_a_server_or_credentials_changes_nothing(wafers, other_backends):
-    send(wafers.limit(1), api_key="right")
+def test_labels_come_from_the_server_they_were_sent_to(wafers, key):
+    send(wafers.limit(1), url="http://another", api_key="right")
     with pytest.raises(AnnotationError, match="FIFTYONE_TOOL_API_KEY"):
         other_backends.load(wafers, "batch_01")
-    with pytest.raises(ServerError, match="401"):
-        other_backends.load(wafers, "batch_01", {"api_key": "wrong"})
-
-
-def test_labels_come_from_the_server_they_were_sent_to(wafers, other_backends):
-    send(wafers.limit(1), url="http://another", api_key="right")
+    key("wrong")
     with pytest.raises(ServerError, match="401 at http://another"):
-        other_backends.load(wafers, "batch_01", {"api_key": "wrong"})
-    with pytest.raises(ServerError, match="401 at http://moved"):
-        other_backends.load(wafers, "batch_01", {"api_key": "wrong", "url": "http://moved"})
+        other_backends.load(wafers, "batch_01")
 
 
-def test_only_complete_runs_are_loaded(wafers, other_backends):
-    from tool_backend import ToolBackendConfig
-
-    with pytest.raises(AnnotationError, match="'batch_07' does not exist; there are: none"):
-        other_backends.load(wafers, "batch_07")
+def test_only_complete_runs_are_loaded(wafers, key):
     config = ToolBackendConfig("tool", {"ground_truth": {}}, url="http://tool", api_key="right")
     config.build().register_run(wafers, "dangling")
+    key()
     with pytest.raises(AnnotationError, match="never sent completely"):
-        other_backends.load(wafers, "dangling", {"api_key": "right"})
+        other_backends.load(wafers, "dangling")
 
 
 def test_a_backend_that_takes_new_fields_only_is_loaded_into_the_label_field(
-    wafers, monkeypatch, other_backends, tool
+    wafers, monkeypatch, key
 ):
     monkeypatch.setattr(other_backends, "_NEW_FIELDS_ONLY", ("tool",))
     view = wafers.skip(4).limit(1)
-    send(view, api_key="right")
+    key()
+    send(view)
     config = wafers.get_annotation_info("batch_01").config
     assert list(config.label_schema) == ["ground_truth__batch_01"]
-    tool.answer = {view.first().id: boxes("scratch")}
-    other_backends.load(wafers, "batch_01", {"api_key": "right"})
+    Tool.answer = {view.first().id: boxes("scratch")}
+    other_backends.load(wafers, "batch_01")
     assert [d.label for d in wafers[view.first().id].ground_truth.detections] == ["scratch"]
     assert "ground_truth__batch_01" not in wafers.get_field_schema()

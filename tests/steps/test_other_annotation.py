@@ -181,7 +181,6 @@ def in_tool(batch, monkeypatch):
             raise unseen.errors.ServerError("the tool is down; start it")
         answers.pop()(dataset)
 
-    monkeypatch.setattr(module.other_backends, "check", lambda *a: None)
     monkeypatch.setattr(module.other_backends, "send", lambda *a: None)
     monkeypatch.setattr(module.other_backends, "load", load)
     dataset = batch(2)

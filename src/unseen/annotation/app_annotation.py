@@ -55,17 +55,6 @@ def prepare(loop: Loop, classes: Sequence[str]) -> dict[str, Any]:
     return dict(dataset.label_schemas[names.label_field])
 
 
-def is_prepared(loop: Loop, classes: Sequence[str] | None = None) -> bool:
-    """Whether boxes can be drawn into the label field, of exactly these classes if given."""
-    schema = loop.dataset.label_schemas.get(loop.names.label_field)
-    if schema is None or loop.names.label_field not in loop.dataset.active_label_schemas:
-        return False
-    offered = schema.get("classes") or []
-    if schema.get("read_only") or not offered:
-        return False
-    return classes is None or list(classes) == list(offered)
-
-
 def _check(classes: Sequence[str]) -> None:
     if not classes or len(classes) > MOST_CLASSES:
         raise LabelError(

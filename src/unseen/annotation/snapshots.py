@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -82,7 +82,7 @@ def note_written(dataset: Any, key: str, ids: Sequence[str]) -> None:
     dataset.update_run_config(key, config)
 
 
-def narrow(dataset: Any, key: str, ids: Sequence[str]) -> bool:
+def narrow(dataset: Any, key: str, ids: Collection[str]) -> bool:
     """Record that only these samples changed; without any, delete the snapshot and return False."""
     if not ids:
         dataset.delete_run(key)

@@ -1,4 +1,4 @@
-"""Handing out and closing batches where nothing of CVAT is asked.
+"""Handing out and closing batches without CVAT.
 
 In the App people label straight into the label field: there is nothing to send, and loading only
 closes the batch. Other backends of FiftyOne (Label Studio, Labelbox, your own) pass through.
@@ -10,17 +10,20 @@ import dataclasses
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unseen.annotation import app_annotation, other_backends, sendings, snapshots, truth
 from unseen.annotation.merge import KnownBox
 from unseen.annotation.sendings import Sending
 from unseen.dataset import scope, writing
-from unseen.dataset.fields import LOADED, SENT, Names
+from unseen.dataset.fields import LOADED, SENT
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, LabelError
 from unseen.steps.load_annotations import LoadConfig
 from unseen.steps.request_annotations import RequestConfig, RequestResult
+
+if TYPE_CHECKING:
+    from unseen.annotation.cvat.receive import Tally
 
 
 def request(
@@ -31,10 +34,10 @@ def request(
     ids: Sequence[str],
     classes: Sequence[str],
 ) -> RequestResult:
-    """Make a batch ready for the App, or send it through another backend."""
+    """Prepare a batch for the App, or send it through another backend."""
     if not classes:
         raise LabelError(
-            "there is no class yet; pass classes=, with all that annotators shall choose from"
+            "there is no class yet; pass classes=, with all that annotators can choose from"
         )
     earlier = sendings.read_sending(loop, anno_key)
     there = set(earlier.sent_ids()) if earlier else set()
@@ -50,6 +53,11 @@ def request(
             f"killed. Remove it with dataset.delete_annotation_run({anno_key!r}), and what it left "
             f"on the server of {config.backend}"
         )
+    if config.regions_only and config.backend != "app":
+        raise AnnotationError(
+            f"regions_only=True with backend={config.backend!r}, which shows no outlines; use cvat "
+            "or app, or leave regions_only out"
+        )
     result = RequestResult(
         dataset=loop.dataset.name,
         anno_key=anno_key,
@@ -59,13 +67,8 @@ def request(
         dry_run=config.dry_run,
         complete=earlier is not None and not new,
         classes=list(classes),
-        notes=_notes(config, loop.names, iteration),
+        notes=_notes(loop, config, iteration),
     )
-    if config.regions_only and config.backend != "app":
-        raise AnnotationError(
-            f"regions_only=True with backend={config.backend!r}, which shows no outlines; use cvat "
-            "or app, or leave regions_only out"
-        )
     if config.dry_run or not new:
         return result
     scopes = scope.asked_for(loop, config, new)
@@ -76,12 +79,7 @@ def request(
     else:
         given = {"url": config.url, "project_name": config.project}
         settings = {name: value for name, value in given.items() if value is not None}
-        other_backends.check(config.backend, settings)
-        truth.declare_fields(loop)
-        images = loop.dataset.select(new, ordered=True)
-        other_backends.send(
-            images, anno_key, config.backend, loop.names.label_field, classes, settings
-        )
+        other_backends.send(loop, new, anno_key, config.backend, classes, settings)
     truth.declare_fields(loop)
     held = truth.read(loop, anno_key, new)
     updates = {i: truth.Update(state=SENT, base=_known(t)) for i, t in held.items()}
@@ -105,24 +103,16 @@ def request(
     return dataclasses.replace(result, in_part=len(scopes))
 
 
-def close(loop: Loop, config: LoadConfig, sending: Sending, tally: Any) -> None:
-    """Take over what was drawn since the last look; close the batch once nothing is missing.
-
-    Args:
-        loop: the loop.
-        config: how to load.
-        sending: a batch of another backend than CVAT.
-        tally: is added to.
-    """
+def close(loop: Loop, config: LoadConfig, sending: Sending, tally: Tally) -> None:
+    """Take over what was drawn since the last load; close the batch once nothing is missing."""
     if not config.dry_run:
         truth.declare_fields(loop)
     before = truth.read(loop, sending.anno_key, sending.sample_ids)
     kept = None
-    if sending.backend != "app":
-        if config.dry_run:
-            tally.note(f"A dry run cannot look into {sending.backend}; this is what is here.")
-        else:
-            kept = _load_other(loop, sending)
+    if sending.backend != "app" and config.dry_run:
+        tally.note(f"A dry run cannot look into {sending.backend}; this is what is here.")
+    elif sending.backend != "app":
+        kept = _load_other(loop, sending)
     held = truth.read(loop, sending.anno_key, sending.sample_ids)
     unlabelled = [i for i, t in held.items() if t.document is None]
     updates = {}
@@ -144,17 +134,15 @@ def close(loop: Loop, config: LoadConfig, sending: Sending, tally: Any) -> None:
     elif unlabelled:
         tally.empty += len(unlabelled)
         tally.written += len(unlabelled)
-        nothing = truth.merged_document(None, [])
-        empty = truth.Update(state=LOADED, document=nothing, base=[])
+        empty = truth.Update(state=LOADED, document=truth.merged_document(None, []), base=[])
         updates.update(dict.fromkeys(unlabelled, empty))
     if config.dry_run:
         return
     if unlabelled and config.empty_is_labelled:
         kept = kept or snapshots.take(loop, sending.anno_key, unlabelled, "load")
-        snapshots.note_written(loop.dataset, kept, unlabelled)
     if kept is not None:
-        changed = [i for i, t in held.items() if t.document != before[i].document]
-        if snapshots.narrow(loop.dataset, kept, [*changed, *set(updates).intersection(unlabelled)]):
+        changed = {i for i, t in held.items() if t.document != before[i].document}
+        if snapshots.narrow(loop.dataset, kept, changed.union(updates.keys() & set(unlabelled))):
             tally.snapshots.append(kept)
     if updates:
         truth.write(loop, sending.anno_key, updates)
@@ -165,32 +153,33 @@ def close(loop: Loop, config: LoadConfig, sending: Sending, tally: Any) -> None:
 
 
 def _load_other(loop: Loop, sending: Sending) -> str:
-    """Let FiftyOne load from the backend; the snapshot of the labels from before."""
+    """Let FiftyOne load from the backend: everything or nothing. Returns the snapshot from before."""
     kept = snapshots.take(loop, sending.anno_key, sending.sample_ids, "load")
     snapshots.note_written(loop.dataset, kept, sending.sample_ids)
     try:
         other_backends.load(loop.dataset, sending.anno_key)
-    except AnnotationError:
-        snapshots.narrow(loop.dataset, kept, [])  # everything was put back
+    except BaseException:
+        snapshot = next(s for s in snapshots.list_snapshots(loop) if s.key == kept)
+        snapshots.restore(loop.dataset, snapshot, snapshots.difference(loop, snapshot))
+        snapshots.narrow(loop.dataset, kept, [])
         raise
     return kept
 
 
 def _known(now: truth.Truth) -> list[KnownBox]:
-    """The labels as they are, to tell at the next look what changed."""
+    """The labels as they are, to tell at the next load what changed."""
     return [
         KnownBox("label", box.id, None, None, box.label, box.box, in_truth=True)
         for box in now.boxes()
     ]
 
 
-def _count(now: truth.Truth, tally: Any) -> bool:
-    """Count what an image holds, and what changed since the last look; whether anything did."""
+def _count(now: truth.Truth, tally: Tally) -> bool:
+    """Count the boxes of an image and their changes since the last load; whether there are any."""
     boxes = {box.id: box for box in now.boxes()}
     known = {box.id: box for box in now.base or []}
     tally.labelled += bool(boxes)
     tally.empty += not boxes
-    changes = tally.changes
     added = [box.label for i, box in boxes.items() if i not in known]
     deleted = [box.label for i, box in known.items() if i not in boxes]
     changed = [
@@ -198,16 +187,16 @@ def _count(now: truth.Truth, tally: Any) -> bool:
         for i, box in boxes.items()
         if i in known and (box.label, box.box) != (known[i].label, known[i].box)
     ]
-    changes.added += Counter(added)
-    changes.deleted += Counter(deleted)
-    changes.changed += Counter(changed)
+    tally.changes.added += Counter(added)
+    tally.changes.deleted += Counter(deleted)
+    tally.changes.changed += Counter(changed)
     return bool(added or deleted or changed)
 
 
-def _notes(config: RequestConfig, names: Names, iteration: int) -> list[str]:
+def _notes(loop: Loop, config: RequestConfig, iteration: int) -> list[str]:
     notes = []
     if config.backend == "app":
-        view = names.batch(iteration) if iteration else f"tag {config.images}"
+        view = loop.names.batch(iteration) if iteration else f"tag {config.images}"
         notes.append(
             f"Open the dataset in the App, choose the view {view}, open an image and its Annotate "
             "tab. Then run load_annotations to close the batch."

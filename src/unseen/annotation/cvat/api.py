@@ -64,11 +64,11 @@ class Api:
         if token is None:
             self._log_in()
             self._session.log_in = self._log_in
-            return self._json("GET", "users/self")
+            return self.json("GET", "users/self")
         for scheme in ("Bearer", "Token"):  # personal access tokens; keys of older servers
             self._session.headers["Authorization"] = f"{scheme} {token}"
             try:
-                return self._json("GET", "users/self")
+                return self.json("GET", "users/self")
             except CvatError as error:
                 if error.status not in (401, 403):
                     raise
@@ -103,7 +103,7 @@ class Api:
             self._session.headers["X-CSRFToken"] = token
 
     def _read_version(self) -> Version:
-        text = str(self._json("GET", "server/about").get("version"))
+        text = str(self.json("GET", "server/about").get("version"))
         numbers = re.match(r"\d+(\.\d+)+", text)  # builds have endings that are no versions
         if numbers is None:
             raise AnnotationError(
@@ -119,7 +119,7 @@ class Api:
 
     def _check_organization(self, organization: str) -> None:
         try:
-            self._json("GET", "tasks?page_size=1")
+            self.json("GET", "tasks?page_size=1")
         except CvatError as error:
             if error.status not in (403, 404):
                 raise
@@ -133,7 +133,8 @@ class Api:
     def _url(self, path: str) -> str:
         return f"{self.base_url}/api/{path}"
 
-    def _json(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+    def json(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+        """The answer to a request, a JSON object."""
         response = self._session.send_request(method, self._url(path), **kwargs)
         try:
             answer = response.json()
@@ -149,13 +150,14 @@ class Api:
     def find(self, path: str) -> dict[str, Any] | None:
         """The item at a path, such as `tasks/1`, or None if it does not exist."""
         try:
-            return self._json("GET", path)
+            return self.json("GET", path)
         except CvatError as error:
             if error.status == 404:
                 return None
             raise
 
-    def _delete(self, path: str) -> None:
+    def delete(self, path: str) -> None:
+        """Delete an item if it exists."""
         try:
             self._session.send_request("DELETE", self._url(path))
         except CvatError as error:
@@ -169,7 +171,7 @@ class Api:
         page = 1
         while True:
             mark = "&" if "?" in path else "?"
-            answer = self._json("GET", f"{path}{mark}page={page}&page_size={_PAGE}")
+            answer = self.json("GET", f"{path}{mark}page={page}&page_size={_PAGE}")
             yield from answer.get("results", [])
             if not answer.get("next") or not answer.get("results"):
                 return
@@ -192,16 +194,12 @@ class Api:
     def make_project(self, name: str, labels: Sequence[dict[str, Any]]) -> int:
         """Create a project; returns its id."""
         body = {"name": name, "labels": list(labels)}
-        return int(self._json("POST", "projects", json=body)["id"])
-
-    def add_labels(self, project_id: int, labels: Sequence[dict[str, Any]]) -> None:
-        """Add labels to a project; those it has stay."""
-        self._json("PATCH", f"projects/{project_id}", json={"labels": list(labels)})
+        return int(self.json("POST", "projects", json=body)["id"])
 
     def remove_project_if_empty(self, project_id: int) -> None:
         """Delete a project that holds no task."""
-        if not self._json("GET", f"tasks?project_id={project_id}&page_size=1").get("results"):
-            self._delete(f"projects/{project_id}")
+        if not self.json("GET", f"tasks?project_id={project_id}&page_size=1").get("results"):
+            self.delete(f"projects/{project_id}")
 
     def labels(self, owner: str, number: int) -> list[dict[str, Any]]:
         """The labels of a "task" or "project", without the parts of skeletons."""
@@ -225,7 +223,7 @@ class Api:
             body["segment_size"] = segment_size
         if issue_tracker:
             body["bug_tracker"] = issue_tracker
-        return int(self._json("POST", "tasks", json=body)["id"])
+        return int(self.json("POST", "tasks", json=body)["id"])
 
     def find_tasks(self, text: str) -> list[dict[str, Any]]:
         """The tasks whose name contains `text`."""
@@ -235,10 +233,6 @@ class Api:
     def task(self, task_id: int) -> dict[str, Any] | None:
         """A task, or None if it is gone."""
         return self.find(f"tasks/{task_id}")
-
-    def remove_task(self, task_id: int) -> None:
-        """Delete a task if it exists."""
-        self._delete(f"tasks/{task_id}")
 
     def send_images(
         self,
@@ -301,7 +295,7 @@ class Api:
         if request_id is not None:
             path = f"requests/{quote(request_id, safe='')}"
         try:
-            answer = self._json("GET", path)
+            answer = self.json("GET", path)
         except CvatError as error:
             if error.status in (404, 405, 410):
                 return "", ""  # this server knows no such request; the jobs will tell
@@ -313,7 +307,7 @@ class Api:
 
     def frames(self, task_id: int) -> Frames:
         """The images of a task."""
-        meta = self._json("GET", f"tasks/{task_id}/data/meta")
+        meta = self.json("GET", f"tasks/{task_id}/data/meta")
         frames = meta["frames"]
         if len(frames) == 1 and int(meta.get("size", 1)) > 1:
             frames = frames * int(meta["size"])  # a server may name one size for all
@@ -331,26 +325,18 @@ class Api:
 
     def job_annotations(self, job_id: int) -> dict[str, Any]:
         """Shapes, tags and tracks of a job."""
-        return self._json("GET", f"jobs/{job_id}/annotations")
+        return self.json("GET", f"jobs/{job_id}/annotations")
 
     def put_shapes(self, task_id: int, shapes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Replace all annotations of a task by these shapes; returns them with their ids."""
         body = {"version": 0, "tags": [], "shapes": list(shapes), "tracks": []}
-        return list(self._json("PUT", f"tasks/{task_id}/annotations", json=body)["shapes"])
-
-    def assign_task(self, task_id: int, user_id: int) -> None:
-        """Assign a task to a user."""
-        self._json("PATCH", f"tasks/{task_id}", json={"assignee_id": user_id})
-
-    def assign_job(self, job_id: int, user_id: int) -> None:
-        """Assign a job to a user."""
-        self._json("PATCH", f"jobs/{job_id}", json={"assignee": user_id})
+        return list(self.json("PUT", f"tasks/{task_id}/annotations", json=body)["shapes"])
 
     def write_guide(self, markdown: str, owner: str, number: int) -> None:
         """Attach a guide to a "task" or "project"; log it if the server accepts none."""
         for is_last in (False, True):
             try:
-                self._json("POST", "guides", json={f"{owner}_id": number, "markdown": markdown})
+                self.json("POST", "guides", json={f"{owner}_id": number, "markdown": markdown})
                 return
             except ServerError as error:
                 if is_last or not is_passing(error):
@@ -370,15 +356,15 @@ class Api:
             self.write_guide(markdown, "project", project_id)
             return
         try:
-            if str(self._json("GET", f"guides/{number}").get("markdown", "")).startswith(marker):
-                self._json("PATCH", f"guides/{number}", json={"markdown": markdown})
+            if str(self.json("GET", f"guides/{number}").get("markdown", "")).startswith(marker):
+                self.json("PATCH", f"guides/{number}", json={"markdown": markdown})
             else:
                 logger.warning("CVAT project %s keeps the guide that it has", project_id)
         except CvatError as error:
             logger.warning("the guide was not accepted: %s", error)
 
     def _guide_of(self, owner: str, number: int) -> Any:
-        return self._json("GET", f"{owner}s/{number}").get("guide_id")
+        return self.json("GET", f"{owner}s/{number}").get("guide_id")
 
     def task_url(self, task_id: int) -> str:
         """Address of a task in CVAT's own pages."""

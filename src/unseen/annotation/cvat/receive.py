@@ -31,18 +31,7 @@ if TYPE_CHECKING:
 EXAMPLES = 20
 
 #: Attributes of a detection that an attribute in CVAT must not replace.
-_TAKEN = (
-    "id",
-    "tags",
-    "label",
-    "bounding_box",
-    "mask",
-    "mask_path",
-    "confidence",
-    "index",
-    "instance",
-    "attributes",
-)
+_TAKEN = (*fo.Detection().field_names, "instance")
 
 
 @dataclass

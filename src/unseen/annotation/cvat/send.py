@@ -146,7 +146,7 @@ class Sender:
                     "it, then run this again"
                 )
             logger.warning("removing the unfinished CVAT task %s (%s)", task["id"], task["name"])
-            self.api.remove_task(task["id"])
+            self.api.delete(f"tasks/{task['id']}")
         self.is_clean = True
 
     def _try_to_remove(self) -> None:
@@ -243,7 +243,9 @@ def _prepare_project(loop: Loop, plan: Plan) -> None:
         sending.own_project = True
         sendings.write_sending(loop, sending)
     elif sending.project_id is not None and plan.missing_labels:
-        plan.api.add_labels(sending.project_id, plan.missing_labels)
+        # The labels that it has stay.
+        labels = {"labels": plan.missing_labels}
+        plan.api.json("PATCH", f"projects/{sending.project_id}", json=labels)
 
 
 def _make_project(api: Api, name: str, labels: Sequence[dict[str, Any]]) -> int:

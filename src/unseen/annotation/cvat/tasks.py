@@ -64,11 +64,12 @@ def make_task(
     if any(known):
         known = _with_shape_ids(known, api.put_shapes(task_id, _shapes(chunk, labels)))
     if config.task_assignee:
-        api.assign_task(task_id, plan.users[config.task_assignee])
+        user = plan.users[config.task_assignee]
+        api.json("PATCH", f"tasks/{task_id}", json={"assignee_id": user})
     for i, job in enumerate(jobs if config.assignees else []):
         # Starts with the next user in each task, so that everybody gets as many.
-        user = config.assignees[(len(sending.tasks) + i) % len(config.assignees)]
-        api.assign_job(job["id"], plan.users[user])
+        who = config.assignees[(len(sending.tasks) + i) % len(config.assignees)]
+        api.json("PATCH", f"jobs/{job['id']}", json={"assignee": plan.users[who]})
     if guide is not None:
         api.write_guide(guide, "task", task_id)
     task = SentTask(
