@@ -1,7 +1,7 @@
 """The way to CVAT and back: seconds per phase, images per second, and memory per task.
 
     python benchmarks/annotation.py --images 2000 500
-    python benchmarks/annotation.py --images 2000 --overlay --profile
+    python benchmarks/annotation.py --images 2000 --overlay
 
 The server is the tests' double of CVAT in a process of its own, which answers at once and decodes
 no image: these are the times of our side. Each number of images has a process of its own too,
@@ -11,28 +11,21 @@ so that its peak memory is its own. The database is a throw-away one.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import cProfile
 import json
 import os
-import pstats
-import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from shared import Clock, parser, peak_mb, print_json, write_images
 
-from unseen.dataset.loop import Loop
 from unseen.dataset.throwaway import ThrowawayDatabase
 
 DOUBLES = Path(__file__).resolve().parents[1] / "tests" / "doubles"
 CLASSES = ("particle", "scratch", "stain")
-DIFFERENT = 100  #: images that are drawn; the rest are copies
 
 
 class Watch:
@@ -43,10 +36,10 @@ class Watch:
 
         self._process = psutil.Process()
         self._task_size = task_size
-        self._stage, self._since = "connect", time.perf_counter()
+        self._stage, self._clock = "connect", Clock()
         self._images = 0
         self.seconds: dict[str, float] = {}
-        self.megabytes: list[float] = []
+        self.megabytes: list[int] = []
 
     def __call__(self, done: float, total: float, label: str = "") -> None:
         """The progress of a step."""
@@ -64,47 +57,37 @@ class Watch:
         elif label == "load annotations" and done:
             self._sample()
 
-    def stop(self) -> dict[str, float]:
-        """Seconds per stage."""
+    def stop(self) -> float:
+        """Close the last stage; returns the seconds of all."""
         self._enter("")
-        return {stage: round(s, 2) for stage, s in self.seconds.items()}
+        return sum(self.seconds.values())
 
     def _enter(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._since
-        self._stage, self._since = stage, now
+        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + self._clock.lap()
+        self._stage = stage
 
     def _sample(self) -> None:
-        self.megabytes.append(self._process.memory_info().rss / 2**20)
+        self.megabytes.append(round(self._process.memory_info().rss / 2**20))
 
 
 class Server:
     """The double of CVAT in a child process, and the annotators who work in it."""
 
     def __init__(self) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, __file__, "--serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.settings = json.loads(self._read())
-        print(f"the double of CVAT listens at {self.settings['FIFTYONE_CVAT_URL']}")
+        command = [sys.executable, __file__, "--serve"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._child = subprocess.Popen(command, text=True, **pipes)
+        self.settings = json.loads(self._child.stdout.readline())
 
     def label(self, boxes: int) -> int:
         """Let annotators draw so many boxes per image and complete every job; boxes drawn."""
-        assert self._child.stdin is not None
         print(boxes, file=self._child.stdin, flush=True)
-        return int(self._read())
+        return int(self._child.stdout.readline())
 
     def stop(self) -> None:
         """End the child process."""
         self._child.kill()
         self._child.wait()
-
-    def _read(self) -> str:
-        assert self._child.stdout is not None
-        return self._child.stdout.readline()
 
 
 def serve() -> None:
@@ -134,124 +117,85 @@ def serve() -> None:
 def make_dataset(count: int, folder: Path, size: int, overlay: bool) -> Any:
     """A dataset with one batch of `count` images; two suggestions on each."""
     import fiftyone as fo
-    from PIL import Image
 
     import unseen
-    from unseen.benchmark.synthetic.dataset import generate
     from unseen.dataset import writing
-    from unseen.dataset.fields import Names
+    from unseen.dataset.loop import Loop
 
-    dataset, names = fo.Dataset(), Names()
-    originals = []
-    for i, image in enumerate(generate("bare", min(count, DIFFERENT), seed=7, size=size)):
-        originals.append(folder / f"{i:06d}.png")
-        Image.fromarray(image.pixels).save(originals[-1])
-    paths = originals + [folder / f"{i:06d}.png" for i in range(len(originals), count)]
-    for i, path in enumerate(paths[len(originals) :]):
-        path.write_bytes(originals[i % len(originals)].read_bytes())
+    write_images(folder, count, kind="bare", size=size, different=100)
+    dataset = fo.Dataset()
+    loop = Loop(dataset)
     heat = np.zeros((96, 96), dtype=np.uint8)
     heat[10:30, 10:30] = 200
-    writing.declare_detections(Loop(dataset, names), names.regions, "Unseen regions")
-    regions = ([0.1, 0.1, 0.2, 0.2], [0.6, 0.55, 0.25, 0.3])
-    dataset.add_samples(
-        (
-            fo.Sample(
-                filepath=str(path),
-                **{
-                    names.regions: fo.Detections(
-                        detections=[
-                            fo.Detection(label="unseen", bounding_box=box) for box in regions
-                        ]
-                    )
-                },
-                **({names.heatmap: fo.Heatmap(map=heat)} if overlay else {}),
-            )
-            for path in paths
-        ),
-        progress=False,
-    )
+    writing.declare_detections(loop, loop.names.regions, "Unseen regions")
+    samples = []
+    for path in sorted(folder.glob("*.png")):
+        sample = fo.Sample(filepath=str(path))
+        boxes = ([0.1, 0.1, 0.2, 0.2], [0.6, 0.55, 0.25, 0.3])
+        regions = [fo.Detection(label="unseen", bounding_box=box) for box in boxes]
+        sample[loop.names.regions] = fo.Detections(detections=regions)
+        if overlay:
+            sample[loop.names.heatmap] = fo.Heatmap(map=heat)
+        samples.append(sample)
+    dataset.add_samples(samples, progress=False)
     unseen.split_dataset(dataset, initial=1, test_count=0)
     dataset.untag_samples("initial")  # every image shall be in the batch
     unseen.select_batch(dataset, budget=count, strategy="sequential")
     return dataset
 
 
-def measure(args: argparse.Namespace, count: int, server: Server) -> dict[str, Any]:
-    """Send one batch, let it be labelled, load it."""
+def measure(options: argparse.Namespace, count: int, server: Server) -> dict[str, Any]:
+    """Send one batch, let it be labelled, load it twice."""
     import unseen
 
     with tempfile.TemporaryDirectory() as folder:
-        dataset = make_dataset(count, Path(folder), args.size, args.overlay)
-        before = _peak()
-        sent, sending = _timed(
-            args, unseen.request_annotations, dataset, classes=CLASSES, overlay=args.overlay
-        )
-        drawn = server.label(args.boxes)
-        loaded, loading = _timed(args, unseen.load_annotations, dataset)
-        again, nothing = _timed(args, unseen.load_annotations, dataset)
-        # Times of something that did not happen would be worth nothing.
-        if (sent.sent, loaded.labelled, again.written) != (count, count, 0):
-            raise SystemExit(f"{count} images were not sent, loaded and left: {sent} {loaded}")
-        if sum(loaded.added.values()) != drawn:
-            raise SystemExit(f"{drawn} boxes drawn, loaded: {loaded.added}")
-    send_seconds, load_seconds = sum(sending["seconds"].values()), sum(loading["seconds"].values())
+        dataset = make_dataset(count, Path(folder), options.size, options.overlay)
+        before = peak_mb()
+        common = {"classes": CLASSES, "overlay": options.overlay, "task_size": options.task_size}
+        sending = Watch(options.task_size)
+        sent = unseen.request_annotations(dataset, progress=sending, **common)
+        send_seconds = sending.stop()
+        drawn = server.label(options.boxes)
+        loading = Watch(options.task_size)
+        loaded = unseen.load_annotations(dataset, progress=loading)
+        load_seconds = loading.stop()
+        again = Watch(options.task_size)
+        unchanged = unseen.load_annotations(dataset, progress=again)
+        again_seconds = again.stop()
+    # Times of something that did not happen would be worth nothing.
+    if (sent.sent, loaded.labelled, unchanged.written) != (count, count, 0):
+        raise SystemExit(f"{count} images were not sent, loaded and left: {sent} {loaded}")
+    if sum(loaded.added.values()) != drawn:
+        raise SystemExit(f"{drawn} boxes drawn, loaded: {loaded.added}")
     return {
         "images": count,
-        "tasks": -(-count // args.task_size),
+        "tasks": -(-count // options.task_size),
         "boxes": drawn,
         "send_seconds": round(send_seconds, 1),
-        "send_stages": sending["seconds"],
+        "send_stages": {stage: round(s, 2) for stage, s in sending.seconds.items()},
         "send_images_per_second": round(count / send_seconds, 1),
-        "send_mb_first_last": sending["megabytes"],
+        "send_mb_per_task": sending.megabytes,
         "load_seconds": round(load_seconds, 1),
         "load_images_per_second": round(count / load_seconds, 1),
-        "load_mb_first_last": loading["megabytes"],
-        "load_again_seconds": round(sum(nothing["seconds"].values()), 1),
+        "load_mb_per_task": loading.megabytes,
+        "load_again_seconds": round(again_seconds, 1),
         "peak_mb_before": round(before),
-        "peak_mb": round(_peak()),
+        "peak_mb": round(peak_mb()),
     }
-
-
-def _timed(
-    args: argparse.Namespace, step: Any, dataset: Any, **settings: Any
-) -> tuple[Any, dict[str, Any]]:
-    watch = Watch(args.task_size)
-    if step.__name__ == "request_annotations":
-        settings["task_size"] = args.task_size
-    with _profiled(args.profile, step.__name__):
-        result = step(dataset, progress=watch, **settings)
-    found = watch.megabytes or [0.0]
-    return result, {"seconds": watch.stop(), "megabytes": [round(found[0]), round(found[-1])]}
-
-
-@contextlib.contextmanager
-def _profiled(wanted: bool, name: str) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
-    with cProfile.Profile() as profile:
-        yield
-    print(f"--- {name}")
-    pstats.Stats(profile, stream=sys.stdout).sort_stats("cumulative").print_stats(30)
-
-
-def _peak() -> float:
-    """The most memory this process ever had, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def report(row: dict[str, Any]) -> None:
     """One block of the table."""
     stages = ", ".join(f"{name} {s:.1f} s" for name, s in row["send_stages"].items() if s >= 0.05)
-    first, last = row["send_mb_first_last"]
+    sent, loaded = row["send_mb_per_task"], row["load_mb_per_task"]
     print(
         f"{row['images']} images in {row['tasks']} tasks, {row['boxes']} boxes drawn\n"
         f"  send        {row['send_seconds']:7.1f} s {row['send_images_per_second']:7.1f} images/s"
         f"   ({stages})\n"
         f"  load        {row['load_seconds']:7.1f} s {row['load_images_per_second']:7.1f} images/s\n"
         f"  load again  {row['load_again_seconds']:7.1f} s\n"
-        f"  memory      {first} MB after the first task, {last} MB after the last; after loading "
-        f"{row['load_mb_first_last'][1]} MB; peak {row['peak_mb']} MB (before sending "
+        f"  memory      {sent[0]} MB after the first task, {sent[-1]} MB after the last; after "
+        f"loading {loaded[-1]} MB; peak {row['peak_mb']} MB (before sending "
         f"{row['peak_mb_before']} MB)",
         flush=True,
     )
@@ -259,47 +203,37 @@ def report(row: dict[str, Any]) -> None:
 
 def main() -> None:
     """Read the arguments and print the table and one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, nargs="+", default=[2000, 500], help="batch sizes")
-    parser.add_argument("--task-size", type=int, default=100, help="images per task")
-    parser.add_argument("--size", type=int, default=256, help="side of the images, px")
-    parser.add_argument("--boxes", type=int, default=3, help="drawn per image")
-    parser.add_argument("--overlay", action="store_true", help="send copies with the heatmap")
-    parser.add_argument("--profile", action="store_true", help="print where the time goes")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.serve:
+    arguments = parser(__doc__)
+    arguments.add_argument("--images", type=int, nargs="+", default=[2000, 500], help="of batches")
+    arguments.add_argument("--task-size", type=int, default=100, help="images per task")
+    arguments.add_argument("--size", type=int, default=256, help="side of the images, px")
+    arguments.add_argument("--boxes", type=int, default=3, help="drawn per image")
+    arguments.add_argument("--overlay", action="store_true", help="send copies with the heatmap")
+    arguments.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    arguments.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    if options.serve:
         serve()
-    elif args.one:
-        one(args)
-    else:
-        rows = []
-        for count in args.images:
-            given = [a for a in sys.argv[1:] if a in ("--overlay", "--profile")]
-            for name in ("task_size", "size", "boxes"):
-                given += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
-            run = subprocess.run(
-                [sys.executable, __file__, "--one", str(count), *given],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            *told, row = run.stdout.splitlines() or [""]
-            print("\n".join(told))
-            if run.returncode:
-                raise SystemExit(run.returncode)
-            rows.append(json.loads(row))
-            report(rows[-1])
-        print(json.dumps(rows))
+        return
+    if options.one:
+        one(options)
+        return
+    rows = []
+    for count in options.images:
+        command = [sys.executable, __file__, *sys.argv[1:], "--one", str(count)]
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        rows.append(json.loads(run.stdout.splitlines()[-1]))
+        report(rows[-1])
+    print_json(options, rows)
 
 
-def one(args: argparse.Namespace) -> None:
+def one(options: argparse.Namespace) -> None:
     """Measure one batch in this process; its last line is for the caller."""
     server = Server()
     try:
         with ThrowawayDatabase():
             os.environ.update(server.settings)
-            print(json.dumps(measure(args, args.one, server)))
+            print(json.dumps(measure(options, options.one, server)))
     finally:
         server.stop()
 

@@ -4,127 +4,111 @@
 
 The dataset has a scored pool with heatmaps, three measured iterations and a baseline. Cold means
 that nothing of the answer was kept in this process; the database has read the samples before, as it
-has when the App's grid is open. Then every event of the panel runs as the App sends it, and where it
-changes the view, the grid's first question (how many, and the first 20) is timed with it. The
-database is a throw-away one.
+has when the App's grid is open. Then every event of the panel runs as the App sends it; for one that
+changes the view, the grid's first question (how many, and the first 20) is timed too. The database is
+a throw-away one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from database import fake_score
+from shared import Clock, fake_scores, parser, print_json, save_fake_scores
 
-from unseen.dataset.loop import Loop
 from unseen.dataset.throwaway import ThrowawayDatabase
 
 SIZE = 96  # px, of the heatmaps
+BATCHES, BUDGET = 2, 100
+MARK = "0" * 12
 
 
-def make_dataset(images: int, test: int, classes: int, batches: int = 2, budget: int = 100) -> Any:
-    """A dataset in the middle of its loop: `batches` labelled batches, one more selected."""
+def make_dataset(options: argparse.Namespace) -> Any:
+    """A dataset in the middle of its loop: labelled batches, one more selected."""
     import fiftyone as fo
 
     import unseen
     from unseen.dataset import writing
     from unseen.dataset.fields import Names
+    from unseen.dataset.loop import Loop
 
     rng = np.random.default_rng(0)
-    names, baseline = Names(), Names(series="random", label_field="unseen_random_labels")
-    kinds = [f"class {k:02d}" for k in range(classes)]
-    mark = "0" * 12
+    kinds = [f"class {k:02d}" for k in range(options.classes)]
     dataset = fo.Dataset("panel-benchmark")
-    labelled = budget * (batches + 1)
+    labelled = options.test + BUDGET * (BATCHES + 1)
     samples = []
-    for i in range(images):
-        tags, truth = [], None
-        if i < test:
-            tags, truth = ["test"], _boxes(rng, kinds)
-        elif i < test + labelled:
-            number = (i - test) // budget
+    for i in range(options.images):
+        tags = ["test"]
+        if i >= options.test:
+            number = (i - options.test) // BUDGET
             tags = [f"batch_{number:02d}" if number else "initial"]
-            truth = _boxes(rng, kinds)
-        path = f"/images/{i:07d}.png"
-        samples.append(fo.Sample(filepath=path, tags=tags, ground_truth=truth))
+        truth = _boxes(rng, kinds) if i < labelled else None
+        tags = tags if i < labelled else []
+        samples.append(fo.Sample(filepath=f"/images/{i:07d}.png", tags=tags, ground_truth=truth))
     dataset.add_samples(samples, progress=False)
     del samples  # reloading a dataset reads every sample again that is still held
     ids = dataset.values("id")
 
-    writing.declare_score_fields(Loop(dataset, names))
-    scores = [fake_score(rng, SIZE, mark) for _ in range(512)]
-    excess = rng.gamma(2, size=images)
-    for begin in range(test + labelled, images, 256):
-        chunk = {
-            ids[i]: {**scores[i % 512], "excess": float(excess[i])}
-            for i in range(begin, min(begin + 256, images))
-        }
-        writing.save_scores(Loop(dataset, names), chunk)
-
-    for loop in (names, baseline):
-        for number in range(batches + 1):
-            if loop is baseline and not number:
-                continue
-            _measure(unseen, dataset, loop, number, kinds, ids[:test], rng, budget, labelled)
-    entry = {"digest": mark, "classes": kinds, "parameters": {}}
-    Loop(dataset, names).write_entry(batches, "train_unet", {"digest": mark})
-    Loop(dataset, names).write_entry(batches, "score_samples", entry)
-    unseen.select_batch(dataset, budget=budget)
+    main = Loop(dataset)
+    baseline = Loop(dataset, Names(series="random", label_field="unseen_random_labels"))
+    writing.declare_score_fields(main)
+    excess = rng.gamma(2, size=options.images)
+    scores = fake_scores(SIZE, MARK)
+    save_fake_scores(main, ids[labelled:], scores, {"excess": excess[labelled:]})
+    for number in range(BATCHES + 1):
+        _measure_iteration(main, number, kinds, ids[: options.test], rng)
+    for number in range(1, BATCHES + 1):
+        _measure_iteration(baseline, number, kinds, ids[: options.test], rng)
+    main.write_entry(BATCHES, "train_unet", {"digest": MARK})
+    entry = {"digest": MARK, "classes": kinds, "parameters": {}}
+    main.write_entry(BATCHES, "score_samples", entry)
+    unseen.select_batch(dataset, budget=BUDGET)
     return dataset
 
 
 def _boxes(rng: np.random.Generator, kinds: list[str]) -> Any:
     import fiftyone as fo
 
-    found = []
+    detections = []
     for _ in range(int(rng.integers(0, 9))):
         box = [*rng.uniform(0, 0.8, 2), *rng.uniform(0.05, 0.2, 2)]
         label = kinds[min(int(rng.geometric(0.25)) - 1, len(kinds) - 1)]
-        found.append(fo.Detection(label=label, bounding_box=box))
-    return fo.Detections(detections=found)
+        detections.append(fo.Detection(label=label, bounding_box=box))
+    return fo.Detections(detections=detections)
 
 
-def _measure(
-    unseen: Any,
-    dataset: Any,
-    names: Any,
-    number: int,
-    kinds: list[str],
-    test: list[str],
-    rng: np.random.Generator,
-    budget: int,
-    labelled: int,
+def _measure_iteration(
+    loop: Any, number: int, kinds: list[str], test: list[str], rng: np.random.Generator
 ) -> None:
     """Shaken ground truth as predictions, and their evaluation."""
+    import unseen
     from unseen.dataset import writing
 
+    dataset, names = loop.dataset, loop.names
     field = names.predictions(number)
-    writing.declare_detections(Loop(dataset, names), field, "benchmark")
-    found = {}
-    view = dataset.select(test)
-    truths = view.values(
-        ["id", "ground_truth.detections.label", "ground_truth.detections.bounding_box"]
-    )
-    for sample_id, labels, boxes in zip(*truths, strict=True):
-        found[sample_id] = [
+    writing.declare_detections(loop, field, "benchmark")
+    paths = [f"ground_truth.detections.{name}" for name in ("label", "bounding_box")]
+    truths = dataset.select(test).values(["id", *paths])
+    predictions = {
+        sample_id: [
             (label, np.abs(np.asarray(box) + rng.normal(0, 0.01, 4)), float(rng.uniform(0.2, 1)))
             for label, box in zip(labels, boxes, strict=True)
             if rng.random() < 0.6 + 0.1 * number
         ]
-    writing.save_detections(dataset, field, found)
+        for sample_id, labels, boxes in zip(*truths, strict=True)
+    }
+    writing.save_detections(dataset, field, predictions)
     top = {"labelled_ids": [], "class_counts": dict.fromkeys(kinds, 10 * (number + 1))}
     if not names.series:
         rows = dataset.match_tags(["initial", *(names.batch(n) for n in range(1, number + 1))])
         counts = rows.count_values("ground_truth.detections.label")
         top = {"labelled_ids": rows.values("id"), "class_counts": counts}
     parameters = {"classes": kinds, "parameters": {}, "digest": "d"}
-    Loop(dataset, names).write_entry(number, "train_detector", parameters, **top)
+    loop.write_entry(number, "train_detector", parameters, **top)
     entry = {"parameters": {"target": "test"}, "field": field}
-    Loop(dataset, names).write_entry(number, "apply_detector", entry, strategy=names.series or "diverse")
+    loop.write_entry(number, "apply_detector", entry, strategy=names.series or "diverse")
     place = {"series": names.series, "label_field": names.label_field}
     unseen.evaluate_detector(dataset, gt_field="ground_truth", **place)
 
@@ -139,17 +123,16 @@ def measure(dataset: Any, rounds: int = 5) -> dict[str, float]:
         for name, ask in questions.items():
             overview.forget()
             for state in ("cold", "warm"):
-                began = time.perf_counter()
+                clock = Clock()
                 ask(dataset)
-                seconds.setdefault(f"{name}_{state}", []).append(time.perf_counter() - began)
+                seconds.setdefault(f"{name}_{state}", []).append(clock.lap())
         overview.forget()
-        began = time.perf_counter()
-        answers = [ask(dataset) for ask in questions.values()]
-        seconds.setdefault("panel_cold", []).append(time.perf_counter() - began)
-        began = time.perf_counter()
-        overview.stopping(answers[2], answers[1], answers[0])
-        seconds.setdefault("stopping", []).append(time.perf_counter() - began)
-    return {name: round(float(np.median(found)), 4) for name, found in seconds.items()}
+        clock = Clock()
+        now, ranking, progress = (ask(dataset) for ask in questions.values())
+        seconds.setdefault("panel_cold", []).append(clock.lap())
+        overview.stopping(progress, ranking, now)
+        seconds.setdefault("stopping", []).append(clock.lap())
+    return {name: round(float(np.median(values)), 4) for name, values in seconds.items()}
 
 
 #: Event and parameters, in the order of a visit: the sections, then what can be clicked in them.
@@ -179,31 +162,23 @@ def measure_events(dataset: Any) -> dict[str, float]:
 
     from unseen.loop import overview
 
-    found = OperatorRegistry().list_operators(type="panel")
-    (panel,) = [p for p in found if p.name == "curation"]
+    panels = OperatorRegistry().list_operators(type="panel")
+    panel = next(p for p in panels if p.name == "curation")
     overview.forget()
     state: dict[str, Any] = {}
     seconds = {}
     for event, params in EVENTS:
-        request = {
-            "dataset_name": dataset.name,
-            "view": [],
-            "params": {
-                "panel_id": "p",
-                "__method__": event,
-                "panel_state": dict(state),
-                **params,
-            },
-        }
-        secrets = panel._plugin_secrets
+        sent = {"panel_id": "p", "__method__": event, "panel_state": dict(state), **params}
         ctx = ExecutionContext(
-            request, executor=Executor(), operator_uri=panel.uri, required_secrets=secrets
+            {"dataset_name": dataset.name, "view": [], "params": sent},
+            executor=Executor(),
+            operator_uri=panel.uri,
+            required_secrets=panel._plugin_secrets,
         )
-        began = time.perf_counter()
+        clock = Clock()
         panel.execute(ctx)
-        took = time.perf_counter() - began
         name = "_".join([event, *(str(v) for k, v in params.items() if k == "value")])
-        seconds[name] = round(took, 4)
+        seconds[name] = round(clock.lap(), 4)
         for asked in ctx.executor.to_json()["requests"]:
             if asked["operator_uri"] == "patch_panel_state":
                 state.update(asked["params"]["state"])
@@ -216,35 +191,33 @@ def _open_view(dataset: Any, params: dict[str, Any]) -> float:
     """Seconds that the grid waits for a view."""
     import fiftyone as fo
 
-    began = time.perf_counter()
-    view = (
-        dataset.load_saved_view(params["name"])
-        if params.get("name")
-        else fo.DatasetView._build(dataset, params["view"])
-    )
+    clock = Clock()
+    if params.get("name"):
+        view = dataset.load_saved_view(params["name"])
+    else:
+        view = fo.DatasetView._build(dataset, params["view"])
     len(view)
     view.limit(20).values("filepath")
-    return round(time.perf_counter() - began, 4)
+    return round(clock.lap(), 4)
 
 
 def main() -> None:
     """Read the arguments and print the table and one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=100_000)
-    parser.add_argument("--test", type=int, default=1000, help="images of the test split")
-    parser.add_argument("--classes", type=int, default=20)
-    args = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--images", type=int, default=100_000)
+    arguments.add_argument("--test", type=int, default=1000, help="images of the test split")
+    arguments.add_argument("--classes", type=int, default=20)
+    options = arguments.parse_args()
     with ThrowawayDatabase(plugins=Path(__file__).resolve().parents[1]):
-        dataset = make_dataset(args.images, args.test, args.classes)
+        dataset = make_dataset(options)
         result = measure(dataset)
         events = measure_events(dataset)
     for name, seconds in events.items():
         print(f"event {name}: {seconds:.3f} s")
     for name, seconds in result.items():
-        goal = " (goal 1)" if name.endswith("cold") and name != "panel_cold" else ""
-        goal = " (goal 2)" if name == "panel_cold" else goal
+        goal = (" (goal 2)" if name == "panel_cold" else " (goal 1)") if "cold" in name else ""
         print(f"{name.replace('_', ', ')}: {seconds:.3f} s{goal}")
-    print(json.dumps({**result, "events": events}))
+    print_json(options, {**result, "events": events})
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
     python benchmarks/regions.py synthetic:bare synthetic:device --seeds 0 1
 
 A UNet is trained on the initial images of a benchmark's pool and scores the others. Looked at are the
-first `--images` of them by the excess metric, which are the first batches. A region hits an object when
-its centre lies in the object's box enlarged by the margin of the training (10 px), or when their IoU is
+first `--images` of them by the excess metric, which are the first batches. A region hits an object if
+its centre lies in the object's box enlarged by the margin of the training (10 px), or if their IoU is
 above .1. Three settings:
 
 | settings | regions |
@@ -24,14 +24,14 @@ image, that hit an object (`rank_regions`).
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from shared import maps_of, parser, print_json, print_row, train_unet
 
 from unseen.arrays.boxes import iou
 from unseen.arrays.image_store import ImageStore
@@ -41,13 +41,11 @@ from unseen.arrays.scale import working_scale
 from unseen.benchmark.cases import generated, read_cases
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.pools import Pool, make_pool
+from unseen.progress import silent
 from unseen.ranking.image_metrics import excess_metric
 from unseen.ranking.regions import shown_regions, unseen_regions
 from unseen.steps.score_samples import ScoreConfig
 from unseen.steps.train_unet import TrainUnetConfig
-from unseen.unet.inference import infer
-from unseen.unet.network import UNetSpec
-from unseen.unet.training import fit_unet
 
 #: Quantile of S above which pixels form the regions of the first two settings.
 BEFORE = 0.995
@@ -57,8 +55,6 @@ DRAWS = 5
 IOU = 0.1
 #: Regions that are ranked over the whole pool, and how many of one image at most.
 RANKED, OF_ONE = 100, 5
-#: An image -> its regions (N, 4) and what ranks them (N,).
-Finding = Callable[["Scored"], tuple[np.ndarray, np.ndarray]]
 
 
 class Scored(NamedTuple):
@@ -70,81 +66,66 @@ class Scored(NamedTuple):
     is_rare: np.ndarray  #: (N,) bool
 
 
+#: An image -> its regions (N, 4) and what ranks them (N,).
+Finding = Callable[[Scored], tuple[np.ndarray, np.ndarray]]
+
+
 def main() -> None:
     """Measure, print a table, and end with a JSON line."""
     options = _options()
     torch.set_num_threads(options.threads)
+    names = ("rare_images", "tiles", "pool", "initial", "initial_order")
+    config = BenchmarkConfig(
+        held_back=tuple(options.held_back), **{name: getattr(options, name) for name in names}
+    )
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.work or temporary)
-        rows = _rows(options, folder)
-    print(json.dumps({"options": vars(options), "rows": rows}))
+        for case in read_cases(options.sources, config, folder, silent):
+            for seed in options.seeds:
+                pool = make_pool(generated(case, config, seed, folder), config, seed)
+                scale, images = _scored(pool, seed)
+                for settings, regions in _settings(images).items():
+                    row = {"case": f"{case.name:>24}", "seed": seed, "settings": settings}
+                    rows.append({**row, **_measure(images, regions, options.images, seed, scale)})
+                    print_row(rows[-1], rows)
+    print_json(options, rows)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sources", nargs="+", help="COCO folders, or synthetic:KIND")
-    parser.add_argument("--held-back", nargs="+", default=[], help="classes made rare, one by one")
-    parser.add_argument("--rare-images", type=int, default=12, help="images that hold that class")
-    parser.add_argument("--tiles", type=int, default=1, help="cut images into tiles x tiles first")
-    parser.add_argument("--pool", type=int, help="images in the pool; default: all")
-    parser.add_argument("--initial", type=int, default=10, help="labelled images")
-    parser.add_argument(
-        "--initial-order", choices=("directory", "random"), default="directory", help="which ones"
-    )
-    parser.add_argument("--images", type=int, default=20, help="ranked images that are looked at")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--work", help="folder that keeps cut and generated images")
-    return parser.parse_args()
-
-
-def _rows(options: argparse.Namespace, folder: Path) -> list[dict]:
-    config = BenchmarkConfig(
-        held_back=tuple(options.held_back),
-        rare_images=options.rare_images,
-        tiles=options.tiles,
-        pool=options.pool,
-        initial=options.initial,
-        initial_order=options.initial_order,
-    )
-    rows: list[dict] = []
-    for case in read_cases(options.sources, config, folder, lambda *_: None):
-        for seed in options.seeds:
-            pool = make_pool(generated(case, config, seed, folder), config, seed)
-            scale, images = _scored(pool, seed)
-            for settings, regions in _settings(images).items():
-                found = _measure(images, regions, options.images, seed, scale)
-                rows.append({"case": case.name, "seed": seed, "settings": settings, **found})
-                _print(rows[-1], header=len(rows) == 1)
-    return rows
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("sources", nargs="+", help="COCO folders, or synthetic:KIND")
+    add("--held-back", nargs="+", default=[], help="classes made rare, one by one")
+    add("--rare-images", type=int, default=12, help="images that hold that class")
+    add("--tiles", type=int, default=1, help="cut images into tiles x tiles first")
+    add("--pool", type=int, help="images in the pool; default: all")
+    add("--initial", type=int, default=10, help="labelled images")
+    add("--initial-order", choices=("directory", "random"), default="directory", help="which")
+    add("--images", type=int, default=20, help="ranked images that are looked at")
+    add("--seeds", type=int, nargs="+", default=[0])
+    add("--threads", type=int, default=torch.get_num_threads())
+    add("--work", help="folder that keeps cut and generated images")
+    return arguments.parse_args()
 
 
 def _scored(pool: Pool, seed: int) -> tuple[float, list[Scored]]:
     """The working scale, and what the UNet says about all but the initial images."""
     start = [pool.files[i] for i in pool.start]
-    config = TrainUnetConfig(seed=seed, device="cpu")
     sides = [min(x2 - x1, y2 - y1) for file in start for x1, y1, x2, y2 in file.xyxy]
     scale = working_scale(sides, [max(file.width, file.height) for file in start])
     store = ImageStore([file.path for file in start], scale=scale)
-    known = tuple(sorted({label for file in start for label in file.labels}))
-    trained = fit_unet(
-        store,
-        [_boxes(file.xyxy) for file in start],
-        [np.asarray([known.index(label) for label in file.labels], int) for file in start],
-        spec=UNetSpec(config.mode, config.paper_loss, config.channels, known, store.channels),
-        config=config,
-        scale=scale,
-    )
+    boxes, labels = [file.boxes for file in start], [file.labels for file in start]
+    model = train_unet(store, boxes, labels, scale=scale, seed=seed)
     images = []
     for i in sorted(set(range(len(pool.files))) - set(pool.start)):
         file = pool.files[i]
-        pixels = resize(read_image(file.path, channels=store.channels), scale)
-        maps = infer(trained.model, torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]).maps
+        maps = maps_of(model, resize(read_image(file.path, channels=store.channels), scale))
         images.append(
             Scored(
                 maps.unseen[0].half().numpy(),
                 (maps.unseen + maps.foreground)[0].half().numpy(),
-                _boxes(file.xyxy) * np.float32(scale),
+                file.boxes * np.float32(scale),
                 np.asarray([label in pool.rare for label in file.labels], bool),
             )
         )
@@ -160,14 +141,14 @@ def _settings(images: list[Scored]) -> dict[str, Finding]:
     before, now = quantiles.quantile(BEFORE), quantiles.quantile(config.region_quantile)
 
     def first(image: Scored, most: int) -> tuple[np.ndarray, np.ndarray]:
-        found = unseen_regions(image.score.astype(np.float32), before)
-        return found.xyxy[:most], found.score[:most]
+        regions = unseen_regions(image.score.astype(np.float32), before)
+        return regions.xyxy[:most], regions.score[:most]
 
     def shown(image: Scored) -> tuple[np.ndarray, np.ndarray]:
         score, present = (values.astype(np.float32) for values in (image.score, image.present))
-        found = unseen_regions(score, now, present=present)
-        found = shown_regions(found, config.max_regions)
-        return found.xyxy, found.confidence
+        regions = unseen_regions(score, now, present=present)
+        regions = shown_regions(regions, config.max_regions)
+        return regions.xyxy, regions.confidence
 
     return {
         "twenty": lambda image: first(image, 20),
@@ -176,25 +157,19 @@ def _settings(images: list[Scored]) -> dict[str, Finding]:
     }
 
 
-def _measure(
-    images: list[Scored],
-    regions: Finding,
-    most: int,
-    seed: int,
-    scale: float,
-) -> dict:
+def _measure(images: list[Scored], regions: Finding, most: int, seed: int, scale: float) -> dict:
     quantiles = StreamingQuantiles()
     for image in images:
         quantiles.add(image.score)
     threshold = quantiles.quantile(ScoreConfig().threshold_quantile)
     maps = [torch.from_numpy(image.score.astype(np.float32))[None] for image in images]
     excess = np.asarray([float(excess_metric(score, threshold)[0]) for score in maps])
-    best = np.argsort(-excess, kind="stable")[:most]
+    best = [images[i] for i in np.argsort(-excess, kind="stable")[:most]]
     margin = TrainUnetConfig().box_margin * scale
     rng = np.random.default_rng(seed)
     shown, hit, chance, rare_hit = 0, 0, 0.0, 0
-    for i in best:
-        image, (xyxy, _) = images[i], regions(images[i])
+    for image in best:
+        xyxy, _ = regions(image)
         hits = _hits(xyxy, image.boxes, margin)
         shown += len(xyxy)
         hit += int(hits.any(axis=1).sum())
@@ -203,12 +178,11 @@ def _measure(
             moved = _elsewhere(xyxy, image.score.shape, rng)
             chance += float(_hits(moved, image.boxes, margin).any(axis=1).sum()) / DRAWS
     return {
-        "images": len(best),
         "shown": shown,
         "hit": hit / max(1, shown),
         "chance": chance / max(1, shown),
         "rare hit": rare_hit / max(1, shown),
-        **_rare_found("rare", [images[i] for i in best], regions, margin),
+        **_rare_found("rare", best, regions, margin),
         **_rare_found("rare, all", images, regions, margin),
         "top": _top(images, regions, margin),
     }
@@ -227,13 +201,13 @@ def _top(images: list[Scored], regions: Finding, margin: float) -> float:
 
 def _rare_found(name: str, images: list[Scored], regions: Finding, margin: float) -> dict:
     """Share of the rare class's objects that are hit (None without any), and their number."""
-    found = count = 0
-    for image in images:
-        if image.is_rare.any():
-            hits = _hits(regions(image)[0], image.boxes[image.is_rare], margin)
-            found += int(hits.any(axis=0).sum())
-            count += int(image.is_rare.sum())
-    return {name: found / count if count else None, f"{name}, objects": count}
+    hit = [
+        _hits(regions(image)[0], image.boxes[image.is_rare], margin).any(axis=0)
+        for image in images
+        if image.is_rare.any()
+    ]
+    objects = np.concatenate([np.zeros(0, bool), *hit])
+    return {name: float(objects.mean()) if len(objects) else None, f"of {name}": len(objects)}
 
 
 def _hits(regions: np.ndarray, boxes: np.ndarray, margin: float) -> np.ndarray:
@@ -248,25 +222,6 @@ def _elsewhere(xyxy: np.ndarray, shape: tuple[int, ...], rng: np.random.Generato
     size = xyxy[:, 2:] - xyxy[:, :2]
     corner = rng.random(size.shape) * (np.asarray([shape[1], shape[0]]) - size)
     return np.concatenate([corner, corner + size], axis=1).astype(np.float32)
-
-
-def _boxes(xyxy: list) -> np.ndarray:
-    return np.asarray(xyxy, np.float32).reshape(-1, 4)
-
-
-def _print(row: dict, *, header: bool) -> None:
-    if header:
-        print(
-            f"{'case':24}{'seed':>5} {'settings':10}{'shown':>7}{'hit':>6}{'chance':>8}"
-            f"{'rare hit':>10}{'rare':>6}{'of':>5}{'rare, all':>11}{'of':>5}{'top':>6}"
-        )
-    rare = {k: "-" if row[k] is None else f"{row[k]:.2f}" for k in ("rare", "rare, all")}
-    print(
-        f"{row['case']:24}{row['seed']:5} {row['settings']:10}{row['shown']:7}{row['hit']:6.2f}"
-        f"{row['chance']:8.2f}{row['rare hit']:10.2f}{rare['rare']:>6}{row['rare, objects']:5}"
-        f"{rare['rare, all']:>11}{row['rare, all, objects']:5}{row['top']:6.2f}",
-        flush=True,
-    )
 
 
 if __name__ == "__main__":

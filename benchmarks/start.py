@@ -11,17 +11,18 @@ many seeds of its k-means.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from shared import parser
 
-from unseen.benchmark.cases import read_cases
+from unseen.benchmark.cases import generated, read_cases
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.pools import Pool, make_pool
+from unseen.progress import silent
 from unseen.ranking.feature_space import feature_space
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
@@ -31,46 +32,40 @@ from unseen.ranking.initial_images import initial_images
 
 def main() -> None:
     """Print one row per case."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", nargs="+", help="COCO folders, or synthetic:bare and so on")
-    parser.add_argument("--held-back", nargs="*", default=[])
-    parser.add_argument("--rare-images", type=int, default=BenchmarkConfig().rare_images)
-    parser.add_argument("--tiles", type=int, default=1)
-    parser.add_argument("--pool", type=int)
-    parser.add_argument("--count", type=int, default=10)
-    parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--folder", type=Path, help="of images cut into tiles and of features")
-    args = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("data", nargs="+", help="COCO folders, or synthetic:bare and so on")
+    arguments.add_argument("--held-back", nargs="*", default=[])
+    arguments.add_argument("--rare-images", type=int, default=BenchmarkConfig().rare_images)
+    arguments.add_argument("--tiles", type=int, default=1)
+    arguments.add_argument("--pool", type=int)
+    arguments.add_argument("--count", type=int, default=10)
+    arguments.add_argument("--draws", type=int, default=20)
+    arguments.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    arguments.add_argument("--folder", type=Path, help="keeps tiles and features")
+    options = arguments.parse_args()
     torch.set_num_threads(1)
+    names = ("rare_images", "tiles", "pool")
     config = BenchmarkConfig(
-        held_back=tuple(args.held_back),
-        rare_images=args.rare_images,
-        tiles=args.tiles,
-        pool=args.pool,
-        strategies=("random", "sequential"),
+        held_back=tuple(options.held_back), **{name: getattr(options, name) for name in names}
     )
     backbone, why = find_backbone("auto")
     print(f"Features: {why}\n")
     print("| case | directory: classes, rare, found | random | coverage |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as made:
-        folder = args.folder or Path(made)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
         features = Features(backbone, folder / "features")
-        for case in read_cases(args.data, config, folder, lambda *_: None):
+        for case in read_cases(options.data, config, folder, silent):
             figures = defaultdict(list)
-            for seed in args.seeds:
-                pool = make_pool(case, config, seed)
+            for seed in options.seeds:
+                pool = make_pool(generated(case, config, seed, folder), config, seed)
                 vectors = features.vectors([file.path for file in pool.files])
                 space = feature_space(vectors, blocks(backbone))
-                for draw in range(args.draws):
-                    rng = np.random.default_rng([seed, draw])
-                    chosen = rng.permutation(len(pool.files))[: args.count].tolist()
-                    figures["random"].append(shown(pool, chosen))
-                    chosen = initial_images(space, args.count, draw).tolist()
-                    figures["coverage"].append(shown(pool, chosen))
-                figures["directory"].append(shown(pool, list(range(args.count))))
+                figures["directory"].append(shown(pool, range(options.count)))
+                for draw in range(options.draws):
+                    drawn = np.random.default_rng([seed, draw]).permutation(len(pool.files))
+                    figures["random"].append(shown(pool, drawn[: options.count]))
+                    typical = initial_images(space, options.count, draw)
+                    figures["coverage"].append(shown(pool, typical))
             cells = [
                 "{:.1f}, {:.1f}, {:.0%}".format(*np.mean(figures[how], axis=0))
                 for how in ("directory", "random", "coverage")
@@ -78,9 +73,9 @@ def main() -> None:
             print(f"| {case.name} | {' | '.join(cells)} |", flush=True)
 
 
-def shown(pool: Pool, chosen: list[int]) -> tuple[int, int, bool]:
+def shown(pool: Pool, chosen) -> tuple[int, int, bool]:
     """Classes with a box, boxes of rare classes, and whether there are any."""
-    counts = pool.counts(chosen)
+    counts = pool.counts([int(i) for i in chosen])
     rare = sum(counts[name] for name in pool.rare)
     return sum(n > 0 for n in counts.values()), rare, rare > 0
 

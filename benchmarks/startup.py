@@ -7,12 +7,11 @@ Each figure is a fresh process less the bare interpreter's start; medians.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
-import time
+
+from shared import Clock, parser, print_json
 
 CODES = {
     "import unseen": "import unseen",
@@ -20,30 +19,27 @@ CODES = {
     "all configs": "from unseen.parameters import parameters\nfrom unseen.steps.catalogue import catalogue\n"
     "for s in catalogue().values(): parameters(s.config)",
 }
+LIGHT = "import sys\nassert not {'torch', 'fiftyone', 'numpy'} & set(sys.modules), 'heavy import'"
 
 
 def seconds(code: str) -> float:
     """Wall time of one process."""
-    began = time.perf_counter()
+    clock = Clock()
     subprocess.run([sys.executable, "-c", code], check=True)
-    return time.perf_counter() - began
+    return clock.lap()
 
 
 def main() -> None:
     """Read the arguments and print the table and one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=5)
-    args = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--repeat", type=int, default=5)
+    options = arguments.parse_args()
     result = {}
     for name, code in CODES.items():
-        check = (
-            code + "\nimport sys\n"
-            "assert not {'torch', 'fiftyone', 'numpy'} & set(sys.modules), 'heavy import'"
-        )
-        runs = [seconds(check) - seconds("pass") for _ in range(args.repeat)]
+        runs = [seconds(f"{code}\n{LIGHT}") - seconds("pass") for _ in range(options.repeat)]
         result[name] = round(statistics.median(runs), 3)
         print(f"{name:<15} {result[name]:.3f} s (goal 0.3)")
-    print(json.dumps(result))
+    print_json(options, result)
 
 
 if __name__ == "__main__":
