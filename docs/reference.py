@@ -1,23 +1,22 @@
-"""Write the parameter tables of docs/cli.md and docs/operators.md from the configs.
+"""Write what follows from the catalogue: parameter tables in docs/, and the list in fiftyone.yml.
 
 `python docs/reference.py` writes them, `--check` only says whether they are current. Everything
-outside the two marker lines of a file is written by hand and kept.
+outside the marker lines of a document, and of the operators in fiftyone.yml, is kept.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-import unseen
 from unseen.benchmark.config import NOT_HERE, BenchmarkConfig
-from unseen.cli import default_text
 from unseen.parameters import Parameter, StepConfig, parameters
 from unseen.steps.catalogue import catalogue
 
-DOCS = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- written by docs/reference.py from here -->"
 END = "<!-- to here -->"
 #: Parameters that every step has; described once.
@@ -25,12 +24,12 @@ SHARED = {f.name for f in fields(StepConfig)}
 
 
 def main(arguments: list[str]) -> int:
-    """Write the files, or with `--check` return 1 where one is not current."""
+    """Write the files, or with `--check` return 1 if one is not current."""
     stale = []
-    for name, reference in (("cli.md", cli_reference), ("operators.md", operator_reference)):
-        path = DOCS / name
+    for name, write in FILES.items():
+        path = ROOT / name
         text = path.read_text(encoding="utf-8")
-        current = with_reference(text, reference())
+        current = write(text)
         if current != text:
             stale.append(name)
             if "--check" not in arguments:
@@ -41,87 +40,78 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def with_reference(text: str, reference: str) -> str:
-    """The text of a file with `reference` between its two markers."""
-    before, _, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise SystemExit(f"the markers {BEGIN!r} and {END!r} are not both there")
-    return f"{before}{BEGIN}\n\n{reference}\n\n{END}{after}"
+def manifest(text: str) -> str:
+    """fiftyone.yml with the operators that there are."""
+    names = "".join(f"  - {name}\n" for name in (*catalogue(), "open_workspace"))
+    return re.sub(r"(?<=^operators:\n)(  - \w+\n)*", names, text, flags=re.MULTILINE)
 
 
-def cli_reference() -> str:
-    """One section per verb of a step."""
+def cli_reference(text: str) -> str:
+    """docs/cli.md with one section per step."""
 
     def option(parameter: Parameter) -> str:
         name = parameter.name.replace("_", "-")
         return f"`--{name}` / `--no-{name}`" if parameter.kind is bool else f"`--{name}`"
 
     parts = []
-    for step in unseen.STEPS:
-        verb = catalogue()[step].command
-        head = f"## unseen {verb}\n\n{_sentence(catalogue()[step].help)}\n\n    unseen {verb} DATASET\n\n"
-        parts.append(head + table("Option", option, own(catalogue()[step].config)))
-    head = "## unseen benchmark\n\nCompare strategies on complete labels; see [benchmark.md](benchmark.md).\n\n"
-    head += "    unseen benchmark SOURCE [SOURCE ...]\n\n"
+    for step in catalogue().values():
+        usage = f"{_sentence(step.help)}\n\n    unseen {step.command} DATASET"
+        parts.append(f"## unseen {step.command}\n\n{usage}\n\n" + table(option, own(step.config)))
+    usage = "Compare strategies on complete labels; see [benchmark.md](benchmark.md).\n\n"
+    usage += "    unseen benchmark SOURCE [SOURCE ...]"
     rows = [p for p in own(BenchmarkConfig) if p.name not in NOT_HERE]
-    parts.append(head + table("Option", option, rows))
-    parts.append("## Options of every step\n\n" + table("Option", option, shared()))
-    return "\n\n".join(parts)
+    parts.append(f"## unseen benchmark\n\n{usage}\n\n" + table(option, rows))
+    parts.append("## Options of every step\n\n" + table(option, parameters(StepConfig)))
+    return between_markers(text, parts)
 
 
-def operator_reference() -> str:
-    """One section per operator."""
+def operator_reference(text: str) -> str:
+    """docs/operators.md with one section per step."""
 
     def field(parameter: Parameter) -> str:
-        star = "\\*" if parameter.advanced else ""
-        return f"`{parameter.name}`{star}"
+        return f"`{parameter.name}`" + ("\\*" if parameter.advanced else "")
 
-    parts = []
-    for step in unseen.STEPS:
-        head = f"## {step}\n\n{_sentence(catalogue()[step].help)}\n\n"
-        parts.append(head + table("Parameter", field, own(catalogue()[step].config)))
-    parts.append("## Parameters of every operator\n\n" + table("Parameter", field, shared()))
-    return "\n\n".join(parts)
+    parts = [
+        f"## {name}\n\n{_sentence(step.help)}\n\n" + table(field, own(step.config))
+        for name, step in catalogue().items()
+    ]
+    parts.append("## Parameters of every operator\n\n" + table(field, parameters(StepConfig)))
+    return between_markers(text, parts)
+
+
+def between_markers(text: str, parts: list[str]) -> str:
+    """The text of a document with these sections between its two markers."""
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(f"the markers {BEGIN!r} and {END!r} are not both there")
+    sections = "\n\n".join(parts)
+    return f"{before}{BEGIN}\n\n{sections}\n\n{END}{after}"
 
 
 def own(config: type[StepConfig]) -> list[Parameter]:
-    """The parameters that only this step has."""
+    """The parameters that only this config has."""
     return [p for p in parameters(config) if p.name not in SHARED]
 
 
-def shared() -> list[Parameter]:
-    """The parameters that every step has."""
-    return parameters(StepConfig)
-
-
-def table(first: str, name: Callable[[Parameter], str], rows: list[Parameter]) -> str:
+def table(name: Callable[[Parameter], str], rows: list[Parameter]) -> str:
     """A table of parameters."""
-    lines = [f"| {first} | Meaning | Values | Default |", "|---|---|---|---|"]
-    for parameter in rows:
-        meaning = parameter.help.replace("|", "\\|")
-        values = _values(parameter)
-        lines.append(f"| {name(parameter)} | {meaning} | {values} | {default_text(parameter)} |")
+    lines = ["| Parameter | Meaning | Values | Default |", "|---|---|---|---|"]
+    for p in rows:
+        meaning = p.help.replace("|", "\\|")
+        lines.append(f"| {name(p)} | {meaning} | {p.expected} | {p.default_text} |")
     return "\n".join(lines)
-
-
-def _values(parameter: Parameter) -> str:
-    if parameter.choices:
-        return ", ".join(parameter.choices)
-    kind = parameter.item or parameter.kind
-    text = {bool: "yes, no", int: "whole number", float: "number", str: "text"}[kind]
-    if parameter.kind is tuple:
-        text = f"list of {text}s"
-    if parameter.minimum is not None:
-        text += f" from {parameter.minimum:g}"
-    if parameter.maximum is not None:
-        text += f" to {parameter.maximum:g}"
-    return f"{text} ({parameter.unit})" if parameter.unit else text
 
 
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + "."
 
+
+FILES = {
+    "docs/cli.md": cli_reference,
+    "docs/operators.md": operator_reference,
+    "fiftyone.yml": manifest,
+}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

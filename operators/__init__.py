@@ -1,7 +1,7 @@
 """One operator per step of the catalogue, and what is particular to the App.
 
-A step needs no file here: its form comes from its parameters and words. A module of the step's name
-holds a subclass of `StepOperator` where the App shows or asks more than that.
+A step needs no file here: its form comes from its parameters. A module of the step's name holds a
+subclass of `StepOperator` if the App shows or asks more than that.
 """
 
 from __future__ import annotations

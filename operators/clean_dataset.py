@@ -1,4 +1,4 @@
-"""Form of `unseen.clean_dataset`."""
+"""Operator of `unseen.clean_dataset`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,10 @@ from .step_operator import StepOperator
 
 
 class CleanDataset(StepOperator):
-    """Asks whether the checkpoints go too."""
+    """Warns of what is deleted."""
 
     def resolve_input(self, ctx: Any) -> types.Property:
         form = super().resolve_input(ctx)
-        form.type.view(
-            "warning",
-            types.Warning(
-                label="Scores, batches, predictions, evaluations and records go; "
-                "images and labels stay"
-            ),
-        )
+        text = "Deletes scores, batches, predictions, evaluations and records, not images or labels"
+        form.type.view("warning", types.Warning(label=text))
         return form

@@ -1,4 +1,4 @@
-"""Form of `unseen.list_annotations`."""
+"""Operator of `unseen.list_annotations`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .step_operator import StepOperator
 
 
 class ListAnnotations(StepOperator):
-    """Asks nothing that must be answered."""
+    """Shows tables with links to the jobs."""
 
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
         return []
@@ -22,14 +22,13 @@ class ListAnnotations(StepOperator):
 
 
 def as_tables(result: dict[str, Any]) -> str:
-    """A table of jobs with links for every batch that is out."""
+    """A table of jobs for every batch that was sent, as Markdown."""
     parts = []
     for batch in result.get("batches", []):
-        state = (
-            "closed" if batch["closed"] else "waiting to be loaded" if batch["waiting"] else "out"
-        )
+        waiting = "waiting to be loaded" if batch["waiting"] else "out"
         parts.append(
-            f"**{batch['anno_key']}** ({batch['backend']}): {state}. "
+            f"**{batch['anno_key']}** ({batch['backend']}): "
+            f"{'closed' if batch['closed'] else waiting}. "
             f"{batch['images_finished']} of {batch['images']} images done, "
             f"{batch['images_loaded']} loaded, sent {batch['age_days']:.1f} days ago."
         )
@@ -47,7 +46,6 @@ def as_tables(result: dict[str, Any]) -> str:
         if rows:
             head = "| Task | Job | Assignee | Stage | State | Images | To load |"
             parts.append("\n".join([head, "|---|---|---|---|---|---|---|", *rows]))
-        gone = [task["name"] for task in batch["tasks"] if task["gone"]]
-        if gone:
+        if gone := [task["name"] for task in batch["tasks"] if task["gone"]]:
             parts.append("Deleted on the server: " + ", ".join(gone))
-    return "\n\n".join(parts) or "Nothing was handed to annotators yet."
+    return "\n\n".join(parts) or "Nothing was sent to annotators yet."

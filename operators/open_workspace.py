@@ -9,6 +9,8 @@ from fiftyone.operators import types
 
 from unseen.dataset.workspace import save_workspace
 
+from .step_operator import icon
+
 
 class OpenWorkspace(foo.Operator):
     """Arranges the App: samples left, panel and Model Evaluation right."""
@@ -19,7 +21,7 @@ class OpenWorkspace(foo.Operator):
             name="open_workspace",
             label="Open the Curation workspace",
             description="Samples left, the loop and the detector's evaluation right",
-            icon="/plugin/assets/open_workspace.svg",
+            icon=icon("open_workspace"),
             risk_level=types.RiskLevel.LOW,
             view_target=False,
         )

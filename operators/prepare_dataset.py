@@ -1,4 +1,4 @@
-"""Form of `unseen.prepare_dataset`."""
+"""Operator of `unseen.prepare_dataset`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .step_operator import StepOperator
 
 
 class PrepareDataset(StepOperator):
-    """Asks for everything that makes a plain dataset ready, and opens the workspace."""
+    """Opens the workspace."""
 
     def resolve_input(self, ctx: Any) -> types.Property:
         form = super().resolve_input(ctx)
-        # By coverage, the default, is for a dataset that nobody has labelled yet.
+        # The default, by coverage, is for a dataset without labels.
         if ctx.params.get("initial_order") in (None, "coverage") and _has_labels(ctx):
             form.type.properties.pop("initial_order", None)
         return form

@@ -15,84 +15,48 @@ from typing import Any
 from fiftyone.operators.message import GeneratedMessage, MessageType
 
 import unseen
+from unseen.annotation.cvat.credentials import SECRETS, supply
 from unseen.errors import Cancelled, UnseenError
-from unseen.steps.catalogue import catalogue
-from unseen.timing import TimeLeft, duration
+from unseen.progress import Progress, Reporter, duration
+from unseen.steps.catalogue import Step
 
 from . import inputs
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two reports: often enough to look alive, seldom enough not to flood.
+#: Seconds between two progress reports.
 IMMEDIATE_INTERVAL = 0.5
 DELEGATED_INTERVAL = 2.0
 
-Report = Callable[[float, str], None]
-
 
 def run_step(
-    ctx: Any,
-    name: str,
-    collection: Any,
-    refresh: Callable[[Any, dict[str, Any]], list[Any]],
-    around: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+    ctx: Any, step: Step, collection: Any, refresh: Callable[[Any, dict[str, Any]], list[Any]]
 ) -> Any:
-    """Run the step `name` with the operator's params.
+    """Run a step with the operator's parameters on a dataset or view.
 
-    Args:
-        ctx: the operator's execution context.
-        name: one of `unseen.STEPS`.
-        collection: the dataset or view that the step works on.
-        refresh: what the App shall do once the step is done: (ctx, result) -> messages.
-        around: makes a context that the step runs in, such as one that supplies secrets.
-
-    Returns:
-        a generator of App messages for an immediate run, which no time limit of FiftyOne touches;
-        the result as a dict for a delegated one.
-
-    Raises:
-        UnseenError: the parameters or the data are not what the step needs.
+    `refresh` (ctx, result) gives what the App does afterwards. Returns a generator of App messages
+    for an immediate run, which no time limit of FiftyOne touches, and the result as a dict for a
+    delegated one. Raises an UnseenError for wrong parameters or data.
     """
-    # Checked here, so that what is wrong is said before a thread or a worker starts.
-    settings = inputs.settings(catalogue()[name].config, ctx.params)
+    # Checked here, before a thread or a worker starts.
+    settings = inputs.settings(step.config, ctx.params)
 
     def job(progress: Progress) -> dict[str, Any]:
-        # The step's module, and torch with it, is loaded here and not while a form is open.
-        with around():
-            result = getattr(unseen, name)(collection, progress=progress, **settings)
+        with cvat_secrets(ctx) if step.asks_server else contextlib.nullcontext():
+            # Loads the step's module, and torch with it.
+            result = getattr(unseen, step.name)(collection, progress=progress, **settings)
         return {"summary": result.summary(), **result.to_dict()}
 
     if ctx.delegated:
-        return job(
-            Progress(lambda share, label: ctx.set_progress(share, label), DELEGATED_INTERVAL)
-        )
-    return _stream(ctx, job, lambda result: refresh(ctx, result))
+        return job(Reporter(ctx.set_progress, DELEGATED_INTERVAL))
+    return _stream(ctx, job, refresh)
 
 
-class Progress:
-    """A step's progress listener: throttles, adds the time left, and stops the step when asked."""
-
-    def __init__(self, report: Report, interval: float) -> None:
-        self._report = report
-        self._interval = interval
-        self._time_left = TimeLeft()
-        self._label: str | None = None
-        self._reported = 0.0
-        self._stop = threading.Event()
-
-    def stop(self) -> None:
-        """Make the step's next report end it."""
-        self._stop.set()
-
-    def __call__(self, done: float, total: float, label: str = "") -> None:
-        if self._stop.is_set():
-            raise Cancelled("stopped by the user")
-        line = self._time_left.describe(done, total, label)
-        now = time.monotonic()
-        if label == self._label and done < total and now - self._reported < self._interval:
-            return
-        self._label, self._reported = label, now
-        self._report(min(1.0, done / total) if total > 0 else 0.0, line)
+def cvat_secrets(ctx: Any) -> contextlib.AbstractContextManager[None]:
+    """Supplies FiftyOne's secrets, which are no parameters because those are stored."""
+    secrets = {name: ctx.secrets.get(name) for name in SECRETS}
+    # 1.22: the first look-up of a secret gives an object around its value.
+    return supply({name: getattr(v, "value", v) for name, v in secrets.items()})
 
 
 class StepMessage(GeneratedMessage):
@@ -113,11 +77,17 @@ class StepMessage(GeneratedMessage):
 def _stream(
     ctx: Any,
     job: Callable[[Progress], dict[str, Any]],
-    refresh: Callable[[dict[str, Any]], list[Any]],
+    refresh: Callable[[Any, dict[str, Any]], list[Any]],
 ) -> Iterator[Any]:
-    """Run `job` in a thread and yield what the App shall show meanwhile."""
+    """Run `job` in a thread and yield what the App shows meanwhile."""
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    progress = Progress(lambda share, label: messages.put((share, label)), IMMEDIATE_INTERVAL)
+    report = Reporter(lambda share, label: messages.put((share, label)), IMMEDIATE_INTERVAL)
+    is_closed = threading.Event()
+
+    def progress(done: float, total: float, label: str = "") -> None:
+        if is_closed.is_set():
+            raise Cancelled("stopped by the user")
+        report(done, total, label)
 
     def work() -> None:
         try:
@@ -135,7 +105,7 @@ def _stream(
         while isinstance(message := _next(messages), tuple):
             yield ctx.ops.set_progress(label=message[1], progress=message[0])
     finally:
-        progress.stop()
+        is_closed.set()
     if isinstance(message, KeyboardInterrupt):
         worker.join()
         return  # raised by `__call__`, once FiftyOne's event loop is closed
@@ -144,45 +114,33 @@ def _stream(
         return
     if ctx.executor is not None:
         ctx.executor.results = message  # for `__call__`: FiftyOne drops a generator's result
-    yield ctx.ops.set_progress(label=_closing_line(message, started), progress=1.0)
-    yield from refresh(message)
+    # Stays in the App's dialog until it is closed: a sentence, not a table.
+    summary, took = message["summary"], f"done in {duration(time.monotonic() - started)}"
+    yield ctx.ops.set_progress(label=took if "\n" in summary else summary, progress=1.0)
+    yield from refresh(ctx, message)
     yield StepMessage(result=message)
 
 
 def _next(messages: queue.SimpleQueue[Any]) -> Any:
     """The next message, or a KeyboardInterrupt once Ctrl-C was pressed in an SDK call."""
     while True:
-        if _is_interrupted():
+        # FiftyOne (1.22) drains the generator of an SDK call inside asyncio.run, whose SIGINT
+        # handler (Python 3.11 and later) only asks the main task to cancel itself.
+        handler: Any = signal.getsignal(signal.SIGINT)
+        task = getattr(handler, "keywords", {}).get("main_task")
+        if task is not None and task.cancelling() > 0:
             return KeyboardInterrupt()
         with contextlib.suppress(queue.Empty):
             return messages.get(timeout=IMMEDIATE_INTERVAL)
 
 
-def _is_interrupted() -> bool:
-    # FiftyOne (1.22) drains the generator of an SDK call inside asyncio.run, whose SIGINT handler
-    # (Python 3.11 and later) turns the first Ctrl-C into a request to cancel the main task, which
-    # nothing here would ever see.
-    handler: Any = signal.getsignal(signal.SIGINT)
-    task = getattr(handler, "keywords", {}).get("main_task")
-    return task is not None and task.cancelling() > 0
-
-
-def _closing_line(result: dict[str, Any], started: float) -> str:
-    """What stays in the App's progress dialog until it is closed: a sentence, not a table."""
-    summary = str(result["summary"])
-    if "\n" not in summary:
-        return summary
-    return f"done in {duration(time.monotonic() - started)}"
-
-
 def _failed(ctx: Any, error: BaseException) -> Iterator[Any]:
-    # An App request carries its operator's URI (1.22); a broken stream would tell its user
-    # nothing, so the message goes down the stream. An SDK caller gets the exception.
+    # An App request carries its operator's URI (1.22). A broken stream would tell its user
+    # nothing, so the message goes down the stream; an SDK caller gets the exception.
     if "operator_uri" not in ctx.request_params or not isinstance(error, Exception):
         raise error
-    if isinstance(error, UnseenError):
-        text = str(error)
-    else:
+    text = str(error)
+    if not isinstance(error, UnseenError):
         logger.error("the step failed", exc_info=error)
         text = f"{type(error).__name__}: {error} (the server's log has the details)"
     yield ctx.ops.set_progress(label=f"Error: {text}", progress=1.0)

@@ -102,7 +102,7 @@ def test_the_plugin_shows_and_computes_nothing():
         "unseen.errors",
         "unseen.results",
         "unseen.cli",
-        "unseen.timing",
+        "unseen.progress",
     ],
 )
 def test_what_forms_and_help_need_loads_neither_torch_nor_fiftyone(module):

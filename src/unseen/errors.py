@@ -1,23 +1,4 @@
-"""Every error this package raises on purpose.
-
-::
-
-    UnseenError
-    ├── ConfigError       a parameter is out of its range, or names something that does not exist
-    ├── DatasetError      the dataset, view or field is not what the step needs
-    │   └── LockedError   another run is working on the same dataset
-    ├── LabelError        the labels cannot be learned from (none, no boxes, reserved class names)
-    ├── BudgetError       there are not as many images as were asked for
-    ├── ImageError        one image file cannot be read
-    ├── StructureError    the known structure of the images cannot be found, read or used
-    ├── CheckpointError   a model file is missing, damaged, or made for something else
-    ├── StoreError        stored features are damaged, of something else, or cannot be written
-    ├── AnnotationError   labelling in CVAT, the App or another tool cannot go on as asked
-    │   └── ServerError   the annotation server refused, failed or cannot be reached
-    ├── TrainingError     training diverged, or had nothing to train on
-    └── ShapeError        an array does not have the documented shape
-
-    Cancelled             the user stopped the run (not an error: everything written is consistent)
+"""Every error that this package raises on purpose.
 
 A message names the value, what was expected, and the way out.
 """
@@ -42,7 +23,7 @@ class LockedError(DatasetError):
 
 
 class LabelError(UnseenError):
-    """The labels cannot be learned from."""
+    """The labels cannot be learned from: there are none, or their class names are reserved."""
 
 
 class BudgetError(UnseenError):
@@ -54,7 +35,7 @@ class ImageError(UnseenError):
 
 
 class StructureError(UnseenError):
-    """The known structure of the images cannot be found, read or used as asked."""
+    """The known structure of the images cannot be found, read or used."""
 
 
 class CheckpointError(UnseenError):
@@ -86,8 +67,8 @@ class ShapeError(UnseenError, ValueError):
 
 
 class Cancelled(BaseException):
-    """The user stopped the run.
+    """The user stopped the run; everything written until then is consistent.
 
-    Derives from `BaseException` like `KeyboardInterrupt`, so that no `except Exception` that guards
-    a single image swallows it.
+    A BaseException like `KeyboardInterrupt`, so that no `except Exception` around a single image
+    swallows it.
     """

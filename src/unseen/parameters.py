@@ -1,7 +1,7 @@
 """The parameters of every step: one frozen dataclass feeds the SDK, the command line and the form.
 
-Each field carries its help, unit, range and choices, and is checked when the object is made. This
-module imports neither torch nor fiftyone, so that forms and `--help` open at once.
+Each field carries its help, unit, range and choices, and is checked when the object is made.
+Imports neither torch nor fiftyone, so that forms and `--help` open at once.
 """
 
 from __future__ import annotations
@@ -11,16 +11,59 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from unseen.errors import ConfigError
 
 T = TypeVar("T")
-
-
 C = TypeVar("C", bound="StepConfig")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One field of a config, as the form, the command line and the docs see it."""
+
+    name: str
+    kind: type  #: bool, int, float, str, or tuple of `item`s
+    item: type | None
+    is_optional: bool
+    default: Any
+    help: str
+    unit: str | None
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...] | None
+    advanced: bool
+    only_with: Mapping[str, tuple[Any, ...]]
+
+    @property
+    def expected(self) -> str:
+        """The valid values, for example "a whole number (images) from 1"."""
+        kind = self.item or self.kind
+        names = {bool: "yes or no", int: "a whole number", float: "a number", str: "a text"}
+        text = "one of " + ", ".join(self.choices) if self.choices else names[kind]
+        if self.kind is tuple:
+            text = f"a list, each {text}"
+        if self.unit:
+            text += f" ({self.unit})"
+        if self.minimum is not None:
+            text += f" from {self.minimum:g}"
+        if self.maximum is not None:
+            text += f" up to {self.maximum:g}"
+        return text
+
+    @property
+    def default_text(self) -> str:
+        """The default as one would type it."""
+        if isinstance(self.default, bool):
+            return "yes" if self.default else "no"
+        if isinstance(self.default, float):
+            return f"{self.default:g}"
+        if isinstance(self.default, tuple):
+            return ",".join(map(str, self.default)) or "none"
+        return "none" if self.default in (None, "") else str(self.default)
 
 
 def setting(
@@ -36,16 +79,9 @@ def setting(
 ) -> T:
     """Declare one parameter.
 
-    Args:
-        default: the value when nothing is given.
-        help: one sentence, shown by the form and by `--help`.
-        unit: of a number, for example "px" or "images".
-        minimum: the lowest valid number, inclusive.
-        maximum: the highest valid number, inclusive.
-        choices: the valid strings.
-        advanced: shown in the form's second section only.
-        only_with: another parameter -> its values with which this one has a meaning; with others
-            the form leaves it out.
+    `help` is one sentence; `unit` names what a number counts ("px", "images"); the range includes
+    `minimum` and `maximum`. The form shows `advanced` parameters in its second section, and shows
+    a parameter `only_with` the given values of others: {"mode": ("paper",)}.
     """
     metadata = {
         "help": help,
@@ -57,24 +93,6 @@ def setting(
         "only_with": dict(only_with or {}),
     }
     return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One field of a config as the form and the command line see it."""
-
-    name: str
-    kind: type  # bool, int, float, str or tuple (of kind `item`)
-    item: type | None
-    is_optional: bool
-    default: Any
-    help: str
-    unit: str | None
-    minimum: float | None
-    maximum: float | None
-    choices: tuple[str, ...] | None
-    advanced: bool
-    only_with: Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +125,7 @@ class StepConfig:
         self._check_together()
 
     def _check_together(self) -> None:
-        """Rules between parameters; each of them is valid by itself already."""
+        """Rules between parameters, each of which is valid by itself."""
 
     def to_dict(self) -> dict[str, Any]:
         """Every parameter as plain JSON data."""
@@ -117,31 +135,37 @@ class StepConfig:
 
 
 def parameters(config: type[StepConfig]) -> list[Parameter]:
-    """The parameters of a config class, in the order of the form: its own first, shared ones last."""
+    """The parameters of a config class, in the order of the form: its own first, shared ones last.
+
+    >>> [parameter.name for parameter in parameters(StepConfig)]
+    ['label_field', 'series', 'prefix', 'test_tag', 'model_dir']
+    """
     hints = typing.get_type_hints(config)
     shared = {f.name for f in dataclasses.fields(StepConfig)} - {"label_field"}
-    found = []
+    declared = []
     for f in dataclasses.fields(config):
-        kind, is_optional = _unwrap_optional(hints[f.name])
-        item = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
-        found.append(
+        hint = hints[f.name]
+        is_optional = isinstance(hint, types.UnionType)
+        if is_optional:
+            hint = next(a for a in typing.get_args(hint) if a is not type(None))
+        kind = typing.get_origin(hint) or hint
+        declared.append(
             Parameter(
                 name=f.name,
-                kind=typing.get_origin(kind) or kind,
-                item=item,
+                kind=kind,
+                item=typing.get_args(hint)[0] if kind is tuple else None,
                 is_optional=is_optional,
                 default=f.default,
                 **f.metadata,
             )
         )
-    return sorted(found, key=lambda p: (p.name in shared, p.name == "dry_run"))
+    return sorted(declared, key=lambda p: (p.name in shared, p.name == "dry_run"))
 
 
 def from_mapping(config: type[C], values: Mapping[str, Any]) -> C:
     """A config from form or command-line values; None and missing keys take the default.
 
-    Raises:
-        ConfigError: a key is no parameter of this config, or a value is out of range.
+    Raises a ConfigError for a key that is no parameter, and for a value out of range.
     """
     known = {f.name for f in dataclasses.fields(config)}
     unknown = sorted(set(values) - known)
@@ -154,92 +178,62 @@ def from_mapping(config: type[C], values: Mapping[str, Any]) -> C:
 
 
 def check_value(config: type[StepConfig], name: str, value: Any) -> None:
-    """Check one parameter by itself, as a form does while one types.
+    """Check one parameter by itself, as a form does while one types; raises a ConfigError.
 
-    Raises:
-        ConfigError: the value is out of its range.
+    >>> check_value(StepConfig, "prefix", "No")
+    Traceback (most recent call last):
+    unseen.errors.ConfigError: prefix='No': expected lower-case letters, digits and underscores, ...
     """
     parameter = next(p for p in parameters(config) if p.name == name)
     _checked(config.__name__, parameter, value)
 
 
-def _unwrap_optional(hint: Any) -> tuple[Any, bool]:
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        inner = [a for a in typing.get_args(hint) if a is not type(None)]
-        return inner[0], True
-    return hint, False
-
-
 def _checked(owner: str, parameter: Parameter, value: Any) -> Any:
     """The value in its declared type, or a ConfigError that says what was expected."""
-    if value is None:
-        if parameter.is_optional:
-            return None
-        raise ConfigError(f"{owner}.{parameter.name} is None; expected {_expectation(parameter)}")
-    if parameter.kind is tuple:
-        if isinstance(value, str):
-            value = [v.strip() for v in value.split(",") if v.strip()]
-        try:
-            values = tuple(_checked_one(owner, parameter, parameter.item, v) for v in value)
-        except TypeError:
-            raise ConfigError(
-                f"{owner}.{parameter.name}={value!r}; expected a list of {_expectation(parameter)}"
-            ) from None
-        if len(set(values)) != len(values) and parameter.item is str:
-            raise ConfigError(f"{owner}.{parameter.name}={value!r} names something twice")
-        return values
-    return _checked_one(owner, parameter, parameter.kind, value)
+    if value is None and parameter.is_optional:
+        return None
+    if parameter.kind is not tuple:
+        return _checked_one(owner, parameter, value)
+    if isinstance(value, str):
+        value = [v.strip() for v in value.split(",") if v.strip()]
+    if not isinstance(value, Iterable):
+        raise ConfigError(f"{owner}.{parameter.name}={value!r}; expected {parameter.expected}")
+    values = tuple(_checked_one(owner, parameter, v) for v in value)
+    if parameter.item is str and len(set(values)) != len(values):
+        raise ConfigError(f"{owner}.{parameter.name}={value!r} names something twice")
+    return values
 
 
-def _checked_one(owner: str, parameter: Parameter, kind: type | None, value: Any) -> Any:
-    message = f"{owner}.{parameter.name}={value!r}; expected {_expectation(parameter)}"
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise ConfigError(message)
-        return value
-    if kind is str:
-        if not isinstance(value, str):
-            raise ConfigError(message)
-    else:
-        if isinstance(value, bool):
-            raise ConfigError(message)
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise ConfigError(message) from None
-        if not math.isfinite(number) or (kind is int and number != int(number)):
-            raise ConfigError(message)
-        if parameter.minimum is not None and number < parameter.minimum:
-            raise ConfigError(message)
-        if parameter.maximum is not None and number > parameter.maximum:
-            raise ConfigError(message)
-        value = int(number) if kind is int else number
-    if parameter.choices and value not in parameter.choices:
-        raise ConfigError(message)
-    if parameter.name in ("prefix", "series"):
-        _check_name(parameter.name, value)
-    return value
-
-
-def _check_name(name: str, value: str) -> None:
-    if value and not re.fullmatch(r"[a-z][a-z0-9_]*", value):
-        raise ConfigError(
-            f"{name}={value!r}: expected lower-case letters, digits and underscores, "
-            "starting with a letter (it becomes part of field names)"
-        )
-    if name == "prefix" and not value:
-        raise ConfigError("prefix is empty; expected a name such as 'unseen'")
-
-
-def _expectation(parameter: Parameter) -> str:
-    if parameter.choices:
-        return "one of " + ", ".join(parameter.choices)
+def _checked_one(owner: str, parameter: Parameter, value: Any) -> Any:
     kind = parameter.item or parameter.kind
-    text = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]
-    if parameter.unit:
-        text += f" ({parameter.unit})"
-    if parameter.minimum is not None:
-        text += f" from {parameter.minimum:g}"
-    if parameter.maximum is not None:
-        text += f" up to {parameter.maximum:g}"
-    return text
+    checked: Any = _as_number(kind, value) if kind in (int, float) else value
+    is_kind = isinstance(checked, kind)
+    is_valid = (
+        is_kind
+        and (parameter.minimum is None or checked >= parameter.minimum)
+        and (parameter.maximum is None or checked <= parameter.maximum)
+        and (not parameter.choices or checked in parameter.choices)
+    )
+    if not is_valid:
+        raise ConfigError(f"{owner}.{parameter.name}={value!r}; expected {parameter.expected}")
+    # They become part of field names.
+    if parameter.name in ("prefix", "series") and not re.fullmatch(r"([a-z][a-z0-9_]*)?", checked):
+        raise ConfigError(
+            f"{parameter.name}={checked!r}: expected lower-case letters, digits and underscores, "
+            "starting with a letter"
+        )
+    if parameter.name == "prefix" and not checked:
+        raise ConfigError("prefix is empty; expected a name such as 'unseen'")
+    return checked
+
+
+def _as_number(kind: type, value: Any) -> float | None:
+    """The value as a finite number of this kind, or None."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    is_whole = math.isfinite(number) and number == int(number)
+    if isinstance(value, bool) or not math.isfinite(number) or (kind is int and not is_whole):
+        return None
+    return int(number) if kind is int else number

@@ -41,12 +41,25 @@ class Skipped:
 
 
 def partly(images: int) -> str:
-    """A sentence on images that are labelled in part, where there are any."""
+    """A sentence on partly labelled images, if there are any.
+
+    >>> partly(2)
+    ' 2 of the images are labelled in part.'
+    """
     return f" {images} of the images are labelled in part." if images else ""
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """Plain data for a person: its summary, then its numbers, counts and texts as a table."""
+    """Plain data as a summary and a table of its numbers, counts and texts; lists are left out.
+
+    >>> print(as_markdown({"summary": "done", "f1": 0.12345, "boxes": {"scratch": 3}}))
+    done
+    <BLANKLINE>
+    | Result | |
+    |---|---|
+    | f1 | 0.1235 |
+    | boxes | scratch: 3 |
+    """
     summary = str(result.get("summary", ""))
     parts = [f"```\n{summary}\n```" if "\n" in summary else summary]
     rows = []

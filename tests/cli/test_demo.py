@@ -10,19 +10,19 @@ from unseen import cli
 from unseen.benchmark.synthetic.dataset import write_coco_folder
 from unseen.cli import app
 from unseen.cli.demo import run_demo
+from unseen.cli.terminal import Bars
 from unseen.errors import DatasetError
 
+SMALL = {"strategies": ("sequential",), "iterations": 1, "budget": 3, "detector_steps": 1}
 
-def test_a_folder_that_is_missing_is_an_error_before_anything_is_made(tmp_path):
+
+def test_a_missing_folder_and_an_output_that_is_a_file_are_errors_before_anything_is_made(tmp_path):
     with pytest.raises(DatasetError, match="no folder"):
-        run_demo(tmp_path / "nothing", output=tmp_path / "demo")
+        run_demo(tmp_path / "nothing", tmp_path / "demo", Bars(), **SMALL)
     assert not (tmp_path / "demo").exists()
-
-
-def test_an_output_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "demo").write_text("mine")
-    with pytest.raises(DatasetError, match="is not a folder"):
-        run_demo(tmp_path, output=tmp_path / "demo")
+    with pytest.raises(DatasetError, match=r"cannot make the folder .*another output folder"):
+        run_demo(tmp_path, tmp_path / "demo", Bars(), **SMALL)
     assert (tmp_path / "demo").read_text() == "mine"
 
 
@@ -39,37 +39,26 @@ def test_the_newest_batch_is_the_main_loops_with_the_highest_number(views, newes
 
 
 @pytest.mark.fiftyone
-def test_the_app_without_a_dataset_asks_for_the_demo(fiftyone_database, capsys):
-    assert cli.main(["app", "--no-browser"]) == 2
-    assert "make demo" in capsys.readouterr().err
-
-
-@pytest.mark.fiftyone
-def test_the_demo_runs_the_loop_and_never_touches_an_earlier_run(tmp_path, fiftyone_database):
+def test_the_demo_runs_the_loop_and_never_touches_an_earlier_run(
+    tmp_path, fiftyone_database, capsys
+):
     import fiftyone as fo
 
+    assert cli.main(["app", "--no-browser"]) == 2
+    assert "make demo" in capsys.readouterr().err
     data = write_coco_folder(tmp_path / "set", "bare", train=7, test=2, size=128)
-    settings = {
-        "output": tmp_path / "demo",
-        "strategies": ("sequential",),
-        "iterations": 1,
-        "budget": 3,
-        "detector_steps": 1,
-        "say": lambda text: None,
-    }
     try:
-        first = run_demo(data, **settings)
+        first = run_demo(data, tmp_path / "demo", Bars(), **SMALL)
         before = fo.load_dataset("unseen-demo").to_dict()
-        second = run_demo(data, **settings)
+        second = run_demo(data, tmp_path / "demo", Bars(), **SMALL)
         assert fo.load_dataset("unseen-demo").to_dict() == before
         assert app._newest_demo() == "unseen-demo-2"
     finally:
         fo.delete_datasets("unseen-demo*")
     assert "F1" in first
     assert "First ranked batch after" in first
-    reports = [
-        line.split()[1] for line in (first + "\n" + second).splitlines() if "Report:" in line
-    ]
-    assert [Path(r).parts[-3] for r in reports] == ["run-01", "run-02"]
-    assert all(Path(r).stat().st_size > 1000 for r in reports)
+    lines = (first + "\n" + second).splitlines()
+    reports = [Path(line.split()[1]) for line in lines if line.startswith("Report:")]
+    assert [report.parts[-3] for report in reports] == ["run-01", "run-02"]
+    assert all(report.stat().st_size > 1000 for report in reports)
     assert "unseen app unseen-demo-2" in second

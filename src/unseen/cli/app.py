@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from unseen.cli.plugin_folder import PLUGIN, find_checkout, installed_plugin
 from unseen.errors import DatasetError
 
 #: How the demo names its datasets; a number follows from the second one on.
 DEMO_DATASET = "unseen-demo"
-
-#: Of the grid: three columns beside the panel, in which a small defect can still be seen. FiftyOne's own
+#: Three columns beside the panel, in which a small defect is still visible; FiftyOne's own zoom
 #: gives thumbnails of 60 px there.
 ZOOM, _FIFTYONE_ZOOM = 9, 7
 
 
 def open_app(
-    dataset: str | None = None,
+    dataset: str | None,
     *,
-    port: int | None = None,
-    remote: bool = False,
-    browser: bool = True,
-    wait: bool = True,
-    say: Callable[[str], None] = lambda text: None,
-) -> Any:
-    """Open the App and wait until it is closed.
+    port: int | None,
+    remote: bool,
+    browser: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Open the App on a dataset (default: the newest demo) and wait until it is closed.
 
-    Args:
-        dataset: name of the dataset; default: the newest one that the demo made.
-        port: of the App's server; default: FiftyOne's.
-        remote: let other machines connect, and open no browser.
-        browser: open a browser.
-        wait: return only when the App was closed or Ctrl-C was pressed.
-        say: told what a person should know.
-
-    Returns:
-        The FiftyOne session.
-
-    Raises:
-        DatasetError: there is no such dataset.
+    `remote` lets other machines connect and opens no browser. Raises a DatasetError if there is no
+    such dataset.
     """
     # 1.22: without it the App's server offers no "Schedule" for long steps.
     os.environ.setdefault("FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS", "true")
@@ -68,9 +54,7 @@ def open_app(
     front = f"batch {batch} in front" if batch else "no batch selected yet"
     url = f"http://localhost:{session.server_port}/datasets/{opened.slug}"
     say(f"{opened.name}: {front}. The App is at {url}; Ctrl-C ends it.")
-    if wait:
-        session.wait(-1)
-    return session
+    session.wait(-1)
 
 
 def newest_batch(views: Iterable[str]) -> str | None:
@@ -85,22 +69,22 @@ def newest_batch(views: Iterable[str]) -> str | None:
 def _newest_demo() -> str:
     import fiftyone as fo
 
-    made = [
+    demos = [
         info
         for info in fo.list_datasets(f"{DEMO_DATASET}*", info=True)
-        if info["name"] == DEMO_DATASET or info["name"][len(DEMO_DATASET) :].startswith("-")
+        if info["name"] == DEMO_DATASET or info["name"].startswith(f"{DEMO_DATASET}-")
     ]
-    if not made:
+    if not demos:
         raise DatasetError(
             "there is no demo dataset yet; run `make demo` first, or name a dataset: "
             "`unseen app DATASET`"
         )
-    newest: str = max(made, key=lambda info: info["created_at"])["name"]
+    newest: str = max(demos, key=lambda info: info["created_at"])["name"]
     return newest
 
 
 def _provide_plugin(say: Callable[[str], None]) -> None:
-    """Make FiftyOne find the plugin, for this process only, where it is not installed."""
+    """Make FiftyOne find the plugin, for this process only, if it is not installed."""
     import fiftyone as fo
 
     if installed_plugin() is not None:
@@ -113,6 +97,6 @@ def _provide_plugin(say: Callable[[str], None]) -> None:
     os.environ["FIFTYONE_PLUGINS_DIR"] = str(checkout)
     fo.config.plugins_dir = str(checkout)
     say(
-        f"The plugin {PLUGIN} is not installed in FiftyOne; it is taken from {checkout} for this "
-        "session, without other plugins. `unseen install-plugin` installs it."
+        f"The plugin {PLUGIN} is not installed in FiftyOne; this session loads it from {checkout}, "
+        "without other plugins. `unseen install-plugin` installs it."
     )

