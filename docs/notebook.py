@@ -111,12 +111,13 @@ The heatmap lies on each sample, and the saved view `batch_01` holds the batch i
 import numpy as np
 from PIL import Image
 
-from unseen.arrays.images import as_channels, read_image
-from unseen.report.pictures import overlay
+from unseen.arrays.heatmap import overlay
+from unseen.arrays.images import read_image
 
 batch = fo.load_dataset("wafers").load_saved_view("batch_01")
-first = [overlay(as_channels(read_image(s.filepath), 3), s.unseen_heatmap.map) for s in batch[:4]]
-Image.fromarray((np.hstack(first) * 255).astype(np.uint8))
+images = [(255 * read_image(s.filepath, channels=3)).astype(np.uint8) for s in batch[:4]]
+heatmaps = [s.unseen_heatmap.map for s in batch[:4]]
+Image.fromarray(np.hstack([overlay(i, h, opacity=0.6) for i, h in zip(images, heatmaps)]))
 """,
     ),
     (

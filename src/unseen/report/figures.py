@@ -82,7 +82,7 @@ def line_chart(
     x_title: str,
     *,
     y_range: tuple[float, float] | None = None,
-    y_format: str = ".2f",
+    y_format: str = ".3~f",
     columns: int = 5,
     height: int = 215,
 ) -> go.Figure:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from unseen.loop.curves import Curves, Series, balance, defined, metrics_of, read_curves
 from unseen.loop.iteration import IterationSummary
@@ -69,16 +67,12 @@ def loop_figures(
             figures.append(LoopFigure(f"quality-{axis}", title, caption + limited, figure))
     if shown and any(len(s.points) > 1 for s in curves.series):
         panels = [_panel(curves, label, _count_of(label)) for label in shown]
-        figure = line_chart(panels, "Labelled images", y_format=".0f")
         caption = f"Labelled boxes of each class, rarest first.{limited}"
+        if len(classes) > 1:
+            panels.insert(0, _panel(curves, "Balance", lambda p: balance(p.class_counts, classes)))
+            caption += " Balance: normalised entropy of the boxes, 1 = as many of each class."
+        figure = line_chart(panels, "Labelled images")
         figures.append(LoopFigure("discovery", "Boxes found per class", caption, figure))
-    if len(classes) > 1:
-        caption = (
-            "Left: normalised entropy of the labelled boxes, 1 = as many of each class. Right: the "
-            f"boxes per class.{limited}"
-        )
-        figure = _balance_figure(curves, curves.judged, classes, shown)
-        figures.append(LoopFigure("balance", "Class balance", caption, figure))
     if any(point.seconds for point in curves.judged.points):
         caption = f"Wall time of the {curves.judged.label.lower()} loop."
         figures.append(LoopFigure("time", "Time per step", caption, _time_figure(curves.judged)))
@@ -125,43 +119,6 @@ def _panel(
         level_name=f"full ({full.images} images)" if full else "",
         ticks=few_ticks(images) if axis == "images" else None,
     )
-
-
-def _balance_figure(
-    curves: Curves, judged: Series, classes: Sequence[str], shown: Sequence[str]
-) -> go.Figure:
-    figure = make_subplots(
-        rows=1,
-        cols=2,
-        column_widths=[0.4, 0.6],
-        horizontal_spacing=0.1,
-        subplot_titles=["<b>Balance</b>", "<b>Labelled boxes per class</b>"],
-    )
-    panel = _panel(curves, "", lambda p: balance(p.class_counts, classes))
-    left = line_chart([panel], "")
-    figure.add_traces(list(left.data), rows=1, cols=1)
-    figure.update_xaxes(title_text="Labelled images", tickvals=panel.ticks, row=1, col=1)
-    figure.update_yaxes(range=SHARES, dtick=0.25, tickformat=".2f", row=1, col=1)
-    styles = looks([s.strategy for s in curves.series])
-    for series in curves.series:
-        point = series.at(judged.last.images) or series.last
-        if point.iteration == 0 and series is not judged:
-            continue
-        counts = [point.class_counts.get(c, 0) for c in shown]
-        bar = bars(
-            series.label,
-            [*map(html.escape, shown)],
-            counts,
-            styles[series.strategy].color,
-            f"%{{y}} boxes of %{{x}} in {point.images} images",
-            legendgroup=series.label,
-            showlegend=False,
-            text=counts if len(shown) <= 8 else None,
-            textposition="outside",
-            cliponaxis=False,
-        )
-        figure.add_trace(bar, row=1, col=2)
-    return styled(figure, 360, barmode="group", bargap=0.25, bargroupgap=0.05)
 
 
 def _time_figure(series: Series) -> go.Figure:

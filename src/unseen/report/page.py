@@ -30,8 +30,7 @@ class Section:
     caption: str = ""
     figures: Sequence[go.Figure] = ()
     tables: Sequence[Table] = ()
-    details_title: str = ""
-    details: Sequence[Table] = ()  #: tables that open on a click
+    details: Sequence[Table] = ()  #: of each dataset by itself; they open on a click
     plain: str = ""  #: text to copy, which opens likewise; not in Markdown
     pictures: Mapping[str, Path] = field(default_factory=dict)  #: name -> JPEG, embedded
     notes: Sequence[str] = ()

@@ -106,7 +106,7 @@ def class_balance(progress: Progress) -> go.Figure:
 
 
 def _curves(lines: list[Line], y: str, against: str) -> go.Figure:
-    figure = line_chart([Panel(lines=lines)], "", y_range=SHARES, y_format=".3f")
+    figure = line_chart([Panel(lines=lines)], "", y_range=SHARES)
     return _panel_style(figure, f"Labelled {against}", y)
 
 

@@ -71,7 +71,7 @@ def finding_chart(benchmark: Benchmark) -> list[go.Figure]:
             panels,
             "Labelled images",
             y_range=SHARES,
-            y_format=".1%",
+            y_format=".0%",
             columns=_COLUMNS,
             height=_HEIGHT,
         )

@@ -57,7 +57,7 @@ def detector_tables(benchmark: Benchmark) -> list[Table]:
             f"{key}_{schedule}",
             f"{name} of the detector after the last batch, at {SCHEDULES[schedule]}",
             benchmark,
-            quality(benchmark, schedule, key),
+            {"": quality(benchmark, schedule, key)},
             "score",
             _schedule_notes(benchmark.runs, schedule),
         )

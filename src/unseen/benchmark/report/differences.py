@@ -45,6 +45,7 @@ def difference_table(
         for peer in benchmark.peers
     }
     column = Column("reading", "Reading") if len(readings) > 1 else None
+    title = f"{title}: {benchmark.first} against every other"
     return _table(key, title, benchmark, by_peer, column, form)
 
 
@@ -55,6 +56,7 @@ def case_table(
     if len(benchmark.cases) < 2:
         return None
     by_peer = {d.peer: d.cases for d in compared}
+    title = f"{title}, each dataset by itself"
     return _table(key, title, benchmark, by_peer, Column("case", "Dataset"), form)
 
 

@@ -73,7 +73,7 @@ def finding_tables(benchmark: Benchmark, findings: Mapping[str, Findings]) -> li
         title = f"Rare boxes found, in %, for {work}"
         if values:
             key = f"rare_boxes_equal_{name}"
-            tables.append(by_case(key, title, benchmark, values, "percent", notes))
+            tables.append(by_case(key, title, benchmark, {"": values}, "percent", notes))
     if tables:
         tables.append(_other_readings(benchmark, findings["images"]))
     return tables
@@ -83,20 +83,26 @@ def by_case(
     key: str,
     title: str,
     benchmark: Benchmark,
-    values: Values,
+    readings: Mapping[str, Values],
     form: Form,
     notes: Sequence[str] = (),
 ) -> Table:
-    """One row per strategy and for the full set, one column per case, then the mean over cases."""
-    cases = [c for c in benchmark.cases if any(c == case for case, _ in values)]
+    """One row per strategy (full set last) and reading, one column per case, then their mean."""
+    measured = {case for values in readings.values() for case, _ in values}
+    cases = [case for case in benchmark.cases if case in measured]
+    several = len(readings) > 1
     rows: list[list[Cell]] = []
     for name in (*benchmark.strategies, FULL):
-        if any((case, name) in values for case in cases):
-            rows.append([name, *(over_seeds(values, case, name) for case in cases)])
-    columns = [_STRATEGY, *(Column(f"case:{c}", c, form) for c in cases)]
+        start = len(rows)
+        for reading, values in readings.items():
+            if any((case, name) in values for case in cases):
+                names = ["" if len(rows) > start else name, *([reading] if several else [])]
+                means = [over_cases(values, name)] if len(cases) > 1 else []
+                rows.append([*names, *(over_seeds(values, case, name) for case in cases), *means])
+    columns = [_STRATEGY, *([Column("reading", "Of")] if several else [])]
+    columns += [Column(f"case:{case}", case, form) for case in cases]
     if len(cases) > 1:
         columns.append(Column("mean", "Mean", form))
-        rows = [[*row, over_cases(values, str(row[0]))] for row in rows]
         if any(row[-1] is None for row in rows):
             notes = [*notes, "No mean where a strategy was not run on every dataset."]
     return Table(
@@ -104,8 +110,10 @@ def by_case(
         title=title,
         columns=columns,
         rows=rows,
+        text_columns=1 + several,
         notes=notes,
-        has_best=True,
+        groups=group_starts(rows) if several else frozenset(),
+        has_best=not several,
         unranked=frozenset(i for i, row in enumerate(rows) if row[0] == FULL),
     )
 
@@ -160,36 +168,16 @@ def separation_table(benchmark: Benchmark) -> Table | None:
         for what, key in (("pixels", "pixel_auroc"), ("images", "image_auroc"))
         for moment, place in (("first batch", slice(0, 1)), ("all batches", slice(None)))
     }
-    cases = [c for c in benchmark.cases if any(c == k[0] for v in measured.values() for k in v)]
-    if not cases:
-        return None
-    several = len(cases) > 1
-    rows: list[list[Cell]] = []
-    for name in benchmark.strategies:
-        start = len(rows)
-        for reading, values in measured.items():
-            cells = [over_seeds(values, case, name) for case in cases]
-            if any(cell is not None for cell in cells):
-                label = name if len(rows) == start else ""
-                mean = [over_cases(values, name)] if several else []
-                rows.append([label, reading, *cells, *mean])
-    columns = [
-        _STRATEGY,
-        Column("reading", "Of"),
-        *(Column(f"case:{c}", c, "score") for c in cases),
+    notes = [
+        ".5 = not at all, 1 = perfectly. Pixels: of boxes of rare classes against all others; "
+        "images: those that hold a rare class against the others of the pool. Once a class has "
+        "been labelled it is no longer unseen: the first batch says most."
     ]
-    return Table(
-        key="separation",
-        title="How well the score separates rare classes (AUROC)",
-        columns=[*columns, *([Column("mean", "Mean", "score")] if several else [])],
-        rows=rows,
-        text_columns=2,
-        notes=[
-            ".5 = not at all, 1 = perfectly. Pixels: of boxes of rare classes against all others; "
-            "images: those that hold a rare class against the others of the pool. Once a class has "
-            "been labelled it is no longer unseen: the first batch says most."
-        ],
-        groups=group_starts(rows),
+    title = "How well the score separates rare classes (AUROC)"
+    return (
+        by_case("separation", title, benchmark, measured, "score", notes)
+        if any(measured.values())
+        else None
     )
 
 

@@ -37,39 +37,34 @@ TITLE = "Does the ranking find rare classes sooner?"
 
 
 def write_benchmark(
-    records: Sequence[Mapping[str, Any]],
-    folder: str | Path,
-    *,
-    first: str | None = None,
-    title: str = TITLE,
-) -> dict[str, Any]:
+    records: Sequence[Mapping[str, Any]], folder: str | Path, *, first: str | None = None
+) -> dict[str, str]:
     """Write or replace `benchmark.html`, `benchmark.md` and `benchmark.json`.
 
     Any subset of a benchmark's records, one per finished run, makes a report that lists what is missing.
     `first` is the strategy that is measured against all others, by default that of the first record.
-    The result has the files "html", "markdown" and "json"; "text", the main table and the answer to
-    print; "outcome", "answer", and "missing" runs in words. Raises `UnseenError` if there is no
-    record, one cannot be read, runs cannot be compared, or a file cannot be written.
+    Returns the files "html", "md" and "json", and "text": the main table and the answer, to print.
+    Raises `UnseenError` if there is no record, one cannot be read, runs cannot be compared, or a file
+    cannot be written.
     """
     benchmark = read_runs(records, first)
     findings = read_findings(benchmark)
     said, sections = _sections(benchmark, findings)
     tables = [t for s in sections for t in (*s.tables, *s.details)]
-    missing = [f"{s} on {c}, seed {n}" for c, s, n in benchmark.missing]
     facts = _settings(benchmark)
-    if missing:
+    if benchmark.missing:
+        missing = [f"{s} on {c}, seed {n}" for c, s, n in benchmark.missing]
         sections.append(Section(key="missing", title="Runs that are missing", items=missing))
-    sections.append(Section(key="facts", title="How this was made", terms=facts))
     page = Page(
-        title=title,
+        title=TITLE,
         outcome=said.outcome,
         headline=said.headline,
         lead=said.compared,
         sentences=said.sentences,
-        sections=sections,
+        sections=[*sections, Section(key="facts", title="How this was made", terms=facts)],
     )
     data = {
-        "title": title,
+        "title": TITLE,
         "outcome": said.outcome,
         "answer": [said.headline, *said.sentences],
         "compared": said.compared,
@@ -83,45 +78,38 @@ def write_benchmark(
         "md": page.markdown(),
         "json": json.dumps(data, indent=1, allow_nan=False) + "\n",
     }
-    paths = {kind: Path(folder) / f"benchmark.{kind}" for kind in contents}
-    for kind, path in paths.items():
+    written = {}
+    for kind, content in contents.items():
+        path = Path(folder) / f"benchmark.{kind}"
         try:
             with whole_file(path) as temporary:
-                temporary.write_text(contents[kind], encoding="utf-8")
+                temporary.write_text(content, encoding="utf-8")
         except OSError as error:
             raise UnseenError(
                 f"{path} cannot be written ({error}); free some space or choose another folder"
             ) from error
+        written[kind] = str(path)
     lines = "\n".join((said.headline, *said.sentences, said.compared))
-    return {
-        "html": str(paths["html"]),
-        "markdown": str(paths["md"]),
-        "json": str(paths["json"]),
-        "text": "\n\n".join([*(t.text() for t in tables[:1]), lines]),
-        "outcome": said.outcome,
-        "answer": said.headline,
-        "missing": missing,
-    }
+    return {**written, "text": "\n\n".join([*(t.text() for t in tables[:1]), lines])}
 
 
 def _sections(
     benchmark: Benchmark, findings: Mapping[str, Findings]
 ) -> tuple[Answer, list[Section]]:
-    first = benchmark.first
-    rare = {name: rare_boxes(benchmark, findings[name]) for name in EQUAL}
-    gaps = {name: differences(benchmark, values) for name, values in rare.items()}
+    """The answer, and the sections that have something to show."""
     schedules = measured_schedules(benchmark)
+    rare = {name: rare_boxes(benchmark, findings[name]) for name in EQUAL}
     f1 = {s: quality(benchmark, s, "macro_f1") for s in schedules}
+    gaps = {name: differences(benchmark, values) for name, values in rare.items()}
     f1_gaps = {s: differences(benchmark, values) for s, values in f1.items()}
     ap_gaps = {s: differences(benchmark, quality(benchmark, s, "mean_ap")) for s in schedules}
     detectors = {s: (f1[s], f1_gaps[s]) for s in schedules}
     said = answer(benchmark, rare["images"], gaps["images"], gaps["boxes"], detectors)
-    readings = {f"equal {name}": gaps[name] for name in EQUAL}
-    qualities = {
-        f"{metric}, {SCHEDULES[s]}": each[s]
-        for metric, each in (("F1", f1_gaps), ("AP", ap_gaps))
-        for s in schedules
-    }
+    works = {f"equal {name}": gaps[name] for name in EQUAL}
+    f1_readings = {SCHEDULES[s]: f1_gaps[s] for s in schedules}
+    readings = {f"F1, {name}": each for name, each in f1_readings.items()}
+    readings |= {f"AP, {SCHEDULES[s]}": ap_gaps[s] for s in schedules}
+    key, title = "rare_boxes_difference", "Rare boxes found"
     finding = Section(
         key="finding",
         title="Rare classes found",
@@ -133,27 +121,16 @@ def _sections(
         ],
         figures=[
             *finding_chart(benchmark),
-            *difference_chart(readings, first, "points of rare boxes found", 100),
+            *difference_chart(works, benchmark.first, "points of rare boxes found", 100),
         ],
         tables=_some(
             *finding_tables(benchmark, findings),
-            difference_table(
-                "rare_boxes_difference",
-                f"Rare boxes found: {first} against every other",
-                benchmark,
-                readings,
-                "percent",
-            ),
+            difference_table(key, title, benchmark, works, "percent"),
         ),
-        details_title="Each dataset by itself",
         details=_some(
             *(
                 case_table(
-                    f"rare_boxes_difference_equal_{name}",
-                    f"Rare boxes found for {work}, each dataset by itself",
-                    benchmark,
-                    gaps[name],
-                    "percent",
+                    f"{key}_equal_{name}", f"{title} for {work}", benchmark, gaps[name], "percent"
                 )
                 for name, work in EQUAL.items()
             )
@@ -166,24 +143,17 @@ def _sections(
         notes=["Lines: mean F1 over seeds, with the lowest to the highest seed."],
         figures=[
             *quality_chart(benchmark),
-            *difference_chart({SCHEDULES[s]: f1_gaps[s] for s in schedules}, first, "mean F1"),
+            *difference_chart(f1_readings, benchmark.first, "mean F1"),
         ],
         tables=_some(
             *detector_tables(benchmark),
-            difference_table(
-                "detector_difference",
-                f"Mean F1 and AP: {first} against every other",
-                benchmark,
-                qualities,
-                "score",
-            ),
+            difference_table("detector_difference", "Mean F1 and AP", benchmark, readings, "score"),
         ),
-        details_title="Each dataset by itself",
         details=_some(
             *(
                 case_table(
                     f"macro_f1_difference_{s}",
-                    f"Mean F1 at {SCHEDULES[s]}, each dataset by itself",
+                    f"Mean F1 at {SCHEDULES[s]}",
                     benchmark,
                     f1_gaps[s],
                     "score",
