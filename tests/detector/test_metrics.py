@@ -8,7 +8,8 @@ import io
 import numpy as np
 import pytest
 
-from unseen.detector.metrics import average_precision, detection_metrics, match_counts
+from unseen.detector import metrics as metrics_module
+from unseen.detector.metrics import detection_metrics
 from unseen.errors import ConfigError, ShapeError
 
 CLASSES = ["particle", "scratch", "stain"]
@@ -43,35 +44,18 @@ def by_pycocotools(predictions, truths, iou, max_detections=100):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    def xywh(box):
-        x1, y1, x2, y2 = map(float, box)
-        return [x1, y1, x2 - x1, y2 - y1]
+    def rows(boxes, labels, image):
+        for (x1, y1, x2, y2), label in zip(np.float64(boxes), labels, strict=True):
+            box = [x1, y1, x2 - x1, y2 - y1]
+            area = box[2] * box[3]
+            yield {"image_id": image, "category_id": int(label) + 1, "bbox": box, "area": area}
 
-    objects, found = [], []
-    for i, ((boxes, labels, scores), (true, true_labels)) in enumerate(
-        zip(predictions, truths, strict=True), 1
-    ):
-        for box, label in zip(true, true_labels, strict=True):
-            x, y, w, h = xywh(box)
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": i,
-                    "category_id": int(label) + 1,
-                    "bbox": [x, y, w, h],
-                    "area": w * h,
-                    "iscrowd": 0,
-                }
-            )
-        for box, label, score in zip(boxes, labels, scores, strict=True):
-            found.append(
-                {
-                    "image_id": i,
-                    "category_id": int(label) + 1,
-                    "bbox": xywh(box),
-                    "score": float(score),
-                }
-            )
+    objects, detections = [], []
+    for i, ((boxes, labels, scores), true) in enumerate(zip(predictions, truths, strict=True), 1):
+        objects += [{**row, "iscrowd": 0} for row in rows(*true, i)]
+        pairs = zip(rows(boxes, labels, i), scores, strict=True)
+        detections += [{**row, "score": float(score)} for row, score in pairs]
+    objects = [{**row, "id": i} for i, row in enumerate(objects, 1)]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {
@@ -80,7 +64,7 @@ def by_pycocotools(predictions, truths, iou, max_detections=100):
             "annotations": objects,
         }
         coco.createIndex()
-        evaluation = COCOeval(coco, coco.loadRes(found), "bbox")
+        evaluation = COCOeval(coco, coco.loadRes(detections), "bbox")
         evaluation.params.iouThrs = np.array([iou])
         evaluation.params.maxDets = [max_detections]
         evaluation.evaluate()
@@ -89,42 +73,47 @@ def by_pycocotools(predictions, truths, iou, max_detections=100):
     return np.where(curves[0] < 0, np.nan, curves.mean(axis=0))
 
 
+def counts(*one, n_classes=1, **settings):
+    """Of one image: boxes, classes, confidences, true boxes, their classes."""
+    return detection_metrics([one[:3]], [one[3:]], n_classes, **settings).counts[0].tolist()
+
+
 def test_nothing_is_neither_right_nor_wrong():
-    np.testing.assert_array_equal(match_counts(*NOTHING, *NOTHING[:2], 2), np.zeros((2, 3)))
-    assert np.isnan(average_precision([NOTHING], [NOTHING[:2]], 2)).all()
+    one = detection_metrics([NOTHING], [NOTHING[:2]], 2)
+    np.testing.assert_array_equal(one.counts, np.zeros((1, 2, 3)))
+    assert np.isnan(one.ap).all()
     empty = detection_metrics([], [], 2)
     assert empty.counts.shape == (0, 2, 3)
     assert (empty.macro_f1, empty.mean_ap) == (0, 0)
 
 
-def test_a_box_is_found_once_and_its_second_prediction_is_wrong():
-    found = match_counts([SQUARE, SQUARE], [0, 0], [0.9, 0.8], [SQUARE], [0], 1)
-    np.testing.assert_array_equal(found, [[1, 1, 0]])
-
-
-def test_the_wrong_class_is_wrong_and_misses_the_right_one():
-    found = match_counts([SQUARE], [1], [0.9], [SQUARE], [0], 2)
-    np.testing.assert_array_equal(found, [[0, 0, 1], [0, 1, 0]])
+def test_a_box_is_found_once_and_by_its_own_class():
+    assert counts([SQUARE, SQUARE], [0, 0], [0.9, 0.8], [SQUARE], [0]) == [[1, 1, 0]]
+    wrong = counts([SQUARE], [1], [0.9], [SQUARE], [0], n_classes=2)
+    assert wrong == [[0, 0, 1], [0, 1, 0]]
 
 
 def test_the_more_confident_prediction_chooses_first():
     # Both predictions overlap the left box; only the sure one overlaps the right box, and less.
     left, right = [0, 0, 10, 10], [4, 0, 14, 10]
     sure, unsure = [1, 0, 11, 10], [-2, 0, 8, 10]
-    found = match_counts([unsure, sure], [0, 0], [0.6, 0.9], [left, right], [0, 0], 1)
-    np.testing.assert_array_equal(found, [[1, 1, 1]])
-    swapped = match_counts([unsure, sure], [0, 0], [0.9, 0.6], [left, right], [0, 0], 1)
-    np.testing.assert_array_equal(swapped, [[2, 0, 0]])
+    boxes = [unsure, sure], [0, 0]
+    assert counts(*boxes, [0.6, 0.9], [left, right], [0, 0]) == [[1, 1, 1]]
+    assert counts(*boxes, [0.9, 0.6], [left, right], [0, 0]) == [[2, 0, 0]]
 
 
-def test_overlap_and_confidence_at_the_limit_count():
-    half = [0, 0, 10, 5]
-    assert match_counts([half], [0], [0.5], [SQUARE], [0], 1)[0, 0] == 1
-    assert match_counts([half], [0], [0.499], [SQUARE], [0], 1).tolist() == [[0, 0, 1]]
-    six = [0, 0, 10, 6]
-    assert match_counts([six], [0], [0.5], [SQUARE], [0], 1, iou=0.6)[0, 0] == 1
-    assert match_counts([half], [0], [0.5], [SQUARE], [0], 1, iou=0.51)[0, 0] == 0
-    assert match_counts([SQUARE], [0], [1.0], [SQUARE], [0], 1, iou=1.0)[0, 0] == 1
+@pytest.mark.parametrize(
+    ("height", "confidence", "iou", "expected"),
+    [
+        (5, 0.5, 0.5, [1, 0, 0]),
+        (5, 0.499, 0.5, [0, 0, 1]),
+        (6, 0.5, 0.6, [1, 0, 0]),
+        (5, 0.5, 0.51, [0, 1, 1]),
+        (10, 1.0, 1.0, [1, 0, 0]),
+    ],
+)
+def test_overlap_and_confidence_at_the_limit_count(height, confidence, iou, expected):
+    assert counts([[0, 0, 10, height]], [0], [confidence], [SQUARE], [0], iou=iou) == [expected]
 
 
 def test_average_precision_by_hand():
@@ -133,20 +122,8 @@ def test_average_precision_by_hand():
     far = [50, 50, 60, 60]
     nothing = [80, 80, 90, 90]
     predictions = [([SQUARE, nothing, far], [0, 0, 0], [0.9, 0.8, 0.7])]
-    found = average_precision(predictions, [([SQUARE, far], [0, 0])], 1)
-    np.testing.assert_allclose(found, [(51 + 50 * 2 / 3) / 101])
-
-
-def test_metrics_are_those_of_the_summed_counts():
-    predictions, truths = images(5)
-    metrics = detection_metrics(predictions, truths, 3, iou=0.6, min_confidence=0.3)
-    tp, fp, fn = metrics.counts.sum(axis=0).T
-    np.testing.assert_allclose(metrics.precision, tp / (tp + fp))
-    np.testing.assert_allclose(metrics.recall, tp / (tp + fn))
-    np.testing.assert_allclose(metrics.f1, 2 * tp / (2 * tp + fp + fn))
-    labels = np.concatenate([t[1] for t in truths])
-    np.testing.assert_array_equal(metrics.support, np.bincount(labels, minlength=3))
-    assert metrics.macro_f1 == pytest.approx(metrics.f1.mean())
+    metrics = detection_metrics(predictions, [([SQUARE, far], [0, 0])], 1)
+    np.testing.assert_allclose(metrics.ap, [(51 + 50 * 2 / 3) / 101])
 
 
 def test_a_class_that_never_occurs_is_left_out_of_the_means():
@@ -155,19 +132,13 @@ def test_a_class_that_never_occurs_is_left_out_of_the_means():
     assert np.isnan(metrics.ap[1])
 
 
-@pytest.mark.parametrize("iou", [0.5, 0.75])
-@pytest.mark.parametrize("seed", range(15))
-def test_average_precision_is_that_of_pycocotools(seed, iou):
+@pytest.mark.parametrize(("iou", "most"), [(0.5, 100), (0.75, 100), (0.5, 1)])
+@pytest.mark.parametrize("seed", range(8))
+def test_average_precision_is_that_of_pycocotools(monkeypatch, seed, iou, most):
+    monkeypatch.setattr(metrics_module, "MAX_DETECTIONS", most)
     predictions, truths = images(seed, ties=seed % 2 == 0)
-    found = average_precision(predictions, truths, 3, iou=iou)
-    np.testing.assert_allclose(found, by_pycocotools(predictions, truths, iou), atol=1e-9)
-
-
-def test_only_the_most_confident_detections_of_an_image_count():
-    predictions, truths = images(3)
-    found = average_precision(predictions, truths, 3, max_detections=1)
-    np.testing.assert_allclose(found, by_pycocotools(predictions, truths, 0.5, 1), atol=1e-9)
-    assert (found <= average_precision(predictions, truths, 3)).all()
+    ap = detection_metrics(predictions, truths, 3, iou=iou).ap
+    np.testing.assert_allclose(ap, by_pycocotools(predictions, truths, iou, most), atol=1e-9)
 
 
 @pytest.mark.fiftyone
@@ -222,16 +193,18 @@ def test_all_metrics_are_those_of_fiftyone(tmp_path):
         assert metrics.ap[k] == pytest.approx(curves.mAP(classes=[name]), abs=1e-9)
 
 
-def test_what_does_not_fit_together_is_refused():
-    with pytest.raises(ShapeError, match="2 predicted boxes have 1 labels"):
-        match_counts([SQUARE, SQUARE], [0], [0.5], [], [], 1)
-    with pytest.raises(ShapeError, match="1 predicted boxes have 2 confidences"):
-        match_counts([SQUARE], [0], [0.5, 0.5], [], [], 1)
-    with pytest.raises(ConfigError, match="true labels reach from 2 to 2"):
-        match_counts(*NOTHING, [SQUARE], [2], 2)
-    with pytest.raises(ConfigError, match="iou is 0"):
-        match_counts(*NOTHING, *NOTHING[:2], 1, iou=0)
-    with pytest.raises(ConfigError, match=r"min_confidence is 50"):
-        match_counts(*NOTHING, *NOTHING[:2], 1, min_confidence=50)
+@pytest.mark.parametrize(
+    ("predicted", "true", "settings", "error", "message"),
+    [
+        (([SQUARE] * 2, [0], [0.5]), ([], []), {}, ShapeError, "2 predicted boxes have 1 labels"),
+        (([SQUARE], [0], [0.5] * 2), ([], []), {}, ShapeError, "1 predicted boxes have 2 conf"),
+        (NOTHING, ([SQUARE], [2]), {}, ConfigError, "true labels range from 2 to 2"),
+        (NOTHING, NOTHING[:2], {"iou": 0}, ConfigError, "iou=0"),
+        (NOTHING, NOTHING[:2], {"min_confidence": 50}, ConfigError, "min_confidence=50"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(predicted, true, settings, error, message):
+    with pytest.raises(error, match=message):
+        detection_metrics([predicted], [true], 2, **settings)
     with pytest.raises(ShapeError, match="predictions of 1 images and labels of 0"):
-        average_precision([NOTHING], [], 1)
+        detection_metrics([NOTHING], [], 1)

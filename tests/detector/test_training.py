@@ -1,16 +1,18 @@
 import numpy as np
 import pytest
 import torch
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from unseen.arrays.boxes import iou
 from unseen.detector.data import Labelled, TrainingSet, augment, resize, zoom
-from unseen.detector.faster_rcnn import DetectorSpec, detector_spec
+from unseen.detector.models import detector_spec
 from unseen.detector.training import detect, fit_detector
 from unseen.errors import LabelError, ShapeError, TrainingError
+from unseen.progress import silent
 from unseen.steps.train_detector import TrainDetectorConfig
 
-CPU = torch.device("cpu")
 CLASSES = ("dark", "absent", "bright")
+NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 
 
 def scene(height=120, width=160, seed=0):
@@ -22,52 +24,34 @@ def scene(height=120, width=160, seed=0):
     return pixels.astype(np.float32), boxes, np.array([0, 2])
 
 
-def fit(images, boxes, labels, *, classes=CLASSES, image_size=None, **settings):
-    longest = max(max(image.shape[:2]) for image in images) if len(images) else 64
+def fit(images, boxes, labels, *, classes=CLASSES, progress=silent, **settings):
+    settings = {"precision": "fp32", "batch_size": 2, "steps": 3, **settings}
+    config = TrainDetectorConfig(**settings)
     return fit_detector(
         images,
         boxes,
         labels,
-        spec=detector_spec("small", classes, longest, image_size=image_size),
-        config=TrainDetectorConfig(**{"precision": "fp32", **settings}),
-        device=CPU,
+        spec=detector_spec("small", classes, 96, detector=config.detector),
+        config=config,
+        device=torch.device("cpu"),
+        progress=progress,
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    # Small steps on a busy machine: threads would mostly wait for each other.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
 def learned(one_thread):
     image, boxes, labels = scene()
-    empty = np.zeros((0, 4), dtype=np.float32)
-    return fit(
-        [image, image[:, :80] * 0 + 0.5],
-        [boxes, empty],
-        [labels, np.zeros(0, dtype=int)],
-        steps=110,
-        batch_size=2,
-        image_size=96,
-    )
+    images = [image, image[:, :80] * 0 + 0.5]
+    return fit(images, [boxes, NO_BOXES], [labels, np.zeros(0, dtype=int)], steps=110)
 
 
-def test_nothing_in_nothing_out(learned):
+def test_no_images_no_boxes_and_mismatches_are_errors(learned):
     assert detect(learned.model, []) == []
-
-
-def test_no_images_no_boxes_and_mismatches_are_errors():
     image, boxes, labels = scene()
-    none = np.zeros((0, 4))
     with pytest.raises(TrainingError, match="no labelled images"):
         fit([], [], [])
     with pytest.raises(LabelError, match="none of the 1 labelled images has a box"):
-        fit([image], [none], [[]])
+        fit([image], [NO_BOXES], [[]])
     with pytest.raises(LabelError, match="labels from 0 to 2"):
         fit([image], [boxes], [labels], classes=("one", "two"))
     with pytest.raises(ShapeError, match="1 labels"):
@@ -78,18 +62,14 @@ def test_no_images_no_boxes_and_mismatches_are_errors():
 
 def test_what_was_learned_is_found_at_native_scale_with_its_class(learned):
     image, boxes, labels = scene(seed=1)
-    (found,) = detect(learned.model, [image])
-    is_sure = found.scores > 0.5
-    overlap = iou(boxes, found.xyxy[is_sure])
+    (one,) = detect(learned.model, [image])
+    is_sure = one.scores > 0.5
+    overlap = iou(boxes, one.xyxy[is_sure])
     assert (overlap.max(1) > 0.5).all()
-    assert found.labels[is_sure][overlap.argmax(1)].tolist() == labels.tolist()
-    assert found.xyxy.dtype == np.float32
-    assert (np.diff(found.scores) <= 0).all()
-
-
-def test_a_class_that_no_image_holds_is_not_found(learned):
-    (found,) = detect(learned.model, [scene(seed=2)[0]])
-    assert not (found.labels[found.scores > 0.3] == CLASSES.index("absent")).any()
+    assert one.labels[is_sure][overlap.argmax(1)].tolist() == labels.tolist()
+    assert not (one.labels[one.scores > 0.3] == CLASSES.index("absent")).any()
+    assert one.xyxy.dtype == np.float32
+    assert (np.diff(one.scores) <= 0).all()
 
 
 def test_an_image_is_found_alike_alone_and_among_larger_ones(learned):
@@ -104,31 +84,40 @@ def test_an_image_is_found_alike_alone_and_among_larger_ones(learned):
 def test_the_schedule_says_epochs_and_steps():
     image, boxes, labels = scene(64, 64)
     three = ([image] * 3, [boxes * 0.4] * 3, [labels] * 3)
-    trained = fit(*three, epochs=2, batch_size=2)
+    trained = fit(*three, epochs=2, steps=None)
     assert (trained.steps, trained.schedule) == (3, "2 epochs (3 steps)")
-    trained = fit(*three, steps=3, batch_size=2)
+    trained = fit(*three, steps=3)
     assert (trained.steps, trained.schedule) == (3, "3 steps (2 epochs)")
     assert len(trained.losses) == 3
 
 
-def test_the_seed_decides_and_the_global_state_is_untouched():
+@pytest.mark.parametrize("detector", ["faster_rcnn", "centernet"])
+def test_the_seed_decides_and_the_global_state_is_untouched(detector):
     image, boxes, labels = scene()
     before = torch.get_rng_state()
 
-    def run(seed):
-        return fit([image], [boxes], [labels], steps=3, batch_size=2, image_size=64, seed=seed)
+    def run(**settings):
+        return fit([image], [boxes], [labels], detector=detector, **settings)
 
-    first, second, other = run(1), run(1), run(2)
+    first, second = run(), run()
     assert first.losses == second.losses
-    assert first.losses != other.losses
     for name, value in first.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name])
+    assert run(seed=2).losses != first.losses
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_rectification_and_balance_change_the_training():
+    image, boxes, labels = scene()
+    two = ([image] * 2, [boxes, boxes[:1]], [labels, labels[:1]])
+    plain = fit(*two, steps=2).losses
+    assert fit(*two, steps=2, rectification=5.0).losses[0] > plain[0]
+    assert fit(*two, steps=2, balance=1.0).losses != plain
 
 
 def test_bf16_learns_as_well():
     image, boxes, labels = scene()
-    trained = fit([image], [boxes], [labels], steps=12, image_size=64, precision="bf16")
+    trained = fit([image], [boxes], [labels], steps=12, batch_size=4, precision="bf16")
     assert np.mean(trained.losses[-3:]) < trained.losses[0]
     assert detect(trained.model, [image], precision="bf16")[0].scores.dtype == np.float32
 
@@ -149,15 +138,7 @@ def test_progress_counts_steps_and_may_cancel():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_detector(
-            [image],
-            [boxes * 0.4],
-            [labels],
-            spec=detector_spec("small", CLASSES, 64),
-            config=TrainDetectorConfig(steps=5),
-            device=CPU,
-            progress=listen,
-        )
+        fit([image], [boxes * 0.4], [labels], steps=5, progress=listen)
     assert seen == [(0, 5), (1, 5)]
 
 
@@ -178,7 +159,6 @@ def test_training_images_are_read_once_and_scaled_with_their_boxes():
     data = TrainingSet(lazy, boxes, [np.array([0, 1, 2])], spec)
     for _ in range(2):
         pixels, xyxy, labels, _ = data[0]
-        assert pixels.shape == (3, 32, 64)
         torch.testing.assert_close(pixels, torch.full((3, 32, 64), 0.25))
         torch.testing.assert_close(
             xyxy, torch.tensor([[6.4, 3.2, 19.2, 16.0], [48.0, 16.0, 64.0, 25.6]])
@@ -190,26 +170,19 @@ def test_training_images_are_read_once_and_scaled_with_their_boxes():
 @pytest.mark.parametrize("size", [(100, 50), (640, 640), (33, 1000)])
 @pytest.mark.parametrize("architecture", ["small", "resnet50"])
 def test_training_scales_images_as_inference_does(size, architecture):
-    from torchvision.models.detection.transform import GeneralizedRCNNTransform
-
-    spec: DetectorSpec = detector_spec(architecture, CLASSES, max(size))
-    reference = GeneralizedRCNNTransform(
-        spec.shortest_side or spec.image_size, spec.image_size, [0.0] * 3, [1.0] * 3
-    ).eval()
+    spec = detector_spec(architecture, CLASSES, max(size))
+    reference = GeneralizedRCNNTransform(*spec.sides, [0.0] * 3, [1.0] * 3).eval()
     image = torch.rand(3, *size)
     expected, _ = reference([image])
-    pixels, scale = resize(image, spec)
-    assert tuple(pixels.shape[-2:]) == expected.image_sizes[0]
-    assert scale == (pixels.shape[-2] / size[0], pixels.shape[-1] / size[1])
-    torch.testing.assert_close(
-        expected.tensors[0, :, : pixels.shape[-2], : pixels.shape[-1]], pixels
-    )
+    pixels = resize(image, spec)
+    height, width = pixels.shape[-2:]
+    assert (height, width) == expected.image_sizes[0]
+    torch.testing.assert_close(expected.tensors[0, :, :height, :width], pixels)
 
 
-def test_boxes_follow_the_augmented_pixels():
+def test_boxes_follow_the_augmented_pixels(rng):
     image = torch.zeros(3, 40, 60)
     image[:, 5:12, 20:50] = 1
-    rng = np.random.default_rng(0)
     shapes = set()
     for _ in range(40):
         one = Labelled(image, torch.tensor([[20.0, 5.0, 50.0, 12.0]]), torch.tensor([2]))
@@ -232,13 +205,14 @@ def test_boxes_follow_the_zoomed_pixels_and_leave_with_them():
     counts, sides = set(), set()
     for _ in range(60):
         pixels, xyxy, labels, _ = zoom(Labelled(image, boxes, torch.tensor([1, 2])), rng)
-        assert pixels.shape[0] == 3
-        assert pixels.shape[1] <= 60
-        assert pixels.shape[2] <= 90
+        channels, height, width = pixels.shape
+        assert channels == 3
+        assert height <= 60
+        assert width <= 90
         counts.add(len(xyxy))
         for (x1, y1, x2, y2), label in zip(xyxy.tolist(), labels.tolist(), strict=True):
-            assert 0 <= x1 < x2 <= pixels.shape[2]
-            assert 0 <= y1 < y2 <= pixels.shape[1]
+            assert 0 <= x1 < x2 <= width
+            assert 0 <= y1 < y2 <= height
             if label == 1:
                 seen = pixels[0] > 0.75
                 rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
@@ -249,66 +223,8 @@ def test_boxes_follow_the_zoomed_pixels_and_leave_with_them():
     assert len(sides) > 20
 
 
-def test_zooming_an_image_without_boxes_leaves_it_without():
-    rng = np.random.default_rng(0)
+def test_zooming_an_image_without_boxes_leaves_it_without(rng):
     none = Labelled(torch.rand(3, 40, 40), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
     _, xyxy, labels, _ = zoom(none, rng)
     assert xyxy.shape == (0, 4)
     assert labels.shape == (0,)
-
-
-def test_the_same_loop_trains_centernet_and_its_checkpoint_loads(tmp_path):
-    from unseen.detector.centernet import CenterNet
-    from unseen.detector.faster_rcnn import DetectorSpec, detector_spec, load_detector
-
-    rng = np.random.default_rng(0)
-    images = [rng.random((64, 64, 3), np.float32) for _ in range(2)]
-    boxes = [np.asarray([[8, 8, 20, 20]], np.float32)] * 2
-    spec = detector_spec("small", ("a", "b"), 64, detector="centernet")
-    config = TrainDetectorConfig(detector="centernet", steps=2, batch_size=1, balance=0.5)
-    trained = fit_detector(
-        images,
-        boxes,
-        [np.asarray([0]), np.asarray([1])],
-        spec=spec,
-        config=config,
-        device=torch.device("cpu"),
-    )
-    assert isinstance(trained.model, CenterNet)
-    stored = DetectorSpec.from_dict(spec.to_dict())
-    loaded = load_detector(stored, trained.model.state_dict())
-    first, second = (detect(model, images) for model in (trained.model, loaded))
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one.scores, other.scores)
-
-
-def test_an_older_description_without_a_detector_is_faster_rcnn():
-    from unseen.detector.faster_rcnn import DetectorSpec, detector_spec
-
-    values = detector_spec("small", ("a",), 64).to_dict()
-    del values["detector"]
-    assert DetectorSpec.from_dict(values).detector == "faster_rcnn"
-
-
-def test_rectification_is_for_faster_rcnn_and_changes_its_loss():
-    from unseen.detector.faster_rcnn import detector_spec
-    from unseen.errors import ConfigError
-
-    with pytest.raises(ConfigError, match="head of Faster R-CNN"):
-        TrainDetectorConfig(detector="centernet", rectification=0.1)
-    rng = np.random.default_rng(0)
-    images = [rng.random((64, 64, 3), np.float32) for _ in range(2)]
-    boxes = [np.asarray([[8, 8, 20, 20], [30, 30, 50, 50]], np.float32)] * 2
-    labels = [np.asarray([0, 0]), np.asarray([0, 1])]
-    losses = {}
-    for weight in (0.0, 5.0):
-        trained = fit_detector(
-            images,
-            boxes,
-            labels,
-            spec=detector_spec("small", ("a", "b"), 64),
-            config=TrainDetectorConfig(steps=1, batch_size=2, rectification=weight),
-            device=torch.device("cpu"),
-        )
-        losses[weight] = trained.losses[0]
-    assert losses[5.0] > losses[0.0]

@@ -18,8 +18,8 @@ from unseen.benchmark.cases import LabelledFile
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.files import write_json
 from unseen.benchmark.pools import Pool
-from unseen.detector.faster_rcnn import detector_spec, resolve_architecture
 from unseen.detector.metrics import detection_metrics
+from unseen.detector.models import detector_spec, resolve_architecture
 from unseen.detector.training import Detections, TrainedDetector, detect, fit_detector
 from unseen.errors import DatasetError
 from unseen.steps.train_detector import TrainDetectorConfig
@@ -40,7 +40,9 @@ def train(
     images = ImageStore([file.path for file in files], channels=3)
     files = [files[i] for i in images.kept]
     device = resolve_device(config.device)
-    architecture, _ = resolve_architecture(config.architecture, device)
+    architecture, _ = resolve_architecture(
+        config.architecture, device, detector=config.detector_kind
+    )
     spec = detector_spec(
         architecture,
         pool.classes,
@@ -106,7 +108,9 @@ def measure(
             "detector='never'"
         )
     training = _training(config, schedule, seed)
-    architecture, _ = resolve_architecture(config.architecture, resolve_device(config.device))
+    architecture, _ = resolve_architecture(
+        config.architecture, resolve_device(config.device), detector=config.detector_kind
+    )
     # By steps, not by the name of the schedule: both are the same in the last iteration.
     about = {
         "labelled": sorted(map(int, labelled)),

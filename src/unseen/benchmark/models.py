@@ -64,7 +64,7 @@ def training_of(
     strategy: Strategy, config: BenchmarkConfig, seed: int, member: int = 0
 ) -> TrainUnetConfig:
     """The parameters of `train_unet`; each member of an ensemble has a seed of its own."""
-    settings: dict[str, Any] = {"near_misses": strategy.has_near_misses}
+    settings: dict[str, Any] = {}
     if strategy.name in PAPER_STRATEGIES:
         settings = {"mode": "paper", "paper_loss": strategy.name.rpartition("_")[2]}
     return TrainUnetConfig(

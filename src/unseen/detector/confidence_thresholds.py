@@ -1,4 +1,4 @@
-"""From which confidence on predictions of a class are right often enough, judged on held-out labels."""
+"""The confidence from which predictions of a class are right often enough, on held-out labels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from unseen.errors import ConfigError, ShapeError
 
 @dataclass(frozen=True)
 class ConfidenceThreshold:
-    """What is kept of one class, and how good it was on the held-out images.
+    """The threshold of one class, and how good it was on the held-out images.
 
     Attributes:
         confidence: predictions from here on are kept; None = none, the precision is not reached.
-        precision: share of the kept predictions that were right; the best one reached where
-            `confidence` is None; None where there were no predictions.
+        precision: of the kept predictions; the best one reached if `confidence` is None; None
+            without predictions.
         bound: its lower confidence bound; likewise.
-        recall: share of the objects that the kept predictions find; None where there are none.
+        recall: of the kept predictions; None without objects.
         kept: predictions kept on the held-out images.
     """
 
@@ -39,23 +39,15 @@ def confidence_threshold(
     wanted: float,
     level: float = 0.9,
 ) -> ConfidenceThreshold:
-    """The lowest confidence from which on the precision is at least the wanted one.
+    """The lowest confidence from which on the precision is at least `wanted`, in (0, 1).
 
-    "Is" means the one-sided lower bound of Clopper and Pearson (1934), not the observed share: of
-    three predictions that were all right nobody knows whether nineteen of twenty would be. For .95 at
-    a level of .9 it takes 45 predictions without a mistake. The threshold is chosen on the same
-    images that the bound is from, which flatters it a little.
+    It is judged by the one-sided lower bound of Clopper and Pearson (1934) at a `level` in [0.5, 1),
+    not by the observed share: three right predictions of three do not promise nineteen of twenty. A
+    precision of .95 at a level of .9 takes 45 predictions without a mistake. The threshold is chosen
+    on the same images as the bound, which is therefore slightly optimistic.
 
-    Args:
-        confidence: (N,) of the predictions of the class.
-        is_right: (N,) bool: matches an object of the class.
-        objects: how many there are.
-        wanted: precision, in (0, 1).
-        level: of the bound, in [0.5, 1).
-
-    Raises:
-        ShapeError: the arrays differ in length.
-        ConfigError: a number is out of its range.
+    Takes the (N,) confidences of a class, (N,) bool whether each matches one of its objects, and the
+    number of these. Raises `ShapeError` or `ConfigError` if they do not fit or are out of range.
     """
     scores = np.asarray(confidence, np.float64).reshape(-1)
     right = np.asarray(is_right, bool).reshape(-1)
@@ -63,21 +55,19 @@ def confidence_threshold(
         raise ShapeError(f"{len(scores)} confidences and {len(right)} answers; expected as many")
     if not 0 < wanted < 1 or not 0.5 <= level < 1:
         raise ConfigError(f"wanted precision {wanted}, level {level}; expected (0, 1) and [0.5, 1)")
+    no_recall = 0.0 if objects else None
     if not len(scores):
-        return ConfidenceThreshold(None, None, None, 0.0 if objects else None, 0)
+        return ConfidenceThreshold(None, None, None, no_recall, 0)
     order = np.argsort(-scores, kind="stable")
-    scores, hits = scores[order], np.cumsum(right[order])
-    kept = np.arange(1, len(scores) + 1)
+    scores, right = scores[order], right[order]
     # Equal confidences are kept or dropped together: a cut lies behind the last of them only.
     cuts = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
-    found, number = hits[cuts], kept[cuts]
-    bounds = np.where(found > 0, stats.beta.ppf(1 - level, found, number - found + 1), 0.0)
+    kept, hits = cuts + 1, np.cumsum(right)[cuts]
+    bounds = np.where(hits > 0, stats.beta.ppf(1 - level, hits, kept - hits + 1), 0.0)
     good = np.flatnonzero(bounds >= wanted)
     best = good[-1] if len(good) else int(np.argmax(bounds))
-    return ConfidenceThreshold(
-        confidence=float(scores[cuts[best]]) if len(good) else None,
-        precision=float(found[best] / number[best]),
-        bound=float(bounds[best]),
-        recall=float(found[best] / objects) if objects and len(good) else 0.0 if objects else None,
-        kept=int(number[best]) if len(good) else 0,
-    )
+    precision, bound = float(hits[best] / kept[best]), float(bounds[best])
+    if not len(good):
+        return ConfidenceThreshold(None, precision, bound, no_recall, 0)
+    recall = float(hits[best] / objects) if objects else None
+    return ConfidenceThreshold(float(scores[cuts[best]]), precision, bound, recall, int(kept[best]))

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision.ops import box_area, clip_boxes_to_image
 
+from unseen.arrays.boxes import clean_boxes
 from unseen.arrays.scope import outside
-from unseen.detector.faster_rcnn import DetectorSpec
+from unseen.detector.models import DetectorSpec
 
 #: Resized images are kept up to this many bytes; beyond it they are read again each time.
 CACHE_BYTES = 1_000_000_000
-#: Boxes thinner than this inside the detector, in px, have nothing to learn from.
+#: Boxes thinner than this inside the detector, in px, are left out.
 MIN_SIDE = 1.0
-
-#: Factors by which width and height of a training image are drawn out or pressed together.
+#: Range of the factors by which width and height of a training image are stretched.
 ZOOM = (0.75, 1.35)
-#: Places tried for the crop of an enlarged image, to cut as few objects as possible.
+#: Random places tried for the crop of an enlarged image, to cut as few objects as possible.
 CROP_TRIES = 3
 #: Objects of which less than this share of the box is left by a crop are left out.
 VISIBLE = 0.5
@@ -37,13 +39,13 @@ class Labelled(NamedTuple):
     def target(self, device: torch.device) -> dict[str, Tensor]:
         """What torchvision's detectors and CenterNet are given to train on.
 
-        `boxes` and `labels`; where a part of the image is not labelled also `unknown`, what lies
-        neither in the scope nor in a box, as (K, 4) xyxy px of rectangles that do not overlap.
+        `boxes` and `labels`; for a partially labelled image also `unknown`, what lies neither in the
+        scope nor in a box, as (K, 4) xyxy px of rectangles that do not overlap.
         """
         target = {"boxes": self.xyxy.to(device), "labels": self.labels.to(device)}
         if self.scope is not None:
             height, width = self.pixels.shape[-2:]
-            # Of an object that sticks out, all is known: a piece of it is not the object.
+            # An object that sticks out is known as a whole: a piece of it is not the object.
             known = torch.cat([self.scope, self.xyxy]).numpy()
             unknown = outside(known, height=height, width=width)
             target["unknown"] = torch.from_numpy(unknown).to(device)
@@ -71,86 +73,68 @@ class TrainingSet:
         scopes: Sequence[np.ndarray | None] | None = None,
     ) -> None:
         self._images, self._boxes, self._labels, self._spec = images, boxes, labels, spec
-        self._scopes = scopes
+        self._scopes = scopes or [None] * len(images)
         self._kept: dict[int, Labelled] = {}
         self._free = CACHE_BYTES
 
     def __getitem__(self, index: int) -> Labelled:
         if index not in self._kept:
-            found = self._load(index)
-            self._keep(index, found)
-            return found
+            one = self._load(index)
+            self._keep(index, one)
+            return one
         kept = self._kept[index]
         return kept._replace(pixels=kept.pixels.float().expand(3, -1, -1))
 
     def _load(self, index: int) -> Labelled:
         image = np.ascontiguousarray(self._images[index], dtype=np.float32)
-        pixels, scale = resize(torch.from_numpy(image).permute(2, 0, 1), self._spec)
-        factors = torch.tensor([scale[1], scale[0], scale[1], scale[0]])
-        xyxy, labels = _valid(self._boxes[index], self._labels[index], image.shape[:2])
-        xyxy *= factors
-        thick = (xyxy[:, 2:] - xyxy[:, :2]).amin(1) >= MIN_SIDE
-        scope = self._scope(index, image.shape[:2])
-        if scope is not None:
-            scope *= factors
-        return Labelled(pixels, xyxy[thick], labels[thick], scope)
+        height, width = image.shape[:2]
+        pixels = resize(torch.from_numpy(image).permute(2, 0, 1), self._spec)
+        across, down = pixels.shape[-1] / width, pixels.shape[-2] / height
+        factors = torch.tensor([across, down, across, down])
+        usable, names, _ = clean_boxes(self._boxes[index], self._labels[index], width, height)
+        xyxy = torch.from_numpy(usable) * factors
+        is_thick = (xyxy[:, 2:] - xyxy[:, :2]).amin(1) >= MIN_SIDE
+        labels = torch.from_numpy(names.astype(np.int64)) + 1
+        scope = self._scopes[index]
+        if scope is None or not len(outside(scope, height=height, width=width)):
+            return Labelled(pixels, xyxy[is_thick], labels[is_thick])
+        part, _, _ = clean_boxes(scope, np.zeros(len(scope)), width, height)
+        return Labelled(pixels, xyxy[is_thick], labels[is_thick], torch.from_numpy(part) * factors)
 
-    def _scope(self, index: int, size: tuple[int, int]) -> Tensor | None:
-        """At native scale; None where it is the whole image."""
-        given = None if self._scopes is None else self._scopes[index]
-        if given is None or not len(outside(given, height=size[0], width=size[1])):
-            return None
-        return _valid(given, np.zeros(len(given)), size)[0]
-
-    def _keep(self, index: int, found: Labelled) -> None:
+    def _keep(self, index: int, one: Labelled) -> None:
         # Half precision resolves 1/2048 of the range; grey needs one channel.
-        pixels = found.pixels
-        is_grey = bool((pixels[0] == pixels[1]).all() and (pixels[0] == pixels[2]).all())
+        pixels = one.pixels
+        is_grey = bool((pixels == pixels[:1]).all())
         small = (pixels[:1] if is_grey else pixels).half()
         if small.nbytes <= self._free:
             self._free -= small.nbytes
-            self._kept[index] = found._replace(pixels=small)
+            self._kept[index] = one._replace(pixels=small)
 
 
-def resize(pixels: Tensor, spec: DetectorSpec) -> tuple[Tensor, tuple[float, float]]:
-    """Scale as torchvision's `GeneralizedRCNNTransform` does at inference.
-
-    Args:
-        pixels: (C, H, W).
-        spec: its `image_size` and `shortest_side`.
-
-    Returns:
-        (C, H', W'), and the factors of height and width.
-    """
-    height, width = pixels.shape[-2:]
-    shortest = spec.shortest_side or spec.image_size
-    scale = min(shortest / min(height, width), spec.image_size / max(height, width))
+def resize(pixels: Tensor, spec: DetectorSpec) -> Tensor:
+    """Scale a (C, H, W) image as torchvision's `GeneralizedRCNNTransform` does at inference."""
+    sides = pixels.shape[-2:]
+    shortest, longest = spec.sides
+    scale = min(shortest / min(sides), longest / max(sides))
     if scale == 1:
-        return pixels, (1.0, 1.0)
-    resized = functional.interpolate(
+        return pixels
+    return functional.interpolate(
         pixels[None],
         scale_factor=scale,
         mode="bilinear",
         recompute_scale_factor=True,
         align_corners=False,
     )[0]
-    return resized, (resized.shape[-2] / height, resized.shape[-1] / width)
 
 
-def zoom(found: Labelled, rng: np.random.Generator) -> Labelled:
+def zoom(one: Labelled, rng: np.random.Generator) -> Labelled:
     """Stretch both axes by factors of their own, and crop what became larger than the image.
 
-    From a few examples of a class, that makes others of other sizes and, of lines, other angles.
-
-    Args:
-        found: of (3, H, W).
-        rng: draws factors and places.
-
-    Returns:
-        At most (3, H, W); boxes clipped to it, without those that are mostly cut off; the scope
-        clipped to it. Where nothing of the scope would be left, the image as it came.
+    From a few examples of a class this makes others of other sizes and, of lines, other angles. Boxes
+    and scope are clipped to the crop; boxes that are mostly cut off leave. If nothing of the scope
+    would be left, the image stays as it is.
     """
-    pixels, xyxy, labels, scope = found
+    pixels, xyxy, labels, scope = one
     before = pixels.shape[-2:]
     low, high = ZOOM
     factors = np.exp(rng.uniform(np.log(low), np.log(high), 2))
@@ -160,36 +144,29 @@ def zoom(found: Labelled, rng: np.random.Generator) -> Labelled:
     stretched = functional.interpolate(source[None], after, mode="bilinear", align_corners=False)[0]
     stretch = torch.tensor([after[1] / before[1], after[0] / before[0]] * 2)
     xyxy = xyxy * stretch
-    height, width = min(after[0], before[0]), min(after[1], before[1])
-    area = (xyxy[:, 2:] - xyxy[:, :2]).prod(1)
-    best, fewest = (0, 0, xyxy, torch.ones_like(area)), len(xyxy) + 1
-    for _ in range(CROP_TRIES):
-        top = int(rng.integers(after[0] - height + 1))
-        left = int(rng.integers(after[1] - width + 1))
-        clipped = _moved(xyxy, left, top, width, height)
-        share = (clipped[:, 2:] - clipped[:, :2]).prod(1) / area
-        cut = int(((share > 0.01) & (share < 0.99)).sum())
-        if cut < fewest:
-            best, fewest = (top, left, clipped, share), cut
-    top, left, clipped, share = best
+    size = height, width = min(after[0], before[0]), min(after[1], before[1])
+    places = [
+        (int(rng.integers(after[0] - height + 1)), int(rng.integers(after[1] - width + 1)))
+        for _ in range(CROP_TRIES)
+    ]
+    clipped = [_cropped(xyxy, top, left, size) for top, left in places]
+    shares = [box_area(boxes) / box_area(xyxy) for boxes in clipped]
+    cuts = [int(((share > 0.01) & (share < 0.99)).sum()) for share in shares]
+    best = int(np.argmin(cuts))
+    top, left = places[best]
     if scope is not None:
-        scope = _moved(scope * stretch, left, top, width, height)
+        scope = _cropped(scope * stretch, top, left, size)
         scope = scope[(scope[:, 2:] > scope[:, :2]).all(1)]
         if not len(scope):
-            return found
+            return one
     crop = stretched[:, top : top + height, left : left + width].expand(3, -1, -1)
-    is_visible = share >= VISIBLE
-    return Labelled(crop, clipped[is_visible], labels[is_visible], scope)
+    is_visible = shares[best] >= VISIBLE
+    return Labelled(crop, clipped[best][is_visible], labels[is_visible], scope)
 
 
-def augment(found: Labelled, rng: np.random.Generator) -> Labelled:
-    """Mirror, turn by quarters, and shift brightness and contrast a little.
-
-    Args:
-        found: of (3, H, W) in [0, 1].
-        rng: draws the variation.
-    """
-    pixels, xyxy, labels, scope = found
+def augment(one: Labelled, rng: np.random.Generator) -> Labelled:
+    """Mirror, turn by quarters, and shift brightness and contrast a little."""
+    pixels, xyxy, labels, scope = one
     height, width = pixels.shape[-2:]
     together = xyxy if scope is None else torch.cat([xyxy, scope])
     x1, y1, x2, y2 = together.unbind(1)
@@ -205,19 +182,50 @@ def augment(found: Labelled, rng: np.random.Generator) -> Labelled:
     return Labelled(pixels * gain + offset, together[: len(xyxy)], labels, moved)
 
 
-def _moved(xyxy: Tensor, left: int, top: int, width: int, height: int) -> Tensor:
+def _cropped(xyxy: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
     """Boxes in px of a crop, clipped to it."""
-    clipped = xyxy - torch.tensor([left, top] * 2)
-    clipped[:, 0::2].clamp_(0, width)
-    clipped[:, 1::2].clamp_(0, height)
+    clipped: Tensor = clip_boxes_to_image(xyxy - torch.tensor([left, top] * 2), size)
     return clipped
 
 
-def _valid(boxes: np.ndarray, labels: np.ndarray, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Boxes clipped to the image; those without area or with NaN are left out."""
-    height, width = size
-    xyxy = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
-    xyxy = np.clip(xyxy, 0, np.asarray([width, height, width, height], dtype=np.float32))
-    has_area = np.isfinite(xyxy).all(1) & (xyxy[:, 2:] > xyxy[:, :2]).all(1)
-    names = np.asarray(labels, dtype=np.int64).reshape(-1)[has_area] + 1
-    return torch.from_numpy(xyxy[has_area]), torch.from_numpy(names)
+def image_order(
+    labels: Sequence[npt.ArrayLike], rng: np.random.Generator, balance: float | None
+) -> Iterator[int]:
+    """Images to train on, pass after pass, for ever: each once per pass, or by `repeat_factors`."""
+    factors = None if balance is None else repeat_factors(labels, balance)
+    while True:
+        if factors is None:
+            yield from rng.permutation(len(labels)).tolist()
+        else:
+            yield from repeated_pass(factors, rng).tolist()
+
+
+def repeat_factors(labels: Sequence[npt.ArrayLike], threshold: float) -> npt.NDArray[np.float64]:
+    """How often each image is to be seen per pass, (N,) at least 1.
+
+    Gupta, Dollar & Girshick 2019, "LVIS: A Dataset for Large Vocabulary Instance Segmentation",
+    section 5.2: with f_c the share of images that hold class c, max(1, sqrt(threshold / f_c)) of the
+    image's rarest class. Takes each image's class indices and a threshold in (0, 1]; LVIS has 0.001
+    for a thousand classes, a handful needs about 0.5.
+    """
+    held = [np.unique(np.asarray(of_image, dtype=np.int64).reshape(-1)) for of_image in labels]
+    factors = np.ones(len(held))
+    classes, images = np.unique(np.concatenate(held or [np.zeros(0, int)]), return_counts=True)
+    per_class = np.maximum(1, np.sqrt(threshold * len(held) / images))
+    for index, of_image in enumerate(held):
+        if len(of_image):
+            factors[index] = per_class[np.searchsorted(classes, of_image)].max()
+    return factors
+
+
+def repeated_pass(
+    factors: npt.NDArray[np.float64], rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """The order of one pass in which image i appears factors[i] times on average.
+
+    Each image appears the whole part of its factor, and once more with the rest as probability, so
+    that the mean over passes is exact.
+    """
+    whole = np.floor(factors)
+    times = (whole + (rng.random(len(factors)) < factors - whole)).astype(np.int64)
+    return rng.permutation(np.repeat(np.arange(len(factors)), times))

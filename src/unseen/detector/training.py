@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torchvision.models.detection import FasterRCNN
+from torch import nn
 
 from unseen.arrays.devices import autocast, seeded
 from unseen.arrays.scope import check_scopes
-from unseen.detector.data import TrainingSet, augment, zoom
-from unseen.detector.faster_rcnn import DetectorSpec, build_detector
-from unseen.detector.lite_levels import BACKBONE_RATE, slow_parameters
-from unseen.errors import ConfigError, LabelError, ShapeError, TrainingError
+from unseen.detector import detectors
+from unseen.detector.backbones import slow_parameters
+from unseen.detector.data import TrainingSet, augment, image_order, zoom
+from unseen.detector.models import DetectorSpec, build_detector
+from unseen.errors import LabelError, ShapeError, TrainingError
 from unseen.progress import Progress, silent
-from unseen.unet.class_balance import add_class_rectification, balanced_order
 from unseen.unet.imbalance import class_imbalance
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 #: Peak learning rates: of layers without pretrained weights, and of a whole pretrained detector.
 SCRATCH_RATE = 2e-3
 PRETRAINED_RATE = 2e-4
+#: Learning rate of a pretrained small backbone, as a share of that of the other layers.
+BACKBONE_RATE = 0.3
 WARM_UP = 0.15
 WEIGHT_DECAY = 1e-4
 GRADIENT_NORM = 5.0
@@ -56,7 +57,7 @@ class TrainedDetector:
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found in one image, the most confident first.
+    """The objects found in one image, the most confident first.
 
     Attributes:
         xyxy: (N, 4) float32, px at native scale.
@@ -93,7 +94,7 @@ def fit_detector(
         config: epochs or steps, batch size, learning rate, weights, precision and seed.
         device: where to compute.
         scopes: per image the rectangles that are labelled, (N, 4) xyxy px at native scale, or None
-            for all of it; what lies outside and in no box is no background. None: for all images.
+            for all of it; what lies outside and in no box is not background. None: for all images.
         progress: told the steps.
 
     Raises:
@@ -109,19 +110,17 @@ def fit_detector(
     with seeded(config.seed, device):
         model, pretrained, message = build_detector(spec, weights=config.weights)
         if config.rectification:
-            _rectify(model, labels, spec, config.rectification)
+            together = np.concatenate([np.asarray(of, np.int64).reshape(-1) for of in labels])
+            # The stronger, the more unequal the classes are.
+            counts = np.unique(together, return_counts=True)[1]
+            weight = config.rectification * class_imbalance(counts)
+            detectors()[spec.detector].network.add_class_rectification(model, weight=weight)
         # torch's types know the memory format of tensors only, not that of modules.
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.train()
         data = TrainingSet(images, boxes, labels, spec, scopes)
-        optimiser, rates = _optimiser(
-            model, config.learning_rate or _default_rate(model, pretrained), total
-        )
-        order = (
-            _endless(len(images), rng)
-            if config.balance is None
-            else balanced_order(labels, rng, threshold=config.balance)
-        )
+        optimiser, rates = _optimiser(model, config.learning_rate, pretrained, total)
+        order = image_order(labels, rng, config.balance)
         for step in range(total):
             progress(step, total, "training the detector")
             batch = [augment(zoom(data[next(order)], rng), rng) for _ in range(config.batch_size)]
@@ -147,31 +146,24 @@ def fit_detector(
 def detect(
     model: nn.Module, images: Sequence[np.ndarray], *, precision: str = "auto"
 ) -> list[Detections]:
-    """Find objects in a batch of images of any sizes.
-
-    Args:
-        model: in evaluation mode.
-        images: of (H, W, 3) float32 in [0, 1] at native scale.
-        precision: "auto", "bf16" or "fp32".
-    """
+    """Find objects in (H, W, 3) float32 images in [0, 1] at native scale, of any sizes."""
     if not images:
         return []
     device = next(model.parameters()).device
-    inputs = [_channels_first(image).to(device) for image in images]
+    inputs = [
+        torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)).to(device)
+        for image in images
+    ]
     with torch.inference_mode(), autocast(precision, device):
-        found = model(inputs)
+        outputs = model(inputs)
     return [
         Detections(
             xyxy=one["boxes"].float().cpu().numpy().reshape(-1, 4),
             labels=one["labels"].cpu().numpy() - 1,
             scores=one["scores"].float().cpu().numpy(),
         )
-        for one in found
+        for one in outputs
     ]
-
-
-def _channels_first(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
 
 
 def _schedule(n_images: int, config: TrainDetectorConfig) -> tuple[int, str]:
@@ -182,15 +174,12 @@ def _schedule(n_images: int, config: TrainDetectorConfig) -> tuple[int, str]:
     return steps, f"{config.epochs} epochs ({steps} steps)"
 
 
-def _default_rate(model: nn.Module, pretrained: bool) -> float:
-    # A backbone that has a rate of its own leaves the others theirs, which start from nothing.
-    return PRETRAINED_RATE if pretrained and not slow_parameters(model) else SCRATCH_RATE
-
-
 def _optimiser(
-    model: nn.Module, rate: float, steps: int
+    model: nn.Module, rate: float | None, pretrained: bool, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     slow = slow_parameters(model)
+    # Beside a backbone with a rate of its own, the other layers start from nothing.
+    rate = rate or (PRETRAINED_RATE if pretrained and not slow else SCRATCH_RATE)
     is_slow = {id(p) for p in slow}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in is_slow]
     groups: list[dict[str, Any]] = [{"params": others}]
@@ -206,26 +195,6 @@ def _optimiser(
     return optimiser, rates
 
 
-def _endless(n: int, rng: np.random.Generator) -> Iterator[int]:
-    """Every index once per pass, in an order of its own, for ever."""
-    while True:
-        yield from rng.permutation(n).tolist()
-
-
-def _rectify(
-    model: nn.Module, labels: Sequence[np.ndarray], spec: DetectorSpec, weight: float
-) -> None:
-    """Add the class rectification loss, the stronger the more unequal the classes are."""
-    if not isinstance(model, FasterRCNN):
-        raise ConfigError(
-            f"rectification={weight} with detector={spec.detector!r}; it compares boxes in the head "
-            "of Faster R-CNN: choose that detector, or 0"
-        )
-    found = np.concatenate([np.asarray(of, np.int64).reshape(-1) for of in labels])
-    counts = np.bincount(found)
-    add_class_rectification(model, weight=weight * class_imbalance(counts[counts > 0]))
-
-
 def _check(
     images: Sequence[np.ndarray],
     boxes: Sequence[np.ndarray],
@@ -237,7 +206,7 @@ def _check(
     if not len(images) == len(boxes) == len(labels):
         raise ShapeError(
             f"{len(images)} images, {len(boxes)} lists of boxes and {len(labels)} of labels; "
-            "expected as many of each"
+            "expected one of each per image"
         )
     for index, (xyxy, names) in enumerate(zip(boxes, labels, strict=True)):
         if np.shape(xyxy) != (len(names), 4) and len(names) + np.size(xyxy) > 0:

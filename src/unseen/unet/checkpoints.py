@@ -1,7 +1,7 @@
 """Model files: safetensors with a JSON sidecar, never pickles.
 
-`name.safetensors` holds the weights, `name.json` what is needed to use them and the SHA-256 of the
-weights. A file that does not match its digest is refused.
+`name.safetensors` holds the weights; `name.json` holds what is needed to use them and their SHA-256.
+A file that does not match its digest is refused.
 """
 
 from __future__ import annotations
@@ -25,22 +25,11 @@ FORMAT = 1
 def save_checkpoint(
     folder: str | Path, stem: str, weights: Mapping[str, Tensor], description: Mapping[str, Any]
 ) -> tuple[Path, str]:
-    """Write weights and sidecar under a new name, so that no earlier checkpoint is ever touched.
+    """Write weights and sidecar; return the path of the weights and their SHA-256.
 
-    The name carries the digest: whoever reads a record reads exactly the file it was made with,
-    also after a later run was killed half-way.
-
-    Args:
-        folder: where to write; made if missing.
-        stem: start of the file name; the digest and `.safetensors` are added.
-        weights: the model's `state_dict`.
-        description: JSON data; `kind` ("unet" or "detector") is required.
-
-    Returns:
-        The path of the weights file, and its SHA-256 as hexadecimal text.
-
-    Raises:
-        CheckpointError: the disk is full or the folder cannot be written.
+    The file is named `<stem>-<digest>.safetensors`, so no earlier checkpoint is ever overwritten and
+    a record always finds the file it was made with. `description` is JSON data and needs a `kind`
+    ("unet" or "detector"). Raises `CheckpointError` if the folder cannot be written.
     """
     from safetensors.torch import save
 
@@ -61,43 +50,13 @@ def save_checkpoint(
     return path, digest
 
 
-def read_description(path: str | Path) -> dict[str, Any]:
-    """The sidecar of a checkpoint.
-
-    Raises:
-        CheckpointError: it is missing or not readable.
-    """
-    sidecar = Path(path).with_suffix(".json")
-    try:
-        description = json.loads(sidecar.read_text())
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{sidecar}: no such file; a checkpoint needs its JSON sidecar. Train again, or copy "
-            "both files"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{sidecar}: cannot be read ({error}); train again") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{sidecar}: expected checkpoint format {FORMAT}, found "
-            f"{description.get('format') if isinstance(description, dict) else type(description)}; "
-            "train again with this version"
-        )
-    return description
-
-
 def load_checkpoint(
     path: str | Path, *, kind: str, digest: str | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read weights and sidecar, and check that they belong together.
+    """Read weights and sidecar of a checkpoint of the given kind, "unet" or "detector".
 
-    Args:
-        path: the `.safetensors` file.
-        kind: "unet" or "detector"; anything else in the sidecar is an error.
-        digest: the SHA-256 that a record expects, if there is one.
-
-    Raises:
-        CheckpointError: missing, truncated, tampered with, or of another kind.
+    Raises `CheckpointError` if a file is missing, truncated or changed, or if the weights differ
+    from the SHA-256 in the sidecar or from the `digest` that a record expects.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -110,7 +69,7 @@ def load_checkpoint(
             f"{path}: cannot be read ({error.strerror or error}); train again, or name another "
             "checkpoint"
         ) from error
-    description = read_description(path)
+    description = _read_sidecar(path)
     if description.get("kind") != kind:
         raise CheckpointError(
             f"{path}: is a checkpoint of kind {description.get('kind')!r}, expected {kind!r}"
@@ -126,6 +85,26 @@ def load_checkpoint(
         return load(data), description
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a safetensors file ({error}); train again") from error
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    sidecar = path.with_suffix(".json")
+    try:
+        description = json.loads(sidecar.read_text())
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{sidecar}: no such file; a checkpoint needs its JSON sidecar. Train again, or copy "
+            "both files"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{sidecar}: cannot be read ({error}); train again") from error
+    actual = description.get("format") if isinstance(description, dict) else type(description)
+    if actual != FORMAT:
+        raise CheckpointError(
+            f"{sidecar}: expected checkpoint format {FORMAT}, found {actual}; train again with this "
+            "version"
+        )
+    return dict(description)
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

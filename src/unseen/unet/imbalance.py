@@ -1,4 +1,4 @@
-"""How unevenly the labelled examples are spread over the classes, and what the ranking makes of it."""
+"""How unevenly the labelled examples are spread over the classes, and how the ranking adapts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ import numpy.typing as npt
 
 
 def class_imbalance(counts: npt.ArrayLike) -> float:
-    """The share of examples that all classes lack of as many as the largest one has.
+    """The share of examples missing to as many of each class as the largest has, in [0, 1).
 
-    Dong, Gong & Zhu 2017 call it Omega_imb and weight their loss with it (`class_balance`), so that
-    the loss vanishes where nothing is rare.
-
-    Args:
-        counts: (K,) examples per class; without any there is no imbalance.
-
-    Returns:
-        In [0, 1): 0 = as many of each.
+    Takes (K,) examples per class; 0 = as many of each, or none at all. Omega_imb of Dong, Gong & Zhu
+    2017, who weight their class rectification loss with it: it vanishes where nothing is rare.
     """
     counts = np.asarray(counts, dtype=np.float64)
     if not counts.any():
@@ -25,18 +19,10 @@ def class_imbalance(counts: npt.ArrayLike) -> float:
 
 
 def adapted_alpha(alpha: float, imbalance: float) -> float:
-    """The exponent of M_alpha for the classes that are labelled so far (Ivanov et al. 2021, VI).
+    """The exponent of M_alpha for the classes labelled so far (Ivanov et al. 2021, VI).
 
-    The higher the exponent, the more a few strong pixels outweigh many weak ones. Where one class
-    has most of the labels, what is missing are rare, compact examples, and those are worth more
-    than broad weak novelty, of which the large classes leave plenty: the exponent grows, up to
-    twice its value. Where the classes are even, it stays as it is.
-
-    Args:
-        alpha: exponent > 0 for even classes.
-        imbalance: of the labelled classes, in [0, 1), see `class_imbalance`.
-
-    Returns:
-        alpha (1 + imbalance), in [alpha, 2 alpha).
+    A higher exponent lets few strong pixels outweigh many weak ones. Where one class has most labels,
+    rare, compact examples are missing and worth more than the broad weak novelty that the large
+    classes leave. So the `alpha` of even classes grows with the `class_imbalance`, up to twofold.
     """
     return alpha * (1 + imbalance)

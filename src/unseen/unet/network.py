@@ -1,9 +1,8 @@
-"""The network: a UNet that says of every pixel: background, a seen class, or neither.
+"""The network: a U-Net in two modes.
 
-Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image Segmentation";
-as changed by Ivanov et al. 2021, "Image Ranking to Assist Object Labeling" (same padding, another
-number of feature maps, no final softmax) in the paper mode; with a third kind of output, "unseen",
-in the recommended mode.
+Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image Segmentation".
+The paper mode is that of Ivanov et al. 2021, "Image Ranking to Assist Object Labeling": same padding,
+other widths, two maps without a final softmax. The recommended mode has an "unseen" output as well.
 """
 
 from __future__ import annotations
@@ -20,14 +19,10 @@ from torch import Tensor, nn
 from unseen.arrays.devices import full_precision
 from unseen.errors import ConfigError, ShapeError
 
-BACKGROUND_MAP = "background"
-UNSEEN_MAP = "unseen"
-FOREGROUND_MAP = "foreground"
-
 
 @dataclass(frozen=True)
 class UNetSpec:
-    """What is needed to build the network again; goes into the checkpoint's sidecar.
+    """All that is needed to rebuild the network, besides its weights; part of the sidecar.
 
     Attributes:
         mode: "recommended" or "paper".
@@ -62,20 +57,18 @@ class UNetSpec:
 
     @property
     def is_paper(self) -> bool:
-        """Whether this is the network of Ivanov et al., without an unseen output."""
+        """Whether this is the network of Ivanov et al., which has no unseen output."""
         return self.mode == "paper"
 
     @property
-    def maps(self) -> tuple[str, ...]:
-        """Names of the K output maps, in their order."""
-        if self.is_paper:
-            return (BACKGROUND_MAP, FOREGROUND_MAP)
-        return (BACKGROUND_MAP, *self.classes, UNSEEN_MAP)
+    def foreground_maps(self) -> tuple[str, ...]:
+        """The maps of seen objects: one per class, a single one in the paper mode."""
+        return ("foreground",) if self.is_paper else self.classes
 
     @property
-    def foreground_maps(self) -> tuple[str, ...]:
-        """The maps of seen objects: the classes, or one foreground in the paper mode."""
-        return (FOREGROUND_MAP,) if self.is_paper else self.classes
+    def maps(self) -> tuple[str, ...]:
+        """Names of the K output maps, in order."""
+        return ("background", *self.foreground_maps, *(() if self.is_paper else ("unseen",)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -83,11 +76,7 @@ class UNetSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> UNetSpec:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ConfigError: a key is unknown or a value is out of range.
-        """
+        """The inverse of `to_dict`; raises `ConfigError` for an unknown key or a bad value."""
         try:
             return cls(**values)
         except TypeError as error:
@@ -95,7 +84,7 @@ class UNetSpec:
 
 
 class UNetOutput(NamedTuple):
-    """What one forward pass gives."""
+    """The result of one forward pass."""
 
     logits: Tensor  #: (B, K, H, W) float32, before any softmax or sigmoid
     features: Tensor  #: (B, D, H / stride, W / stride) float32, of the deepest level
@@ -104,15 +93,14 @@ class UNetOutput(NamedTuple):
 class UNet(nn.Module):
     """Two convolutions per level, halving on the way down, concatenating skips on the way up.
 
-    Recommended mode: input by space-to-depth x2 (a quarter of the work), batch normalisation,
-    nearest up-sampling; logits up-sampled x2. Paper mode: full resolution, no normalisation,
-    learned up-convolutions, as in the 2015 paper but with same padding.
-
-    Mean and standard deviation of the training images are buffers, so a checkpoint carries them.
+    Recommended mode: space-to-depth x2 at the input (a quarter of the work), batch normalisation,
+    nearest up-sampling, logits up-sampled x2. Paper mode: full resolution, no normalisation,
+    learned up-convolutions. Mean and standard deviation of the training images are buffers, so a
+    checkpoint carries them.
 
     Attributes:
         spec: how it was built.
-        stride: height and width of the input must be multiples of this.
+        stride: height and width of the input must be multiples of it.
         halo: radius of the receptive field, px, rounded up to a multiple of `stride`.
     """
 
@@ -126,14 +114,13 @@ class UNet(nn.Module):
         widths = spec.channels
         self.stride = self._shrink * 2 ** (len(widths) - 1)
         self.halo = _halo(levels=len(widths), shrink=self._shrink)
-        inputs = spec.in_channels * self._shrink**2
+        inputs = (spec.in_channels * self._shrink**2, *widths[:-1])
         normalise = not spec.is_paper
         self.down = nn.ModuleList(
             _double_conv(before, after, normalise=normalise)
-            for before, after in zip((inputs, *widths[:-1]), widths, strict=True)
+            for before, after in zip(inputs, widths, strict=True)
         )
-        deepest_first = widths[::-1]
-        steps = list(pairwise(deepest_first))
+        steps = list(pairwise(widths[::-1]))
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(below, here, 2, stride=2)
             if spec.is_paper
@@ -147,18 +134,21 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], len(spec.maps), 1)
         self.register_buffer("mean", torch.zeros(spec.in_channels))
         self.register_buffer("std", torch.ones(spec.in_channels))
-        self._initialise()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                # He et al. 2015, as in the U-Net paper.
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> UNetOutput:
-        """Compute logits and features.
+        """Logits and features of (B, C, H, W) float32 images in [0, 1].
 
-        Args:
-            x: (B, C, H, W) float32 in [0, 1]; H and W multiples of `stride`.
-
-        Raises:
-            ShapeError: x has another shape.
+        Raises `ShapeError` unless H and W are positive multiples of `stride`.
         """
-        if x.ndim != 4 or x.shape[1] != self.spec.in_channels or self._overhang(x):
+        sides = x.shape[2:]
+        is_multiple = all(side and side % self.stride == 0 for side in sides)
+        if x.ndim != 4 or x.shape[1] != self.spec.in_channels or not is_multiple:
             raise ShapeError(
                 f"images have shape {tuple(x.shape)}; expected (B, {self.spec.in_channels}, H, W) "
                 f"with H and W multiples of {self.stride}"
@@ -180,18 +170,6 @@ class UNet(nn.Module):
                 logits = F.interpolate(logits, scale_factor=self._shrink, mode="bilinear")
         return UNetOutput(logits.contiguous(), features.float())
 
-    def _overhang(self, x: Tensor) -> bool:
-        height, width = x.shape[2:]
-        return not (height and width) or bool(height % self.stride or width % self.stride)
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                # He et al. 2015, as the U-Net paper asks for.
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
 
 def _double_conv(before: int, after: int, *, normalise: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
@@ -204,11 +182,11 @@ def _double_conv(before: int, after: int, *, normalise: bool) -> nn.Sequential:
 
 
 def _halo(*, levels: int, shrink: int) -> int:
-    """How far, at most, a pixel of the output looks in the input, rounded up to the stride.
+    """The receptive field's radius, px, rounded up to the stride.
 
-    At level l one cell is shrink * 2^l px. Down: two 3x3 convolutions reach 2 cells and pooling 1.
-    Up: two convolutions reach 2 cells, and up-sampling 1 cell of the level below. The logits'
-    bilinear up-sampling reaches 1 cell of the finest level.
+    A cell of level l is shrink * 2^l px. Down: two 3x3 convolutions reach 2 cells, pooling 1. Up: two
+    convolutions reach 2 cells, up-sampling 1 cell of the level below. The bilinear up-sampling of
+    the logits reaches 1 cell of the finest level.
     """
     cells = [shrink << level for level in range(levels)]
     down = sum(2 * cell for cell in cells) + sum(cells[1:])

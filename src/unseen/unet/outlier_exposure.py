@@ -1,18 +1,18 @@
-"""Synthetic unseen patches: what makes the unseen output mean something.
+"""Synthetic unseen patches: they give the unseen output its meaning.
 
 A network that never met "neither background nor a seen object" cannot recognise it. So patches of
 many shapes and fills are pasted into the training crops and labelled unseen (outlier exposure:
 Hendrycks, Mazeika & Dietterich 2019, here per pixel).
 
-Promises: the image changes only where the target becomes unseen and in the ring around it; ring
-pixels are ignored by the loss, except those of seen objects, which keep their class; pixels the
-loss ignored before stay ignored; a patch that hardly changes the image is not pasted at all.
+The image changes only where the target becomes unseen and in the ring around it. The loss ignores
+ring pixels except those of seen objects, which keep their class; pixels that it ignored before stay
+ignored. A patch that hardly changes the image is not pasted.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ Target = npt.NDArray[np.int64]
 #: Target of pixels that the loss leaves out (torch's default `ignore_index`).
 IGNORE = -100
 MIN_RADIUS = 5.0
-#: A patch must change its pixels by this much on average, in standard deviations.
+#: Least mean change of a patch's pixels, in standard deviations.
 SMALLEST_CHANGE = 0.12
 _ATTEMPTS = 4
 #: Shifts and noise, in standard deviations of the images.
@@ -37,7 +37,7 @@ _AMPLITUDE = (0.25, 2.5)
 
 @dataclass(frozen=True)
 class PatchSource:
-    """What patches are made of.
+    """Makes patches and pastes them.
 
     Attributes:
         images: (h, w, C) float32, about in [0, 1], the labelled images; cut-outs come from them.
@@ -54,13 +54,9 @@ class PatchSource:
     def paste(
         self, image: Array, target: Target, *, max_radius: float, rng: np.random.Generator
     ) -> None:
-        """Paste one to three patches into a crop, in place.
+        """Paste one to three patches of up to `max_radius` px into a crop, in place.
 
-        Args:
-            image: (h, w, C) float32, about in [0, 1].
-            target: (h, w) int64.
-            max_radius: of a patch, px.
-            rng: source of randomness.
+        `image` is (h, w, C) float32, about in [0, 1]; `target` is (h, w) int64.
         """
         for _ in range(int(rng.integers(1, 4))):
             for _ in range(_ATTEMPTS):
@@ -72,32 +68,31 @@ class PatchSource:
     ) -> bool:
         radius = _log_uniform(rng, MIN_RADIUS, max(max_radius, MIN_RADIUS + 1))
         shape = _SHAPES[int(rng.integers(len(_SHAPES)))]
-        stencil = _padded(shape(radius, rng), 6 + self.ring)
+        stencil = np.pad(shape(radius, rng), 6 + self.ring)
         soft = ndimage.gaussian_filter(stencil.astype(np.float32), rng.uniform(0.4, 1.5))
-        # Where the stencil lies in the crop; its centre is anywhere within.
-        height, width = target.shape
-        top = int(rng.integers(height)) - stencil.shape[0] // 2
-        left = int(rng.integers(width)) - stencil.shape[1] // 2
-        rows = slice(max(0, top), min(height, top + stencil.shape[0]))
-        columns = slice(max(0, left), min(width, left + stencil.shape[1]))
-        cut = (
-            slice(rows.start - top, rows.stop - top),
-            slice(columns.start - left, columns.stop - left),
-        )
-        soft = soft[cut]
-        labels = target[rows, columns]
+        # The stencil's centre lies anywhere within the crop.
+        places = [
+            int(rng.integers(side)) - length // 2
+            for side, length in zip(target.shape, stencil.shape, strict=True)
+        ]
+        window, cut = [], []
+        for first, length, side in zip(places, stencil.shape, target.shape, strict=True):
+            start, stop = max(0, first), min(side, first + length)
+            window.append(slice(start, stop))
+            cut.append(slice(start - first, stop - first))
+        soft = soft[tuple(cut)]
+        labels, before = target[tuple(window)], image[tuple(window)]
         patch = (soft >= 0.5) & (labels != IGNORE)
         if patch.sum() < MIN_RADIUS:
             return False
         reach = ndimage.maximum_filter(patch, 2 * self.ring + 1) if self.ring else patch
-        before = image[rows, columns]
         opacity = (rng.uniform(0.5, 1.0) * soft * reach)[:, :, None]
-        # Not the result is clipped but the fill: evened images may leave [0, 1] elsewhere.
+        # The fill is clipped, not the result: evened images may leave [0, 1] elsewhere.
         after = before + opacity * (self._fill(before, rng).clip(0, 1) - before)
         change = np.abs(after - before)[patch] / self.std
         if change.mean() < SMALLEST_CHANGE:
             return False
-        image[rows, columns] = after
+        before[...] = after
         labels[reach & (labels == BACKGROUND)] = IGNORE
         labels[patch] = self.unseen
         return True
@@ -111,17 +106,21 @@ class PatchSource:
             return self._cut_out(before.shape, rng)
         if kind < 5 / 6:
             return self._noise(before, rng)
-        return _blurred(before, rng) if rng.uniform() < 0.5 else _shuffled(before, rng)
+        if rng.uniform() < 0.5:
+            return _smoothed(before, _log_uniform(rng, 1.0, 4.0))
+        axis = int(rng.integers(2))
+        return np.asarray(np.take(before, rng.permutation(before.shape[axis]), axis=axis))
 
     def _shifted(self, before: Array, rng: np.random.Generator) -> Array:
-        """Brighter or darker, for colour images half the time by channel."""
-        shift = self.std * np.float32(_signed_amplitude(rng))
+        """Brighter or darker, half the time by channel."""
+        amplitude = _log_uniform(rng, *_AMPLITUDE) * (1 if rng.uniform() < 0.5 else -1)
+        shift = self.std * np.float32(amplitude)
         if len(self.std) > 1 and rng.uniform() < 0.5:
             shift = shift * rng.uniform(-1, 1, len(self.std)).astype(np.float32)
         return np.asarray(before + shift)
 
     def _cut_out(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-        """A piece of a labelled image: rescaled, mirrored, sometimes negated."""
+        """A piece of a labelled image: rescaled, mirrored, sometimes negated or recoloured."""
         donor = self.images[int(rng.integers(len(self.images)))]
         step = 1 / _log_uniform(rng, 0.4, 2.5)
         axes = []
@@ -139,8 +138,7 @@ class PatchSource:
     def _noise(self, before: Array, rng: np.random.Generator) -> Array:
         """Texture of another grain around the local mean."""
         grain = rng.standard_normal(before.shape, dtype=np.float32)
-        sigma = _log_uniform(rng, 0.5, 8.0)
-        grain = ndimage.gaussian_filter(grain, (sigma, sigma, 0), truncate=2.5)
+        grain = _smoothed(grain, _log_uniform(rng, 0.5, 8.0))
         grain /= max(float(grain.std()), 1e-6)
         if before.shape[2] > 1 and rng.uniform() < 0.5:
             grain = np.repeat(grain[:, :, :1], before.shape[2], axis=2)
@@ -148,18 +146,8 @@ class PatchSource:
         return np.asarray(before.mean(axis=(0, 1)) + amplitude * self.std * grain)
 
 
-def _blurred(before: Array, rng: np.random.Generator) -> Array:
-    sigma = _log_uniform(rng, 1.0, 4.0)
-    return np.asarray(ndimage.gaussian_filter(before, (sigma, sigma, 0), truncate=2.5))
-
-
-def _shuffled(before: Array, rng: np.random.Generator) -> Array:
-    axis = int(rng.integers(2))
-    return np.asarray(np.take(before, rng.permutation(before.shape[axis]), axis=axis))
-
-
 def _disc(radius: float, rng: np.random.Generator) -> Mask:
-    """A disc whose outline wavers."""
+    """A disc with a wavy outline."""
     y, x = _grid(1.5 * radius)
     angle = np.arctan2(y, x)
     outline = np.ones_like(angle)
@@ -188,7 +176,7 @@ def _rectangle(radius: float, rng: np.random.Generator) -> Mask:
 
 
 def _curve(radius: float, rng: np.random.Generator) -> Mask:
-    """A bent line (a quadratic Bezier curve), 3 to 5 px wide."""
+    """A quadratic Bezier curve, 3 to 5 px wide."""
     radius = max(radius, 2 * MIN_RADIUS)
     half = math.ceil(radius) + 3
     away = np.ones((2 * half + 1, 2 * half + 1), dtype=bool)
@@ -202,33 +190,24 @@ def _curve(radius: float, rng: np.random.Generator) -> Mask:
     return np.asarray(ndimage.distance_transform_edt(away) <= rng.uniform(1.5, 2.5))
 
 
-_SHAPES: tuple[Callable[[float, np.random.Generator], Mask], ...] = (
-    _disc,
-    _ellipse,
-    _rectangle,
-    _curve,
-)
+_SHAPES = (_disc, _ellipse, _rectangle, _curve)
 
 
-def _grid(radius: float) -> tuple[Array, Array]:
+def _grid(radius: float) -> Array:
+    """Coordinates y and x, px from the middle, (2, side, side)."""
     half = math.ceil(radius)
-    axis = np.arange(-half, half + 1, dtype=np.float32)
-    return np.repeat(axis[:, None], len(axis), axis=1), np.repeat(axis[None], len(axis), axis=0)
+    return np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
 
 
-def _rotated(grid: tuple[Array, Array], angle: float) -> tuple[Array, Array]:
+def _rotated(grid: Array, angle: float) -> tuple[Array, Array]:
     y, x = grid
     sine, cosine = np.float32(math.sin(angle)), np.float32(math.cos(angle))
     return x * cosine + y * sine, y * cosine - x * sine
 
 
-def _padded(stencil: Mask, border: int) -> Mask:
-    return np.pad(stencil, border)
+def _smoothed(image: Array, sigma: float) -> Array:
+    return np.asarray(ndimage.gaussian_filter(image, (sigma, sigma, 0), truncate=2.5))
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(math.exp(rng.uniform(math.log(low), math.log(high))))
-
-
-def _signed_amplitude(rng: np.random.Generator) -> float:
-    return _log_uniform(rng, *_AMPLITUDE) * (1 if rng.uniform() < 0.5 else -1)

@@ -12,10 +12,10 @@ from unseen.unet.network import UNetSpec
 
 
 class ProbabilityMaps(NamedTuple):
-    """What the UNet says about every pixel, all float32 in [0, 1].
+    """Per-pixel probabilities, float32 in [0, 1].
 
     In the recommended mode background + sum of classes + unseen = 1. The two maps of the paper mode
-    are independent of each other and need not add up to anything.
+    are independent and need not add up to anything.
     """
 
     background: Tensor  #: (B, H, W)
@@ -29,18 +29,11 @@ class ProbabilityMaps(NamedTuple):
 
 
 def probability_maps(logits: Tensor, spec: UNetSpec) -> ProbabilityMaps:
-    """The network's output -> probabilities and the unseen score.
+    """Turn the (B, K, H, W) float32 output of a `UNet` into probabilities and the unseen score.
 
-    Recommended mode: softmax over {background, classes, unseen}; then P(unseen) = 1 - P(bg) - P(fg)
-    holds exactly, and is computed directly, because the difference of numbers near 1 has no digits
-    left. Paper mode: the two maps as they are (mse) or through a sigmoid (bce).
-
-    Args:
-        logits: (B, K, H, W) float32 from `UNet`.
-        spec: the network's.
-
-    Raises:
-        ShapeError: logits are not (B, number of maps, H, W).
+    Recommended mode: softmax over {background, classes, unseen}. P(unseen) equals 1 - P(bg) - P(fg)
+    but is read off directly: a difference of numbers near 1 has no digits left. Paper mode: the maps
+    as they are (mse) or through a sigmoid (bce). Raises `ShapeError` if the maps are not the spec's.
     """
     if logits.ndim != 4 or logits.shape[1] != len(spec.maps):
         raise ShapeError(
@@ -52,31 +45,20 @@ def probability_maps(logits: Tensor, spec: UNetSpec) -> ProbabilityMaps:
         return ProbabilityMaps(p[:, 0], p[:, 1:-1], p[:, -1])
     maps = logits.sigmoid() if spec.paper_loss == "bce" else logits
     score = unseen_score(maps[:, 0], maps[:, 1])
-    # Linear maps leave [0, 1]. S comes from them as they are; areas and counts need probabilities.
+    # Linear maps leave [0, 1]. The score uses them unclipped; areas and counts need probabilities.
     maps = maps.clamp(0, 1)
     return ProbabilityMaps(maps[:, 0], maps[:, 1:], score)
 
 
 def unseen_score(background: Tensor, foreground: Tensor) -> Tensor:
-    """S = 1 - P(background) - P(foreground), clipped to [0, 1].
-
-    Args:
-        background: (B, H, W) float32.
-        foreground: (B, H, W) float32.
-
-    Returns:
-        (B, H, W) float32 in [0, 1]; 1 = neither background nor seen foreground.
-    """
+    """S = 1 - P(background) - P(foreground), clipped to [0, 1]; any shape."""
     return (1 - background - foreground).clamp(0, 1)
 
 
 def entropy(maps: ProbabilityMaps) -> Tensor:
-    """How undecided the network is: the entropy over {background, classes, unseen}.
+    """Entropy over {background, classes, unseen}, (B, H, W) in nats, in [0, log(K + 2)].
 
-    The paper mode's maps are first divided by their sum, which with S is never below 1.
-
-    Returns:
-        (B, H, W) float32 in nats, in [0, log(K + 2)]; higher = less certain.
+    The paper mode's maps are first divided by their sum, which is never below 1 with S included.
     """
     # With total = sum p: H = log(total) - sum(p log p) / total. One map after the other in one
     # buffer; `torch.special.entr` over all maps takes six times as long on a CPU (torch 2.15).

@@ -15,7 +15,7 @@ from unseen.arrays.devices import resolve_device
 from unseen.arrays.images import read_image
 from unseen.dataset import reading, writing
 from unseen.dataset.loop import Loop
-from unseen.detector.faster_rcnn import DetectorSpec, load_detector
+from unseen.detector.models import DetectorSpec, load_detector
 from unseen.detector.training import detect
 from unseen.errors import CheckpointError, DatasetError, ImageError, LabelError
 from unseen.progress import Progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.detector import DETECTOR_BACKBONES, check_backbone
+from unseen.detector import architecture_choices, check_architecture, detectors
 from unseen.loop.iteration import IterationSummary
 from unseen.parameters import StepConfig, setting
 from unseen.ranking import METRICS, STRATEGIES
@@ -56,11 +56,11 @@ class SimulateConfig(StepConfig):
     detector_kind: str = setting(
         "faster_rcnn",
         "Which detector is trained.",
-        choices=("faster_rcnn", "centernet"),
+        choices=tuple(detectors()),
         advanced=True,
     )
     architecture: str = setting(
-        "auto", "Backbone of the detector.", choices=DETECTOR_BACKBONES, advanced=True
+        "auto", "Backbone of the detector.", choices=architecture_choices(), advanced=True
     )
     epochs: int = setting(100, "Epochs of the detector.", unit="epochs", minimum=1, advanced=True)
     detector_steps: int | None = setting(
@@ -83,7 +83,7 @@ class SimulateConfig(StepConfig):
 
     def _check_together(self) -> None:
         super()._check_together()
-        check_backbone(self.detector_kind, self.architecture)
+        check_architecture(self.detector_kind, self.architecture)
 
 
 @dataclass(frozen=True, kw_only=True)

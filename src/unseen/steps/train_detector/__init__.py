@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from unseen.detector import DETECTOR_BACKBONES, DETECTOR_NAMES, check_backbone
+from unseen.detector import architecture_choices, check_architecture, detectors
 from unseen.errors import ConfigError
 from unseen.parameters import StepConfig, setting
 from unseen.results import Skipped, StepResult, partly
@@ -19,12 +19,12 @@ class TrainDetectorConfig(StepConfig):
     detector: str = setting(
         "faster_rcnn",
         "Faster R-CNN, or CenterNet, which finds centres instead of judging anchors.",
-        choices=("faster_rcnn", "centernet"),
+        choices=tuple(detectors()),
     )
     architecture: str = setting(
         "auto",
         "Backbone. For CPU and small data: lite0 (EfficientNet-Lite0, pretrained), or small, from scratch; larger: mobilenet_v3 (Faster R-CNN only), resnet50. Auto: resnet50 on a GPU; elsewhere lite0 where its weights are installed, or else small.",
-        choices=DETECTOR_BACKBONES,
+        choices=architecture_choices(),
     )
     epochs: int = setting(
         100, "Passes over the labelled images (the paper's schedule).", unit="epochs", minimum=1
@@ -56,7 +56,7 @@ class TrainDetectorConfig(StepConfig):
         minimum=0,
         maximum=10,
         advanced=True,
-        only_with={"detector": ("faster_rcnn",)},
+        only_with={"detector": tuple(n for n, one in detectors().items() if one.has_rectification)},
     )
     weights: str | None = setting(
         None,
@@ -90,12 +90,12 @@ class TrainDetectorConfig(StepConfig):
 
     def _check_together(self) -> None:
         super()._check_together()
-        if self.rectification and self.detector != "faster_rcnn":
+        if self.rectification and not detectors()[self.detector].has_rectification:
             raise ConfigError(
                 f"rectification={self.rectification:g} with detector={self.detector!r}; it compares "
                 "boxes in the head of Faster R-CNN: choose that detector, or 0"
             )
-        check_backbone(self.detector, self.architecture)
+        check_architecture(self.detector, self.architecture)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class TrainDetectorResult(StepResult):
     def summary(self) -> str:
         weights = "pretrained" if self.pretrained else "from scratch"
         return (
-            f"{DETECTOR_NAMES.get(self.detector, self.detector)} ({self.architecture}, {weights}) of iteration {self.iteration} trained "
+            f"{detectors()[self.detector].label} ({self.architecture}, {weights}) of iteration {self.iteration} trained "
             f"on {self.images} images with {self.boxes} boxes, {self.schedule}, in "
             f"{self.seconds:.0f} s.{partly(self.partly_labelled)}"
         )

@@ -6,7 +6,7 @@ import numpy as np
 
 from unseen.arrays.devices import resolve_device
 from unseen.dataset.loop import Loop
-from unseen.detector.faster_rcnn import detector_spec, resolve_architecture
+from unseen.detector.models import detector_spec, resolve_architecture
 from unseen.detector.training import fit_detector
 from unseen.progress import Progress
 from unseen.steps.step import step
@@ -29,7 +29,9 @@ def train_detector(
     iteration = loop.resolve_iteration(config.iteration)
     classes = loop.classes(config.classes)
     data = read_training_data(loop, progress, classes=classes, channels=3)
-    architecture, why = resolve_architecture(config.architecture, device, weights=config.weights)
+    architecture, why = resolve_architecture(
+        config.architecture, device, weights=config.weights, detector=config.detector
+    )
     spec = detector_spec(
         architecture,
         tuple(classes),

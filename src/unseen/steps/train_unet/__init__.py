@@ -28,7 +28,7 @@ class TrainUnetConfig(StepConfig):
     )
     steps: int | None = setting(
         None,
-        "Optimiser steps. Default: 300, with near misses 400, in the paper mode 600. Longer is not better: the unseen score fades with over-training.",
+        "Optimiser steps. Default: 300, in the paper mode 600. Longer is not better: the unseen score fades with over-training.",
         unit="steps",
         minimum=1,
     )
@@ -76,12 +76,6 @@ class TrainUnetConfig(StepConfig):
         maximum=1,
         advanced=True,
     )
-    near_misses: bool = setting(
-        False,
-        "Among the synthetic unseen patches, also known objects with a part missing and changes from edge to edge; helps where surfaces differ, hurts where all objects look alike.",
-        advanced=True,
-        only_with={"mode": ("recommended",)},
-    )
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
     precision: str = setting(
         "auto",
@@ -101,7 +95,7 @@ class TrainUnetConfig(StepConfig):
         The paper's two maps become complementary only with time: on the synthetic bare wafer
         300 steps leave a mean unseen score of .023 (noise), 600 one of .013.
         """
-        return self.steps or (600 if self.mode == "paper" else 400 if self.near_misses else 300)
+        return self.steps or (600 if self.mode == "paper" else 300)
 
 
 @dataclass(frozen=True, kw_only=True)

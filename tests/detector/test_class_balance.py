@@ -1,79 +1,61 @@
+"""Balanced sampling and the class rectification loss."""
+
 import itertools
 
 import numpy as np
 import pytest
 import torch
 
-from unseen.detector.faster_rcnn import build_detector, detector_spec
-from unseen.errors import ConfigError, ShapeError
-from unseen.unet.class_balance import (
+from unseen.detector.data import image_order, repeat_factors, repeated_pass
+from unseen.detector.faster_rcnn.rectification import (
+    MARGIN,
     add_class_rectification,
-    balanced_order,
     class_rectification_loss,
     minority_classes,
-    repeat_factors,
-    repeated_pass,
 )
+from unseen.detector.models import build_detector, detector_spec
+from unseen.errors import ConfigError, ShapeError
+from unseen.steps.train_detector import TrainDetectorConfig
 
-# Class 0 in all of ten images, class 1 in three, class 2 in one; image 9 holds nothing else.
+# Class 0 in all of ten images, class 1 in three, class 2 in one; images 8 and 9 hold nothing else.
 LABELS = [[0, 0, 0]] * 5 + [[0, 1], [1, 0, 1], [1, 2, 0]] + [[0]] * 2
 
 
-def test_no_images_need_no_factors_and_cannot_be_put_in_order(rng):
-    assert repeat_factors([]).shape == (0,)
-    with pytest.raises(ShapeError, match="no images"):
-        balanced_order([], rng)
-
-
-def test_repeat_factors_are_those_of_lvis():
-    factors = repeat_factors(LABELS, threshold=0.5)
-    expected = [1] * 5 + [(0.5 / 0.3) ** 0.5] * 2 + [(0.5 / 0.1) ** 0.5] + [1] * 2
-    np.testing.assert_allclose(factors, expected)
-
-
-def test_boxes_of_one_class_in_one_image_count_once_and_images_without_boxes_not_at_all():
-    np.testing.assert_allclose(repeat_factors([[3] * 50, [], [], []], threshold=1), [2, 1, 1, 1])
-
-
-def test_nothing_is_repeated_where_no_class_is_rarer_than_the_threshold():
-    assert (repeat_factors(LABELS, threshold=0.1) == 1).all()
-
-
-@pytest.mark.parametrize("threshold", [0, -1, 1.5, float("nan")])
-def test_a_threshold_that_is_no_share_is_refused(threshold):
-    with pytest.raises(ConfigError, match="threshold"):
-        repeat_factors(LABELS, threshold=threshold)
+@pytest.mark.parametrize(
+    ("labels", "threshold", "expected"),
+    [
+        ([], 0.5, []),
+        (LABELS, 0.5, [1] * 5 + [(0.5 / 0.3) ** 0.5] * 2 + [(0.5 / 0.1) ** 0.5] + [1] * 2),
+        (LABELS, 0.1, [1] * 10),  # no class is rarer
+        ([[3] * 50, [], [], []], 1, [2, 1, 1, 1]),  # boxes of one class in one image count once
+    ],
+)
+def test_repeat_factors_are_those_of_lvis(labels, threshold, expected):
+    np.testing.assert_allclose(repeat_factors(labels, threshold), expected)
 
 
 def test_images_appear_as_often_as_their_factors_say(rng):
     factors = np.array([1.0, 2.25, 3.0, 0.5])
-    passes = [np.bincount(repeated_pass(factors, rng), minlength=4) for _ in range(2000)]
+    orders = [repeated_pass(factors, rng) for _ in range(2000)]
+    passes = [np.bincount(order, minlength=4) for order in orders]
     assert set(map(tuple, np.stack(passes).tolist())) == set(
         itertools.product([1], [2, 3], [3], [0, 1])
     )
     # Four standard errors of a share of 0.5 in 2000 passes are 0.045.
     np.testing.assert_allclose(np.mean(passes, axis=0), factors, atol=0.045)
-
-
-def test_a_pass_is_in_random_order_and_the_generator_decides():
-    factors = repeat_factors(LABELS)
-    first, second = (repeated_pass(factors, np.random.default_rng(4)) for _ in range(2))
-    assert first.tolist() == second.tolist()
-    assert first.tolist() != sorted(first.tolist())
-    other = repeated_pass(factors, np.random.default_rng(5))
-    assert first.tolist() != other.tolist()
+    assert any(order.tolist() != sorted(order.tolist()) for order in orders)
 
 
 def test_a_rare_class_is_seen_more_often_than_without():
-    labels = [[0]] * 29 + [[0, 1]]
-    order = balanced_order(labels, np.random.default_rng(0))
+    order = image_order([[0]] * 29 + [[0, 1]], np.random.default_rng(0), 0.5)
     seen = list(itertools.islice(order, 3000))
     # sqrt(0.5 * 30) = 3.87 of 32.87 instead of 1 of 30; four standard errors are 0.024.
     assert seen.count(29) / 3000 == pytest.approx(3.873 / 32.873, abs=0.024)
 
 
-def test_without_rare_classes_every_image_comes_once_per_pass(rng):
-    order = balanced_order([[0], [0], []], rng)
+@pytest.mark.parametrize("balance", [None, 0.5])
+def test_without_rare_classes_every_image_comes_once_per_pass(rng, balance):
+    order = image_order([[0], [0], []], rng, balance)
     for _ in range(3):
         assert sorted(itertools.islice(order, 3)) == [0, 1, 2]
 
@@ -85,7 +67,7 @@ def test_the_minority_are_the_rarest_classes_up_to_half_of_the_examples():
     assert minority_classes(torch.tensor([1] * 4 + [4] * 2 + [2] * 3)) == [4]
 
 
-def by_loops(features, logits, labels, minority, *, hardest, margin):
+def by_loops(features, logits, labels, minority, *, hardest):
     """Dong et al. 2017, triplet by triplet."""
     p = logits.double().softmax(1)
     f = features.double() / features.double().norm(dim=1, keepdim=True)
@@ -97,7 +79,7 @@ def by_loops(features, logits, labels, minority, *, hardest, margin):
         negatives = sorted(others, key=lambda i: -p[i, c])[:hardest]
         for a, b, n in itertools.product(own, positives, negatives):
             if a != b:
-                losses.append(max(0.0, margin + (f[a] - f[b]).norm() - (f[a] - f[n]).norm()))
+                losses.append(max(0.0, MARGIN + (f[a] - f[b]).norm() - (f[a] - f[n]).norm()))
     return float(sum(losses) / max(len(losses), 1))
 
 
@@ -106,10 +88,10 @@ def test_the_rectification_loss_by_hand():
     features = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0], [-1.0, 0.0], [-4.0, 0.0]])
     logits = torch.tensor([[0.0, 1.0], [0.0, 2.0], [0.0, 5.0], [9.0, 0.0], [8.0, 0.0]])
     labels = torch.tensor([1, 1, 0, 0, 0])
-    found = class_rectification_loss(features, logits, labels, hardest=1, margin=0.5)
+    loss = class_rectification_loss(features, logits, labels, hardest=1)
     # The hard positive is a (logit 1), the anchor b: both it and the negative are sqrt(2) away.
-    assert found.item() == pytest.approx(0.5 + 2**0.5 - 2**0.5)
-    more = class_rectification_loss(features, logits, labels, hardest=2, margin=0.5)
+    assert loss.item() == pytest.approx(0.5)
+    more = class_rectification_loss(features, logits, labels, hardest=2)
     # With both positives: anchors a and b. Negatives: (1, 0), and the one of logit -8, (-1, 0).
     root = 2**0.5
     expected = [0.5 + root - 0, max(0, 0.5 + root - 2), 0.5 + root - root, 0.5 + root - root]
@@ -117,32 +99,32 @@ def test_the_rectification_loss_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_rectification_loss_is_its_formula(seed):
+def test_the_rectification_loss_is_its_formula_in_any_order_and_at_any_length(seed):
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(40, 6, generator=generator)
     logits = torch.randn(40, 4, generator=generator)
     labels = torch.tensor([0] * 22 + [1] * 9 + [2] * 6 + [3] * 3)
-    found = class_rectification_loss(features, logits, labels, hardest=3, margin=0.5)
-    expected = by_loops(features, logits, labels, [3, 2, 1], hardest=3, margin=0.5)
+    expected = by_loops(features, logits, labels, [3, 2, 1], hardest=3)
     assert expected > 0
-    assert found.item() == pytest.approx(expected, rel=1e-5)
+    order = torch.randperm(40, generator=generator)
+    loss = class_rectification_loss(7 * features[order], logits[order], labels[order])
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_a_pair_of_a_rare_class_there_is_nothing_to_rectify():
-    for labels in ([], [0, 0, 0], [0, 0, 1]):
-        features = torch.randn(len(labels), 4, requires_grad=True)
-        logits = torch.randn(len(labels), 2)
-        loss = class_rectification_loss(features, logits, torch.tensor(labels, dtype=torch.int64))
-        loss.backward()
-        assert loss == 0
-        assert features.grad.abs().sum() == 0
+@pytest.mark.parametrize("labels", [[], [0, 0, 0], [0, 0, 1]])
+def test_without_a_pair_of_a_rare_class_there_is_nothing_to_rectify(labels):
+    features = torch.randn(len(labels), 4, requires_grad=True)
+    logits = torch.randn(len(labels), 2)
+    loss = class_rectification_loss(features, logits, torch.tensor(labels, dtype=torch.int64))
+    loss.backward()
+    assert loss == 0
+    assert features.grad.abs().sum() == 0
 
 
 def test_equal_features_have_a_finite_gradient():
     features = torch.ones(6, 4, requires_grad=True)
-    loss = class_rectification_loss(
-        features, torch.zeros(6, 2), torch.tensor([0, 0, 0, 0, 1, 1]), margin=0.5
-    )
+    labels = torch.tensor([0, 0, 0, 0, 1, 1])
+    loss = class_rectification_loss(features, torch.zeros(6, 2), labels)
     loss.backward()
     assert loss.item() == pytest.approx(0.5)
     assert torch.isfinite(features.grad).all()
@@ -161,19 +143,11 @@ def test_following_the_gradient_separates_a_rare_class():
     assert class_rectification_loss(features, logits, labels, hardest=9) < 0.01
 
 
-def test_rectification_does_not_depend_on_the_order_or_the_length_of_features():
-    generator = torch.Generator().manual_seed(1)
-    features, logits = (torch.randn(20, d, generator=generator) for d in (5, 3))
-    labels = torch.tensor([0] * 12 + [1] * 5 + [2] * 3)
-    order = torch.randperm(20, generator=generator)
-    first = class_rectification_loss(features, logits, labels)
-    second = class_rectification_loss(7 * features[order], logits[order], labels[order])
-    torch.testing.assert_close(first, second)
-
-
 def test_shapes_that_do_not_belong_together_are_refused():
     with pytest.raises(ShapeError, match=r"\(3, 2\), logits of shape \(2, 2\)"):
         class_rectification_loss(torch.zeros(3, 2), torch.zeros(2, 2), torch.zeros(3))
+    with pytest.raises(ConfigError, match="head of Faster R-CNN"):
+        TrainDetectorConfig(detector="centernet", rectification=0.1)
 
 
 def test_a_faster_rcnn_gets_the_loss_in_training_and_finds_what_it_found_before():
@@ -189,9 +163,8 @@ def test_a_faster_rcnn_gets_the_loss_in_training_and_finds_what_it_found_before(
     after = model([image])
     assert all(torch.equal(value, after[0][name]) for name, value in before[0].items())
     assert set(model.state_dict()) == names
-    losses = model.train()([image], [target])
     # Each box counts with its shifted copies: class 2 has several, and is the minority.
-    loss = losses["loss_rectification"]
+    loss = model.train()([image], [target])["loss_rectification"]
     assert 0 < loss <= 2 * 2.5
     loss.backward()
     assert model.roi_heads.box_head.fc6.weight.grad.abs().sum() > 0

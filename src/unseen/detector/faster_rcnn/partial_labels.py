@@ -1,14 +1,12 @@
-"""Faster R-CNN on images that are labelled in part: what nobody looked at is no background.
+"""Faster R-CNN on partially labelled images: what nobody looked at is not background.
 
-Both halves of torchvision's Faster R-CNN compare boxes with the labelled objects, call those that
-meet none background, and train on a sample of objects and background. Here a box that meets no
-object and lies mostly outside of the image's scope is neither: its label is UNKNOWN, and where the
-sample holds it, it is left out. Boxes that meet an object are its examples wherever they lie.
+Both stages of torchvision's Faster R-CNN match boxes with the labelled objects, call the unmatched ones
+background, and train on a sample of both. Here an unmatched box that lies mostly outside of the
+image's scope is UNKNOWN instead; boxes that match an object count wherever they lie.
 
-It is left out of the sample, and not before the sample is drawn: so each piece of background inside of a
-scope counts as often, and as much, as in an image that is labelled as a whole. A sample from the scope
-alone would mostly show pieces of the objects that the scope was drawn around, and teach these as
-background.
+UNKNOWN boxes are dropped from the sample after it is drawn, not before. So each piece of background
+inside a scope weighs as much as in a fully labelled image. A sample from the scope alone would mostly
+show pieces of the objects that the scope was drawn around, and teach these as background.
 """
 
 from __future__ import annotations
@@ -24,12 +22,11 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from unseen.arrays.scope import is_known
 
-# torchvision has no types: mypy takes its classes for Any, which it lets nobody derive from unasked.
-
 #: Labels; from 1 on they are objects, and -1 is torchvision's for what is too near to one.
 BACKGROUND, UNKNOWN = 0, -2
 
 
+# torchvision is untyped, and mypy objects to base classes of type Any.
 class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]
     """Draws objects and background as torchvision does, and then drops what is UNKNOWN.
 
@@ -40,7 +37,7 @@ class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]
     known = 1.0
 
     def __call__(self, labels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Per image the labels (N,) -> masks (N,) of what is drawn as object, and as background."""
+        """Per image the labels (N,) -> masks (N,) of the objects and the background drawn."""
         as_if = [of_image.masked_fill(of_image == UNKNOWN, BACKGROUND) for of_image in labels]
         objects, background = super().__call__(as_if)
         kept = [
@@ -52,10 +49,10 @@ class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]
         return objects, kept
 
     def weighted(self, loss: Tensor) -> Tensor:
-        """A mean over what was kept as the mean over all that was drawn, where dropped means 0."""
+        """Turn a mean over what was kept into one over all that was drawn; dropped counts as 0."""
         if self.known == 1:
             return loss
-        # The mean of nothing is not a number; 0 that still has its place in the graph.
+        # The mean of nothing is NaN; this 0 keeps its place in the graph.
         return loss * self.known if self.known else loss.nan_to_num(0.0) * 0
 
 
@@ -71,23 +68,20 @@ class ScopedRPN(RegionProposalNetwork):  # type: ignore[misc]
         """As torchvision's: per image boxes (N, 4) float32 xyxy px, and in training the losses."""
         # Anchors take the type of the features; the layers of the head choose theirs anew.
         levels = {name: level.float() for name, level in features.items()}
-        found: tuple[list[Tensor], dict[str, Tensor]] = super().forward(images, levels, targets)
-        return found
+        proposals: tuple[list[Tensor], dict[str, Tensor]]
+        proposals = super().forward(images, levels, targets)
+        return proposals
 
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[dict[str, Tensor]]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Per image the labels (A,) of its anchors, 1, 0, -1 or -2, and the boxes (A, 4) they meet."""
+        """Per image the labels (A,) of its anchors, 1, 0, -1 or -2, and the boxes (A, 4) matched."""
         labels, boxes = super().assign_targets_to_anchors(anchors, targets)
         return _with_unknown(labels, anchors, targets), boxes
 
-    def compute_loss(
-        self, objectness: Tensor, deltas: Tensor, labels: list[Tensor], boxes: list[Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def compute_loss(self, *args: Any) -> tuple[Tensor, ...]:
         """Of objectness and box, each ()."""
-        of_objectness, of_box = super().compute_loss(objectness, deltas, labels, boxes)
-        sampler = self.fg_bg_sampler
-        return sampler.weighted(of_objectness), sampler.weighted(of_box)
+        return tuple(map(self.fg_bg_sampler.weighted, super().compute_loss(*args)))
 
 
 class ScopedRoIHeads(RoIHeads):  # type: ignore[misc]
@@ -98,25 +92,25 @@ class ScopedRoIHeads(RoIHeads):  # type: ignore[misc]
     def forward(
         self, features: Any, proposals: Any, image_shapes: Any, targets: Any = None
     ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """As torchvision's: what was found, and in training the losses by name, each ()."""
+        """As torchvision's: detections, and in training the losses by name, each ()."""
         self._targets = targets
         try:
-            found, losses = super().forward(features, proposals, image_shapes, targets)
+            detections, losses = super().forward(features, proposals, image_shapes, targets)
         finally:
             self._targets = None
-        return found, {k: self.fg_bg_sampler.weighted(loss) for k, loss in losses.items()}
+        return detections, {k: self.fg_bg_sampler.weighted(loss) for k, loss in losses.items()}
 
     def assign_targets_to_proposals(
         self, proposals: list[Tensor], gt_boxes: list[Tensor], gt_labels: list[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Per image which object (P,) each proposal meets, and its label (P,): class, 0, -1 or -2."""
+        """Per image the object (P,) matched by each proposal, and its label: class, 0, -1 or -2."""
         matches, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
         return matches, _with_unknown(labels, proposals, self._targets or [{}] * len(labels))
 
 
 def heed_scope(model: FasterRCNN) -> FasterRCNN:
-    """The same model, which heeds the scope of its training images; weights and names stay."""
-    # By class, because torchvision builds the parts itself, and from more arguments than matter here.
+    """Make a model heed the scope of its training images; weights and names stay."""
+    # By class: torchvision builds the parts itself, from many more arguments than matter here.
     model.rpn.__class__ = ScopedRPN
     model.rpn.head.register_forward_hook(_in_float32)
     model.roi_heads.__class__ = ScopedRoIHeads
@@ -126,10 +120,10 @@ def heed_scope(model: FasterRCNN) -> FasterRCNN:
 
 
 def _in_float32(
-    head: nn.Module, given: Any, found: tuple[list[Tensor], list[Tensor]]
+    head: nn.Module, inputs: Any, outputs: tuple[list[Tensor], list[Tensor]]
 ) -> tuple[list[Tensor], list[Tensor]]:
     """A hook: the type of the box shifts decides that of the boxes."""
-    objectness, shifts = found
+    objectness, shifts = outputs
     return [level.float() for level in objectness], [level.float() for level in shifts]
 
 
@@ -137,10 +131,10 @@ def _with_unknown(
     labels: list[Tensor], boxes: list[Tensor], targets: list[dict[str, Tensor]]
 ) -> list[Tensor]:
     """Labels in which background that nobody looked at is UNKNOWN."""
-    found = []
+    changed = []
     for of_image, xyxy, target in zip(labels, boxes, targets, strict=True):
         if "unknown" in target:
             hidden = (of_image == BACKGROUND) & ~is_known(xyxy, target["unknown"])
             of_image = of_image.masked_fill(hidden, UNKNOWN)
-        found.append(of_image)
-    return found
+        changed.append(of_image)
+    return changed

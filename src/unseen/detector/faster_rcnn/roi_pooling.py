@@ -1,7 +1,7 @@
-"""What a detector's head sees of each proposed box: samples of the feature pyramid.
+"""What the head sees of each proposed box: samples of the feature pyramid.
 
-The same samples as torchvision's `roi_align` with one sample per bin takes, by one weighted gather
-for all levels together: on a CPU that takes much less time, above all backwards.
+The samples of torchvision's `roi_align` with one sample per bin, by one weighted gather for all levels
+together: on a CPU that takes much less time, above all backwards.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class RoIPooling(nn.Module):
     Args:
         strides: of the levels in px, finest first.
         size: bins per side.
-        reach: how far the grid reaches, in sides of the box; beyond 1 it sees whether the object
-            goes on outside the box.
+        reach: extent of the grid, in sides of the box; beyond 1 it sees whether the object goes on
+            outside the box.
         coarsest_from: longer side in px from which a box is looked at on the coarsest level; each
             halving goes one level finer.
     """
@@ -43,15 +43,9 @@ class RoIPooling(nn.Module):
         boxes: Sequence[Tensor],
         image_shapes: Sequence[tuple[int, int]],
     ) -> Tensor:
-        """Sample all boxes of a batch.
+        """Levels (B, C, H / s, W / s) and per image (N, 4) xyxy px -> (sum of N, S, S, C) float32.
 
-        Args:
-            features: per level (B, C, H / stride, W / stride), finest first.
-            boxes: per image (N, 4) xyxy px.
-            image_shapes: unused; torchvision's heads pass them.
-
-        Returns:
-            (sum of N, size, size, C) float32.
+        The image shapes, which torchvision passes, are unused.
         """
         levels = list(features.values())
         rows = torch.cat([level.permute(0, 2, 3, 1).flatten(0, 2) for level in levels]).float()
@@ -66,7 +60,7 @@ class RoIPooling(nn.Module):
         return pooled.reshape(*index.shape[:3], rows.shape[1])
 
     def _samples(self, levels: list[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Rows of the four neighbours of each sample, and their weights: twice (N, S, S, 4)."""
+        """Rows of the four neighbours of each sample, and their weights: both (N, S, S, 4)."""
         xyxy = torch.cat(list(boxes))
         device = xyxy.device
         level = self._level(xyxy)

@@ -3,15 +3,24 @@ import math
 import pytest
 import torch
 
-from unseen.detector.centernet_loss import (
-    OFFSET_WEIGHT,
-    SIZE_WEIGHT,
-    centernet_losses,
-    penalty_reduced_focal_loss,
-)
-from unseen.detector.centernet_targets import CentreTargets, encode
+from unseen.detector.centernet.encoding import CentreTargets
+from unseen.detector.centernet.losses import centernet_losses, penalty_reduced_focal_loss
 
 EVERYWHERE = torch.ones(1, 2, 2, dtype=torch.bool)
+
+
+def test_no_box_means_nothing_to_learn_about_boxes():
+    truth = CentreTargets(
+        torch.zeros(1, 1, 2, 2),
+        torch.zeros(0, 3, dtype=torch.int64),
+        torch.zeros(0),
+        *torch.zeros(2, 0, 2),
+    )
+    maps = torch.randn(1, 2, 2, 2, requires_grad=True)
+    losses = centernet_losses(torch.zeros(1, 1, 2, 2), maps, maps, truth, EVERYWHERE)
+    assert losses["loss_offset"] == losses["loss_size"] == 0
+    (losses["loss_offset"] + losses["loss_size"]).backward()
+    assert maps.grad.abs().sum() == 0
 
 
 def test_the_focal_loss_is_its_formula():
@@ -23,14 +32,11 @@ def test_the_focal_loss_is_its_formula():
         + 0.2**4 * 0.6**2 * math.log(0.4)
         + 0.5**2 * math.log(0.5)
     )
-    found = penalty_reduced_focal_loss(torch.logit(p), truth, EVERYWHERE)
-    assert found.item() == pytest.approx(expected / 2, rel=1e-5)
-
-
-def test_without_a_centre_the_focal_loss_is_the_sum_over_the_background():
-    logits = torch.tensor([[[[0.0, 0.0], [0.0, 0.0]]]])
-    found = penalty_reduced_focal_loss(logits, torch.zeros(1, 1, 2, 2), EVERYWHERE)
-    assert found.item() == pytest.approx(4 * 0.25 * math.log(2))
+    loss = penalty_reduced_focal_loss(torch.logit(p), truth, EVERYWHERE)
+    assert loss.item() == pytest.approx(expected / 2, rel=1e-5)
+    # Without a centre it is the sum over the background.
+    cold = penalty_reduced_focal_loss(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), EVERYWHERE)
+    assert cold.item() == pytest.approx(4 * 0.25 * math.log(2))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -48,10 +54,9 @@ def test_loss_and_gradient_stay_finite_at_extreme_logits(dtype):
 
 
 def test_padding_does_not_count():
-    truth = torch.zeros(1, 1, 2, 2)
     logits = torch.tensor([[[[-9.0, 9.0], [-9.0, 9.0]]]], requires_grad=True)
     is_inside = torch.tensor([[[True, False], [True, False]]])
-    loss = penalty_reduced_focal_loss(logits, truth, is_inside)
+    loss = penalty_reduced_focal_loss(logits, torch.zeros(1, 1, 2, 2), is_inside)
     loss.backward()
     assert loss.item() < 1e-6
     assert logits.grad[..., 1].abs().sum() == 0
@@ -65,23 +70,8 @@ def test_offset_and_size_are_weighted_absolute_differences_in_the_cells_that_cou
         offsets=torch.tensor([[0.5, 0.5], [-0.5, 0.5], [0.0, 0.25]]),
         sizes=torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 3.0]]),
     )
-    found = torch.zeros(1, 2, 2, 2)
-    found[:, :, 1, 0] = 1e6  # a cell of which nobody asks
-    losses = centernet_losses(torch.zeros(1, 1, 2, 2), found, found, truth, EVERYWHERE)
-    assert losses["loss_offset"].item() == pytest.approx(OFFSET_WEIGHT * (1.0 + 0.25) / 2)
-    assert losses["loss_size"].item() == pytest.approx(SIZE_WEIGHT * (3.0 + 3.0) / 2)
-
-
-def test_no_box_means_nothing_to_learn_about_boxes():
-    truth = encode(
-        [torch.zeros(0, 4)],
-        [torch.zeros(0, dtype=torch.int64)],
-        n_classes=1,
-        shape=(2, 2),
-        stride=4,
-    )
-    maps = torch.randn(1, 2, 2, 2, requires_grad=True)
+    maps = torch.zeros(1, 2, 2, 2)
+    maps[:, :, 1, 0] = 1e6  # a cell that does not count
     losses = centernet_losses(torch.zeros(1, 1, 2, 2), maps, maps, truth, EVERYWHERE)
-    assert losses["loss_offset"] == losses["loss_size"] == 0
-    (losses["loss_offset"] + losses["loss_size"]).backward()
-    assert maps.grad.abs().sum() == 0
+    assert losses["loss_offset"].item() == pytest.approx((1.0 + 0.25) / 2)
+    assert losses["loss_size"].item() == pytest.approx((3.0 + 3.0) / 2)

@@ -1,0 +1,168 @@
+"""The backbones for CPUs and little data, and how each architecture scales and normalises images."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
+
+from unseen.ranking.features.efficientnet_lite import LEVELS, MEAN, STD, EfficientNetLite0
+
+if TYPE_CHECKING:
+    from unseen.detector.models import DetectorSpec
+
+#: Standard deviation of an image, in [0, 1], below which its noise is not amplified further.
+MIN_CONTRAST = 0.01
+#: What torchvision's weights expect of an image: mean and deviation per channel.
+_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+_PYRAMID_CHANNELS = 48
+
+#: A 3x3 convolution with batch normalisation and ReLU.
+ConvNormReLU = partial(Conv2dNormActivation, kernel_size=3)
+
+
+class Stage(nn.Module):
+    """Halves the resolution; two residual steps of one and two 3x3 convolutions."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.down = ConvNormReLU(before, after, stride=2, activation_layer=None)
+        # Averages reach the coarse levels directly: faint, wide stains are nothing but averages.
+        self.shortcut = nn.Conv2d(before, after, 1, bias=False)
+        self.inner = ConvNormReLU(after, after)
+        self.outer = ConvNormReLU(after, after, activation_layer=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, before, H, W) -> (B, after, H / 2, W / 2)."""
+        average = functional.avg_pool2d(x, 2, ceil_mode=True)
+        x = functional.relu(self.down(x) + self.shortcut(average))
+        return functional.relu(x + self.outer(self.inner(x)))
+
+
+class SmallLevels(nn.Module):
+    """A residual network from scratch: a stem, and a stage per number of channels."""
+
+    def __init__(self, channels: tuple[int, ...], stem: int = 16) -> None:
+        super().__init__()
+        self.channels = channels
+        self.stem = ConvNormReLU(3, stem, stride=2)
+        befores = (stem, *channels[:-1])
+        self.stages = nn.ModuleList(map(Stage, befores, channels))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> per stride s = 4, 8, ... (B, C, H / s, W / s), finest first."""
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        levels = []
+        for stage in self.stages:
+            x = stage(x)
+            levels.append(x)
+        return levels
+
+
+class SmallBackbone(SmallLevels):
+    """`SmallLevels` with a feature pyramid on strides 4, 8 and 16."""
+
+    def __init__(self) -> None:
+        super().__init__((32, 64, 128))
+        self.pyramid = FeaturePyramidNetwork(list(self.channels), _PYRAMID_CHANNELS)
+        self.out_channels = _PYRAMID_CHANNELS
+
+    def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:  # type: ignore[override]
+        """(B, 3, H, W) -> levels "0", "1", "2" of (B, out, H / s, W / s)."""
+        return _pyramid(self.pyramid, super().forward(x))
+
+
+class LiteLevels(nn.Module):
+    """EfficientNet-Lite0 without its classifier, with what it knows from ImageNet.
+
+    From a few dozen images a network learns little about textures and edges that another has not seen
+    in a million photographs. Its normalisation is folded into the convolutions, because statistics of
+    four images would only blur it; the stem and the first blocks stay as they are, the others learn
+    slowly. Images come in as they are, not standardised one by one as for the small network: what it
+    knows depends on brightness and contrast. Without weights all of it trains.
+
+    Args:
+        network: with weights or without; it is cut in place.
+        coarsest: the last stride, px.
+    """
+
+    def __init__(self, network: EfficientNetLite0, *, coarsest: int) -> None:
+        super().__init__()
+        levels = [level for stride, level in LEVELS.items() if stride <= coarsest]
+        self.blocks = tuple(block for block, _ in levels)
+        self.channels = tuple(channels for _, channels in levels)
+        self.network = network.cut(self.blocks[-1])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [-1, 1] -> per stride s (B, C, H / s, W / s), finest first."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        levels: list[Tensor] = self.network(x, self.blocks)
+        return levels
+
+
+class LiteBackbone(nn.Module):
+    """`LiteLevels` with a feature pyramid on strides 4, 8 and 16."""
+
+    def __init__(self, network: EfficientNetLite0) -> None:
+        super().__init__()
+        self.levels = LiteLevels(network, coarsest=16)
+        self.pyramid = FeaturePyramidNetwork(list(self.levels.channels), _PYRAMID_CHANNELS)
+        self.out_channels = _PYRAMID_CHANNELS
+
+    def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:
+        """(B, 3, H, W) in [-1, 1] -> levels "0", "1", "2" of (B, out, H / s, W / s)."""
+        return _pyramid(self.pyramid, self.levels(x))
+
+
+def _pyramid(pyramid: nn.Module, levels: list[Tensor]) -> OrderedDict[str, Tensor]:
+    outputs: OrderedDict[str, Tensor] = pyramid(
+        OrderedDict((str(i), level) for i, level in enumerate(levels))
+    )
+    return outputs
+
+
+def slow_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The pretrained blocks of `LiteLevels` that are not frozen; they learn at a lower rate."""
+    return [
+        parameter
+        for module in model.modules()
+        if isinstance(module, LiteLevels) and module.network.is_folded
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    ]
+
+
+class StandardisingTransform(GeneralizedRCNNTransform):  # type: ignore[misc]
+    """Gives each image mean 0 and standard deviation 1 at the network's scale.
+
+    Images often differ more in brightness and contrast than a faint object differs from its
+    surroundings.
+    """
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """Nothing yet: it is the resized image that counts."""
+        return image
+
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """(3, H, W) -> (3, H', W'), standardised; boxes follow."""
+        image, target = super().resize(image, target)
+        return (image - image.mean()) / image.std().clamp(min=MIN_CONTRAST), target
+
+
+def input_transform(spec: DetectorSpec) -> GeneralizedRCNNTransform:
+    """Scales and normalises images (3, H, W) in [0, 1] as the architecture expects them.
+
+    In training it leaves the size alone: `TrainingSet` has resized the images once.
+    """
+    if spec.architecture == "small":
+        return StandardisingTransform(*spec.sides, [0.0] * 3, [1.0] * 3, _skip_resize=True)
+    mean, std = (list(MEAN), list(STD)) if spec.architecture == "lite0" else _IMAGENET
+    return GeneralizedRCNNTransform(*spec.sides, mean, std, _skip_resize=True)

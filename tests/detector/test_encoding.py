@@ -1,0 +1,240 @@
+"""CenterNet's targets by hand and by brute force, and back from maps to boxes."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from unseen.arrays.boxes import iou
+from unseen.detector.centernet.encoding import (
+    CORE,
+    MIN_OVERLAP,
+    MIN_WIDTH,
+    WIDTH,
+    cells_inside,
+    decode,
+    encode,
+    gaussian_radius,
+)
+
+STRIDE = 4
+
+
+def encoded(boxes, labels, *, n_classes=2, shape=(8, 8)):
+    return encode(
+        [torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)],
+        [torch.as_tensor(labels, dtype=torch.int64)],
+        n_classes=n_classes,
+        shape=shape,
+        stride=STRIDE,
+    )
+
+
+@pytest.mark.parametrize("sides", [(10, 10), (40, 3), (3, 40), (1, 1), (25, 17)])
+@pytest.mark.parametrize("overlap", [0.3, 0.7, 0.9])
+def test_a_box_with_corners_within_the_radius_overlaps_enough_and_no_larger_radius_does(
+    sides, overlap
+):
+    sides = np.array(sides, dtype=float)
+    radii = gaussian_radius(torch.from_numpy(sides)[None], min_overlap=overlap)[0].numpy()
+    moves = np.array(list(itertools.product(np.linspace(-1, 1, 9), repeat=4)))
+
+    def least_overlap(radii):
+        return iou([[0, 0, *sides]], moves * [*radii, *radii] + [0, 0, *sides]).min()
+
+    assert least_overlap(radii) == pytest.approx(overlap, abs=1e-6)
+    assert least_overlap(1.01 * radii) < overlap
+
+
+def test_the_radius_of_a_square_is_cornernets():
+    # (w - 2r)(h - 2r) = 0.7 w h, solved for r as the paper does for any box.
+    total, area = 20, 100
+    expected = (total - math.sqrt(total**2 - 4 * 0.3 * area)) / 4
+    radii = gaussian_radius(torch.tensor([[10.0, 10.0]]), min_overlap=0.7)
+    assert radii.tolist() == [pytest.approx([expected, expected])]
+
+
+def test_an_image_without_boxes_has_no_heat_and_no_centre_and_nothing_is_decoded():
+    truth = encoded([], [])
+    assert truth.heat.shape == (1, 2, 8, 8)
+    assert truth.heat.sum() == 0
+    assert truth.cells.shape == (0, 3)
+    assert truth.offsets.shape == truth.sizes.shape == (0, 2)
+    assert truth.weights.shape == (0,)
+    one = decoded([], [])
+    assert one["boxes"].shape == (0, 4)
+    assert one["labels"].shape == one["scores"].shape == (0,)
+
+
+def at_centres(truth):
+    """Offsets and sides of the cells that hold a centre, by row and column."""
+    return {
+        (row, column): (offset, size)
+        for (_, row, column), offset, size in zip(
+            truth.cells.tolist(), truth.offsets.tolist(), truth.sizes.exp().tolist(), strict=True
+        )
+        if truth.heat[0, :, row, column].max() == 1
+    }
+
+
+def test_one_box_gives_the_maps_that_one_computes_by_hand():
+    # 48 x 16 px at stride 4: 12 x 4 cells, centre (30, 25) px = (7.5, 6.25) cells, cell (7, 6).
+    truth = encoded([[6, 17, 54, 33]], [1], shape=(12, 16))
+    radius = 12 * (1 - math.sqrt(MIN_OVERLAP)) / 2
+    across, down = 2 * (WIDTH * radius) ** 2, 2 * max(WIDTH * radius / 3, MIN_WIDTH) ** 2
+    heat = truth.heat[0, 1]
+    assert truth.heat[0, 0].sum() == 0
+    assert heat[6, 7] == 1
+    assert heat[6, 9].item() == pytest.approx(math.exp(-4 / across))
+    assert heat[4, 6].item() == pytest.approx(math.exp(-4 / down - 1 / across))
+    assert at_centres(truth) == {(6, 7): ([0.5, 0.25], [pytest.approx(12), pytest.approx(4)])}
+    # The cells around the centre point to it, with the weight of their heat.
+    _, rows, columns = truth.cells.unbind(1)
+    assert len(rows) == (heat >= CORE).sum() > 10
+    around = heat[rows, columns]
+    torch.testing.assert_close(truth.weights, around / around.sum(), rtol=1e-5, atol=0)
+    centres = torch.stack([columns, rows], 1) + truth.offsets
+    torch.testing.assert_close(centres, torch.tensor([[7.5, 6.25]]).expand(len(rows), 2))
+    torch.testing.assert_close(truth.sizes.exp(), torch.tensor([[12.0, 4.0]]).expand(len(rows), 2))
+
+
+def test_every_object_has_the_same_weight_however_many_cells_it_has():
+    truth = encoded([[0, 0, 4, 4], [60, 60, 200, 150]], [0, 1], shape=(64, 64))
+    is_small = truth.sizes[:, 0].exp() < 2
+    assert is_small.sum() < (~is_small).sum()
+    for one in (is_small, ~is_small):
+        torch.testing.assert_close(truth.weights[one].sum(), torch.tensor(1.0))
+
+
+def test_between_two_objects_each_cell_belongs_to_the_one_whose_peak_is_higher_there():
+    truth = encoded([[0, 0, 32, 32], [32, 0, 64, 32]], [0, 1], shape=(8, 16))
+    centres = (truth.cells[:, 2] + truth.offsets[:, 0]).tolist()
+    for column, centre in zip(truth.cells[:, 2].tolist(), centres, strict=True):
+        if column != 8:  # as far from cell 4 as from cell 12
+            assert centre == (4 if column < 8 else 12)
+
+
+def test_overlapping_peaks_keep_the_higher_value():
+    boxes = [[0, 0, 24, 24], [8, 8, 32, 32]]
+    single = [encoded([box], [0]).heat for box in boxes]
+    assert torch.equal(encoded(boxes, [0, 0]).heat, torch.maximum(*single))
+
+
+def test_the_order_of_boxes_does_not_matter():
+    rng = np.random.default_rng(0)
+    centres = rng.integers(2, 30, (40, 2))  # more boxes than cells they fall in
+    halves = rng.integers(1, 12, (40, 2))
+    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+    labels = rng.integers(0, 2, 40)
+    first = encoded(boxes, labels)
+    assert first.weights.sum() < 39
+    for _ in range(5):
+        order = rng.permutation(40)
+        for a, b in zip(first, encoded(boxes[order], labels[order]), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_of_two_boxes_in_one_cell_the_smaller_is_learned_and_both_classes_stay():
+    truth = encoded([[4, 4, 28, 28], [14, 15, 20, 19]], [0, 1])
+    assert at_centres(truth) == {(4, 4): ([0.25, 0.25], [1.5, 1.0])}
+    assert truth.heat[0, :, 4, 4].tolist() == [1, 1]
+
+
+def test_boxes_smaller_than_a_cell_and_at_the_border_have_a_cell_of_their_own():
+    truth = encoded([[31, 0, 32, 1], [32, 32, 32, 32], [0, 31.5, 0.5, 32]], [0, 0, 0])
+    assert set(at_centres(truth)) == {(0, 7), (7, 7), (7, 0)}
+    assert (truth.heat[0, 0] == 1).sum() == 3
+    assert all(torch.isfinite(values).all() for values in truth)
+    assert at_centres(truth)[7, 7][0] == [1, 1]
+
+
+def test_each_image_of_a_batch_has_its_own_centres():
+    boxes = [torch.tensor([[0.0, 0, 8, 8]]), torch.zeros(0, 4), torch.tensor([[8.0, 8, 16, 16]])]
+    labels = [torch.tensor([0]), torch.zeros(0, dtype=torch.int64), torch.tensor([0])]
+    truth = encode(boxes, labels, n_classes=1, shape=(4, 4), stride=4)
+    centres = truth.cells[:, 1:].flip(1) + truth.offsets
+    assert set(truth.cells[:, 0].tolist()) == {0, 2}
+    assert (centres[truth.cells[:, 0] == 0] == 1).all()
+    assert (centres[truth.cells[:, 0] == 2] == 3).all()
+    assert truth.heat[1].sum() == 0
+
+
+def test_cells_that_show_only_padding_are_outside():
+    is_inside = cells_inside([(8, 16), (9, 4)], torch.zeros(2, 1, 4, 4), stride=4)
+    assert is_inside[0].tolist() == [[True] * 4] * 2 + [[False] * 4] * 2
+    assert is_inside[1].tolist() == [[True, False, False, False]] * 3 + [[False] * 4]
+
+
+def decoded(boxes, labels, *, shape=(32, 48)):
+    """What a perfect network's maps give."""
+    truth = encoded(boxes, labels, n_classes=3, shape=shape)
+    image, row, column = truth.cells.unbind(1)
+    offsets, sizes = torch.zeros(1, 2, *shape), torch.zeros(1, 2, *shape)
+    offsets[image, :, row, column], sizes[image, :, row, column] = truth.offsets, truth.sizes
+    maps = torch.logit(truth.heat, eps=1e-6), offsets, sizes
+    size = (shape[0] * STRIDE, shape[1] * STRIDE)
+    return decode(*maps, [size], stride=STRIDE, least=0.9)[0]
+
+
+def in_order(boxes, labels):
+    return sorted([*np.round(box, 3), label] for box, label in zip(boxes, labels, strict=True))
+
+
+def test_decoding_inverts_encoding_for_separated_boxes_of_any_size():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        # Centres at least three cells apart; sides from less than a cell to half the image.
+        columns, rows = np.meshgrid(np.arange(14, 180, 22.3), np.arange(14, 115, 24.7))
+        centres = np.stack([columns.ravel(), rows.ravel()], 1) + rng.uniform(-5, 5, (40, 2))
+        room = np.minimum(centres, [192, 128] - centres)
+        halves = np.minimum(room, np.exp(rng.uniform(np.log(0.4), np.log(60), (40, 2))))
+        boxes = np.concatenate([centres - halves, centres + halves], 1)
+        labels = rng.integers(0, 3, 40)
+        one = decoded(boxes, labels)
+        np.testing.assert_allclose(
+            in_order(one["boxes"].tolist(), one["labels"].tolist()),
+            in_order(boxes, labels + 1),
+            atol=2e-3,
+        )
+
+
+def test_boxes_at_the_border_come_back_whole():
+    boxes = [[0, 0, 2, 3], [180, 0, 192, 128], [0, 120, 9, 128], [191, 60, 192, 61]]
+    one = decoded(boxes, [0, 1, 2, 0])
+    assert in_order(one["boxes"].tolist(), one["labels"].tolist()) == in_order(boxes, [1, 2, 3, 1])
+
+
+def heated(side, *cells, classes=1, offset=0.0, size=0.0, **options):
+    """The boxes of cold maps with (class, row, column, logit) cells."""
+    heat = torch.full((1, classes, side, side), -9.0)
+    for label, row, column, logit in cells:
+        heat[0, label, row, column] = logit
+    maps = [heat, *(torch.full((1, 2, side, side), value) for value in (offset, size))]
+    image_size = options.pop("image_size", (STRIDE * side, STRIDE * side))
+    return decode(*maps, [image_size], stride=STRIDE, **options)[0]
+
+
+def test_only_the_highest_of_neighbouring_cells_is_a_peak():
+    one = heated(6, (0, 2, 2, 1.0), (0, 2, 3, 2.0), (0, 3, 2, 3.0), (0, 3, 3, 2.0), (0, 5, 5, 0.5))
+    torch.testing.assert_close(one["scores"], torch.sigmoid(torch.tensor([3.0, 0.5])))
+    assert one["boxes"].tolist() == [[6, 10, 10, 14], [18, 18, 22, 22]]
+    # Probabilities that round to one are still told apart.
+    assert heated(4, (0, 1, 1, 40.0), (0, 1, 2, 41.0))["boxes"][:, 0].tolist() == [6]
+
+
+def test_the_most_confident_come_first_and_there_are_no_more_than_asked_for():
+    cells = (0, 1, 1, 0.0), (1, 4, 4, 2.0), (0, 7, 7, 1.0)
+    assert heated(9, *cells, classes=2)["labels"].tolist() == [2, 1, 1]
+    assert heated(9, *cells, classes=2, most=2)["boxes"][:, 0].tolist() == [14, 26]
+    assert len(heated(9, *cells, classes=2, least=0.6)["boxes"]) == 2
+
+
+def test_padding_holds_no_object_and_boxes_end_with_their_image():
+    cells = (0, 6, 6, 5.0), (0, 1, 1, 4.0)  # the first one in the padding
+    one = heated(8, *cells, size=3.0, image_size=(20, 13))
+    assert one["boxes"].tolist() == [[0, 0, 13, 20]]
+    beside = heated(4, (0, 1, 1, 4.0), offset=-3.0)
+    assert beside["boxes"].shape == (0, 4)
+    assert beside["scores"].shape == (0,)
