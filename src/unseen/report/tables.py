@@ -19,7 +19,6 @@ MEANS = {"Mean F1": "macro_f1", "AP": "mean_ap"}
 
 #: The columns of a table: heading -> one iteration of one series.
 _Points = Mapping[str, IterationSummary]
-_Rows = list[tuple[Cell, ...]]
 
 
 def build_tables(
@@ -41,48 +40,69 @@ def build_tables(
         return []
     tables = []
     if any(p.per_class for p in points):
+        unequal = _unequal(curves)
         if len(classes) == 1:
-            (label,) = classes
-            title = f"Performance on the test split, one class ({label})"
-            tables.append(_single_class(title, label, loop))
+            title = f"Performance on the test split, one class ({classes[0]})"
+            tables.append(_performance(title, classes, loop))
             if curves.judged is not None and baselines:
                 last = curves.judged.last
                 title = f"The same number of images ({last.images}), chosen in different ways"
                 compared = {curves.judged.label: last, **baselines}
-                tables.append(_single_class(title, label, compared, _unequal(curves)))
+                tables.append(_performance(title, classes, compared, unequal))
         else:
-            tables.append(_multi_class(classes, {**loop, **baselines}, _unequal(curves)))
+            title = "Performance on the test split"
+            tables.append(_performance(title, classes, {**loop, **baselines}, unequal))
         notes = [*_conditions(points, facts or {}), *_gaps(curves, points, classes)]
         tables[-1] = replace(tables[-1], notes=[*tables[-1].notes, *notes])
     return [*tables, _labelled(classes, {**loop, **baselines})]
 
 
-def _single_class(title: str, label: str, points: _Points, notes: Sequence[str] = ()) -> Table:
-    """Tables I and II: over the iterations, and against the baselines."""
+def performance_table(
+    title: str,
+    classes: Sequence[str],
+    columns: Sequence[Column],
+    value: Callable[[int, str | None, str], Cell],
+    counts: Mapping[str, Sequence[Cell]] | None = None,
+    key: str = "",
+    notes: Sequence[str] = (),
+) -> Table:
+    """The form of Tables I (one class) and III: class x metric x column, then all classes.
+
+    `value` gives the cell of the n-th column for a class, or for all (None), and a metric by its name
+    in records; `counts` are further rows.
+    """
+    blocks: dict[str | None, dict[str, str]] = {label: METRICS for label in classes}
+    blocks[None] = MEANS
+    rows: list[list[Cell]] = []
+    for label, metrics in blocks.items():
+        for i, (name, metric) in enumerate(metrics.items()):
+            cells = [value(n, label, metric) for n, _ in enumerate(columns)]
+            rows.append(["" if i else label or "All", name, *cells])
+    rows += [["", name, *cells] for name, cells in (counts or {}).items()]
+    texts = [Column("class", "Class"), Column("metric", "Metric")]
+    skipped = 1 if len(classes) == 1 else 0  # the column of the class
     return Table(
+        key=key,
         title=title,
-        columns=_columns([""], points),
-        rows=[*_metric_rows(label, points), *_total_rows(points)],
-        notes=notes,
-        groups=frozenset({len(METRICS)}),
-    )
-
-
-def _multi_class(classes: Sequence[str], points: _Points, notes: Sequence[str]) -> Table:
-    """Table III, with the baselines beside it."""
-    blocks = {label: _metric_rows(label, points) for label in classes}
-    blocks["All"] = _total_rows(points)
-    rows: _Rows = [
-        ("" if i else label, *row) for label, block in blocks.items() for i, row in enumerate(block)
-    ]
-    return Table(
-        title="Performance on the test split",
-        columns=_columns(["Class", "Metric"], points),
-        rows=rows,
-        text_columns=2,
+        columns=[*texts[skipped:], *columns],
+        rows=[row[skipped:] for row in rows],
+        text_columns=2 - skipped,
         notes=notes,
         groups=group_starts(rows),
     )
+
+
+def _performance(
+    title: str, classes: Sequence[str], points: _Points, notes: Sequence[str] = ()
+) -> Table:
+    each = list(points.values())
+
+    def value(n: int, label: str | None, metric: str) -> Cell:
+        cell: Cell = getattr(each[n] if label is None else metrics_of(each[n], label), metric, None)
+        return cell
+
+    counts = {"Images": [str(p.images) for p in each], "Boxes": [str(p.boxes) for p in each]}
+    return performance_table(title, classes, _columns(points), value, counts, notes=notes)
 
 
 def _labelled(classes: Sequence[str], points: _Points) -> Table:
@@ -99,7 +119,7 @@ def _labelled(classes: Sequence[str], points: _Points) -> Table:
         notes = ["Balance: normalised entropy of the classes; 1 = equally many boxes of each."]
     return Table(
         title="Labelled boxes per class",
-        columns=_columns(["Class"], points),
+        columns=[Column("class", "Class"), *_columns(points)],
         rows=rows,
         notes=notes,
         groups=frozenset({len(classes)}),
@@ -107,8 +127,8 @@ def _labelled(classes: Sequence[str], points: _Points) -> Table:
 
 
 # --- columns and rows ----------------------------------------------------------------------------
-def _columns(texts: Sequence[str], points: _Points) -> list[Column]:
-    return [*(Column(t, t) for t in texts), *(Column(name, name, "score") for name in points)]
+def _columns(points: _Points) -> list[Column]:
+    return [Column(name, name, "score") for name in points]
 
 
 def _iterations(curves: Curves) -> dict[str, IterationSummary]:
@@ -130,18 +150,6 @@ def _baselines(curves: Curves) -> dict[str, IterationSummary]:
         return {}
     images = curves.judged.last.images
     return {s.label: s.at(images) or s.last for s in curves.others}
-
-
-def _metric_rows(label: str, points: _Points) -> _Rows:
-    measured = [metrics_of(p, label) for p in points.values()]
-    return [(name, *(getattr(m, key, None) for m in measured)) for name, key in METRICS.items()]
-
-
-def _total_rows(points: _Points) -> _Rows:
-    each = points.values()
-    means: _Rows = [(name, *(getattr(p, key) for p in each)) for name, key in MEANS.items()]
-    counts = {"Images": "images", "Boxes": "boxes"}
-    return means + [(name, *(str(getattr(p, key)) for p in each)) for name, key in counts.items()]
 
 
 # --- notes ---------------------------------------------------------------------------------------

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unseen.benchmark.report.finding import by_case
 from unseen.benchmark.report.measures import Values, values_of
 from unseen.benchmark.report.runs import SCHEDULES, Benchmark, Run
 from unseen.loop.curves import FULL, defined
-from unseen.report.table import Cell, Column, Table, group_starts, spread
-from unseen.report.tables import MEANS, METRICS, iteration_name
+from unseen.report.table import Cell, Column, Table, spread
+from unseen.report.tables import iteration_name, performance_table
 
 #: Baselines of the paper's comparison.
 BASELINES = ("sequential", "random")
@@ -90,58 +90,37 @@ def paper_tables(benchmark: Benchmark) -> list[Table]:
 def _paper_table(
     benchmark: Benchmark, case: str, title: str, places: Sequence[_Place], kind: str
 ) -> Table | None:
-    """Class x metric x place, the schedules beside each other; None where nothing was measured."""
-    classes, schedules = _classes(benchmark, case), measured_schedules(benchmark)
-    rows: list[list[Cell]] = []
-    readers: list[Callable[[Mapping[str, Any]], float | None]] = []
-    for name in classes:
-        for i, (label, metric) in enumerate(METRICS.items()):
-            rows.append(["" if i else name, label])
-            readers.append(_of_class(name, metric))
-    for i, (label, metric) in enumerate(MEANS.items()):
-        rows.append(["" if i else "All", label])
-        readers.append(lambda detector, metric=metric: detector[metric])  # type: ignore[misc]
-    columns = [Column("class", "Class"), Column("metric", "Metric")]
+    """The schedules beside each other; None where nothing was measured."""
+    columns: list[Column] = []
+    measured: list[list[Mapping[str, Any]]] = []
+    schedules = measured_schedules(benchmark)
     for schedule in schedules:
         for number, (label, strategy, iteration) in enumerate(places):
             detectors = []
             for run in benchmark.of(case, strategy):
                 at = last_iteration(benchmark, run) if iteration is None else iteration
                 detectors += [d] if (d := detector_of(run, schedule, at)) else []
-            values = [[defined(read(d)) for d in detectors] for read in readers]
-            cells = [spread([v for v in each if v is not None]) for each in values]
-            if any(cell is not None for cell in cells):
+            if detectors:
                 label = label if len(schedules) == 1 else f"{label} ({schedule})"
                 columns.append(Column(f"{schedule}:{number}", label, "score"))
-                rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
-    if len(columns) == 2:
+                measured.append(detectors)
+    if not columns:
         return None
-    skipped = 1 if len(classes) == 1 else 0  # the column of the class
+
+    def value(n: int, label: str | None, metric: str) -> Cell:
+        each = measured[n] if label is None else [d["per_class"].get(label) for d in measured[n]]
+        values = [defined(e[metric]) for e in each if e and e.get("support") != 0]
+        return spread([v for v in values if v is not None])
+
     runs = [r for r in benchmark.runs if r.case == case]
     notes = [note for s in schedules for note in _schedule_notes(runs, s)]
-    return Table(
-        key=f"paper_{kind}:{case}",
-        title=title,
-        columns=columns[skipped:],
-        rows=[row[skipped:] for row in rows],
-        text_columns=2 - skipped,
-        notes=["Mean +- standard deviation over seeds, on the test split.", *notes],
-        groups=frozenset() if skipped else group_starts(rows),
-    )
+    notes.insert(0, "Mean +- standard deviation over seeds, on the test split.")
+    key, classes = f"paper_{kind}:{case}", _classes(benchmark, case)
+    return performance_table(title, classes, columns, value, key=key, notes=notes)
 
 
 def _classes(benchmark: Benchmark, case: str) -> Sequence[str]:
     return next(r.classes for r in benchmark.runs if r.case == case)
-
-
-def _of_class(name: str, metric: str) -> Callable[[Mapping[str, Any]], float | None]:
-    """Undefined where the class has no test boxes."""
-
-    def read(detector: Mapping[str, Any]) -> float | None:
-        of_class = detector["per_class"].get(name)
-        return of_class[metric] if of_class and of_class["support"] else None
-
-    return read
 
 
 def _detectors(run: Run, schedule: str) -> list[Mapping[str, Any]]:
