@@ -1,7 +1,7 @@
 """CVAT's shapes as boxes.
 
-CVAT stores whatever it is sent: rectangles outside the image, three numbers as a rectangle, shapes
-on frames of another job. Each shape becomes one box or is dropped, and anything but a plain
+CVAT stores any numbers that it is sent: rectangles outside the image, three numbers as a rectangle,
+shapes on frames of another job. Each shape becomes one box or is dropped, and anything but a plain
 rectangle is reported as an `Oddity`.
 
 Boxes are `[x, y, width, height]` relative to the image, origin top left, clipped to it.
@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 Box = tuple[float, float, float, float]
 
@@ -43,9 +41,10 @@ _POINTS: dict[str, tuple[int, float]] = {
     "polyline": (2, math.inf),
     "points": (1, math.inf),
     "cuboid": (8, 8),
+    "skeleton": (1, math.inf),
 }
 #: Every shape type of CVAT.
-TYPES = (*_POINTS, "mask", "skeleton")
+TYPES = (*_POINTS, "mask")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Oddity:
     """A shape that was converted, clipped or dropped."""
 
     kind: str
-    frame: int  #: -1 if the shape does not say
+    frame: int
     shape_id: int | None
 
 
@@ -96,21 +95,17 @@ def read_job(
     (`outside`) are skipped silently.
     """
     boxes: dict[int, list[ServerBox]] = {frame: [] for frame in sizes}
-    oddities: list[Oddity] = []
-    for shape, is_track in _all_shapes(annotations):
-        if not isinstance(shape, Mapping):
-            oddities.append(Oddity(MALFORMED, -1, None))
+    oddities = [Oddity(TAG, tag["frame"], None) for tag in annotations.get("tags") or []]
+    shapes = [(shape, False) for shape in annotations.get("shapes") or []]
+    shapes += [(s, True) for track in annotations.get("tracks") or [] for s in _key_frames(track)]
+    for shape, is_track in shapes:
+        if shape.get("outside"):
             continue
-        frame, shape_id = _integer(shape.get("frame")), _integer(shape.get("id"))
-        kinds, box = _read_shape(shape, frame, shape_id, labels, sizes)
-        if is_track and (box or kinds):
-            kinds = [TRACK, *kinds]
-        oddities += [Oddity(kind, -1 if frame is None else frame, shape_id) for kind in kinds]
-        if box is not None and frame is not None:
+        frame, shape_id = shape["frame"], shape.get("id")
+        kinds, box = _read_shape(shape, labels, sizes)
+        oddities += [Oddity(k, frame, shape_id) for k in ([TRACK] if is_track else []) + kinds]
+        if box is not None:
             boxes[frame].append(box)
-    for tag in _list(annotations.get("tags")):
-        frame = _integer(tag.get("frame")) if isinstance(tag, Mapping) else None
-        oddities.append(Oddity(TAG, -1 if frame is None else frame, None))
     for in_frame in boxes.values():
         in_frame.sort(key=lambda box: math.inf if box.shape_id is None else box.shape_id)
     return JobShapes(boxes, oddities)
@@ -136,64 +131,43 @@ def _clip_side(start: float, length: float) -> tuple[float, float]:
     return low, high - low
 
 
-def _all_shapes(annotations: Mapping[str, Any]) -> Iterator[tuple[Any, bool]]:
-    """Every shape, and every key frame of a track as a shape (with True)."""
-    for shape in _list(annotations.get("shapes")):
-        yield shape, False
-    for track in _list(annotations.get("tracks")):
-        if not isinstance(track, Mapping):
-            yield track, True
-            continue
-        for key_frame in _list(track.get("shapes")):
-            yield _from_track(key_frame, track) if isinstance(key_frame, Mapping) else None, True
-
-
-def _from_track(key_frame: Mapping[str, Any], track: Mapping[str, Any]) -> dict[str, Any]:
-    parts = [part for part in _list(track.get("elements")) if isinstance(part, Mapping)]
-    elements = [shape for part in parts for shape in _list(part.get("shapes"))]
-    return {
-        **key_frame,
-        "label_id": track.get("label_id"),
-        "attributes": _list(track.get("attributes")) + _list(key_frame.get("attributes")),
-        "elements": [
-            shape
-            for shape in elements
-            if isinstance(shape, Mapping) and shape.get("frame") == key_frame.get("frame")
-        ],
-    }
+def _key_frames(track: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The key frames of a track as shapes, each with what the track says for all of them."""
+    elements = [shape for part in track.get("elements") or [] for shape in part["shapes"]]
+    return [
+        {
+            **key_frame,
+            "label_id": track["label_id"],
+            "attributes": [*(track.get("attributes") or []), *(key_frame.get("attributes") or [])],
+            "elements": [shape for shape in elements if shape["frame"] == key_frame["frame"]],
+        }
+        for key_frame in track["shapes"]
+    ]
 
 
 def _read_shape(
     shape: Mapping[str, Any],
-    frame: int | None,
-    shape_id: int | None,
     labels: Mapping[int, ServerLabel],
     sizes: Mapping[int, tuple[int, int]],
 ) -> tuple[list[str], ServerBox | None]:
     """The kinds of oddities of one shape, and its box if it has one."""
-    if shape.get("outside"):
-        return [], None
-    class_id = _integer(shape.get("label_id"))
-    label = None if class_id is None else labels.get(class_id)
-    type_ = shape.get("type")
-    if frame is None:
-        return [MALFORMED], None
-    if frame not in sizes:
+    type_, label = shape["type"], labels.get(shape["label_id"])
+    if shape["frame"] not in sizes:
         return [FOREIGN_FRAME], None
     if label is None:
         return [UNKNOWN_CLASS], None
-    if not isinstance(type_, str) or type_ not in TYPES:
+    if type_ not in TYPES:
         return [UNKNOWN_TYPE], None
-    angle = _numbers([shape.get("rotation") or 0.0])
-    extent = None if angle is None else _extent(type_, shape, math.radians(angle[0]))
-    width, height = sizes[frame]
+    rotation = shape.get("rotation") or 0.0
+    extent = _extent(type_, shape, math.radians(rotation))
+    width, height = sizes[shape["frame"]]
     if extent is None or not all(map(math.isfinite, extent)) or min(width, height) <= 0:
         return [MALFORMED], None
 
     kinds = []
     if type_ != "rectangle":
         kinds.append(f"{type_} converted to its bounding box")
-    elif angle != [0]:
+    elif rotation:
         kinds.append("rotated rectangle converted to its bounding box")
     x1, y1, x2, y2 = extent
     if min(x1, y1, width - x2, height - y2) < -_ROUNDING:
@@ -202,7 +176,7 @@ def _read_shape(
     if box is None:
         return [EMPTY], None
     label_id, attributes = _attributes(shape, label)
-    return kinds, ServerBox(label.name, box, shape_id, label_id, attributes)
+    return kinds, ServerBox(label.name, box, shape.get("id"), label_id, attributes)
 
 
 def _extent(type_: str, shape: Mapping[str, Any], angle: float) -> Box | None:
@@ -210,21 +184,20 @@ def _extent(type_: str, shape: Mapping[str, Any], angle: float) -> Box | None:
 
     `angle` turns the shape clockwise, in radians; only rectangles and ellipses use it.
     """
-    numbers: list[float] | None
     if type_ == "skeleton":
-        parts = [p for p in _list(shape.get("elements")) if isinstance(p, Mapping)]
-        points = [_numbers(part.get("points")) for part in parts if not part.get("outside")]
-        numbers = [n for part in points if part and len(part) % 2 == 0 for n in part]
-        least, most = _POINTS["points"]
+        parts = [p["points"] for p in shape.get("elements") or [] if not p.get("outside")]
+        numbers = [n for points in parts for n in points]
     else:
-        numbers = _numbers(shape.get("points"))
-        if type_ == "mask":  # run lengths, then the first and last column and row covered
-            if numbers is None or len(numbers) < 5:
-                return None
-            left, top, right, bottom = numbers[-4:]
-            return (left, top, right + 1, bottom + 1) if right >= left and bottom >= top else None
-        least, most = _POINTS[type_]
-    if numbers is None or len(numbers) % 2 or not least <= len(numbers) / 2 <= most:
+        numbers = shape["points"]
+    if not all(map(math.isfinite, numbers)):
+        return None
+    if type_ == "mask":  # run lengths, then the first and last column and row covered
+        if len(numbers) < 5:
+            return None
+        left, top, right, bottom = numbers[-4:]
+        return (left, top, right + 1, bottom + 1) if right >= left and bottom >= top else None
+    least, most = _POINTS[type_]
+    if len(numbers) % 2 or not least <= len(numbers) / 2 <= most:
         return None
     xs, ys = numbers[::2], numbers[1::2]
     if type_ == "ellipse":  # its centre, and the corner of the box around it
@@ -248,10 +221,8 @@ def _attributes(
     """The FiftyOne id that the shape carries, and its other attributes."""
     label_id = None
     values: dict[str, str | bool] = {}
-    for attribute in _list(shape.get("attributes")):
-        spec = _integer(attribute.get("spec_id")) if isinstance(attribute, Mapping) else None
-        name = None if spec is None else label.attributes.get(spec)
-        value = attribute.get("value") if name is not None else None
+    for attribute in shape.get("attributes") or []:
+        name, value = label.attributes.get(attribute["spec_id"]), attribute.get("value")
         if name is None or value is None or value == "":
             continue
         if name == LABEL_ID:
@@ -262,20 +233,3 @@ def _attributes(
     if shape.get("occluded"):
         values["occluded"] = True
     return label_id, values
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _numbers(value: Any) -> list[float] | None:
-    """A flat list of finite numbers, or None."""
-    try:
-        numbers = np.array(_list(value), dtype=float)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return numbers.tolist() if numbers.ndim == 1 and np.isfinite(numbers).all() else None

@@ -1,3 +1,27 @@
-"""The CVAT double, and batches to send to it."""
+"""The CVAT double, batches to send to it, and people who label them."""
 
+from __future__ import annotations
+
+import pytest
 from cvat_fixtures import batch, cvat, quick  # noqa: F401  # fixtures
+
+import unseen
+
+
+@pytest.fixture
+def annotator(cvat):  # noqa: F811
+    """A factory: who works in the job number `position` in the order of the ranking."""
+
+    def at(position: int = 0):
+        jobs = sorted(cvat.jobs.values(), key=lambda job: (job.task.id, job.start_frame))
+        return cvat.annotator(jobs[position].id)
+
+    return at
+
+
+@pytest.fixture
+def one(batch, annotator):  # noqa: F811
+    """A batch of one image sent with the class particle, and its annotator."""
+    dataset = batch(1)
+    unseen.request_annotations(dataset, classes=("particle",))
+    return dataset, annotator()

@@ -39,15 +39,6 @@ def test_edits_show_over_http(cvat, person):
     assert [attribute["value"] for attribute in shape["attributes"]] == [ID]
 
 
-def test_another_class_keeps_values_of_the_same_name(cvat, person):
-    number = person.draw(0, "cat", BOX, values={"label_id": ID})
-    assert person.relabel(number, "dog") == number
-    (shape,) = person.shapes(frame=0)
-    assert (shape["label"], shape["values"]) == ("dog", {"label_id": ID})
-    dog = person.job.task.label("dog")
-    assert shape["attributes"] == [{"spec_id": dog.attributes[0].id, "value": ID}]
-
-
 def test_a_copy_carries_the_label_id_along(person):
     number = person.draw(0, "cat", BOX, values={"label_id": ID})
     copied = person.copy(number, frame=1)
@@ -57,12 +48,6 @@ def test_a_copy_carries_the_label_id_along(person):
         (number, BOX, ID),
         (copied, MOVED, ID),
     ]
-
-
-def test_a_value_can_be_typed_over(person):
-    number = person.draw(0, "cat", BOX, values={"label_id": ID})
-    person.set_value(number, "label_id", "oops")
-    assert person.shapes()[0]["values"] == {"label_id": "oops"}
 
 
 def test_some_servers_give_edited_shapes_new_ids():
@@ -113,63 +98,6 @@ def test_frames_of_other_jobs_are_out_of_reach(cvat):
     assert list(person.job.frames) == [2]
     with pytest.raises(ValueError, match="frame 0 is outside of job"):
         person.draw(0, "cat", BOX)
-
-
-def test_renamed_and_deleted_classes_change_what_shapes_are(cvat, person):
-    task = person.job.task
-    person.draw(0, "cat", BOX)
-    person.draw(0, "dog", BOX)
-    cvat.rename_label(task.id, "cat", "lynx")
-    cvat.delete_label(task.id, "dog")
-    cvat.add_label(task.id, "bird")
-    assert [label.name for label in task.labels] == ["lynx", "bird"]
-    assert [shape["label"] for shape in person.shapes()] == ["lynx"]
-
-
-def test_a_deleted_project_takes_tasks_and_jobs_along(cvat):
-    client = Client(cvat)
-    body = {"name": "p", "labels": [{"name": "cat"}]}
-    project = client.call("POST", "/api/projects", json=body).json()["id"]
-    task = client.call("POST", "/api/tasks", json={"name": "t", "project_id": project}).json()
-    client.upload(task["id"])
-    client.call("POST", "/api/guides", json={"task_id": task["id"], "markdown": "look"})
-    assert len(cvat.jobs) == 1
-    cvat.delete_project(project)
-    assert (cvat.projects, cvat.tasks, cvat.jobs) == ({}, {}, {})
-    assert client.call("GET", f"/api/tasks/{task['id']}").status_code == 404
-
-
-def test_a_label_can_be_renamed_and_deleted_over_http(cvat, person):
-    client, task = Client(cvat), person.job.task
-    person.draw(0, "cat", BOX)
-    cat = task.label("cat").id
-    assert client.call("PATCH", f"/api/labels/{cat}", json={"name": "lynx"}).status_code == 200
-    assert person.shapes()[0]["label"] == "lynx"
-    assert client.call("DELETE", f"/api/labels/{cat}").status_code == 204
-    assert person.shapes() == []
-
-
-def test_a_project_gets_new_classes_and_keeps_those_it_has(cvat):
-    client = Client(cvat)
-    body = {"name": "p", "labels": [{"name": "cat"}]}
-    project = client.call("POST", "/api/projects", json=body).json()["id"]
-    (cat,) = client.call("GET", f"/api/labels?project_id={project}").json()["results"]
-    path = f"/api/projects/{project}"
-    assert client.call("PATCH", path, json={"labels": [{"name": "dog"}]}).status_code == 200
-    found = client.call("GET", f"/api/labels?project_id={project}").json()["results"]
-    assert [label["name"] for label in found] == ["cat", "dog"]
-    assert found[0] == cat
-    again = client.call("PATCH", path, json={"labels": [{"name": "dog"}]})
-    assert (again.status_code, again.json()) == (400, ["All label names must be unique"])
-
-
-def test_a_guide_shows_on_the_task_and_can_change(cvat, person):
-    client, task = Client(cvat), person.job.task
-    body = {"task_id": task.id, "markdown": "look"}
-    guide = client.call("POST", "/api/guides", json=body).json()["id"]
-    assert client.call("GET", f"/api/tasks/{task.id}").json()["guide_id"] == guide
-    client.call("PATCH", f"/api/guides/{guide}", json={"markdown": "look again"})
-    assert client.call("GET", f"/api/guides/{guide}").json()["markdown"] == "look again"
 
 
 def test_skeletons_masks_and_cuboids_are_kept(cvat, person):

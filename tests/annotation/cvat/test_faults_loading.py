@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
+from dataclasses import replace
 
+import fiftyone as fo
 import pytest
 
 import unseen
+from unseen.annotation import sendings
+from unseen.annotation.cvat.api import Api
+from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
-from unseen.errors import ServerError
+from unseen.errors import LockedError, ServerError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -43,7 +49,7 @@ EVERYTHING = [["particle"]] * 6
     [
         {"status": 503},
         {"status": 429, "retry_after": 3600},
-        {"drop": "before"},
+        {"drop": "before", "times": 2},
         {"drop": "after"},
     ],
     ids=str,
@@ -57,6 +63,11 @@ def test_a_passing_fault_is_not_noticed(cvat, labelled, fault):
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"drop": "before"}], ids=str)
 def test_what_was_loaded_before_a_lasting_fault_stays_and_the_rest_follows(cvat, labelled, fault):
+    cvat.fail("GET", r"/api/jobs/\d+/annotations", times=50, skip=1, **fault)
+    with pytest.raises(ServerError) as rehearsed:
+        unseen.load_annotations(labelled, dry_run=True)
+    assert "were loaded and stay" not in str(rehearsed.value)
+    cvat.clear_faults()
     cvat.fail("GET", r"/api/jobs/\d+/annotations", times=50, skip=1, **fault)
     with pytest.raises(ServerError, match=r"1 jobs were loaded and stay; run this again"):
         unseen.load_annotations(labelled)
@@ -83,37 +94,16 @@ def test_a_load_that_breaks_off_leaves_its_report_in_the_records(cvat, labelled)
     assert unseen.load_annotations(labelled).new_classes == {}  # it was taken, so it is known
 
 
-def test_a_rehearsal_that_breaks_off_does_not_say_that_something_was_loaded(cvat, labelled):
-    cvat.fail("GET", r"/api/jobs/\d+/annotations", times=50, skip=1, status=500)
-    with pytest.raises(ServerError) as found:
-        unseen.load_annotations(labelled, dry_run=True)
-    assert "were loaded and stay" not in str(found.value)
-
-
-def test_a_restart_of_the_server_is_waited_for(cvat, labelled):
-    cvat.fail("GET", r"/annotations", drop="before", times=2)
-    unseen.load_annotations(labelled)
-    assert labels(labelled) == EVERYTHING
-
-
-def test_an_expired_session_is_renewed(cvat, labelled):
-    expired = []
-    from unseen.annotation.cvat.api import Api
-
+def test_an_expired_session_is_renewed(cvat, labelled, monkeypatch):
     original = Api.job_annotations
 
-    def expire_once(self, job_id):
-        if not expired:
-            expired.append(job_id)
+    def expire_first(self, job_id):
+        if job_id == min(cvat.jobs):
             cvat.expire_sessions()
         return original(self, job_id)
 
-    Api.job_annotations = expire_once
-    try:
-        unseen.load_annotations(labelled)
-    finally:
-        Api.job_annotations = original
-    assert expired
+    monkeypatch.setattr(Api, "job_annotations", expire_first)
+    unseen.load_annotations(labelled)
     assert labels(labelled) == EVERYTHING
 
 
@@ -125,8 +115,6 @@ def test_a_deleted_task_gives_its_images_back_to_the_pool(cvat, labelled):
     assert len(result.gone) == 1
     assert "1-2" in result.gone[0]
     assert result.closed == []
-    from unseen.dataset.fields import Names
-
     lost = labelled.match_tags("batch_01").sort_by("unseen_rank").values("id")[:2]
     assert set(lost) <= set(Loop(labelled, Names()).pool.values("id"))
     again = unseen.request_annotations(labelled)  # only the lost ones, under their old ranks
@@ -158,8 +146,6 @@ def test_a_deleted_project_takes_its_tasks_along_and_no_label(cvat, batch):
 def test_a_load_that_is_killed_while_it_writes_is_finished_by_the_next(
     cvat, labelled, monkeypatch, written
 ):
-    import fiftyone as fo
-
     clean = labelled.clone()
     try:
         unseen.load_annotations(clean)
@@ -196,31 +182,22 @@ def test_loading_never_asks_on_the_terminal(cvat, labelled, monkeypatch):
     assert labels(labelled) == [None] * 6
 
 
-def test_a_server_that_is_gone_does_not_stop_what_another_one_has(
-    cvat, labelled, monkeypatch, quick
-):
-    from dataclasses import replace
+def also_sent_to_a_server_that_is_gone(dataset, **changes):
+    loop = Loop(dataset, Names())
+    known = sendings.read_sending(loop, "unseen_batch_01")
+    gone = replace(known, anno_key="unseen_old", url="http://127.0.0.1:9", **changes)
+    sendings.write_sending(loop, gone)
 
-    from unseen.annotation import sendings
-    from unseen.dataset.fields import Names
 
-    old = sendings.read_sending(Loop(labelled, Names()), "unseen_batch_01")
-    gone = replace(old, anno_key="unseen_old", url="http://127.0.0.1:9", closed=True)
-    sendings.write_sending(Loop(labelled, Names()), gone)
+def test_a_server_that_is_gone_does_not_stop_what_another_one_has(cvat, labelled):
+    also_sent_to_a_server_that_is_gone(labelled, closed=True)
     result = unseen.load_annotations(labelled)
     assert labels(labelled) == EVERYTHING
     assert any("unseen_old was not checked again" in note for note in result.notes)
 
 
 def test_what_is_out_on_a_server_that_is_gone_is_an_error_after_everything_else(cvat, labelled):
-    from dataclasses import replace
-
-    from unseen.annotation import sendings
-    from unseen.dataset.fields import Names
-
-    old = sendings.read_sending(Loop(labelled, Names()), "unseen_batch_01")
-    gone = replace(old, anno_key="unseen_old", url="http://127.0.0.1:9", started_at="2000")
-    sendings.write_sending(Loop(labelled, Names()), gone)
+    also_sent_to_a_server_that_is_gone(labelled, started_at="2000")
     with pytest.raises(ServerError, match=r"unseen_old: .*127\.0\.0\.1:9.*3 jobs.*anno_key="):
         unseen.load_annotations(labelled)
     labelled.reload()
@@ -237,10 +214,6 @@ def test_a_job_that_is_deleted_meanwhile_is_named_and_the_others_are_loaded(cvat
 
 
 def test_two_loads_at_once_are_one_after_the_other(cvat, labelled):
-    import threading
-
-    from unseen.errors import LockedError
-
     found = []
 
     def second():
@@ -280,8 +253,6 @@ def test_a_rehearsal_gives_nothing_back_to_the_pool(cvat, labelled):
 
 
 def test_a_label_deleted_while_its_job_is_loaded_deletes_no_box(cvat, labelled, monkeypatch):
-    from unseen.annotation.cvat.api import Api
-
     unseen.load_annotations(labelled)
     original = Api.job_annotations
 

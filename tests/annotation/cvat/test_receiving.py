@@ -6,28 +6,37 @@ import fiftyone as fo
 import pytest
 
 import unseen
+from unseen.annotation.cvat.api import Api
+from unseen.annotation.cvat.credentials import find
+from unseen.annotation.status import is_finished
+from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 
 pytestmark = pytest.mark.fiftyone
 
 SIZE = 64
+BOX, SAME_BOX = [8, 16, 24, 40], ("particle", [8, 16, 16, 24])  # corners; with width and height
+
+
+def ranked(dataset):
+    return dataset.match_tags("batch_01").sort_by("unseen_rank")
 
 
 def truth(dataset):
     """Boxes per image of the batch in rank order: None, or a sorted list of (class, px box)."""
-    view = dataset.match_tags("batch_01").sort_by("unseen_rank")
-    found = view.values("ground_truth.detections")
     return [
         None
         if boxes is None
         else sorted((b.label, [round(v * SIZE, 3) for v in b.bounding_box]) for b in boxes)
-        for boxes in found
+        for boxes in ranked(dataset).values("ground_truth.detections")
     ]
 
 
-def ids(dataset):
-    view = dataset.match_tags("batch_01").sort_by("unseen_rank")
-    return view.values("ground_truth.detections.id")
+def finish(worker, frame=0, label="particle", box=BOX, **more):
+    """Draw a box and complete the job; the id of the shape."""
+    drawn = worker.draw(frame, label, box, **more)
+    worker.set(state="completed")
+    return drawn
 
 
 @pytest.fixture
@@ -38,35 +47,27 @@ def sent(cvat, batch):
     return dataset
 
 
-def annotator(cvat, position):
-    """Who works in the job that holds the images number 2 * position and the next."""
-    jobs = sorted(cvat.jobs.values(), key=lambda job: (job.task.id, job.start_frame))
-    return cvat.annotator(jobs[position].id)
-
-
-def test_boxes_of_finished_jobs_become_labels_and_all_others_wait(cvat, sent):
-    first, second = annotator(cvat, 0), annotator(cvat, 1)
-    first.draw(0, "particle", [8, 16, 24, 40])
-    first.set(state="completed")
-    second.draw(2, "scratch", [1, 2, 3, 4])
-    second.set(state="in progress")
+def test_boxes_of_finished_jobs_become_labels_and_all_others_wait(sent, annotator):
+    finish(annotator(0))
+    annotator(1).draw(2, "scratch", [1, 2, 3, 4])
+    annotator(1).set(state="in progress")
     result = unseen.load_annotations(sent)
-    assert truth(sent) == [[("particle", [8, 16, 16, 24])], [], None, None, None, None]
+    assert truth(sent) == [[SAME_BOX], [], None, None, None, None]
     assert (result.jobs_loaded, result.jobs_waiting) == (1, 2)
     assert (result.labelled, result.empty, result.unopened) == (1, 1, 4)
     assert result.added == {"particle": 1}
 
 
-def test_an_image_is_a_negative_only_once_its_job_is_finished(cvat, sent):
-    worker = annotator(cvat, 0)
-    worker.draw(0, "particle", [8, 16, 24, 40])
+def test_an_image_is_a_negative_only_once_its_job_is_finished(sent, annotator):
+    worker = annotator()
+    worker.draw(0, "particle", BOX)
     worker.set(state="in progress")
     result = unseen.load_annotations(sent, jobs="all")
-    assert truth(sent)[:2] == [[("particle", [8, 16, 16, 24])], None]
+    assert truth(sent)[:2] == [[SAME_BOX], None]
     assert (result.labelled, result.empty, result.unopened) == (1, 0, 5)
     worker.set(state="completed")
     result = unseen.load_annotations(sent)
-    assert truth(sent)[:2] == [[("particle", [8, 16, 16, 24])], []]
+    assert truth(sent)[:2] == [[SAME_BOX], []]
     assert result.empty == 1
 
 
@@ -82,30 +83,11 @@ def test_an_image_is_a_negative_only_once_its_job_is_finished(cvat, sent):
         ("acceptance", "new", "validation", True),
         ("acceptance", "new", "acceptance", False),
         ("acceptance", "completed", "acceptance", True),
+        ("unknown", "completed", "annotation", False),
     ],
 )
 def test_a_later_stage_means_that_the_earlier_ones_are_finished(stage, state, wanted, finished):
-    from unseen.annotation.status import is_finished
-
     assert is_finished({"stage": stage, "state": state}, wanted) is finished
-
-
-def test_loading_twice_is_loading_once(cvat, sent):
-    worker = annotator(cvat, 0)
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.relabel(worker.shapes(1)[0]["id"], "scratch")
-    worker.set(state="completed")
-    unseen.load_annotations(sent)
-    before = raw(sent)
-    again = unseen.load_annotations(sent)
-    assert raw(sent) == before
-    assert again.written == 0
-    assert again.snapshots == []
-    assert again.added == {}
-
-
-def untimed(document):
-    return {k: v for k, v in document.items() if not k.endswith("_at")}
 
 
 def raw(dataset):
@@ -114,24 +96,42 @@ def raw(dataset):
     return {str(row["_id"]): row for row in rows}
 
 
-def test_a_dry_run_reports_the_same_and_writes_nothing(cvat, sent):
-    worker = annotator(cvat, 0)
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.set(state="completed")
-    before, runs = raw(sent), sent.list_runs()
-    whole = sent._doc.to_dict()
+def test_loading_twice_is_loading_once(cvat, sent, annotator):
+    worker = annotator()
+    worker.relabel(worker.shapes(1)[0]["id"], "scratch")
+    finish(worker)
+    unseen.load_annotations(sent)
+    before = raw(sent)
+    again = unseen.load_annotations(sent)
+    assert raw(sent) == before
+    assert (again.written, again.snapshots, again.added) == (0, [], {})
+    for position in (1, 2):
+        annotator(position).set(state="completed")
+    unseen.load_annotations(sent)
+    cvat.clear_requests()
+    unseen.load_annotations(sent)  # closed: one question for each task
+    asked = [r.path for r in cvat.requests if "/auth/" not in r.path]
+    assert len([p for p in asked if p.startswith(("/api/tasks", "/api/jobs"))]) == 1
+    assert not [p for p in asked if "annotations" in p]
+
+
+def test_a_dry_run_reports_the_same_and_writes_nothing(sent, annotator):
+    def stored():
+        whole = sent._doc.to_dict().items()
+        return raw(sent), {k: v for k, v in whole if not k.endswith("_at")}, sent.list_runs()
+
+    finish(annotator())
+    before = stored()
     rehearsed = unseen.load_annotations(sent, dry_run=True)
     sent.reload()
-    assert raw(sent) == before
-    assert sent.list_runs() == runs
-    assert untimed(sent._doc.to_dict()) == untimed(whole)
+    assert stored() == before
     result = unseen.load_annotations(sent)
     told = ("added", "changed", "deleted", "labelled", "empty", "unopened", "written")
     assert {k: getattr(rehearsed, k) for k in told} == {k: getattr(result, k) for k in told}
 
 
-def test_a_suggestion_is_no_label_until_somebody_gives_it_a_class(cvat, sent):
-    worker = annotator(cvat, 0)
+def test_a_suggestion_is_no_label_until_somebody_gives_it_a_class(sent, annotator):
+    worker = annotator()
     suggestion, rejected = sorted(worker.shapes(0), key=lambda shape: shape["points"])
     worker.relabel(suggestion["id"], "scratch")
     worker.delete(rejected["id"])
@@ -141,99 +141,93 @@ def test_a_suggestion_is_no_label_until_somebody_gives_it_a_class(cvat, sent):
     assert truth(sent)[1] == []
     assert result.suggestions_accepted == {"scratch": 1}
     assert (result.suggestions_left, result.suggestions_rejected) == (2, 1)
-    (label_id,) = ids(sent)[0]
+    (label_id,) = ranked(sent).first().ground_truth.detections
     suggested = sent.values("unseen_regions.detections.id", unwind=True)
-    assert label_id not in suggested
+    assert label_id.id not in suggested
     assert len(suggested) == 2 * len(sent.exists("unseen_regions"))  # the field is as it was
 
 
-def test_edits_after_a_load_change_the_same_label(cvat, sent):
-    worker = annotator(cvat, 0)
-    moved = worker.draw(0, "particle", [8, 16, 24, 40])
-    gone = worker.draw(0, "scratch", [40, 40, 60, 44])
-    worker.set(state="completed")
+def test_a_box_of_the_suggestions_class_drawn_by_hand_is_told_and_no_label(one):
+    dataset, worker = one
+    finish(worker, label="unseen")
+    result = unseen.load_annotations(dataset)
+    assert truth(dataset)[0] == []
+    assert [n for kind, n in result.oddities.items() if "drawn by hand" in kind] == [1]
+    assert unseen.load_annotations(dataset).oddities == {}
+
+
+def test_edits_after_a_load_change_the_same_label_and_those_in_fiftyone_stay(sent, annotator):
+    worker = annotator()
+    moved = worker.draw(0, "scratch", [40, 40, 60, 44])
+    gone = worker.draw(0, "scratch", [1, 1, 9, 9])
+    finish(worker)
     unseen.load_annotations(sent)
-    before = dict(zip([b[0] for b in truth_with_ids(sent)], truth_with_ids(sent), strict=True))
-    worker.move(moved, [8, 16, 32, 40])
-    worker.delete(gone)
-    result = unseen.load_annotations(sent)
-    after = truth_with_ids(sent)
-    assert [b[0] for b in after] == ["particle"]
-    assert after[0][1] == before["particle"][1]  # the id
-    assert truth(sent)[0] == [("particle", [8, 16, 24, 24])]
-    assert (result.changed, result.deleted) == ({"particle": 1}, {"scratch": 1})
-
-
-def truth_with_ids(dataset):
-    sample = dataset.match_tags("batch_01").sort_by("unseen_rank").first()
-    return sorted((d.label, d.id) for d in sample.ground_truth.detections)
-
-
-def test_edits_made_in_fiftyone_meanwhile_stay(cvat, sent):
-    worker = annotator(cvat, 0)
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    other = worker.draw(0, "scratch", [40, 40, 60, 44])
-    worker.set(state="completed")
-    unseen.load_annotations(sent)
-    sample = sent.match_tags("batch_01").sort_by("unseen_rank").first()
+    sample = ranked(sent).first()
+    before = {d.id: d for d in sample.ground_truth.detections}
     own = fo.Detection(label="particle", bounding_box=[0.5, 0.5, 0.1, 0.1])
-    sample.ground_truth.detections[0].tags = ["checked"]
+    (particle,) = (d for d in sample.ground_truth.detections if d.label == "particle")
+    particle.tags = ["checked"]
     sample.ground_truth.detections.append(own)
     sample.save()
-    worker.move(other, [40, 40, 62, 44])
-    unseen.load_annotations(sent)
+    worker.move(moved, [40, 40, 62, 44])
+    worker.delete(gone)
+    result = unseen.load_annotations(sent)
+    assert (result.changed, result.deleted) == ({"scratch": 1}, {"scratch": 1})
     sample.reload()
-    found = {d.id: d for d in sample.ground_truth.detections}
-    assert own.id in found
-    assert [d.tags for d in found.values() if d.label == "particle" and d.id != own.id] == [
-        ["checked"]
-    ]
-    assert [d.bounding_box[2] * SIZE for d in found.values() if d.label == "scratch"] == [22]
+    after = {d.id: d for d in sample.ground_truth.detections}
+    assert after.pop(own.id).label == "particle"
+    assert set(after) < set(before)
+    assert after[particle.id].tags == ["checked"]
+    assert [d.bounding_box[2] * SIZE for d in after.values() if d.label == "scratch"] == [22]
 
 
-def test_a_copy_made_in_cvat_is_a_label_of_its_own(cvat, sent):
-    worker = annotator(cvat, 0)
-    drawn = worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.set(state="completed")
+def test_a_copy_made_in_cvat_is_a_label_of_its_own(sent, annotator):
+    worker = annotator()
+    drawn = finish(worker)
     unseen.load_annotations(sent)
-    suggestion = worker.shapes(0)[0]
-    worker.copy(suggestion["id"], 1)
+    worker.copy(worker.shapes(0)[0]["id"], 1)
     worker.relabel(worker.shapes(1)[-1]["id"], "scratch")
     worker.copy(drawn, 1)
     unseen.load_annotations(sent)
-    everything = [i for found in ids(sent) if found for i in found]
-    assert len(everything) == len(set(everything))
+    ids = ranked(sent).values("ground_truth.detections.id", unwind=True)
+    assert len(ids) == len(set(ids))
     assert {label for label, _ in truth(sent)[1]} >= {"particle"}
 
 
-def test_shapes_that_are_no_boxes_become_boxes_and_are_counted(cvat, sent):
-    worker = annotator(cvat, 0)
+def test_shapes_that_are_no_boxes_become_boxes_and_are_counted(sent, annotator):
+    worker = annotator()
     worker.draw(0, "particle", [8, 8, 24, 8, 16, 24], type="polygon")
     worker.draw(0, "particle", [32, 32, 40, 28], type="ellipse")
     worker.draw(0, "scratch", [-10, 60, 20, 80])
     worker.draw(1, "scratch", [100, 100, 120, 120])
     worker.tag(1, "particle")
+    worker.track("particle", {0: [40, 0, 48, 8]})  # taken at its key frames only
     worker.set(state="completed")
     result = unseen.load_annotations(sent)
-    assert truth(sent)[0] == [
-        ("particle", [8, 8, 16, 16]),
-        ("particle", [24, 28, 16, 8]),
-        ("scratch", [0, 60, 20, 4]),
+    assert truth(sent)[:2] == [
+        [
+            ("particle", [8, 8, 16, 16]),
+            ("particle", [24, 28, 16, 8]),
+            ("particle", [40, 0, 8, 8]),
+            ("scratch", [0, 60, 20, 4]),
+        ],
+        [],
     ]
-    assert truth(sent)[1] == []
-    assert sum(result.oddities.values()) == 5
-    assert any("polygon" in kind for kind in result.oddities)
+    assert sum(result.oddities.values()) == 6
+    for kind in ("polygon", "track", "tag"):
+        assert any(kind in oddity for oddity in result.oddities)
     assert all("/jobs/" in line and "frame=" in line for line in result.examples)
 
 
-def test_a_class_that_was_not_sent_is_refused_or_added_by_choice(cvat, sent):
-    task = min(cvat.tasks)
-    cvat.add_label(task, "crack")
-    worker = annotator(cvat, 0)
-    worker.draw(0, "crack", [8, 16, 24, 40])
+# classes
+
+
+def test_a_class_that_was_not_sent_is_refused_or_added_by_choice(cvat, sent, annotator):
+    cvat.add_label(min(cvat.tasks), "crack")
+    worker = annotator()
+    worker.draw(0, "crack", BOX)
     worker.draw(0, "particle", [30, 30, 36, 36])
-    worker.draw(1, "particle", [30, 30, 36, 36])
-    worker.set(state="completed")
+    finish(worker, 1)
     result = unseen.load_annotations(sent)
     assert truth(sent)[0] is None  # as it was: nothing of the image is taken
     assert len(truth(sent)[1]) == 1
@@ -242,166 +236,23 @@ def test_a_class_that_was_not_sent_is_refused_or_added_by_choice(cvat, sent):
     result = unseen.load_annotations(sent, new_classes="add")
     assert [label for label, _ in truth(sent)[0]] == ["crack", "particle"]
     assert result.refused == 0
-    later = unseen.load_annotations(sent)  # known from now on
-    assert later.new_classes == {}
+    assert unseen.load_annotations(sent).new_classes == {}  # known from now on
 
 
-def test_reserved_names_are_refused_even_when_classes_are_added(cvat, sent):
-    cvat.add_label(min(cvat.tasks), "Background")
-    worker = annotator(cvat, 0)
-    worker.draw(0, "Background", [8, 16, 24, 40])
-    worker.set(state="completed")
-    result = unseen.load_annotations(sent, new_classes="add")
-    assert truth(sent)[0] is None
-    assert result.refused == 1
-    assert any("Background" in note for note in result.notes)
-
-
-def test_a_label_that_was_renamed_keeps_its_class(cvat, sent):
-    cvat.rename_label(min(cvat.tasks), "particle", "Particles (new)")
-    worker = annotator(cvat, 0)
-    worker.draw(0, "Particles (new)", [8, 16, 24, 40])
-    worker.set(state="completed")
-    result = unseen.load_annotations(sent)
-    assert [label for label, _ in truth(sent)[0]] == ["particle"]
-    assert any("Particles (new)" in note for note in result.notes)
-
-
-def test_a_label_deleted_on_the_server_deletes_no_box_here(cvat, sent):
-    worker = annotator(cvat, 0)
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.draw(0, "scratch", [40, 40, 60, 44])
-    worker.set(state="completed")
-    unseen.load_annotations(sent)
-    before = truth(sent)
-    cvat.delete_label(min(cvat.tasks), "particle")
-    result = unseen.load_annotations(sent)
-    assert truth(sent) == before
-    assert result.deleted == {}
-    assert any("particle" in note and "deleted" in note for note in result.notes)
-
-
-def test_images_removed_in_cvat_stay_unlabelled_and_leave_the_pool(cvat, sent):
-    worker = annotator(cvat, 0)
-    worker.delete_frame(1)
-    worker.set(state="completed")
-    result = unseen.load_annotations(sent)
-    assert result.removed == 1
-    assert truth(sent)[:2] == [[], None]
-    removed = sent.match_tags("batch_01").sort_by("unseen_rank").values("id")[1]
-    assert sent[removed].unseen_annotation == "removed"
-    from unseen.dataset.fields import Names
-
-    assert removed not in Loop(sent, Names()).pool.values("id")
-
-
-def test_images_that_annotators_have_are_not_chosen_again(cvat, batch):
-    dataset = batch(3, pool=2)
-    unseen.request_annotations(dataset)
-    worker = annotator(cvat, 0)
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.set(state="in progress")
-    unseen.load_annotations(dataset, jobs="all")
-    out = set(dataset.match_tags("batch_01").values("id"))
-    following = unseen.select_batch(dataset, budget=2, strategy="random")
-    assert not out & set(following.sample_ids)
-    assert following.pool == 2
-
-
-def test_a_track_is_taken_at_its_key_frames_only(cvat, sent):
-    worker = annotator(cvat, 0)
-    worker.track("particle", {0: [8, 16, 24, 40]})
-    worker.set(state="completed")
-    result = unseen.load_annotations(sent)
-    assert truth(sent)[:2] == [[("particle", [8, 16, 16, 24])], []]
-    assert any("track" in kind for kind in result.oddities)
-
-
-def test_attributes_come_back_under_names_that_fiftyone_takes(cvat, batch):
-    dataset = batch(1)
-    project = cvat_project(cvat, dataset)
-    unseen.request_annotations(dataset, project=project, classes=("particle",))
-    worker = annotator(cvat, 0)
-    worker.draw(
-        0, "particle", [8, 16, 24, 40], values={"how bad": "very", "label": "x"}, occluded=True
-    )
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
-    (box,) = dataset.match_tags("batch_01").first().ground_truth.detections
-    assert (box.label, box["how_bad"], box["cvat_label"], box["occluded"]) == (
-        "particle",
-        "very",
-        "x",
-        True,
-    )
-    assert dataset.match_tags("batch_01").distinct("ground_truth.detections.how_bad") == ["very"]
-
-
-def cvat_project(cvat, dataset, *attributes):
-    """A project made in CVAT, whose labels have attributes of their own."""
-    from unseen.annotation.cvat.api import Api
-    from unseen.annotation.cvat.credentials import find
-
-    def text(name):
-        return {"name": name, "input_type": "text", "mutable": True, "values": []}
-
-    labels = [
-        {"name": "particle", "attributes": [text(a) for a in attributes or ("how bad", "label")]},
-        {"name": "unseen", "attributes": []},
-    ]
-    Api(find()).make_project("made in CVAT", labels)
-    return "made in CVAT"
-
-
-def test_the_run_is_closed_once_everything_is_back(cvat, sent):
-    for position in range(3):
-        annotator(cvat, position).set(state="completed")
-    result = unseen.load_annotations(sent)
-    assert result.closed == ["unseen_batch_01"]
-    assert (result.labelled, result.empty) == (0, 6)
-    assert set(sent.match_tags("batch_01").values("unseen_annotation")) == {"loaded"}
-    late = annotator(cvat, 2)
-    late.draw(5, "particle", [8, 16, 24, 40])
-    corrected = unseen.load_annotations(sent)  # a correction after the end is not lost
-    assert corrected.jobs_loaded == 1
-    assert corrected.added == {"particle": 1}
-
-
-def test_nothing_sent_is_an_error_that_says_what_to_do(cvat, batch):
-    dataset = batch(2)
-    with pytest.raises(unseen.UnseenError, match="request_annotations"):
-        unseen.load_annotations(dataset)
-    unseen.request_annotations(dataset)
-    with pytest.raises(unseen.UnseenError, match=r"'nope'.*unseen_batch_01"):
-        unseen.load_annotations(dataset, anno_key="nope")
-
-
-def test_samples_deleted_from_the_dataset_are_left_out(cvat, sent):
-    worker = annotator(cvat, 0)
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.draw(1, "particle", [8, 16, 24, 40])
-    worker.set(state="completed")
-    gone = sent.match_tags("batch_01").sort_by("unseen_rank").values("id")[0]
-    sent.delete_samples([gone])
-    result = unseen.load_annotations(sent)
-    assert result.added == {"particle": 1}
-    assert any("deleted from the dataset" in note for note in result.notes)
-
-
-def test_a_class_refused_in_a_correction_waits_until_it_is_wanted(cvat, batch):
-    dataset = batch(1)
-    unseen.request_annotations(dataset, classes=("particle",))
+def test_a_class_refused_in_a_correction_waits_until_it_is_wanted(cvat, one):
+    dataset, worker = one
     cvat.add_label(min(cvat.tasks), "crack")
-    cvat.add_label(min(cvat.tasks), "background")
-    worker = annotator(cvat, 0)
+    cvat.add_label(min(cvat.tasks), "Background")
     worker.set(state="completed")
     assert unseen.load_annotations(dataset).closed == ["unseen_batch_01"]
-    crack = worker.draw(0, "crack", [8, 16, 24, 40])
+    crack = worker.draw(0, "crack", BOX)
     assert unseen.load_annotations(dataset).refused == 1
     assert unseen.list_annotations(dataset).batches[0].waiting
-    reserved = worker.draw(0, "background", [8, 16, 24, 40])
-    assert unseen.load_annotations(dataset, new_classes="add").refused == 1
-    assert unseen.load_annotations(dataset, new_classes="add").refused == 1  # also later
+    reserved = worker.draw(0, "Background", BOX)  # refused even when classes are added
+    for _ in range(2):
+        refused = unseen.load_annotations(dataset, new_classes="add")
+        assert refused.refused == 1
+        assert any("Background" in note for note in refused.notes)
     worker.delete(reserved)
     dataset.classes["ground_truth"] = ["particle"]
     dataset.save()
@@ -415,150 +266,219 @@ def test_a_class_refused_in_a_correction_waits_until_it_is_wanted(cvat, batch):
     assert unseen.load_annotations(dataset).deleted == {"crack": 1}
 
 
-def test_a_new_class_joins_the_default_classes_where_those_are_what_is_kept(cvat, batch):
+def test_a_new_class_joins_the_default_classes_where_those_are_what_is_kept(cvat, batch, annotator):
     dataset = batch(1)
     dataset.default_classes = ["particle"]
     dataset.save()
     unseen.request_annotations(dataset)
     cvat.add_label(min(cvat.tasks), "$crack.1")
-    worker = annotator(cvat, 0)
-    worker.draw(0, "$crack.1", [8, 16, 24, 40])
-    worker.set(state="completed")
+    finish(annotator(), label="$crack.1")
     assert unseen.load_annotations(dataset, new_classes="add").added == {"$crack.1": 1}
     dataset.reload()
     assert dataset.default_classes == ["particle", "$crack.1"]
     assert dataset.classes == {}
 
 
-def test_labels_never_go_into_another_field_than_they_were_sent_from(cvat, batch):
-    dataset = batch(1)
-    unseen.request_annotations(dataset, classes=("particle",))
-    annotator(cvat, 0).set(state="completed")
-    with pytest.raises(unseen.UnseenError, match="label_field='ground_truth'"):
-        unseen.load_annotations(dataset, label_field="hidden_truth")
-    unseen.load_annotations(dataset)
-    hidden = dataset.values("hidden_truth.detections.id")
-    with pytest.raises(unseen.UnseenError, match="label_field='ground_truth'"):
-        unseen.undo_annotations(dataset, label_field="hidden_truth")
-    assert dataset.values("hidden_truth.detections.id") == hidden
+def test_a_label_that_was_renamed_keeps_its_class_and_one_deleted_deletes_no_box(
+    cvat, sent, annotator
+):
+    cvat.rename_label(min(cvat.tasks), "particle", "Particles (new)")
+    worker = annotator()
+    worker.draw(0, "Particles (new)", BOX)
+    finish(worker, label="scratch")
+    result = unseen.load_annotations(sent)
+    before = truth(sent)
+    assert [label for label, _ in before[0]] == ["particle", "scratch"]
+    assert any("Particles (new)" in note for note in result.notes)
+    cvat.delete_label(min(cvat.tasks), "Particles (new)")
+    result = unseen.load_annotations(sent)
+    assert truth(sent) == before
+    assert result.deleted == {}
+    assert any("particle" in note and "deleted" in note for note in result.notes)
 
 
-def test_a_label_field_that_was_deleted_is_made_again(cvat, batch):
-    dataset = batch(1)
-    unseen.request_annotations(dataset, classes=("particle",))
-    dataset.delete_sample_field("ground_truth")
-    worker = annotator(cvat, 0)
-    worker.draw(0, "particle", [8, 16, 24, 40])
+# images
+
+
+def test_images_removed_in_cvat_stay_unlabelled_and_leave_the_pool(sent, annotator):
+    worker = annotator()
+    worker.delete_frame(1)
     worker.set(state="completed")
-    unseen.load_annotations(dataset)
-    assert truth(dataset) == [[("particle", [8, 16, 16, 24])]]
+    assert unseen.load_annotations(sent).removed == 1
+    assert truth(sent)[:2] == [[], None]
+    removed = ranked(sent).values("id")[1]
+    assert sent[removed].unseen_annotation == "removed"
+    assert removed not in Loop(sent, Names()).pool.values("id")
 
 
-def test_a_box_that_is_no_longer_occluded_is_not(cvat, batch):
-    dataset = batch(1)
-    unseen.request_annotations(dataset, classes=("particle",))
-    worker = annotator(cvat, 0)
-    box = worker.draw(0, "particle", [8, 16, 24, 40], occluded=True)
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
-    assert dataset.distinct("ground_truth.detections.occluded") == [True]
-    worker.delete(box)
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    unseen.load_annotations(dataset)
-    assert dataset.distinct("ground_truth.detections.occluded") == []
-
-
-def test_attributes_keep_out_of_fields_of_another_type(cvat, batch):
-    import fiftyone as fo
-
-    dataset = batch(1)
-    dataset.add_sample_field("ground_truth.detections.how_bad", fo.FloatField)
-    project = cvat_project(cvat, dataset, "how bad", "how-bad", "1st")
-    unseen.request_annotations(dataset, project=project, classes=("particle",))
-    worker = annotator(cvat, 0)
-    values = {"how bad": "very", "how-bad": "too", "1st": "x"}
-    worker.draw(0, "particle", [8, 16, 24, 40], values=values)
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
-    dataset.reload()
-    sample = dataset.match_tags("batch_01").first()
-    (box,) = sample.ground_truth.detections
-    assert (box["cvat_how_bad"], box["cvat_how_bad_2"], box["cvat_1st"]) == ("very", "too", "x")
-    sample.save()  # valid as it is
-    assert unseen.load_annotations(dataset).written == 0
-
-
-def test_a_removed_image_with_labels_does_not_keep_the_run_open(cvat, batch):
-    dataset = batch(1)
-    unseen.request_annotations(dataset, images="test", suggestions=False)
-    before = dataset.match_tags("test").values("ground_truth.detections.id")
-    worker = annotator(cvat, 0)
+def test_a_removed_image_that_is_back_can_be_labelled(one):
+    dataset, worker = one
     worker.delete_frame(0)
     unseen.load_annotations(dataset, jobs="all")
-    assert dataset.match_tags("test").values("unseen_annotation") == ["sent", "sent"]
-    worker.set(state="completed")
-    result = unseen.load_annotations(dataset)
-    assert (result.removed, result.closed, result.snapshots) == (1, ["unseen_test"], [])
-    test = dataset.match_tags("test").sort_by("filepath")
-    assert test.values("unseen_annotation") == ["removed", "loaded"]
-    assert dataset.match_tags("test").values("ground_truth.detections.id") == before
-
-
-def test_a_removed_image_that_is_back_can_be_labelled(cvat, batch):
-    dataset = batch(1)
-    unseen.request_annotations(dataset, classes=("particle",))
-    worker = annotator(cvat, 0)
-    worker.delete_frame(0)
-    unseen.load_annotations(dataset, jobs="all")
-    assert dataset.match_tags("batch_01").values("unseen_annotation") == ["removed"]
+    assert ranked(dataset).values("unseen_annotation") == ["removed"]
     worker.job.task.deleted_frames = []
     worker.set(state="in progress")
-    worker.draw(0, "particle", [8, 16, 24, 40])
+    worker.draw(0, "particle", BOX)
     unseen.load_annotations(dataset, jobs="all")
-    assert dataset.match_tags("batch_01").values("unseen_annotation") == ["sent"]
+    assert ranked(dataset).values("unseen_annotation") == ["sent"]
     worker.set(state="completed")
     assert unseen.load_annotations(dataset).closed == ["unseen_batch_01"]
 
 
-def test_only_changed_labels_are_kept_for_an_undo(cvat, batch):
+def test_a_removed_image_with_labels_does_not_keep_the_run_open(batch, annotator):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, images="test", suggestions=False)
+    test = dataset.match_tags("test").sort_by("filepath")
+    before = test.values("ground_truth.detections.id")
+    worker = annotator()
+    worker.delete_frame(0)
+    unseen.load_annotations(dataset, jobs="all")
+    assert test.values("unseen_annotation") == ["sent", "sent"]
+    worker.set(state="completed")
+    result = unseen.load_annotations(dataset)
+    assert (result.removed, result.closed, result.snapshots) == (1, ["unseen_test"], [])
+    assert test.values("unseen_annotation") == ["removed", "loaded"]
+    assert test.values("ground_truth.detections.id") == before
+
+
+def test_images_that_annotators_have_are_not_chosen_again(batch, annotator):
+    dataset = batch(3, pool=2)
+    unseen.request_annotations(dataset)
+    worker = annotator()
+    worker.draw(0, "particle", BOX)
+    worker.set(state="in progress")
+    unseen.load_annotations(dataset, jobs="all")
+    following = unseen.select_batch(dataset, budget=2, strategy="random")
+    assert not set(ranked(dataset).values("id")) & set(following.sample_ids)
+    assert following.pool == 2
+
+
+def test_samples_deleted_from_the_dataset_are_skipped(sent, annotator):
+    worker = annotator()
+    worker.draw(0, "particle", BOX)
+    finish(worker, 1)
+    sent.delete_samples([ranked(sent).first().id])
+    result = unseen.load_annotations(sent)
+    assert result.added == {"particle": 1}
+    assert any("deleted from the dataset" in note for note in result.notes)
+
+
+# attributes
+
+
+def in_project(dataset, *attributes):
+    """Send to a project made in CVAT, whose class has attributes of its own."""
+    text = {"input_type": "text", "mutable": True, "values": []}
+    labels = [
+        {"name": "particle", "attributes": [{"name": a, **text} for a in attributes]},
+        {"name": "unseen", "attributes": []},
+    ]
+    Api(find()).make_project("made in CVAT", labels)
+    unseen.request_annotations(dataset, project="made in CVAT", classes=("particle",))
+
+
+def test_attributes_come_back_under_names_that_fiftyone_takes(batch, annotator):
+    dataset = batch(1)
+    dataset.add_sample_field("ground_truth.detections.size", fo.FloatField)
+    values = {"how bad": "very", "how-bad": "too", "label": "x", "1st": "y", "size": "big"}
+    in_project(dataset, *values)
+    finish(annotator(), values=values, occluded=True)
+    unseen.load_annotations(dataset)
+    dataset.reload()
+    sample = ranked(dataset).first()
+    (box,) = sample.ground_truth.detections
+    expected = {"how_bad": "very", "how_bad_2": "too", "cvat_label": "x", "cvat_1st": "y"}
+    expected |= {"cvat_size": "big", "label": "particle", "occluded": True}
+    assert {name: box[name] for name in expected} == expected
+    assert ranked(dataset).distinct("ground_truth.detections.how_bad") == ["very"]
+    sample.save()  # valid as it is
+    assert unseen.load_annotations(dataset).written == 0
+
+
+def test_a_box_that_is_no_longer_occluded_is_not(one):
+    dataset, worker = one
+    box = finish(worker, occluded=True)
+    unseen.load_annotations(dataset)
+    assert dataset.distinct("ground_truth.detections.occluded") == [True]
+    worker.delete(box)
+    worker.draw(0, "particle", BOX)
+    unseen.load_annotations(dataset)
+    assert dataset.distinct("ground_truth.detections.occluded") == []
+
+
+# runs, fields and records
+
+
+def test_the_run_is_closed_once_everything_is_back(sent, annotator):
+    for position in range(3):
+        annotator(position).set(state="completed")
+    result = unseen.load_annotations(sent)
+    assert result.closed == ["unseen_batch_01"]
+    assert (result.labelled, result.empty) == (0, 6)
+    assert set(ranked(sent).values("unseen_annotation")) == {"loaded"}
+    annotator(2).draw(5, "particle", BOX)
+    corrected = unseen.load_annotations(sent)  # a correction after the end is not lost
+    assert (corrected.jobs_loaded, corrected.added) == (1, {"particle": 1})
+
+
+def test_nothing_sent_is_an_error_that_says_what_to_do(cvat, batch):
+    dataset = batch(2)
+    with pytest.raises(unseen.UnseenError, match="request_annotations"):
+        unseen.load_annotations(dataset)
+    unseen.request_annotations(dataset)
+    with pytest.raises(unseen.UnseenError, match=r"'nope'.*unseen_batch_01"):
+        unseen.load_annotations(dataset, anno_key="nope")
+
+
+def test_labels_never_go_into_another_field_than_they_were_sent_from(one):
+    dataset, worker = one
+    finish(worker)
+    hidden = dataset.values("hidden_truth.detections.id")
+    for step in (unseen.load_annotations, unseen.undo_annotations):
+        with pytest.raises(unseen.UnseenError, match="label_field='ground_truth'"):
+            step(dataset, label_field="hidden_truth")
+        unseen.load_annotations(dataset)
+    assert dataset.values("hidden_truth.detections.id") == hidden
+
+
+def test_a_label_field_that_was_deleted_is_made_again(one):
+    dataset, worker = one
+    dataset.delete_sample_field("ground_truth")
+    finish(worker)
+    unseen.load_annotations(dataset)
+    assert truth(dataset) == [[SAME_BOX]]
+
+
+def test_only_changed_labels_are_kept_for_an_undo(batch, annotator):
     dataset = batch(2)
     unseen.request_annotations(dataset, classes=("particle",))
-    worker = annotator(cvat, 0)
+    worker = annotator()
     worker.set(state="completed")
     unseen.load_annotations(dataset)
-    suggestion = worker.shapes(0)[0]["id"]
-    worker.move(suggestion, [1, 1, 9, 9])
+    worker.move(worker.shapes(0)[0]["id"], [1, 1, 9, 9])
     moved = unseen.load_annotations(dataset)  # the server's boxes changed, and no label
     assert (moved.written, moved.snapshots) == (0, [])
-    worker.draw(1, "particle", [8, 16, 24, 40])
+    worker.draw(1, "particle", BOX)
     (key,) = unseen.load_annotations(dataset).snapshots
     written = dataset.get_run_info(key).config.serialize()["written"]
-    assert written == [dataset.match_tags("batch_01").sort_by("unseen_rank").values("id")[1]]
+    assert written == [ranked(dataset).values("id")[1]]
 
 
-def test_late_corrections_do_not_change_what_another_iteration_says(cvat, batch):
-    dataset = batch(1)
-    unseen.request_annotations(dataset, classes=("particle",))
-    annotator(cvat, 0).set(state="completed")
+def test_late_corrections_do_not_change_what_another_iteration_says(one, annotator):
+    dataset, worker = one
+    worker.set(state="completed")
     unseen.load_annotations(dataset)
     unseen.request_annotations(dataset, images="test", suggestions=False)
-    worker = annotator(cvat, 1)
-    worker.draw(0, "particle", [1, 1, 9, 9])
-    worker.set(state="completed")
+    finish(annotator(1))
     unseen.load_annotations(dataset)
-    assert not dataset.has_run("unseen_iter_00") or (
-        "load_annotations" not in dataset.get_run_info("unseen_iter_00").config.serialize()["steps"]
-    )
-    record = dataset.get_run_info("unseen_iter_01").config.serialize()
-    assert record["steps"]["load_annotations"]["result"]["closed"] == ["unseen_test"]
+    steps = [Loop(dataset, Names()).entry(n, "load_annotations") for n in (0, 1)]
+    assert steps[0] == {}
+    assert steps[1]["result"]["closed"] == ["unseen_test"]
 
 
-def test_a_view_and_a_clone_load_like_the_dataset(cvat, batch):
-    dataset = batch(1)
-    unseen.request_annotations(dataset, classes=("particle",))
-    worker = annotator(cvat, 0)
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.set(state="completed")
+def test_a_view_and_a_clone_load_like_the_dataset(one):
+    dataset, worker = one
+    finish(worker)
     clone = dataset.clone()
     try:
         unseen.load_annotations(clone)
@@ -566,33 +486,6 @@ def test_a_view_and_a_clone_load_like_the_dataset(cvat, batch):
         unseen.load_annotations(clone.match_tags("test"))
         unseen.load_annotations(dataset.limit(1).select_fields())
         dataset.reload()
-        assert truth(clone) == truth(dataset) == [[("particle", [8, 16, 16, 24])]]
+        assert truth(clone) == truth(dataset) == [[SAME_BOX]]
     finally:
         clone.delete()
-
-
-def test_an_unknown_stage_means_waiting():
-    from unseen.annotation.status import is_finished
-
-    assert not is_finished({"stage": "review", "state": "completed"}, "annotation")
-
-
-def test_a_load_asks_as_little_as_it_can(cvat, sent):
-    for position in range(3):
-        annotator(cvat, position).set(state="completed")
-    unseen.load_annotations(sent)
-    cvat.clear_requests()
-    unseen.load_annotations(sent)  # closed: one question for each task
-    asked = [r.path for r in cvat.requests if "/auth/" not in r.path]
-    assert len([p for p in asked if p.startswith(("/api/tasks", "/api/jobs"))]) == 1
-    assert not [p for p in asked if "annotations" in p]
-
-
-def test_a_box_of_the_suggestions_class_drawn_by_hand_is_told_and_no_label(cvat, sent):
-    worker = annotator(cvat, 0)
-    worker.draw(0, "unseen", [8, 16, 24, 40])
-    worker.set(state="completed")
-    result = unseen.load_annotations(sent)
-    assert truth(sent)[0] == []
-    assert [n for kind, n in result.oddities.items() if "drawn by hand" in kind] == [1]
-    assert unseen.load_annotations(sent).oddities == {}

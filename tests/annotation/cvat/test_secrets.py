@@ -135,8 +135,8 @@ def test_no_error_tells_a_secret(locked, batch, secrets_of):
 
 def test_what_holds_a_secret_does_not_show_it(locked, monkeypatch):
     from unseen.annotation.cvat.api import Api
-    from unseen.annotation.cvat.send import BackendConfig
     from unseen.annotation.cvat.credentials import Credentials, find
+    from unseen.annotation.cvat.send import BackendConfig
 
     monkeypatch.setenv("FIFTYONE_CVAT_ACCESS_TOKEN", "")
     credentials = find()
