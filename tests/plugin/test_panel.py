@@ -136,7 +136,7 @@ def test_a_bar_of_the_histogram_shows_its_images(panel, scored):
         p + b for p, b in zip(ranking.histogram.pool, ranking.histogram.batch, strict=True)
     ):
         centre = (edges[position] + edges[position + 1]) / 2
-        asked, *_ = send(panel, scored, "show_bin", state, x=centre)
+        asked, *_ = send(panel, scored, "show_bars", state, x=centre)
         (given,) = [g for name, g in asked if name == "set_view"]
         view = fo.DatasetView._build(scored, given["view"])
         assert len(view) == count
@@ -153,7 +153,7 @@ def test_a_selection_of_bars_shows_the_images_of_all_of_them(panel, scored):
     _, state, data, _ = send(panel, scored, "change_tab", {"tab": "Now"}, value="Ranking")
     centres = data["histogram"][0]["x"]
     points = [{"x": centres[0]}, {"x": centres[-1]}]
-    asked, *_ = send(panel, scored, "show_lasso", state, data=points)
+    asked, *_ = send(panel, scored, "show_bars", state, data=points)
     (given,) = [g for name, g in asked if name == "set_view"]
     assert len(fo.DatasetView._build(scored, given["view"])) == ranking.scored
 
