@@ -110,9 +110,9 @@ def test_one_class_gives_the_forms_of_tables_one_and_two():
 
     first, second, counts = build_tables(loop, ["dent"])
 
-    assert first.header == ["", "Init", "Iter1", "Iter2"]
+    assert first.header == ["Metric", "Init", "Iter1", "Iter2"]
     assert ["F1 score", "0.50", "0.60", "0.70"] in first.texts
-    assert second.header == ["", "Diverse", "Sequential"]
+    assert second.header == ["Metric", "Diverse", "Sequential"]
     assert ["F1 score", "0.70", "0.60"] in second.texts
     assert ["dent", "9", "9", "9", "9"] in counts.texts
 

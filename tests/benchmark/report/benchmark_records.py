@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -101,65 +102,35 @@ def simulated(
     *,
     detectors: bool = True,
     full: bool = True,
-    images: int = 200,
 ) -> list[dict[str, Any]]:
     """A whole benchmark whose strategies differ by how likely they are to take a rare image."""
-    found = []
-    for number, case in enumerate(cases):
-        for seed in range(seeds):
-            rng = np.random.default_rng([number, seed])
-            pool = [
-                {"particle": int(rng.integers(1, 9)), "scratch": int(rng.integers(0, 3))}
-                for _ in range(images)
-            ]
-            for i in rng.choice(np.arange(10, images), 16, replace=False):
-                pool[i]["stain"] = int(rng.integers(1, 4))
-            for strategy, odds in ODDS[case].items():
-                weights = np.array([odds if "stain" in p else 1 for p in pool[10:]], float)
-                chosen = rng.choice(images - 10, 20, replace=False, p=weights / weights.sum()) + 10
-                order = [*range(10), *(int(i) for i in chosen)]
-                share = sum("stain" in pool[i] for i in order) / 16
-                f1 = {
-                    s: [
-                        float(0.4 + 0.1 * k + 0.15 * k * share + rng.normal(0, 0.02))
-                        for k in range(3)
-                    ]
-                    for s in SCHEDULES
-                }
-                scores = {
-                    k: {
-                        "pixel_auroc": 0.9 + 0.08 * float(rng.random()),
-                        "image_auroc": 0.8 + 0.1 * float(rng.random()),
-                        "mean_score": 0.002,
-                    }
-                    for k in range(2)
-                }
-                found.append(
-                    record(
-                        case,
-                        strategy,
-                        seed,
-                        pool,
-                        order,
-                        initial=10,
-                        budget=10,
-                        classes=["particle", "scratch", "stain"],
-                        f1=f1 if detectors else {},
-                        scores=scores if strategy in ("mixed", "diverse", "entropy") else {},
-                    )
-                )
-            if full:
-                found.append(
-                    record(
-                        case,
-                        "full",
-                        seed,
-                        pool,
-                        list(range(images)),
-                        initial=10,
-                        budget=10,
-                        classes=["particle", "scratch", "stain"],
-                        f1={s: [0.86] for s in SCHEDULES} if detectors else {},
-                    )
-                )
-    return found
+    images = 200
+    known = {"initial": 10, "budget": 10, "classes": ["particle", "scratch", "stain"]}
+    records = []
+    for (number, case), seed in itertools.product(enumerate(cases), range(seeds)):
+        rng = np.random.default_rng([number, seed])
+        pool = [
+            {"particle": int(rng.integers(1, 9)), "scratch": int(rng.integers(0, 3))}
+            for _ in range(images)
+        ]
+        for i in rng.choice(np.arange(10, images), 16, replace=False):
+            pool[i]["stain"] = int(rng.integers(1, 4))
+        for strategy, odds in ODDS[case].items():
+            weights = np.array([odds if "stain" in p else 1 for p in pool[10:]], float)
+            chosen = rng.choice(images - 10, 20, replace=False, p=weights / weights.sum()) + 10
+            order = [*range(10), *(int(i) for i in chosen)]
+            gain = 0.1 + 0.15 * sum("stain" in pool[i] for i in order) / 16
+            f1 = {
+                s: [float(0.4 + gain * k + rng.normal(0, 0.02)) for k in range(3)]
+                for s in SCHEDULES
+            }
+            scores = {
+                k: {"pixel_auroc": float(rng.uniform(0.9, 1)), "image_auroc": float(rng.random())}
+                for k in range(2 if strategy in ("mixed", "diverse", "entropy") else 0)
+            }
+            measured = {"f1": f1 if detectors else {}, "scores": scores}
+            records.append(record(case, strategy, seed, pool, order, **measured, **known))
+        if full:
+            f1 = {s: [0.86] for s in SCHEDULES} if detectors else {}
+            records.append(record(case, "full", seed, pool, list(range(images)), f1=f1, **known))
+    return records

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,19 +17,8 @@ from unseen.benchmark.report.differences import Difference
 from unseen.benchmark.report.measures import found_over_images
 from unseen.benchmark.report.runs import SCHEDULES, Benchmark, Run
 from unseen.loop.curves import FULL, defined
-from unseen.report.figures import (
-    SHARES,
-    Line,
-    Panel,
-    error_bars,
-    few_ticks,
-    line_chart,
-    looks,
-    styled,
-)
+from unseen.report import figures
 
-#: Panels side by side, and their height in px.
-_COLUMNS, _HEIGHT = 3, 300
 #: Room for the range of one strategy beside the curves, as a share of the horizontal axis.
 _APART = 0.04
 _COLORS = {"above": "#009E73", "below": "#D55E00"}
@@ -35,83 +27,68 @@ _EVEN = "#7F7F7F"
 
 def finding_chart(benchmark: Benchmark) -> list[go.Figure]:
     """Share of the rare boxes found over labelled images, one panel per case; none without any."""
+    styles = figures.looks(benchmark.strategies)
     panels = []
-    styles = looks(benchmark.strategies)
     for case in benchmark.cases:
         lines, ends = [], []
         for k, name in enumerate(benchmark.strategies, 1):
-            runs = benchmark.of(case, name)
-            curves = _curves(benchmark, runs)
-            if not curves.size:
-                continue
-            x = [runs[0].initial + i for i in range(curves.shape[1])]
-            mean = curves.mean(axis=0).tolist()
-            is_first = name == benchmark.first
-            lines.append(
-                Line(name=name, look=styles[name], x=x, y=mean, is_bold=is_first, mode="lines")
-            )
-            ends.append(
-                Line(
+            curves = _curves(benchmark, runs := benchmark.of(case, name))
+            if curves.size:
+                x = [runs[0].initial + i for i in range(curves.shape[1])]
+                y, last = curves.mean(axis=0).tolist(), curves[:, -1]
+                line = figures.Line(
                     name=name,
                     look=styles[name],
-                    x=[x[-1] + _APART * k * max(1, len(x) - 1)],
-                    y=mean[-1:],
-                    bounds=[(curves[:, -1].min(), curves[:, -1].max())],
-                    mode="markers",
+                    x=x,
+                    y=y,
+                    is_bold=name == benchmark.first,
+                    mode="lines",
                 )
-            )
+                beside = [x[-1] + _APART * k * max(1, len(x) - 1)]
+                span = [(last.min(), last.max())]
+                lines.append(line)
+                ends.append(replace(line, x=beside, y=y[-1:], bounds=span, mode="markers"))
         if lines:
-            runs = [r for r in benchmark.choosing() if r.case == case]
-            sizes = [int(e["images"]) for r in runs for e in r.iterations]
-            panels.append(Panel(lines=[*lines, *ends], title=case, ticks=few_ticks(sizes)))
-    if not panels:
-        return []
-    return [
-        line_chart(
-            panels,
-            "Labelled images",
-            y_range=SHARES,
-            y_format=".0%",
-            columns=_COLUMNS,
-            height=_HEIGHT,
-        )
-    ]
+            entries = [e for r in benchmark.choosing() if r.case == case for e in r.iterations]
+            ticks = figures.few_ticks([e["images"] for e in entries])
+            panels.append(figures.Panel(lines=[*lines, *ends], title=case, ticks=ticks))
+    return _multiples(panels, y_format=".0%")
 
 
 def quality_chart(benchmark: Benchmark) -> list[go.Figure]:
     """Mean F1 over the iterations, a panel per case and schedule; none with one iteration only."""
-    styles = looks(benchmark.strategies)
+    styles = figures.looks(benchmark.strategies)
     panels = []
-    for schedule in SCHEDULES:
-        for case in benchmark.cases:
-            lines = []
-            for name in benchmark.strategies:
-                points = _f1_points(benchmark, benchmark.of(case, name), schedule)
-                lines.append(
-                    Line(
-                        name=name,
-                        look=styles[name],
-                        x=list(points),
-                        y=[float(np.mean(values)) for values in points.values()],
-                        bounds=[(min(values), max(values)) for values in points.values()],
-                        is_bold=name == benchmark.first,
-                    )
-                )
-            if max((len(line.x) for line in lines), default=0) < 2:
-                continue
-            full = _f1_points(benchmark, benchmark.of(case, FULL), schedule).values()
-            panels.append(
-                Panel(
-                    lines=lines,
-                    title=f"{case}, {SCHEDULES[schedule]}",
-                    level=float(np.mean([v[-1] for v in full])) if full else None,
-                    level_name="full set",
-                    ticks=few_ticks([int(x) for line in lines for x in line.x]),
-                )
+    for schedule, case in itertools.product(SCHEDULES, benchmark.cases):
+        lines = []
+        for name in benchmark.strategies:
+            points = _f1_points(benchmark, benchmark.of(case, name), schedule)
+            line = figures.Line(
+                name=name,
+                look=styles[name],
+                x=list(points),
+                y=[float(np.mean(values)) for values in points.values()],
+                bounds=[(min(values), max(values)) for values in points.values()],
+                is_bold=name == benchmark.first,
             )
-    if not panels:
-        return []
-    return [line_chart(panels, "Labelled images", y_range=SHARES, columns=_COLUMNS, height=_HEIGHT)]
+            lines.append(line)
+        if max((len(line.x) for line in lines), default=0) > 1:
+            full = _f1_points(benchmark, benchmark.of(case, FULL), schedule).values()
+            panel = figures.Panel(
+                lines=lines,
+                title=f"{case}, {SCHEDULES[schedule]}",
+                level=float(np.mean([v[-1] for v in full])) if full else None,
+                level_name="full set",
+                ticks=figures.few_ticks([int(x) for line in lines for x in line.x]),
+            )
+            panels.append(panel)
+    return _multiples(panels)
+
+
+def _multiples(panels: Sequence[figures.Panel], **style: Any) -> list[go.Figure]:
+    """Three panels side by side."""
+    size: dict[str, Any] = {"y_range": figures.SHARES, "columns": 3, "height": 300}
+    return [figures.line_chart(panels, "Labelled images", **size, **style)] if panels else []
 
 
 def difference_chart(
@@ -127,44 +104,33 @@ def difference_chart(
     titles = [f"<b>{html.escape(f'{first} less ..., {reading}')}</b>" for reading in shown]
     figure = make_subplots(rows=1, cols=len(shown), subplot_titles=titles, shared_yaxes=True)
     for k, compared in enumerate(shown.values(), 1):
-        cases = [(d.peer, c, e.mean) for d in compared for c, e in d.cases.items()]
+        overall = [d.overall for d in compared]
+        rings = [(d.peer, c, e.mean) for d in compared for c, e in d.cases.items()]
         if any(len(d.cases) > 1 for d in compared):
-            rings = {"symbol": "circle-open", "size": 7, "color": _EVEN}
-            _add_points(figure, k, cases, scale, marker=rings)
+            look = {"symbol": "circle-open", "size": 7, "color": _EVEN}
+            figure.add_trace(_points(rings, scale, marker=look), row=1, col=k)
+        bounds = [d.interval and (scale * d.interval[0], scale * d.interval[1]) for d in overall]
+        values = [scale * d.mean for d in overall]
+        bars = figures.error_bars(values, bounds, thickness=3, width=0, color=_EVEN)
+        look = {"size": 11, "color": [_COLORS.get(d.verdict, _EVEN) for d in overall]}
         points = [(d.peer, d.peer, d.overall.mean) for d in compared]
-        bounds = [
-            i and (scale * i[0], scale * i[1]) for i in (d.overall.interval for d in compared)
-        ]
-        values = [scale * d.overall.mean for d in compared]
-        colors = [_COLORS.get(d.overall.verdict, _EVEN) for d in compared]
-        bars = error_bars(values, bounds, thickness=3, width=0, color=_EVEN)
-        _add_points(figure, k, points, scale, marker={"size": 11, "color": colors}, error_x=bars)
+        figure.add_trace(_points(points, scale, marker=look, error_x=bars), row=1, col=k)
     figure.add_vline(x=0, line={"color": _EVEN, "width": 1})
     figure.update_xaxes(title_text=label)
     figure.update_yaxes(autorange="reversed", type="category")
-    most = max(map(len, shown.values()))
-    return [styled(figure, 140 + 34 * most, showlegend=False, margin={"l": 140})]
+    height = 140 + 34 * max(map(len, shown.values()))
+    return [figures.styled(figure, height, showlegend=False, margin={"l": 140})]
 
 
-def _add_points(
-    figure: go.Figure,
-    column: int,
-    points: Sequence[tuple[str, str, float]],
-    scale: float,
-    **style: object,
-) -> None:
+def _points(points: Sequence[tuple[str, str, float]], scale: float, **style: Any) -> go.Scatter:
     """(row, name, value) as marks."""
-    figure.add_trace(
-        go.Scatter(
-            x=[scale * value for _, _, value in points],
-            y=[html.escape(row) for row, _, _ in points],
-            customdata=[html.escape(name) for _, name, _ in points],
-            mode="markers",
-            hovertemplate="%{customdata}: %{x:+.2f}<extra></extra>",
-            **style,
-        ),
-        row=1,
-        col=column,
+    return go.Scatter(
+        x=[scale * value for _, _, value in points],
+        y=[html.escape(row) for row, _, _ in points],
+        customdata=[html.escape(name) for _, name, _ in points],
+        mode="markers",
+        hovertemplate="%{customdata}: %{x:+.2f}<extra></extra>",
+        **style,
     )
 
 
