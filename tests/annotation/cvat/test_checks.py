@@ -74,17 +74,17 @@ def refused(dataset, cvat, match: str, error=AnnotationError, **settings: object
 # the server
 
 
-def test_an_unreachable_server(cvat, batch, monkeypatch):
+def test_a_server_that_is_not_there(cvat, batch, monkeypatch):
     dataset = batch(2)
+    url = "http://no-such-host.invalid"
+    refused(dataset, cvat, "no-such-host.invalid cannot be reached .*unknown host", url=url)
     monkeypatch.setenv("FIFTYONE_CVAT_URL", "http://127.0.0.1:9")
     refused(dataset, cvat, r"http://127.0.0.1:9 cannot be reached .*connection refused.*check")
-    monkeypatch.setenv("FIFTYONE_CVAT_URL", cvat.url)
-    assert unseen.request_annotations(dataset).sent == 2
-
-
-def test_an_unknown_host(cvat, batch):
-    url = "http://no-such-host.invalid"
-    refused(batch(2), cvat, "no-such-host.invalid cannot be reached .*unknown host", url=url)
+    monkeypatch.delenv("FIFTYONE_CVAT_URL")
+    refused(dataset, cvat, "no CVAT server given; set FIFTYONE_CVAT_URL")
+    for bad in ("localhost:8080", "ftp://host", "http://", "http://host:port", "http://host:99999"):
+        refused(dataset, cvat, "cannot be used; expected http", url=bad)
+    assert unseen.request_annotations(dataset, url=cvat.url).sent == 2
 
 
 def test_servers_that_are_no_cvat(cvat, batch, other_server):
@@ -114,17 +114,6 @@ def test_a_server_that_redirects_is_named_without_what_its_address_holds(cvat, b
         "redirects .*; expected the address",
         url=other_server(302, Location="/login"),
     )
-
-
-def test_no_server_at_all(cvat, batch, monkeypatch):
-    monkeypatch.delenv("FIFTYONE_CVAT_URL")
-    refused(batch(2), cvat, "no CVAT server given; set FIFTYONE_CVAT_URL")
-
-
-def test_an_address_that_is_none(cvat, batch):
-    dataset = batch(1)
-    for url in ("localhost:8080", "ftp://host", "http://", "http://host:port", "http://host:99999"):
-        refused(dataset, cvat, "cannot be used; expected http", url=url)
 
 
 def test_a_version_that_does_not_keep_the_order(batch, monkeypatch, cvat):
@@ -223,10 +212,6 @@ def test_labels_that_are_sent_must_be_among_the_classes(cvat, batch):
     dataset = batch(2)
     match = "labels of class .*particle.*, which is not among the classes"
     refused(dataset, cvat, match, LabelError, images="test", classes=("pit",))
-
-
-def test_a_box_without_a_class_is_refused(cvat, batch):
-    dataset = batch(2)
     sample = dataset.match_tags("test").first()
     sample.ground_truth.detections[0].label = None
     sample.save()
@@ -234,22 +219,6 @@ def test_a_box_without_a_class_is_refused(cvat, batch):
 
 
 # images
-
-
-def broken(path: Path) -> None:
-    path.write_bytes(b"no image at all")
-
-
-def truncated(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-900])
-
-
-def missing(path: Path) -> None:
-    path.unlink()
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
 
 
 def turned(path: Path) -> None:
@@ -262,12 +231,13 @@ def turned(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "match"),
     [
-        (broken, "cannot be read as an image"),
-        (truncated, "cannot be read as an image"),
-        (missing, "no such file"),
-        (empty, "cannot be read as an image"),
+        (lambda path: path.write_bytes(b"no image at all"), "cannot be read as an image"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-900]), "cannot be read as an image"),
+        (lambda path: path.write_bytes(b""), "cannot be read as an image"),
+        (Path.unlink, "no such file"),
         (turned, "has an EXIF orientation"),
     ],
+    ids=["broken", "truncated", "empty", "missing", "turned"],
 )
 def test_an_image_that_the_server_could_not_use(cvat, batch, spoil, match):
     dataset = batch(3)
@@ -352,24 +322,19 @@ def test_a_field_of_somebody_else_is_left_alone(cvat, batch):
 # what only the server knows
 
 
-def test_an_image_that_the_server_cannot_read_is_told_in_its_words(cvat, batch):
-    dataset = batch(2)
-    cvat.creation_error = "Traceback:\n  ...\nPIL.UnidentifiedImageError: cannot identify 005.png"
-    refused(
-        dataset, cvat, "cannot identify 005.png; repair or exclude.*Nothing was sent", ServerError
-    )
-    cvat.creation_error = None
-    assert unseen.request_annotations(dataset).sent == 2
-
-
-def test_an_image_that_the_server_cannot_read_on_newer_servers(batch, cvat, monkeypatch):
-    with CvatDouble("2.40.0") as new:
-        monkeypatch.setenv("FIFTYONE_CVAT_URL", new.url)
-        monkeypatch.setenv("FIFTYONE_CVAT_PASSWORD", new.password)
-        new.creation_error = "ValueError: no media"
-        refused(
-            batch(2), new, "could not read the images of task 1: ValueError: no media", ServerError
-        )
+@pytest.mark.parametrize("version", ["2.15.0", "2.40.0"])
+def test_an_image_that_the_server_cannot_read_is_told_in_its_words(
+    cvat, batch, monkeypatch, version
+):
+    with CvatDouble(version) as server:
+        monkeypatch.setenv("FIFTYONE_CVAT_URL", server.url)
+        monkeypatch.setenv("FIFTYONE_CVAT_PASSWORD", server.password)
+        dataset = batch(2)
+        server.creation_error = "Traceback:\n  ...\nPIL.Error: cannot identify 005.png"
+        match = "images of task 1: PIL.Error: cannot identify 005.png; repair or.*Nothing was sent"
+        refused(dataset, server, match, ServerError)
+        server.creation_error = None
+        assert unseen.request_annotations(dataset).sent == 2
 
 
 def test_frames_that_get_lost_are_noticed(cvat, batch):

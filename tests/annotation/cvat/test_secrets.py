@@ -11,10 +11,15 @@ from pathlib import Path
 
 import fiftyone as fo
 import pytest
+import requests
 from cvat_double import CvatDouble
 from cvat_traces import database_text
 
 import unseen
+from unseen.annotation.cvat import credentials
+from unseen.annotation.cvat.api import Api
+from unseen.annotation.cvat.credentials import SECRETS, Credentials, check_url, find, supply
+from unseen.annotation.cvat.send import BackendConfig
 from unseen.errors import AnnotationError
 
 pytestmark = pytest.mark.fiftyone
@@ -24,16 +29,12 @@ PASSWORD = "pass-W0rd/with?odd&signs"
 
 @pytest.fixture(autouse=True)
 def _no_token_from_another_test(monkeypatch):
-    from unseen.annotation.cvat import credentials
-
     monkeypatch.setattr(credentials, "_withdrawn", {})
 
 
 @pytest.fixture
 def secrets_of(monkeypatch):
     """Every secret of a run as it goes on: the password, tokens, session and CSRF cookies."""
-    import requests
-
     found: set[str] = set()
     send = requests.Session.send
 
@@ -134,16 +135,12 @@ def test_no_error_tells_a_secret(locked, batch, secrets_of):
 
 
 def test_what_holds_a_secret_does_not_show_it(locked, monkeypatch):
-    from unseen.annotation.cvat.api import Api
-    from unseen.annotation.cvat.credentials import Credentials, find
-    from unseen.annotation.cvat.send import BackendConfig
-
     monkeypatch.setenv("FIFTYONE_CVAT_ACCESS_TOKEN", "")
-    credentials = find()
-    api = Api(credentials)
+    known = find()
+    api = Api(known)
     config = BackendConfig("cvat", {}, username="me", password=PASSWORD, access_token="t0ken")
     token = Credentials("http://host", access_token="t0ken")
-    for thing in (credentials, api, api._session, config, token):
+    for thing in (known, api, api._session, config, token):
         for text in (repr(thing), str(thing), f"{thing}"):
             assert PASSWORD not in text
             assert "t0ken" not in text
@@ -200,36 +197,28 @@ def test_fiftyones_own_annotate_does_not_store_the_token_after_us(cvat, batch):
 
 
 def test_credentials_of_an_operator_count_for_more_than_the_environment(cvat, monkeypatch):
-    from unseen.annotation.cvat.credentials import find, supply
-
     with supply({"FIFTYONE_CVAT_USERNAME": "other", "FIFTYONE_CVAT_PASSWORD": None}):
         assert find().username == "other"
         assert find().password == cvat.password
     assert find().username == cvat.username
 
 
-def test_an_operators_secrets_are_enough(cvat, batch, monkeypatch):
-    from unseen.annotation.cvat.credentials import SECRETS, supply
-
+@pytest.mark.parametrize("source", ["an operator", "FiftyOne's annotation config"])
+def test_one_source_of_credentials_is_enough(cvat, batch, monkeypatch, source):
     values = {name: os.environ.get(name) for name in SECRETS}
     for name in SECRETS:
         monkeypatch.delenv(name, raising=False)
+    if source != "an operator":
+        config = fo.annotation_config.backends["cvat"]
+        for name in ("url", "username", "password"):
+            monkeypatch.setitem(config, name, values[f"FIFTYONE_CVAT_{name.upper()}"])
+        values = {}
     with supply(values):
         assert unseen.request_annotations(batch(1)).sent == 1
-
-
-def test_fiftyones_annotation_config_is_enough(cvat, batch, monkeypatch):
-    config = fo.annotation_config.backends["cvat"]
-    for name in ("url", "username", "password"):
-        monkeypatch.setitem(config, name, os.environ[f"FIFTYONE_CVAT_{name.upper()}"])
-        monkeypatch.delenv(f"FIFTYONE_CVAT_{name.upper()}")
-    assert unseen.request_annotations(batch(1)).sent == 1
     assert cvat.password not in database_text()
 
 
 def test_the_public_server_is_never_taken_by_default(monkeypatch):
-    from unseen.annotation.cvat.credentials import find
-
     for name in ("URL", "USERNAME", "PASSWORD"):
         monkeypatch.delenv(f"FIFTYONE_CVAT_{name}", raising=False)
     monkeypatch.setitem(fo.annotation_config.backends["cvat"], "url", "https://app.cvat.ai")
@@ -249,8 +238,6 @@ def test_the_public_server_is_never_taken_by_default(monkeypatch):
     ],
 )
 def test_an_address_with_credentials_is_refused_without_repeating_them(url):
-    from unseen.annotation.cvat.credentials import check_url
-
     with pytest.raises(AnnotationError, match="holds credentials") as found:
         check_url(url)
     assert "my-word" not in str(found.value)
@@ -258,7 +245,6 @@ def test_an_address_with_credentials_is_refused_without_repeating_them(url):
 
 def test_a_netrc_file_is_not_used(cvat, monkeypatch, tmp_path):
     from unseen.annotation.cvat.api import Api
-    from unseen.annotation.cvat.credentials import find
 
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")

@@ -6,23 +6,28 @@ import hashlib
 from pathlib import Path
 
 import fiftyone as fo
+import numpy as np
 import pytest
 from cvat_double import CvatDouble
+from cvat_replay import Client
 from cvat_traces import frames_of, ranked_names, state_of
 from PIL import Image
 
 import unseen
+from unseen.annotation.cvat import server
+from unseen.dataset import writing
+from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, ServerError
 
 pytestmark = pytest.mark.fiftyone
 
+NAMES = Names()
+
 
 @pytest.fixture
 def uploaded(monkeypatch):
     """(name on the server, path, bytes) of every file that is sent."""
-    from unseen.annotation.cvat import server
-
     seen = []
     form = server.form
 
@@ -40,35 +45,30 @@ def shapes_of(cvat: CvatDouble) -> list[dict]:
 
 def with_heatmaps(dataset: fo.Dataset) -> None:
     """A heatmap of half the image's size, as scoring stores it."""
-    import numpy as np
-
-    from unseen.dataset import writing
-    from unseen.dataset.fields import Names
-
-    names = Names()
-    kwargs = {"embedded_doc_type": fo.Heatmap}
-    writing.declare(Loop(dataset, names), names.heatmap, fo.EmbeddedDocumentField, "heat", **kwargs)
+    name, kind = NAMES.heatmap, {"embedded_doc_type": fo.Heatmap}
+    writing.declare(Loop(dataset, NAMES), name, fo.EmbeddedDocumentField, "heat", **kind)
     heat = np.zeros((32, 32), dtype=np.uint8)
     heat[8:16, 8:24] = 200
     for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
-        sample[names.heatmap] = fo.Heatmap(map=heat, range=[0, 255])
+        sample[name] = fo.Heatmap(map=heat, range=[0, 255])
 
 
 def with_predictions(dataset: fo.Dataset) -> None:
     """Predictions of iteration 0's detector on the batch: sure, unsure and of an unknown class."""
-    from unseen.dataset import writing
-    from unseen.dataset.fields import Names
-
-    names = Names()
-    Loop(dataset, names).write_entry(0, "train_detector", {"parameters": {}})
-    writing.declare_detections(Loop(dataset, names), names.predictions(0), "predictions")
+    loop = Loop(dataset, NAMES)
+    loop.write_entry(0, "train_detector", {"parameters": {}})
+    writing.declare_detections(loop, NAMES.predictions(0), "predictions")
     for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
-        sample[names.predictions(0)] = fo.Detections(
+        sample[NAMES.predictions(0)] = fo.Detections(
             detections=[
                 fo.Detection(label=label, confidence=c, bounding_box=[0.25, 0.5, 0.125, 0.25])
                 for label, c in (("particle", 0.9), ("scratch", 0.3), ("ghost", 0.9))
             ]
         )
+
+
+def guides(cvat: CvatDouble) -> list[str]:
+    return [cvat.state.guides[t.guide_id].markdown for _, t in sorted(cvat.tasks.items())]
 
 
 def test_suggestions_are_boxes_of_class_unseen_that_fit_the_regions(cvat, batch):
@@ -120,25 +120,30 @@ def test_an_overlay_is_uploaded_in_the_images_size_under_the_images_name(cvat, b
 
 
 def test_predictions_are_sent_as_labels_to_correct_where_they_are_sure(cvat, batch):
-    from unseen.dataset.fields import Names
-
     dataset = batch(2)
     with_predictions(dataset)
     result = unseen.request_annotations(dataset, predictions=True, suggestions=False)
     shown = shapes_of(cvat)
     assert [(s["label"], s["points"]) for s in shown] == [("particle", [16, 32, 24, 48])] * 2
-    field = Names().predictions(0)
-    known = dataset.values(f"{field}.detections.id", unwind=True)
+    known = dataset.values(f"{NAMES.predictions(0)}.detections.id", unwind=True)
     assert not {s["values"]["label_id"] for s in shown} & set(known)
     assert (result.predictions, result.suggestions, result.labels) == (2, 0, 0)
     assert dataset.match_tags("batch_01").values("ground_truth") == [None, None]
 
 
-def test_predictions_that_do_not_exist_are_an_error_before_anything_is_sent(cvat, batch):
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ("predictions", "run train_detector and apply_detector"),
+        ("structure", "run mark_structure first"),
+        ("auto_labels", "run auto_label first"),
+    ],
+)
+def test_what_does_not_exist_cannot_be_shown(cvat, batch, asked, match):
     dataset = batch(2)
     before = state_of(dataset)
-    with pytest.raises(AnnotationError, match="run train_detector and apply_detector"):
-        unseen.request_annotations(dataset, predictions=True)
+    with pytest.raises(AnnotationError, match=match):
+        unseen.request_annotations(dataset, **{asked: True})
     assert (state_of(dataset), cvat.tasks) == (before, {})
 
 
@@ -148,7 +153,7 @@ def test_the_guide_names_the_classes_with_their_counts_and_the_instructions(cvat
     unseen.request_annotations(
         dataset, classes=("particle", "scratch", "crack"), instructions="Mind the **edges**."
     )
-    text = cvat.state.guides[cvat.tasks[1].guide_id].markdown
+    (text,) = guides(cvat)
     assert "Mind the **edges**." in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert any(r.startswith("| crack | none yet") for r in rows)
@@ -160,7 +165,7 @@ def test_each_guide_tells_what_its_own_task_holds(cvat, batch):
     dataset = batch(4)
     with_heatmaps(dataset)
     unseen.request_annotations(dataset, task_size=3, overlay=True, suggestions=False)
-    texts = [cvat.state.guides[t.guide_id].markdown for t in cvat.tasks.values()]
+    texts = guides(cvat)
     assert "numbers 1 to 3 of the batch" in texts[0]
     assert "number 4 of the batch" in texts[1]
     assert all("Colours mark what" in t and "suggestions" not in t for t in texts)
@@ -187,14 +192,12 @@ def test_all_together_reach_the_annotator(cvat, batch, uploaded):
     labels = sorted(s["label"] for s in cvat.annotator(1).shapes(frame=0))
     assert labels == ["particle", "unseen", "unseen"]
     assert (result.suggestions, result.predictions, result.overlays) == (4, 2, 2)
-    text = cvat.state.guides[cvat.tasks[1].guide_id].markdown
+    (text,) = guides(cvat)
     for part in ("`unseen` are suggestions", "Colours mark", "drawn by a detector"):
         assert part in text
 
 
 def test_known_structure_is_drawn_into_the_copies_and_explained(cvat, batch, uploaded):
-    import numpy as np
-
     dataset = batch(2)
     unseen.mark_structure(dataset, pitch=(32.0, 32.0), origin=(16.0, 16.0))
     result = unseen.request_annotations(dataset, structure=True, suggestions=False)
@@ -207,33 +210,18 @@ def test_known_structure_is_drawn_into_the_copies_and_explained(cvat, batch, upl
             changed = np.any(np.asarray(drawn) != np.asarray(original.convert("RGB")), axis=2)
         np.testing.assert_array_equal(changed, lines)
     assert not shapes_of(cvat)  # nothing that could come back as a label
-    text = cvat.state.guides[cvat.tasks[1].guide_id].markdown
+    (text,) = guides(cvat)
     assert "Thin blue lines" in text
     assert "Colours mark" not in text
 
 
-def test_structure_that_nobody_marked_is_refused_before_anything_is_sent(cvat, batch):
-    dataset = batch(2)
-    before = state_of(dataset)
-    with pytest.raises(AnnotationError, match="run mark_structure first"):
-        unseen.request_annotations(dataset, structure=True)
-    assert state_of(dataset) == before
-    assert cvat.tasks == {}
-
-
 def test_automatic_labels_go_for_review_instead_of_all_predictions(cvat, batch):
-    from unseen.dataset import writing
-    from unseen.dataset.fields import Names
-
-    dataset, names = batch(2), Names()
-    with pytest.raises(AnnotationError, match="run auto_label first"):
-        unseen.request_annotations(dataset, auto_labels=True)
-    assert cvat.tasks == {}
+    dataset = batch(2)
     with_predictions(dataset)
-    writing.declare_detections(Loop(dataset, names), names.auto_labels, "test")
+    writing.declare_detections(Loop(dataset, NAMES), NAMES.auto_labels, "test")
     ids = dataset.match_tags("batch_01").values("id")
     chosen = {i: [("scratch", [0.5, 0.25, 0.25, 0.125], 0.2)] for i in ids}
-    writing.save_detections(dataset, names.auto_labels, chosen)
+    writing.save_detections(dataset, NAMES.auto_labels, chosen)
     result = unseen.request_annotations(dataset, auto_labels=True, suggestions=False)
     # Below the confidence that predictions need: these were chosen already.
     assert [(s["label"], s["points"]) for s in shapes_of(cvat)] == [
@@ -257,25 +245,15 @@ def test_a_box_that_sticks_out_is_cut_and_one_outside_is_left_out(cvat, batch):
 # projects
 
 
-def with_no_attributes(*names: str) -> dict[str, list[str]]:
-    return {name: [] for name in names}
+ALL = ("particle", "scratch", "unseen")
 
 
-def project(cvat: CvatDouble, name: str, labels: dict[str, list[str]], **more) -> int:
-    """A project that somebody made in CVAT; labels with the names of their attributes."""
-    from cvat_replay import Client
-
-    bodies = [
-        {
-            "name": label,
-            "attributes": [
-                {"name": a, "input_type": "text", "mutable": True, "values": []} for a in names
-            ],
-            **more,
-        }
-        for label, names in labels.items()
-    ]
-    answer = Client(cvat).call("POST", "/api/projects", json={"name": name, "labels": bodies})
+def project(cvat: CvatDouble, name: str, labels=ALL, attributes=(), **more) -> int:
+    """A project that somebody made in CVAT; each label has these attributes."""
+    text = {"input_type": "text", "mutable": True, "values": []}
+    shared = {"attributes": [{"name": a, **text} for a in attributes], **more}
+    body = {"name": name, "labels": [{"name": label, **shared} for label in labels]}
+    answer = Client(cvat).call("POST", "/api/projects", json=body)
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
 
@@ -296,7 +274,7 @@ def test_a_new_project_gets_the_classes_and_one_guide_for_all_tasks(cvat, batch)
 
 
 def test_the_next_batch_renews_our_guide_in_a_project_and_leaves_other_peoples(cvat, batch):
-    number = project(cvat, "wafers", with_no_attributes("particle", "scratch", "unseen"))
+    number = project(cvat, "wafers")
     unseen.request_annotations(batch(2), project="wafers", instructions="first")
     [guide] = cvat.state.guides.values()
     assert "first" in guide.markdown
@@ -310,8 +288,7 @@ def test_the_next_batch_renews_our_guide_in_a_project_and_leaves_other_peoples(c
 
 @pytest.mark.parametrize("attributes", [["label_id"], []], ids=["with", "without"])
 def test_boxes_reach_an_existing_project_with_and_without_the_attribute(cvat, batch, attributes):
-    names = ("scratch", "unseen", "particle", "other")
-    number = project(cvat, "made in CVAT", dict.fromkeys(names, attributes))
+    number = project(cvat, "made in CVAT", ("scratch", "unseen", "particle", "other"), attributes)
     dataset = batch(2)
     with_predictions(dataset)
     unseen.request_annotations(dataset, project="made in CVAT", predictions=True)
@@ -329,7 +306,7 @@ def test_boxes_reach_an_existing_project_with_and_without_the_attribute(cvat, ba
 
 
 def test_a_project_that_lacks_classes_is_refused_or_extended(cvat, batch):
-    number = project(cvat, "wafers", {"particle": []})
+    number = project(cvat, "wafers", ["particle"])
     dataset = batch(2)
     before = state_of(dataset)
     with pytest.raises(
@@ -345,13 +322,13 @@ def test_a_project_that_lacks_classes_is_refused_or_extended(cvat, batch):
 
 
 def test_without_suggestions_a_project_needs_no_class_for_them(cvat, batch):
-    project(cvat, "wafers", {"particle": [], "scratch": []})
+    project(cvat, "wafers", ["particle", "scratch"])
     unseen.request_annotations(batch(2), project="wafers", suggestions=False)
     assert len(cvat.tasks) == 1
 
 
 def test_a_class_that_takes_no_rectangles_is_refused(cvat, batch):
-    project(cvat, "wafers", with_no_attributes("particle", "scratch", "unseen"), type="polygon")
+    project(cvat, "wafers", type="polygon")
     with pytest.raises(AnnotationError, match="is for polygon shapes only"):
         unseen.request_annotations(batch(2), project="wafers")
     assert cvat.tasks == {}
@@ -359,21 +336,14 @@ def test_a_class_that_takes_no_rectangles_is_refused(cvat, batch):
 
 def test_of_projects_that_sound_alike_the_very_one_is_taken(cvat, batch):
     for name in ("Wafers", "wafers 2", "wafers"):
-        project(cvat, name, with_no_attributes("particle", "scratch", "unseen"))
+        project(cvat, name)
     unseen.request_annotations(batch(2), project="wafers")
     assert cvat.tasks[1].project.name == "wafers"
 
 
 def test_overlays_that_were_sent_nowhere_are_taken_away_again(cvat, batch, tmp_path):
-    import numpy as np
-
     dataset = batch(2)
-    dataset.add_sample_field(
-        "unseen_heatmap", fo.EmbeddedDocumentField, embedded_doc_type=fo.Heatmap
-    )
-    for sample in dataset.match_tags("batch_01"):
-        sample["unseen_heatmap"] = fo.Heatmap(map=np.full((8, 8), 200, np.uint8), range=[0, 255])
-        sample.save()
+    with_heatmaps(dataset)
     cvat.creation_error = "no space left on device"
     folder = tmp_path / "models"
     with pytest.raises(ServerError, match="no space left"):
