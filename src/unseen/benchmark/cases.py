@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -57,23 +58,14 @@ class LabelledFile:
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison: a source of images, and at most one class that is made rare.
+    """One comparison: a source of images, and at most one class that is made rare."""
 
-    Attributes:
-        name: for tables and file names.
-        kind: of generated images; "" if `train` and `test` hold the files.
-        classes: all classes in a fixed order.
-        held_back: the class that is made rare, or "".
-        train: the images to choose from, in directory order.
-        test: the images that detectors are measured on.
-    """
-
-    name: str
-    kind: str
-    classes: tuple[str, ...]
-    held_back: str = ""
-    train: tuple[LabelledFile, ...] = ()
-    test: tuple[LabelledFile, ...] = ()
+    name: str  #: for tables and file names
+    kind: str  #: of generated images; "" if `train` and `test` hold the files
+    classes: tuple[str, ...]  #: all classes in a fixed order
+    held_back: str = ""  #: the class that is made rare
+    train: tuple[LabelledFile, ...] = ()  #: the images to choose from, in directory order
+    test: tuple[LabelledFile, ...] = ()  #: the images that detectors are measured on
 
     def write(self, path: Path) -> None:
         """Store it for the runs."""
@@ -122,9 +114,8 @@ def read_cases(
                 )
             name = f"{case.name}-{held_back}" if held_back else case.name
             cases.append(replace(case, name=name, held_back=held_back))
-    names = [case.name for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    counts = Counter(case.name for case in cases)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
         raise ConfigError(
             f"two comparisons would both be called {', '.join(twice)}; name each source once, and "
             "give folders different names"
@@ -166,8 +157,7 @@ def rare_classes(
     """
     if case.held_back:
         return (case.held_back,)
-    unknown = sorted(set(given) - set(case.classes))
-    if unknown:
+    if unknown := sorted(set(given) - set(case.classes)):
         raise ConfigError(
             f"rare={', '.join(unknown)} is no class of {case.name}; it has "
             f"{', '.join(case.classes)}"
@@ -184,8 +174,7 @@ def rare_classes(
 def _of_classes(case: Case, config: BenchmarkConfig) -> Case:
     """The case with the wanted classes and their boxes alone."""
     wanted = config.classes
-    unknown = sorted(set(wanted) - set(case.classes))
-    if unknown:
+    if unknown := sorted(set(wanted) - set(case.classes)):
         raise ConfigError(
             f"classes={', '.join(unknown)}: there is no such class; expected some of "
             f"{', '.join(case.classes)}"

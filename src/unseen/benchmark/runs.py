@@ -152,11 +152,8 @@ def machine(config: BenchmarkConfig) -> str:
 
 def _processor() -> str:
     listed = Path("/proc/cpuinfo")
-    if listed.is_file():
-        for line in listed.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    name = re.search(r"model name\s*:\s*(.+)", listed.read_text() if listed.is_file() else "")
+    return name[1] if name else platform.processor() or platform.machine()
 
 
 def settings_of(config: BenchmarkConfig) -> dict[str, Any]:
