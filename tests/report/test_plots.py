@@ -1,0 +1,74 @@
+import pytest
+
+from unseen.loop.overview_data import (
+    ClassPoint,
+    Curve,
+    Histogram,
+    Interval,
+    Point,
+    Progress,
+    Ranking,
+    Trust,
+)
+from unseen.report import plots
+
+
+def progress(*curves: Curve) -> Progress:
+    return Progress(dataset="d", classes=["a", "b"], curves=list(curves), rows=[], eval_keys=[])
+
+
+def curve(label: str, *f1: float | None) -> Curve:
+    points = [
+        Point(
+            iteration=k,
+            images=10 * (k + 1),
+            boxes=100 * (k + 1),
+            class_counts={"a": 3, "other": k},
+            balance=None,
+            macro_f1=value,
+            macro_interval=Interval(low=value - 0.1, high=value + 0.2) if value else None,
+            mean_ap=value,
+            per_class={"a": ClassPoint(precision=1, recall=1, f1=value, support=9)}
+            if value
+            else {},
+            eval_key=None,
+        )
+        for k, value in enumerate(f1)
+    ]
+    return Curve(series="", strategy="", label=label, is_main=label == "Main", points=points)
+
+
+def test_an_empty_loop_draws_empty_figures():
+    for draw in (plots.learning_curve, plots.class_curves, plots.class_balance):
+        assert not any(trace.y for trace in draw(progress()).data)
+
+
+@pytest.mark.parametrize(("against", "x"), [("images", [20, 30]), ("boxes", [200, 300])])
+def test_a_learning_curve_has_what_was_measured_with_its_intervals(against, x):
+    given = progress(curve("Main", None, 0.3, 0.5), curve("Random", 0.2))
+    lines = {t.name: t for t in plots.learning_curve(given, against=against).data}
+    main = lines["Main"]
+    assert (list(main.x), list(main.y), main.line.color) == (x, [0.3, 0.5], plots.ACCENT)
+    assert list(main.error_y.array) == pytest.approx([0.2, 0.2])
+    assert list(main.error_y.arrayminus) == pytest.approx([0.1, 0.1])
+    assert set(lines) == {"Main", "Random"}
+    first = plots.learning_curve(given, metric="ap").data[0]
+    assert first.error_y.array is None
+
+
+def test_classes_are_drawn_for_the_main_loop_only():
+    given = progress(curve("Main", 0.3, 0.5), curve("Random", 0.2))
+    lines = {t.name: list(t.y) for t in plots.class_curves(given).data}
+    assert lines == {"a": [0.3, 0.5], "b": []}
+    bars = {t.name: list(t.y) for t in plots.class_balance(given).data}
+    assert bars == {"a": [3, 3], "b": [0, 0], "other": [0, 1]}
+
+
+def test_the_histogram_has_the_bounds_of_its_bins():
+    shown = Histogram(edges=[0, 1, 2], pool=[5, 1], batch=[0, 2], maximum=9, is_open=True)
+    trust = Trust(verdict="unknown", sentence="")
+    known = {"dataset": "d", "metric": "excess", "field": "f", "batch": None, "rows": []}
+    ranking = Ranking(scored=8, histogram=shown, trust=trust, **known)
+    pool, batch = plots.ranking_histogram(ranking).data
+    assert [list(b) for b in pool.customdata] == [[0, 1], [1, 9]]
+    assert (list(pool.x), list(batch.y)) == ([0.5, 1.5], [0, 2])
