@@ -149,7 +149,7 @@ def test_it_is_about_as_large_as_the_small_faster_rcnn_and_a_cell_is_stride_px_w
 def test_the_way_up_is_the_finest_level_of_torchvisions_pyramid():
     channels, out = [3, 5, 7], 4
     reference = FeaturePyramidNetwork(channels, out)
-    ours = TopDown(channels, out)
+    ours = TopDown(channels, out, as_pyramid=True)
     for lateral, block in zip(ours.lateral, reference.inner_blocks, strict=True):
         lateral.load_state_dict(block[0].state_dict())
     ours.smooth.load_state_dict(reference.layer_blocks[0][0].state_dict())

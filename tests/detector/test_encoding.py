@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from unseen.arrays.boxes import iou
+from unseen.detector.centernet import encoding
 from unseen.detector.centernet.encoding import (
     CORE,
     MIN_OVERLAP,
@@ -33,26 +34,23 @@ def encoded(boxes, labels, *, n_classes=2, shape=(8, 8)):
 
 
 @pytest.mark.parametrize("sides", [(10, 10), (40, 3), (3, 40), (1, 1), (25, 17)])
-@pytest.mark.parametrize("overlap", [0.3, 0.7, 0.9])
-def test_a_box_with_corners_within_the_radius_overlaps_enough_and_no_larger_radius_does(
-    sides, overlap
-):
+def test_a_box_with_corners_within_the_radius_overlaps_enough_and_no_larger_radius_does(sides):
     sides = np.array(sides, dtype=float)
-    radii = gaussian_radius(torch.from_numpy(sides)[None], min_overlap=overlap)[0].numpy()
+    radii = gaussian_radius(torch.from_numpy(sides)[None])[0].numpy()
     moves = np.array(list(itertools.product(np.linspace(-1, 1, 9), repeat=4)))
 
     def least_overlap(radii):
         return iou([[0, 0, *sides]], moves * [*radii, *radii] + [0, 0, *sides]).min()
 
-    assert least_overlap(radii) == pytest.approx(overlap, abs=1e-6)
-    assert least_overlap(1.01 * radii) < overlap
+    assert least_overlap(radii) == pytest.approx(MIN_OVERLAP, abs=1e-6)
+    assert least_overlap(1.01 * radii) < MIN_OVERLAP
 
 
 def test_the_radius_of_a_square_is_cornernets():
     # (w - 2r)(h - 2r) = 0.7 w h, solved for r as the paper does for any box.
     total, area = 20, 100
     expected = (total - math.sqrt(total**2 - 4 * 0.3 * area)) / 4
-    radii = gaussian_radius(torch.tensor([[10.0, 10.0]]), min_overlap=0.7)
+    radii = gaussian_radius(torch.tensor([[10.0, 10.0]]))
     assert radii.tolist() == [pytest.approx([expected, expected])]
 
 
@@ -175,7 +173,7 @@ def decoded(boxes, labels, *, shape=(32, 48)):
     offsets[image, :, row, column], sizes[image, :, row, column] = truth.offsets, truth.sizes
     maps = torch.logit(truth.heat, eps=1e-6), offsets, sizes
     size = (shape[0] * STRIDE, shape[1] * STRIDE)
-    return decode(*maps, [size], stride=STRIDE, least=0.9)[0]
+    return {k: v[: len(boxes)] for k, v in decode(*maps, [size], stride=STRIDE)[0].items()}
 
 
 def in_order(boxes, labels):
@@ -206,14 +204,13 @@ def test_boxes_at_the_border_come_back_whole():
     assert in_order(one["boxes"].tolist(), one["labels"].tolist()) == in_order(boxes, [1, 2, 3, 1])
 
 
-def heated(side, *cells, classes=1, offset=0.0, size=0.0, **options):
+def heated(side, *cells, classes=1, offset=0.0, size=0.0, image_size=None):
     """The boxes of cold maps with (class, row, column, logit) cells."""
     heat = torch.full((1, classes, side, side), -9.0)
     for label, row, column, logit in cells:
         heat[0, label, row, column] = logit
     maps = [heat, *(torch.full((1, 2, side, side), value) for value in (offset, size))]
-    image_size = options.pop("image_size", (STRIDE * side, STRIDE * side))
-    return decode(*maps, [image_size], stride=STRIDE, **options)[0]
+    return decode(*maps, [image_size or (STRIDE * side, STRIDE * side)], stride=STRIDE)[0]
 
 
 def test_only_the_highest_of_neighbouring_cells_is_a_peak():
@@ -224,11 +221,13 @@ def test_only_the_highest_of_neighbouring_cells_is_a_peak():
     assert heated(4, (0, 1, 1, 40.0), (0, 1, 2, 41.0))["boxes"][:, 0].tolist() == [6]
 
 
-def test_the_most_confident_come_first_and_there_are_no_more_than_asked_for():
+def test_the_most_confident_come_first_and_there_are_no_more_than_allowed(monkeypatch):
     cells = (0, 1, 1, 0.0), (1, 4, 4, 2.0), (0, 7, 7, 1.0)
     assert heated(9, *cells, classes=2)["labels"].tolist() == [2, 1, 1]
-    assert heated(9, *cells, classes=2, most=2)["boxes"][:, 0].tolist() == [14, 26]
-    assert len(heated(9, *cells, classes=2, least=0.6)["boxes"]) == 2
+    monkeypatch.setattr(encoding, "MOST_BOXES", 2)
+    assert heated(9, *cells, classes=2)["boxes"][:, 0].tolist() == [14, 26]
+    monkeypatch.setattr(encoding, "LEAST_SCORE", 0.8)
+    assert heated(9, *cells, classes=2)["boxes"][:, 0].tolist() == [14]
 
 
 def test_padding_holds_no_object_and_boxes_end_with_their_image():

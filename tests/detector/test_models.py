@@ -1,6 +1,7 @@
 """Descriptions of detectors, and every network from scratch, from weights files and from checkpoints."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -159,6 +160,29 @@ def test_all_but_the_predictor_is_loaded(architecture, weights_files):
     }
     assert all(torch.equal(state[name], stored[name]) for name in same)
     assert state["roi_heads.box_predictor.cls_score.weight"].shape[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("detector", "architecture"), [network for network in PRETRAINED if network[1] != "lite0"]
+)
+def test_the_names_in_torchvisions_published_files_are_understood(
+    detector, architecture, weights_files, tmp_path
+):
+    # They are older than two layers, whose names torchvision's own loading renames likewise.
+    old = {
+        re.sub(r"(_blocks\.\d)\.0\.|(head\.conv)\.0\.0\.", r"\1\2.", name): value
+        for name, value in torch.load(weights_files[architecture]).items()
+    }
+    assert "backbone.fpn.inner_blocks.0.weight" in old
+    assert "rpn.head.conv.weight" in old
+    torch.save(old, tmp_path / "published.pth")
+    spec = spec_of(detector, architecture)
+    states = [
+        build_detector(spec, weights=str(path))[0].state_dict()
+        for path in (tmp_path / "published.pth", weights_files[architecture])
+    ]
+    loaded = [n for n in states[0] if not n.startswith(("heads.", "roi_heads.box_predictor."))]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in loaded)
 
 
 @pytest.mark.parametrize("detector", ["faster_rcnn", "centernet"])

@@ -25,19 +25,13 @@ AUTO = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """How an architecture sees an image; all in px.
+    """How an architecture sees an image; sides in px."""
 
-    Attributes:
-        shortest_side: to which images are scaled; None: they keep their size up to the longest side.
-        longest_side: they are not larger than this.
-        anchor_sizes: sides of the square anchors, per pyramid level, finest first; as many on each.
-        aspect_ratios: height / width of the anchors.
-    """
-
-    shortest_side: int | None = None
-    longest_side: int = 320
+    shortest_side: int | None = None  #: to scale images to; None: they keep theirs if they fit
+    longest_side: int = 320  #: images are not larger than this
+    #: of the square anchors, per pyramid level, finest first; as many on each
     anchor_sizes: tuple[tuple[int, ...], ...] = ((7, 12), (21, 36), (60, 100))
-    aspect_ratios: tuple[float, ...] = (0.33, 1.0, 3.0)
+    aspect_ratios: tuple[float, ...] = (0.33, 1.0, 3.0)  #: height / width of the anchors
 
 
 #: Of the networks for CPUs and little data.
@@ -53,21 +47,13 @@ RESNET50 = Architecture(
 
 @dataclass(frozen=True, kw_only=True)
 class Detector:
-    """What parameters, reports and training have to know of a detector.
+    """What parameters, reports and training have to know of a detector."""
 
-    Attributes:
-        name: of its folder, and of the parameter's choice.
-        label: as people call it.
-        order: its place among the choices.
-        architectures: its backbones by name, the first one being the default.
-        has_rectification: its `network.py` has `add_class_rectification(model, weight=...)`.
-    """
-
-    name: str
-    label: str
-    order: int
-    architectures: Mapping[str, Architecture]
-    has_rectification: bool = False
+    name: str  #: of its folder, and of the parameter's choice
+    label: str  #: as people call it
+    order: int  #: its place among the choices
+    architectures: Mapping[str, Architecture]  #: its backbones by name, the first is the default
+    has_rectification: bool = False  #: its network.py has `add_class_rectification(model, weight)`
 
     @property
     def network(self) -> ModuleType:

@@ -13,22 +13,13 @@ from unseen.errors import ConfigError, ShapeError
 
 @dataclass(frozen=True)
 class ConfidenceThreshold:
-    """The threshold of one class, and how good it was on the held-out images.
+    """The threshold of one class, and how good it was on the held-out images."""
 
-    Attributes:
-        confidence: predictions from here on are kept; None = none, the precision is not reached.
-        precision: of the kept predictions; the best one reached if `confidence` is None; None
-            without predictions.
-        bound: its lower confidence bound; likewise.
-        recall: of the kept predictions; None without objects.
-        kept: predictions kept on the held-out images.
-    """
-
-    confidence: float | None
-    precision: float | None
-    bound: float | None
-    recall: float | None
-    kept: int
+    confidence: float | None  #: predictions from here on are kept; None = none is good enough
+    precision: float | None  #: of those kept, or else the best one; None without predictions
+    bound: float | None  #: its lower confidence bound; likewise
+    recall: float | None  #: of the kept predictions; None without objects
+    kept: int  #: predictions kept on the held-out images
 
 
 def confidence_threshold(

@@ -53,16 +53,7 @@ class Labelled(NamedTuple):
 
 
 class TrainingSet:
-    """Images at the detector's scale, with boxes to match.
-
-    Args:
-        images: of (H, W, 3) float32 in [0, 1] at native scale; each is read once if memory allows.
-        boxes: per image (N, 4) xyxy px at native scale.
-        labels: per image (N,) class indices from 0.
-        spec: says how large images are inside the detector.
-        scopes: per image its labelled rectangles, (N, 4) xyxy px at native scale, or None for all
-            of it.
-    """
+    """The arguments of `fit_detector` at the detector's scale, read once if memory allows."""
 
     def __init__(
         self,

@@ -30,23 +30,14 @@ Truth = tuple[npt.ArrayLike, npt.ArrayLike]
 
 @dataclass(frozen=True)
 class DetectionMetrics:
-    """How good one detector is on a set of images, per class.
+    """How good one detector is on a set of images, per class; shares in [0, 1]."""
 
-    Attributes:
-        counts: (images, classes, 3) true positives, false positives, misses.
-        precision: (classes,) in [0, 1]; 0 without predictions.
-        recall: (classes,) in [0, 1]; 0 without true boxes.
-        f1: (classes,) in [0, 1].
-        ap: (classes,) in [0, 1]; NaN without true boxes.
-        support: (classes,) true boxes.
-    """
-
-    counts: npt.NDArray[np.int64]
-    precision: npt.NDArray[np.float64]
-    recall: npt.NDArray[np.float64]
-    f1: npt.NDArray[np.float64]
-    ap: npt.NDArray[np.float64]
-    support: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]  #: (images, classes, 3) true positives, false positives, misses
+    precision: npt.NDArray[np.float64]  #: (classes,); 0 without predictions
+    recall: npt.NDArray[np.float64]  #: (classes,); 0 without true boxes
+    f1: npt.NDArray[np.float64]  #: (classes,)
+    ap: npt.NDArray[np.float64]  #: (classes,); NaN without true boxes
+    support: npt.NDArray[np.int64]  #: (classes,) true boxes
 
     @property
     def macro_f1(self) -> float:
@@ -78,16 +69,9 @@ def detection_metrics(
     is the mean precision at 101 recalls, as in pycocotools: the precision at a recall is the highest
     one at that recall or beyond, 0 at recalls that are never reached.
 
-    Args:
-        predictions: per image boxes, classes in [0, n_classes) and confidences.
-        truths: per image boxes and classes, in the same order.
-        n_classes: number of classes, >= 1.
-        iou: smallest overlap of a match, in (0, 1].
-        min_confidence: predictions below count for AP only, in [0, 1].
-
-    Raises:
-        ShapeError: predictions and truths, or parts of one of them, differ in length.
-        ConfigError: a number or a class is out of its range.
+    Classes are in [0, n_classes); the images of both arguments are in the same order. Predictions
+    below `min_confidence`, in [0, 1], count for AP only. Raises `ShapeError` for lengths that differ
+    and `ConfigError` for a number or a class out of its range.
     """
     if len(predictions) != len(truths):
         raise ShapeError(

@@ -18,22 +18,13 @@ from unseen.ranking.features import backbones
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorSpec:
-    """All that is needed to rebuild a detector, besides its weights; part of the sidecar.
+    """All that is needed to rebuild a detector, besides its weights; part of the sidecar."""
 
-    Attributes:
-        architecture: one of its detector's.
-        classes: names; the network's label of `classes[i]` is `i + 1`, its label 0 is background.
-        image_size: longest side of an image inside the network, px.
-        shortest_side: the shortest side is scaled up to this at most, px; None: to `image_size`.
-        anchor_sizes: see `unseen.detector.Architecture`; without meaning where there are no anchors.
-        aspect_ratios: likewise.
-        detector: its name.
-    """
-
-    architecture: str
-    classes: tuple[str, ...]
-    image_size: int
-    shortest_side: int | None = None
+    architecture: str  #: one of its detector's
+    classes: tuple[str, ...]  #: the network's label of `classes[i]` is i + 1; 0 is background
+    image_size: int  #: longest side of an image inside the network, px
+    shortest_side: int | None = None  #: scaled up to this at most, px; None: to `image_size`
+    #: see `unseen.detector.Architecture`; without meaning for a detector that has no anchors
     anchor_sizes: tuple[tuple[int, ...], ...] = SMALL.anchor_sizes
     aspect_ratios: tuple[float, ...] = SMALL.aspect_ratios
     detector: str = "faster_rcnn"
@@ -64,10 +55,7 @@ class DetectorSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DetectorSpec:
-        """The inverse of `to_dict`, also after a trip through JSON.
-
-        Raises `CheckpointError` for a missing or unknown field.
-        """
+        """The inverse of `to_dict`, also from JSON; raises `CheckpointError` for odd fields."""
         try:
             return cls(**{name: _as_tuples(value) for name, value in values.items()})
         except TypeError as error:
@@ -86,12 +74,8 @@ def detector_spec(
 ) -> DetectorSpec:
     """The spec by architecture and image size alone, so that iterations and baselines share it.
 
-    Args:
-        architecture: one of the detector's; see `resolve_architecture` for "auto".
-        classes: names, in a fixed order.
-        longest_side: of the images at native scale, px.
-        image_size: longest side inside the network, px. Default: the architecture's.
-        detector: its name.
+    `longest_side` is that of the images at native scale, `image_size` that inside the network, px;
+    the default is the architecture's. See `resolve_architecture` for "auto".
     """
     check_architecture(detector, architecture)
     sizes = detectors()[detector].architectures[architecture]

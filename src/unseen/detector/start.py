@@ -28,20 +28,13 @@ class Start(NamedTuple):
 
 
 def read_start(architecture: str, weights: str | None, label: str) -> Start:
-    """What to train from.
+    """What to train from: `weights` is a path, None or "default", or "none" for from scratch.
 
-    Args:
-        architecture: of the spec.
-        weights: None or "default" for the best that can be had, "none" for a start from scratch, or a
-            path. For resnet50 and mobilenet_v3 that of torchvision's weights (.pth or .safetensors; of
-            the whole detector or, for resnet50, of an ImageNet ResNet-50), by default from torch's
-            store or a download. For lite0 that of an EfficientNet-Lite0, by default the package's.
-            Other architectures have no pretrained weights.
-        label: of the detector, for the message.
-
-    Raises:
-        CheckpointError: a file is missing, damaged or of another network.
-        ConfigError: a file is given for an architecture that trains from scratch.
+    For resnet50 and mobilenet_v3 a path is that of torchvision's weights (.pth or .safetensors; of the
+    whole detector or, for resnet50, of an ImageNet ResNet-50), the default torch's store or a
+    download. For lite0 it is that of an EfficientNet-Lite0, the default the package's. Raises
+    `CheckpointError` for a file that is missing, damaged or of another network, and `ConfigError` for
+    a path with an architecture that has no pretrained weights. `label` is the detector's.
     """
     if architecture == "lite0":
         return _read_lite(weights)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from unseen.arrays.boxes import as_boxes
 from unseen.arrays.devices import autocast, seeded
 from unseen.arrays.scope import check_scopes
 from unseen.detector import detectors
@@ -36,38 +37,23 @@ GRADIENT_NORM = 5.0
 
 @dataclass(frozen=True)
 class TrainedDetector:
-    """A detector and how it came about.
+    """A detector and how it came about."""
 
-    Attributes:
-        model: in evaluation mode, on the device it was trained on.
-        losses: the total loss of each step.
-        steps: optimiser steps done.
-        schedule: for the report, such as "100 epochs (750 steps)".
-        pretrained: whether it started from pretrained weights.
-        message: where the weights came from, in one sentence.
-    """
-
-    model: nn.Module
-    losses: list[float]
-    steps: int
-    schedule: str
-    pretrained: bool
-    message: str
+    model: nn.Module  #: in evaluation mode, on the device it was trained on
+    losses: list[float]  #: the total loss of each step
+    steps: int  #: optimiser steps done
+    schedule: str  #: for the report, such as "100 epochs (750 steps)"
+    pretrained: bool  #: whether it started from pretrained weights
+    message: str  #: where the weights came from, in one sentence
 
 
 @dataclass(frozen=True)
 class Detections:
-    """The objects found in one image, the most confident first.
+    """The objects found in one image, the most confident first."""
 
-    Attributes:
-        xyxy: (N, 4) float32, px at native scale.
-        labels: (N,) int64, indices into the classes of the spec.
-        scores: (N,) float32 in [0, 1]; higher = more confident.
-    """
-
-    xyxy: np.ndarray
-    labels: np.ndarray
-    scores: np.ndarray
+    xyxy: np.ndarray  #: (N, 4) float32, px at native scale
+    labels: np.ndarray  #: (N,) int64, indices into the classes of the spec
+    scores: np.ndarray  #: (N,) float32 in [0, 1]; higher = more confident
 
 
 def fit_detector(
@@ -93,8 +79,8 @@ def fit_detector(
         spec: what to build; `detector_spec` chooses it.
         config: epochs or steps, batch size, learning rate, weights, precision and seed.
         device: where to compute.
-        scopes: per image the rectangles that are labelled, (N, 4) xyxy px at native scale, or None
-            for all of it; what lies outside and in no box is not background. None: for all images.
+        scopes: per image its labelled rectangles, (N, 4) xyxy px at native scale, or None for all of
+            it; what lies outside and in no box is not background.
         progress: told the steps.
 
     Raises:
@@ -209,11 +195,8 @@ def _check(
             "expected one of each per image"
         )
     for index, (xyxy, names) in enumerate(zip(boxes, labels, strict=True)):
-        if np.shape(xyxy) != (len(names), 4) and len(names) + np.size(xyxy) > 0:
-            raise ShapeError(
-                f"image {index}: boxes of shape {np.shape(xyxy)} with {len(names)} labels; "
-                f"expected ({len(names)}, 4)"
-            )
+        if len(as_boxes(xyxy)) != len(names):
+            raise ShapeError(f"image {index}: {len(xyxy)} boxes and {len(names)} labels")
         if len(names) and not 0 <= np.min(names) <= np.max(names) < n_classes:
             raise LabelError(
                 f"image {index}: labels from {np.min(names)} to {np.max(names)}; expected indices "

@@ -125,14 +125,14 @@ def _peaks(corners: Tensor, sides: Tensor, shape: tuple[int, int]) -> Tensor:
     return down[:, :, None] * across[:, None, :]
 
 
-def gaussian_radius(sides: Tensor, *, min_overlap: float = MIN_OVERLAP) -> Tensor:
-    """How far a box's corners may move while its IoU stays at `min_overlap`, (N, 2) like the sides.
+def gaussian_radius(sides: Tensor) -> Tensor:
+    """How far a box's corners may move while its IoU stays at MIN_OVERLAP, (N, 2) like the sides.
 
     CornerNet's rule, along each axis in proportion to the side; for a square it is the same. The
     worst case is that two opposite corners both move inward, which leaves (1 - 2 r / side)^2 of the
     area.
     """
-    return sides * ((1 - math.sqrt(min_overlap)) / 2)
+    return sides * ((1 - math.sqrt(MIN_OVERLAP)) / 2)
 
 
 def cells_inside(image_sizes: Sequence[tuple[int, int]], maps: Tensor, *, stride: int) -> Tensor:
@@ -153,25 +153,13 @@ def decode(
     image_sizes: list[tuple[int, int]],
     *,
     stride: int,
-    most: int = MOST_BOXES,
-    least: float = LEAST_SCORE,
 ) -> list[dict[str, Tensor]]:
-    """The boxes around the highest peaks: at most `most` per image, with scores from `least` on.
+    """The boxes around the highest peaks of (B, K, H, W) logits, as torchvision's detectors give them.
 
     A peak is a cell that none of its eight neighbours exceeds; this replaces non-maximum suppression.
-
-    Args:
-        heat: (B, K, H, W) logits.
-        offsets: (B, 2, H, W) x and y, cells.
-        sizes: (B, 2, H, W) natural logarithm of width and height in cells.
-        image_sizes: height and width of each image without padding, px.
-        stride: px per cell.
-        most: boxes per image.
-        least: lowest score, in [0, 1].
-
-    Returns:
-        Per image `boxes` (N, 4) float32 xyxy px inside the image, `labels` (N,) int64 from 1 and
-        `scores` (N,) float32 in [0, 1], the highest first.
+    Takes also the (B, 2, H, W) offsets and log sizes in cells, and each image's height and width
+    without padding, px. Gives per image `boxes` (N, 4) float32 xyxy px inside the image, `labels` (N,)
+    int64 from 1 and `scores` (N,) float32 in [0, 1], the highest first.
     """
     heat, offsets, sizes = heat.float(), offsets.float(), sizes.float()
     heat = heat.masked_fill(~cells_inside(image_sizes, heat, stride=stride)[:, None], -torch.inf)
@@ -180,8 +168,8 @@ def decode(
     scores = torch.where(is_peak, heat, -torch.inf).sigmoid()
     detections = []
     for image, image_size in enumerate(image_sizes):
-        best, places = scores[image].flatten().topk(min(most, scores[image].numel()))
-        best, places = best[best >= least], places[best >= least]
+        best, places = scores[image].flatten().topk(min(MOST_BOXES, scores[image].numel()))
+        best, places = best[best >= LEAST_SCORE], places[best >= LEAST_SCORE]
         labels, cells = places // heat[image, 0].numel(), places % heat[image, 0].numel()
         corners = torch.stack([cells % heat.shape[3], cells // heat.shape[3]], dim=1)
         centres = corners + offsets[image].flatten(1)[:, cells].t()

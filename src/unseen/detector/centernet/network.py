@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import resnet50
+from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FrozenBatchNorm2d
 
 from unseen.arrays.scope import known_cells
@@ -32,34 +34,41 @@ HEAD_WIDTH = 64
 #: The heatmap's value everywhere before training, so that the many empty cells do not drown the few
 #: centres in the first steps (Lin et al. 2017, "Focal Loss").
 PRIOR = 0.1
+#: Names in torchvision's Faster R-CNN, in today's and in its published file -> names here.
+_NAMES = (
+    (r"backbone\.(body\..*)(?<!num_batches_tracked)", r"levels.\1"),
+    (r"backbone\.fpn\.inner_blocks\.(\d)(?:\.0)?\.(\w+)", r"top_down.lateral.\1.\2"),
+    (r"backbone\.fpn\.layer_blocks\.0(?:\.0)?\.(\w+)", r"top_down.smooth.\1"),
+)
 
 
 def build(spec: DetectorSpec, start: Start) -> CenterNet:
     """The network that `spec` describes, with the weights that it starts from."""
+    levels: SmallLevels | LiteLevels | ResNet50Levels
     if spec.architecture == "resnet50":
-        model = CenterNet(spec, ResNet50Levels(frozen=start.is_pretrained), TopDown)
-        if start.state is not None:
-            load_pretrained(model, start.state)
-        return model
-    if start.lite is not None:
-        return CenterNet(spec, LiteLevels(start.lite, coarsest=32), WayUp)
-    return CenterNet(spec, SmallLevels((32, 64, 96, 128)), WayUp)
+        levels = ResNet50Levels(frozen=start.is_pretrained)
+    elif start.lite is not None:
+        levels = LiteLevels(start.lite, coarsest=32)
+    else:
+        levels = SmallLevels((32, 64, 96, 128))
+    model = CenterNet(spec, levels)
+    if start.state is not None:
+        _load_pretrained(model, start.state)
+    return model
 
 
 class CenterNet(nn.Module):
     """Images in; losses out in training mode, boxes in evaluation mode."""
 
     def __init__(
-        self,
-        spec: DetectorSpec,
-        levels: SmallLevels | LiteLevels | ResNet50Levels,
-        way_up: type[WayUp | TopDown],
+        self, spec: DetectorSpec, levels: SmallLevels | LiteLevels | ResNet50Levels
     ) -> None:
         super().__init__()
-        features = RESNET50_FEATURES if spec.architecture == "resnet50" else SMALL_FEATURES
+        is_large = isinstance(levels, ResNet50Levels)
+        features = RESNET50_FEATURES if is_large else SMALL_FEATURES
         self.transform = input_transform(spec)
         self.levels = levels
-        self.top_down = way_up(levels.channels, features)
+        self.top_down = TopDown(levels.channels, features, as_pyramid=is_large)
         self.heads = Heads(features, len(spec.classes))
 
     def forward(
@@ -125,34 +134,37 @@ class ResNet50Levels(nn.Module):
         super().__init__()
         # eps = 0 is how torchvision's COCO weights were made.
         norm = partial(FrozenBatchNorm2d, eps=0.0) if frozen else nn.BatchNorm2d
-        self.body = resnet50(weights=None, norm_layer=norm)
-        del self.body.avgpool, self.body.fc
+        body = resnet50(weights=None, norm_layer=norm)
+        self.body = IntermediateLayerGetter(body, {f"layer{i}": str(i) for i in range(1, 5)})
         if frozen:
             for part in (self.body.conv1, self.body.bn1, self.body.layer1):
                 part.requires_grad_(requires_grad=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> per stride s (B, C, H / s, W / s), finest first."""
-        body = self.body
-        x = body.maxpool(body.relu(body.bn1(body.conv1(x))))
-        levels = []
-        for stage in (body.layer1, body.layer2, body.layer3, body.layer4):
-            x = stage(x)
-            levels.append(x)
-        return levels
+        return list(self.body(x).values())
 
 
-class WayUp(nn.Module):
-    """From the coarsest level to the finest, with a convolution on each.
+class TopDown(nn.Module):
+    """From the coarsest level to the finest.
 
     A centre has to be found to within a cell, also of an object that only coarse levels see whole: so
-    what they know is interpolated and worked on at every stride.
+    what they know is interpolated and convolved at every stride. `as_pyramid` instead makes the
+    finest level of torchvision's `FeaturePyramidNetwork`, so that its weights fit.
     """
 
-    def __init__(self, channels: Sequence[int], out: int) -> None:
+    def __init__(self, channels: Sequence[int], out: int, *, as_pyramid: bool) -> None:
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(before, out, 1) for before in channels)
-        self.merge = nn.ModuleList(ConvNormReLU(out, out) for _ in channels[1:])
+        self.merge = nn.ModuleList(
+            nn.Identity() if as_pyramid else ConvNormReLU(out, out) for _ in channels[1:]
+        )
+        self.smooth = nn.Conv2d(out, out, 3, padding=1) if as_pyramid else nn.Identity()
+        self.mode = "nearest" if as_pyramid else "bilinear"
+        if as_pyramid:
+            for layer in (*self.lateral, self.smooth):
+                nn.init.kaiming_uniform_(layer.weight, a=1)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Levels, finest first -> (B, out, H, W) of the finest."""
@@ -160,31 +172,8 @@ class WayUp(nn.Module):
         for level, lateral, merge in zip(
             levels[-2::-1], self.lateral[-2::-1], self.merge[::-1], strict=True
         ):
-            larger = functional.interpolate(x, size=level.shape[-2:], mode="bilinear")
+            larger = functional.interpolate(x, size=level.shape[-2:], mode=self.mode)
             x = merge(lateral(level) + larger)
-        return x
-
-
-class TopDown(nn.Module):
-    """The finest level of a feature pyramid (Lin et al. 2017, "Feature Pyramid Networks").
-
-    The same sums and convolutions as torchvision's `FeaturePyramidNetwork`, so that its weights fit,
-    without the levels that nothing looks at.
-    """
-
-    def __init__(self, channels: Sequence[int], out: int) -> None:
-        super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(before, out, 1) for before in channels)
-        self.smooth = nn.Conv2d(out, out, 3, padding=1)
-        for layer in (*self.lateral, self.smooth):
-            nn.init.kaiming_uniform_(layer.weight, a=1)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, levels: list[Tensor]) -> Tensor:
-        """Levels, finest first -> (B, out, H, W) of the finest."""
-        x = self.lateral[-1](levels[-1])
-        for level, lateral in zip(levels[-2::-1], self.lateral[-2::-1], strict=True):
-            x = lateral(level) + functional.interpolate(x, size=level.shape[-2:], mode="nearest")
         smoothed: Tensor = self.smooth(x)
         return smoothed
 
@@ -214,28 +203,22 @@ def _head(before: int, after: int) -> nn.Sequential:
     )
 
 
-def load_pretrained(model: CenterNet, state: Mapping[str, Tensor]) -> None:
-    """Load what a pretrained network has in common with a frozen `ResNet50Levels`.
-
-    Takes the tensors of torchvision's `fasterrcnn_resnet50_fpn`, which give backbone and way up, or of
-    its ImageNet ResNet-50, which give the backbone; raises `CheckpointError` for others.
-    """
-    is_imagenet = "conv1.weight" in state
-    tensors = from_imagenet(state, "levels.body.") if is_imagenet else _from_detector(state)
-    wanted = ("levels.",) if is_imagenet else ("levels.", "top_down.")
-    load_part(model, tensors, {name for name in model.state_dict() if name.startswith(wanted)})
+def _load_pretrained(model: CenterNet, state: Mapping[str, Tensor]) -> None:
+    """Load the backbone from ImageNet's ResNet-50, or that and the way up from a detector."""
+    if "conv1.weight" in state:
+        tensors = from_imagenet(state, "levels.body.")
+        expected = {name for name in model.state_dict() if name.startswith("levels.")}
+    else:
+        tensors = _from_detector(state)
+        expected = {name for name in model.state_dict() if not name.startswith("heads.")}
+    load_part(model, tensors, expected)
 
 
 def _from_detector(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of torchvision's `fasterrcnn_resnet50_fpn` that are needed, by their names here."""
     renamed = {}
     for name, value in state.items():
-        part, *rest = name.removeprefix("backbone.").split(".")
-        if not name.startswith("backbone.") or name.endswith("num_batches_tracked"):
-            continue
-        if part == "body":
-            renamed[f"levels.body.{'.'.join(rest)}"] = value
-        elif rest[0] == "inner_blocks":
-            renamed[f"top_down.lateral.{rest[1]}.{rest[-1]}"] = value
-        elif rest[:2] == ["layer_blocks", "0"]:
-            renamed[f"top_down.smooth.{rest[-1]}"] = value
+        for pattern, here in _NAMES:
+            if match := re.fullmatch(pattern, name):
+                renamed[match.expand(here)] = value
     return renamed

@@ -8,6 +8,7 @@ of proposals that suit tens of objects per image instead of hundreds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -148,11 +149,17 @@ def _load_pretrained(model: FasterRCNN, state: Mapping[str, Tensor], architectur
         expected = {name for name in expected if name.startswith("backbone.body.")}
     else:
         state = {
-            name: value
+            _todays_name(name): value
             for name, value in state.items()
             if not name.startswith(_PREDICTOR) and not name.endswith("num_batches_tracked")
         }
     load_part(model, state, expected, known=_TORCHVISION[architecture][3])
+
+
+def _todays_name(name: str) -> str:
+    """Of a tensor in torchvision's published files, which are older than two of its layers."""
+    name = re.sub(r"(fpn\.\w+_blocks\.\d)\.(weight|bias)$", r"\1.0.\2", name)
+    return re.sub(r"(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2", name)
 
 
 class Predictor(FastRCNNPredictor):  # type: ignore[misc]
