@@ -87,11 +87,15 @@ def test_an_attribute_follows_whoever_changed_it(base, local, server, expected):
     assert {n: new[n] for n in ("occluded", "size") if n in new} == expected
 
 
+def on(dataset, names=Names()):  # noqa: B008
+    return Loop(dataset, names)
+
+
 @pytest.fixture
 def dataset():
     made = fo.Dataset()
     made.add_samples([fo.Sample(filepath=f"/{i}.png") for i in range(5)])
-    truth.declare_fields(Loop(made, Names()))
+    truth.declare_fields(on(made))
     yield made
     made.delete()
 
@@ -101,7 +105,7 @@ def test_labels_with_no_id_or_a_shared_one_are_told_apart(dataset):
     twin = stored(label="a")
     raw = document(twin, {**twin, "label": "b"}, {k: v for k, v in stored().items() if k != "_id"})
     dataset._sample_collection.update_one({"_id": ObjectId(first)}, {"$set": {"ground_truth": raw}})
-    held = truth.read(Loop(dataset, Names()), "run", [first])[first]
+    held = truth.read(on(dataset), "run", [first])[first]
     boxes = held.boxes()
     assert len({box.id for box in boxes}) == 3
     assert boxes[0].id == str(twin["_id"])
@@ -113,33 +117,31 @@ def test_labels_with_no_id_or_a_shared_one_are_told_apart(dataset):
 
 def test_samples_are_counted_by_state_and_by_labels(dataset):
     ids = dataset.values("id")
-    names = Names()
     states = [SENT, LOADED, REMOVED, None]
     updates = {i: truth.Update(state=s) for i, s in zip(ids, states, strict=False) if s}
     updates[ids[1]] = truth.Update(state=LOADED, document=truth.merged_document(None, []))
-    truth.write(Loop(dataset, names), "run", updates)
+    truth.write(on(dataset), "run", updates)
     dataset.delete_samples([ids[4]])
-    assert truth.count_states(Loop(dataset, names), ids) == {
+    assert truth.count_states(on(dataset), ids) == {
         SENT: 1,
         LOADED: 1,
         REMOVED: 1,
         None: 1,
     }
-    assert truth.count_unlabelled(Loop(dataset, names), ids) == 2
+    assert truth.count_unlabelled(on(dataset), ids) == 2
     dataset.tag_samples("batch_01")
     dataset.select(ids[3]).tag_samples("excluded")
-    assert truth.awaited(Loop(dataset, names), "batch_01").values("id") == ids[:2]
+    assert truth.awaited(on(dataset), "batch_01").values("id") == ids[:2]
 
 
 def test_a_release_leaves_the_labels_and_other_runs_alone(dataset):
-    names = Names()
     first, second, *_ = dataset.values("id")
     sample = dataset[first]
     label = truth.merged_document(None, [])
     for run in ("one", "two"):
         update = truth.Update(document=label, base=[], state=SENT, url="http://x")
-        truth.write(Loop(dataset, names), run, {first: update, second: update})
-    truth.release(Loop(dataset, names), "one", [first])
+        truth.write(on(dataset), run, {first: update, second: update})
+    truth.release(on(dataset), "one", [first])
     assert sample.unseen_annotation is None  # also in memory
     assert sample.unseen_annotation_url is None
     assert set(dataset[first].unseen_annotation_base) == {"two"}
@@ -151,9 +153,9 @@ def test_a_release_leaves_the_labels_and_other_runs_alone(dataset):
 def test_a_write_marks_the_sample_as_modified(dataset):
     first = dataset.values("id")[0]
     before = dataset[first].last_modified_at
-    truth.write(Loop(dataset, Names()), "run", {first: truth.Update(state=SENT)})
+    truth.write(on(dataset), "run", {first: truth.Update(state=SENT)})
     assert dataset[first].last_modified_at > before
-    assert truth.read(Loop(dataset, Names()), "run", [first])[first].base is None
+    assert truth.read(on(dataset), "run", [first])[first].base is None
 
 
 def test_the_fingerprint_changes_with_a_box_and_not_with_a_tag(dataset):
@@ -172,5 +174,5 @@ def test_the_fingerprint_changes_with_a_box_and_not_with_a_tag(dataset):
 def test_boxes_can_be_noted_where_the_field_was_emptied(dataset):
     first = dataset.values("id")[0]
     dataset.clear_sample_field("unseen_annotation_base")
-    truth.write(Loop(dataset, Names()), "run", {first: truth.Update(base=[known(stored())])})
-    assert len(truth.read(Loop(dataset, Names()), "run", [first])[first].base) == 1
+    truth.write(on(dataset), "run", {first: truth.Update(base=[known(stored())])})
+    assert len(truth.read(on(dataset), "run", [first])[first].base) == 1

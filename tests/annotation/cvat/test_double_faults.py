@@ -67,16 +67,6 @@ def test_a_cut_works_over_tls_too():
         assert len(cvat.tasks) == 1
 
 
-def test_a_hanging_server_answers_late(cvat, client):
-    cvat.fail("GET", "/api/tasks", hang=0.5)
-    with pytest.raises(requests.Timeout):
-        requests.get(cvat.url + "/api/tasks", timeout=0.1)
-    cvat.fail("GET", "/api/tasks", hang=0.3)
-    start = time.monotonic()
-    assert client.call("GET", "/api/tasks").status_code == 200
-    assert time.monotonic() - start >= 0.3
-
-
 def test_a_hanging_request_does_not_hold_up_others_or_the_end(cvat, client):
     cvat.fail("GET", "/api/users", hang=60)
     start = time.monotonic()
@@ -104,23 +94,7 @@ def test_a_restart_refuses_connections_for_a_while_and_keeps_sessions(cvat, clie
         pytest.fail("the double did not come back")
 
 
-def test_an_unfit_fault_is_refused(cvat):
-    with pytest.raises(ValueError, match="drop 'sometimes'"):
-        cvat.fail("GET", "/", drop="sometimes")
-    with pytest.raises(ValueError, match="needs a status"):
-        cvat.fail("GET", "/")
-
-
 # how uploads go
-
-
-def test_an_unreadable_image_fails_the_task(cvat, client):
-    task_id = client.task()
-    client.upload(task_id, ["a.jpg", "broken.jpg", "c.jpg"])
-    found = client.call("GET", f"/api/tasks/{task_id}/status").json()
-    assert found["state"] == "Failed"
-    assert "cannot identify image file" in found["message"]
-    assert "broken.jpg" in found["message"]
 
 
 def test_frames_keep_the_sent_order_only_where_it_is_asked_for(cvat, client):
@@ -178,24 +152,6 @@ def test_organizations_are_closed_to_strangers(cvat, client):
     member = Client(cvat, "ann2", "x")
     assert member.call("GET", "/api/tasks", headers=fab).json()["count"] == 1
     assert member.call("GET", "/api/organizations?search=fab").json()["count"] == 1
-
-
-@pytest.mark.parametrize("scheme", ["Token", "Bearer", "Basic"])
-def test_headers_of_authorization_need_no_csrf_token(cvat, client, scheme):
-    if scheme == "Basic":
-        more = {"auth": (cvat.username, cvat.password)}
-    else:
-        login = {"username": cvat.username, "password": cvat.password}
-        key = requests.post(cvat.url + "/api/auth/login", json=login, timeout=5).json()["key"]
-        secret = key if scheme == "Token" else cvat.access_token
-        more = {"headers": {"Authorization": f"{scheme} {secret}"}}
-    for _ in range(2):
-        answer = requests.post(cvat.url + "/api/tasks", json=TASK, timeout=5, **more)
-        assert answer.status_code == 201
-    wrong = requests.get(
-        cvat.url + "/api/tasks", headers={"Authorization": f"{scheme} wrong"}, timeout=5
-    )
-    assert wrong.status_code == 401
 
 
 def test_records_hold_no_secrets(cvat, client):

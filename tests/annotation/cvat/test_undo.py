@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 import unseen
+from unseen.annotation import snapshots
+from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 
 pytestmark = pytest.mark.fiftyone
 
@@ -24,16 +27,29 @@ def loop(cvat, batch):
     return dataset, cvat.annotator(min(cvat.jobs))
 
 
-def test_an_undo_restores_labels_and_what_was_known_of_the_server(loop):
+def test_an_undo_restores_labels_and_can_be_undone_by_name(loop):
     dataset, worker = loop
     worker.draw(0, "particle", [8, 16, 24, 40])
     worker.set(state="completed")
     before = stored(dataset)
     unseen.load_annotations(dataset)
-    assert stored(dataset) != before
+    loaded = stored(dataset)
+    assert loaded != before
     result = unseen.undo_annotations(dataset)
     assert stored(dataset) == before
     assert (result.images, result.boxes_before, result.boxes_after) == (4, 1, 0)
+    with pytest.raises(unseen.UnseenError, match=r"'nope'.*unseen_snapshot_0001"):
+        unseen.undo_annotations(dataset, snapshot="nope")
+    unseen.undo_annotations(dataset, snapshot=result.kept)
+    assert stored(dataset) == loaded
+
+
+def test_what_was_undone_is_loaded_again(loop):
+    dataset, worker = loop
+    worker.draw(0, "particle", [8, 16, 24, 40])
+    worker.set(state="completed")
+    unseen.load_annotations(dataset)
+    unseen.undo_annotations(dataset)
     unseen.load_annotations(dataset)  # the annotators' work is still on the server
     boxes = dataset.match_tags("batch_01").values("ground_truth.detections.label", unwind=True)
     assert boxes == ["particle"]
@@ -55,30 +71,6 @@ def test_loads_are_undone_one_by_one_from_the_newest(loop):
         unseen.undo_annotations(dataset)
 
 
-def test_an_undo_can_be_undone_by_name(loop):
-    dataset, worker = loop
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
-    loaded = stored(dataset)
-    kept = unseen.undo_annotations(dataset).kept
-    unseen.undo_annotations(dataset, snapshot=kept)
-    assert stored(dataset) == loaded
-
-
-def test_an_undo_touches_only_what_the_load_changed(loop):
-    dataset, worker = loop
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.set(state="completed")
-    other = dataset.match_tags("test").first()
-    unseen.load_annotations(dataset)
-    other.ground_truth.detections[0].label = "scratch"
-    other.save()
-    unseen.undo_annotations(dataset)
-    other.reload()
-    assert other.ground_truth.detections[0].label == "scratch"
-
-
 def test_a_dry_run_of_an_undo_changes_nothing(loop):
     dataset, worker = loop
     worker.draw(0, "particle", [8, 16, 24, 40])
@@ -92,30 +84,7 @@ def test_a_dry_run_of_an_undo_changes_nothing(loop):
     assert dataset.list_runs() == runs
 
 
-def test_an_unknown_snapshot_is_named_with_those_that_exist(loop):
-    dataset, worker = loop
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
-    with pytest.raises(unseen.UnseenError, match=r"'nope'.*unseen_snapshot_0001"):
-        unseen.undo_annotations(dataset, snapshot="nope")
-
-
-def test_only_the_newest_snapshots_are_kept(loop, monkeypatch):
-    from unseen.annotation import snapshots
-
-    monkeypatch.setattr(snapshots, "KEPT", 3)
-    dataset, worker = loop
-    worker.set(state="completed")
-    for corner in range(5):
-        worker.draw(0, "particle", [corner, 16, corner + 8, 40])
-        unseen.load_annotations(dataset)
-    kept = [run for run in dataset.list_runs() if "snapshot" in run]
-    assert kept == ["unseen_snapshot_0003", "unseen_snapshot_0004", "unseen_snapshot_0005"]
-
-
 def test_an_undo_is_recorded_and_a_killed_one_can_be_repeated(loop, monkeypatch):
-    from unseen.annotation import snapshots
-
     dataset, worker = loop
     worker.draw(0, "particle", [8, 16, 24, 40])
     worker.set(state="completed")
@@ -132,13 +101,11 @@ def test_an_undo_is_recorded_and_a_killed_one_can_be_repeated(loop, monkeypatch)
     assert not unseen.list_annotations(dataset).batches[0].closed
     assert unseen.list_annotations(dataset).batches[0].waiting
     unseen.undo_annotations(dataset)
-    record = dataset.get_run_info("unseen_iter_01").config.serialize()
+    record = Loop(dataset, Names()).record(1)
     assert "undo_annotations" in record["steps"]
-    assert record["class_counts"].get("particle", 0) == sum(
-        len([d for d in r["ground_truth"]["detections"] if d["label"] == "particle"])
-        for i, r in stored(dataset).items()
-        if r["ground_truth"] and "test" not in dataset[i].tags
-    )
+    labelled = dataset.match_tags("test", bool=False)
+    counts = labelled.count_values("ground_truth.detections.label")
+    assert record["class_counts"] == counts
     assert unseen.load_annotations(dataset).closed == ["unseen_batch_01"]
     assert {i: bool(r["ground_truth"]) for i, r in stored(dataset).items()} == {
         i: bool(r["ground_truth"]) for i, r in loaded.items()

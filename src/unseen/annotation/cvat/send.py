@@ -8,6 +8,7 @@ started again after a failure continues with the images that are not on the serv
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -105,11 +106,10 @@ class Sender:
     def _send_task(self, chunk: Sequence[Outgoing], report: Callable[[float], None]) -> Made:
         name = task_name(self.loop.dataset.name, self.sending, chunk)
         guide = self.guide(chunk) if self.guide else None
-        attempt = 1
-        while True:
+        for attempt in itertools.count(1):
             try:
                 return make_task(self.plan, guide, name, chunk, report)
-            except ServerError as error:
+            except BaseException as error:  # Ctrl-C and Cancelled too must not leave half a task
                 self._failed = True
                 self._try_to_remove()
                 if not is_passing(error) or attempt == ATTEMPTS:
@@ -117,10 +117,7 @@ class Sender:
                 logger.warning("%s; trying the task again", error)
                 asked = getattr(error, "retry_after", None) or 0.0
                 time.sleep(min(max(LIMITS.backoff * 2**attempt, asked), LIMITS.longest_pause))
-            except BaseException:  # Ctrl-C and Cancelled too must not leave half a task
-                self._try_to_remove()
-                raise
-            attempt += 1
+        raise AssertionError("unreachable")
 
     def _remove_unfinished(self, *, careful: bool = False) -> None:
         """Delete tasks that carry this sending's token but were never recorded.

@@ -257,7 +257,7 @@ def pause(round_: int, deadline: float) -> bool:
     return True
 
 
-def is_passing(error: Exception) -> bool:
+def is_passing(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
     if isinstance(error, CvatError):
         return error.status in (500, *_PASSING)

@@ -17,5 +17,5 @@ def list_annotations(
 
     A server that cannot be reached is no error: what was recorded is listed, with the reason.
     """
-    found = ask_servers(loop, config.anno_key, config.stage, progress)
-    return ListAnnotationsResult(dataset=loop.dataset.name, batches=found)
+    batches = ask_servers(loop, config.anno_key, config.stage, progress)
+    return ListAnnotationsResult(dataset=loop.dataset.name, batches=batches)

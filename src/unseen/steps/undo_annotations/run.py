@@ -19,27 +19,26 @@ def undo_annotations(loop: Loop, config: UndoConfig, progress: Progress) -> Undo
     annotation run is open again: the next load brings the annotators' labels back.
     """
     snapshot = snapshots.choose(loop, config.snapshot)
-    found = snapshots.difference(loop, snapshot)
+    change = snapshots.difference(loop, snapshot)
     kept = None
     if not config.dry_run:
         iteration = loop.iteration()
-        kept = snapshots.take(loop, snapshot.anno_key, list(found.current), "undo")
-        snapshots.note_written(loop.dataset, kept, list(found.current))
+        kept = snapshots.take(loop, snapshot.anno_key, list(change.current), "undo")
+        snapshots.note_written(loop.dataset, kept, list(change.current))
         # Before the labels: an undo that is killed must not leave a run that looks loaded.
-        _open_again(loop, snapshot.anno_key, set(found.current))
-        snapshots.restore(loop.dataset, snapshot, found)
+        _open_again(loop, snapshot.anno_key, set(change.current))
+        snapshots.restore(loop.dataset, snapshot, change)
         entry = {"parameters": config.to_dict(), "restored": snapshot.key, "kept": kept}
-        labels = loop.label_facts()
-        loop.write_entry(iteration, "undo_annotations", entry, **labels)
+        loop.write_entry(iteration, "undo_annotations", entry, **loop.label_facts())
     progress(1, 1, "restore labels")
     return UndoResult(
         dataset=loop.dataset.name,
         dry_run=config.dry_run,
         restored=snapshot.key,
         anno_key=snapshot.anno_key,
-        images=len(found.current),
-        boxes_before=sum(map(_count, found.current.values())),
-        boxes_after=sum(map(_count, found.wanted.values())),
+        images=len(change.current),
+        boxes_before=sum(map(_count, change.current.values())),
+        boxes_after=sum(map(_count, change.wanted.values())),
         kept=kept,
     )
 
