@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from unseen.errors import BudgetError, ShapeError
 from unseen.ranking.initial_images import initial_images
 
 
@@ -50,10 +49,3 @@ def test_unreadable_images_come_last_and_all_images_in_the_end(kinds):
 )
 def test_images_with_the_same_features_count_once_and_go_by_position(space, count, expected):
     assert sorted(initial_images(space, count, 0).tolist()) == expected
-
-
-def test_invalid_arguments_are_refused():
-    with pytest.raises(ShapeError, match=r"\(N, D\)"):
-        initial_images(np.zeros(3), 1, 0)
-    with pytest.raises(BudgetError, match="count=-1"):
-        initial_images(np.eye(3), -1, 0)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from unseen.errors import ShapeError
 from unseen.ranking.patch_classes import (
     BACKGROUND,
     IGNORED,
@@ -69,9 +68,6 @@ def test_a_constant_number_does_no_harm_and_only_the_widest_directions_are_kept(
     found = PatchSpace.of(patches)(patches)
     assert found.shape == (500, 64)
     assert np.isfinite(found).all()
-    for wrong in (patches[:0], patches[0]):
-        with pytest.raises(ShapeError, match=r"expected \(M, D\)"):
-            PatchSpace.of(wrong)
 
 
 def test_the_discriminant_is_that_of_scikit_learn_with_the_same_shrinkage(rng):
@@ -125,5 +121,3 @@ def test_a_class_is_known_when_there_was_a_patch_of_it_and_one_of_another():
     for labels, known in (([0, 1], True), ([1, 1], False), ([0, 2], False), ([-1, -1], False)):
         assert learn_patch_classes([points], [np.asarray(labels)]).knows(1) is known
     assert not learn_patch_classes([], []).knows(1)
-    with pytest.raises(ShapeError, match="label maps"):
-        learn_patch_classes([points], [np.zeros(3, int)])

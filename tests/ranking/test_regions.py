@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from unseen.errors import ShapeError
 from unseen.ranking.regions import Regions, region_strength, shown_regions, unseen_regions
 
 
@@ -128,10 +127,3 @@ def test_a_region_inside_a_heavier_one_is_not_shown():
     # A weak region around a heavy one says more than that one does.
     lighter = regions._replace(weight=np.asarray([1, 0.5, 0.1], np.float32))
     assert len(shown_regions(lighter, 5).xyxy) == 2
-
-
-def test_maps_have_one_shape():
-    with pytest.raises(ShapeError, match="expected"):
-        unseen_regions(np.zeros((1, 5, 5), np.float32), 0.1)
-    with pytest.raises(ShapeError, match="present"):
-        unseen_regions(np.zeros((5, 5), np.float32), 0.1, present=np.zeros((5, 6), np.float32))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from unseen.errors import BudgetError, ShapeError
+from unseen.errors import BudgetError
 from unseen.ranking.selection import (
     alternate,
     balanced,
@@ -148,10 +148,3 @@ def test_every_beginning_of_a_batch_is_within_one_image_of_the_shares(shares):
     for count in range(1, 61):
         taken = np.bincount(ranking[:count], minlength=3)
         assert np.abs(taken - count * part).max() <= 1
-
-
-def test_wrong_arguments_are_refused():
-    with pytest.raises(ShapeError, match="2 candidates"):
-        diverse([1.0, 2.0], np.zeros((3, 2)), 1)
-    with pytest.raises(ShapeError, match=r"\(2, 3\)"):
-        balanced(np.zeros((2, 3)), [1, 2], 1)

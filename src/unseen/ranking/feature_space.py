@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unseen.errors import ShapeError
-
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
@@ -25,17 +23,9 @@ def feature_space(vectors: npt.ArrayLike, blocks: Mapping[str, slice]) -> Floats
     Blocks are those of `image_features.blocks`; the ones that begin with "max" are left out, since
     single pixels speak there and the unseen score hears those better. Vectors are (M, V), pool and
     labelled images together, and NaN rows stay NaN. Returns (M, D).
-
-    Raises:
-        ShapeError: vectors are not (M, V), or a block reaches beyond V.
     """
     values = np.asarray(vectors, dtype=np.float64)
     used = [part for name, part in blocks.items() if not name.startswith("max")]
-    if values.ndim != 2 or any(part.stop > values.shape[1] for part in used):
-        raise ShapeError(
-            f"vectors have shape {values.shape}; expected (M, {max((p.stop for p in used), default=0)}"
-            ") or wider"
-        )
     has_features = ~np.isnan(values).any(axis=1)
     scaled = np.full_like(values, np.nan)
     if has_features.any():

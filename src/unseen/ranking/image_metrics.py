@@ -12,17 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unseen.errors import ConfigError, ShapeError
+from unseen.errors import ConfigError
 
 
 def pixel_sum(maps: Tensor) -> Tensor:
-    """The sum (B,) over all pixels of maps (B, H, W), such as entropy or P(foreground).
-
-    Raises:
-        ShapeError: maps are not (B, H, W) with pixels.
-    """
-    if maps.ndim != 3 or not maps.shape[1] * maps.shape[2]:
-        raise ShapeError(f"maps have shape {tuple(maps.shape)}; expected (B, H, W) with H * W > 0")
+    """The sum (B,) over all pixels of maps (B, H, W), such as entropy or P(foreground)."""
     return maps.sum(dim=(1, 2))
 
 
@@ -60,17 +54,7 @@ def expected_counts(
     Probabilities are (B, K, H, W) and unseen scores (B, H, W). The K mean areas are those of the
     enlarged boxes, in px of the maps; an example of an unseen class is taken to be as large as their
     mean. Returns (B, K + 1), the last column for `unseen`.
-
-    Raises:
-        ShapeError: the arguments do not fit each other, or an area is not positive.
     """
-    count = class_probabilities.shape[1] if class_probabilities.ndim == 4 else -1
-    if count != len(mean_areas) or min(mean_areas, default=1.0) <= 0:
-        raise ShapeError(
-            f"class probabilities have shape {tuple(class_probabilities.shape)} and there are "
-            f"{len(mean_areas)} mean areas {list(mean_areas)}; expected (B, K, H, W) and K "
-            "positive areas"
-        )
     mass = torch.cat([class_probabilities.sum(dim=(2, 3)), pixel_sum(unseen)[:, None]], 1)
     typical = sum(mean_areas) / len(mean_areas) if len(mean_areas) else 1.0
     areas = torch.tensor([*mean_areas, typical], dtype=torch.float32, device=mass.device)
@@ -84,15 +68,7 @@ def pooled_features(features: Tensor, score: Tensor) -> Tensor:
     together even if the rest of them differs. An image without any score gets the plain mean.
     Features are (B, D, h, w), one vector per stride x stride px from the top left, and scores
     (B, H, W) in [0, 1]. Returns (B, D) of length 1, or 0 if all features are 0.
-
-    Raises:
-        ShapeError: the arguments do not fit each other.
     """
-    if features.ndim != 4 or score.ndim != 3 or features.shape[0] != score.shape[0]:
-        raise ShapeError(
-            f"features have shape {tuple(features.shape)} and scores "
-            f"{tuple(score.shape)}; expected (B, D, h, w) and (B, H, W)"
-        )
     height, width = features.shape[2:]
     weights = F.adaptive_avg_pool2d(score[:, None].square(), (height, width))
     total = weights.sum(dim=(2, 3), keepdim=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from unseen.errors import BudgetError, ShapeError
 from unseen.ranking.feature_space import Floats, farthest_first, k_means, widest_directions
 from unseen.ranking.selection import Indices
 
@@ -25,16 +24,8 @@ def initial_images(space: Floats, count: int, seed: int) -> Indices:
     come after all clusters, and images without features (NaN rows) at the very end. Returns
     min(count, N) positions. The choice does not depend on the order of the rows, except that the
     first of equal rows is taken.
-
-    Raises:
-        ShapeError: space is not (N, D).
-        BudgetError: count is negative.
     """
     space = np.asarray(space, dtype=np.float64)
-    if space.ndim != 2:
-        raise ShapeError(f"space has shape {space.shape}; expected (N, D)")
-    if count < 0:
-        raise BudgetError(f"count={count}; expected 0 or more images")
     is_described = ~np.isnan(space).any(axis=1)
     rows = np.flatnonzero(is_described)
     # Sorted by value, so that k-means starts at the same places whatever the order of the files.

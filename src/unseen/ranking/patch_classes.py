@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from unseen.errors import ShapeError
 from unseen.ranking.feature_space import Floats
 
 Labels = npt.NDArray[np.int64]
@@ -37,14 +36,8 @@ class PatchSpace:
 
     @classmethod
     def of(cls, patches: npt.ArrayLike) -> PatchSpace:
-        """Learn it from a few thousand patches (M, D), drawn evenly from many images.
-
-        Raises:
-            ShapeError: patches are not (M, D) with M > 0.
-        """
+        """Learn it from a few thousand patches (M, D), drawn evenly from many images."""
         values = np.asarray(patches, dtype=np.float64)
-        if values.ndim != 2 or not len(values):
-            raise ShapeError(f"patches have shape {values.shape}; expected (M, D) with M > 0")
         mean, width = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
         scaled = (values - mean) / width
         variance, axes = np.linalg.eigh(scaled.T @ scaled / len(values))
@@ -83,15 +76,7 @@ class PatchClasses:
 
 
 def learn_patch_classes(images: Sequence[Floats], labels: Sequence[Labels]) -> PatchClasses:
-    """Learn discriminants from the whitened patches (P, d) of images and their labels (P,).
-
-    Raises:
-        ShapeError: an image has not as many labels as patches.
-    """
-    if len(images) != len(labels) or any(
-        len(i) != len(n) for i, n in zip(images, labels, strict=True)
-    ):
-        raise ShapeError(f"{len(images)} images have {len(labels)} label maps, or of other sizes")
+    """Learn discriminants from the whitened patches (P, d) of images and their labels (P,)."""
     points = np.concatenate(list(images)) if images else np.zeros((0, 1))
     names = np.concatenate(list(labels)) if labels else np.zeros(0, np.int64)
     known = np.unique(names[names != IGNORED])

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from unseen.errors import ShapeError
-
 #: Regions below this part of the highest weight in their image are not shown: most of them hit
 #: nothing (`benchmarks/regions.py`); .3 and .4 also lose rare objects.
 LEAST_WEIGHT = 0.2
+#: Half side of the square that joins pixels, px: gaps of up to twice this are bridged.
+CLOSING = 2
 
 
 class Regions(NamedTuple):
@@ -40,28 +40,18 @@ def unseen_regions(
     *,
     present: npt.NDArray[np.float32] | None = None,
     min_area: int = 9,
-    closing: int = 2,
 ) -> Regions:
     """Join the pixels with S > threshold to regions, the highest score first.
 
-    A closing of half side `closing` px joins pixels of one example that a weak pixel separates;
+    A closing (half side `CLOSING`) joins pixels of one example that a weak pixel separates;
     regions are then the 8-connected components with at least `min_area` pixels above the threshold.
     The score of a region is the contraharmonic mean of S over its pixels, sum of S^2 / sum of S.
     Unlike the mean a wide faint rim does not dilute it, and unlike the maximum one pixel does not
     decide it. The weight is (mean of 1 - P(background))^2 x the root of the sum of S. `present` is
     the map of 1 - P(background) = S + P(foreground), by default S. Maps are (h, w) in [0, 1].
-
-    Raises:
-        ShapeError: the score is not (h, w), or `present` has another shape.
     """
-    if score.ndim != 2:
-        raise ShapeError(f"the score has shape {score.shape}; expected (h, w)")
-    if present is not None and present.shape != score.shape:
-        raise ShapeError(f"present has shape {present.shape}, the score {score.shape}")
     novel = score > threshold
-    if not novel.any():
-        return _no_regions()
-    labels, count = ndimage.label(_closed(novel, closing), structure=np.ones((3, 3), dtype=bool))
+    labels, count = ndimage.label(_closed(novel), structure=np.ones((3, 3), dtype=bool))
     # Only pixels above the threshold count for a region, not those that the closing added.
     of_pixel = labels[novel]
     strength = score[novel].astype(np.float64)
@@ -73,14 +63,12 @@ def unseen_regions(
     total = mass if present is None else sums(present[novel])
     typical = np.divide(power, mass, out=np.zeros(count), where=mass > 0)
     kept = np.flatnonzero(area >= min_area)
-    if not kept.size:
-        return _no_regions()
     order = kept[np.lexsort((kept, -typical[kept]))]
-    slices = ndimage.find_objects(np.where(novel, labels, 0))
+    slices = ndimage.find_objects(np.where(novel, labels, 0)) if count else []
     boxes = [(s[1].start, s[0].start, s[1].stop, s[0].stop) for s in (slices[i] for i in order)]
     weight = (total[order] / area[order]) ** 2 * np.sqrt(mass[order])
     return Regions(
-        np.asarray(boxes, dtype=np.float32),
+        np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
         np.clip(typical[order], 0, 1).astype(np.float32),
         area[order].astype(np.float32),
         weight.astype(np.float32),
@@ -122,14 +110,9 @@ def region_strength(score: npt.ArrayLike, threshold: float) -> float:
     return float((values - threshold).clip(0).sum() / (1 - threshold))
 
 
-def _closed(novel: npt.NDArray[np.bool_], closing: int) -> npt.NDArray[np.bool_]:
+def _closed(novel: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     # Padding keeps the erosion from eating what touches the border.
-    padded = np.pad(novel, 2 * closing).astype(np.uint8)
-    square = np.ones((2 * closing + 1, 2 * closing + 1), np.uint8)
-    inside = slice(2 * closing, -2 * closing)
+    padded = np.pad(novel, 2 * CLOSING).astype(np.uint8)
+    square = np.ones((2 * CLOSING + 1, 2 * CLOSING + 1), np.uint8)
+    inside = slice(2 * CLOSING, -2 * CLOSING)
     return np.asarray(cv2.morphologyEx(padded, cv2.MORPH_CLOSE, square)[inside, inside] > 0)
-
-
-def _no_regions() -> Regions:
-    none = np.zeros(0, dtype=np.float32)
-    return Regions(np.zeros((0, 4), dtype=np.float32), none, none, none)

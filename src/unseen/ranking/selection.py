@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from unseen.errors import BudgetError, ShapeError
+from unseen.errors import BudgetError
 
 Indices = npt.NDArray[np.int64]
 
@@ -54,19 +54,10 @@ def diverse(metric: npt.ArrayLike, embeddings: npt.ArrayLike, budget: int) -> In
     Starts with the highest metric (M,) >= 0 of the candidates, then adds the image with the highest
     metric x distance to the nearest image chosen so far. In the embeddings (M, D), NaN rows (never
     embedded) count as distance 0. Returns (budget,) positions within the candidates.
-
-    Raises:
-        BudgetError: budget > M.
-        ShapeError: metric and embeddings differ in length.
     """
     values = np.asarray(metric, dtype=np.float64).reshape(-1)
     points = np.asarray(embeddings, dtype=np.float64)
     check_budget(budget, len(values))
-    if points.ndim != 2 or len(points) != len(values):
-        raise ShapeError(
-            f"{len(values)} candidates have embeddings of shape {points.shape}; expected "
-            f"({len(values)}, D)"
-        )
     # Ties are common (duplicates have distance 0 whatever their metric) and go by rank.
     rank = np.argsort(plain(values, len(values)))
     weight = np.nan_to_num(values, nan=0.0)
@@ -93,18 +84,9 @@ def balanced(
     Greedily maximises the sum over classes of log(n_c + 1), where n_c counts the labelled examples
     (K,) and those expected in the images chosen so far, of (N, K) >= 0. The class `unseen` is one
     of the K, with 0 labels. Returns (budget,) positions in the order chosen.
-
-    Raises:
-        BudgetError: budget > N.
-        ShapeError: the arguments do not fit each other.
     """
     counts = np.asarray(expected_counts, dtype=np.float64)
     present = np.asarray(labelled_counts, dtype=np.float64).reshape(-1)
-    if counts.ndim != 2 or counts.shape[1] != len(present):
-        raise ShapeError(
-            f"expected counts have shape {counts.shape} and there are {len(present)} labelled "
-            "counts; expected (N, K) and (K,)"
-        )
     check_budget(budget, len(counts))
     is_scored = ~np.isnan(counts).any(axis=1)
     counts = np.where(np.expand_dims(is_scored, 1), counts, 0)

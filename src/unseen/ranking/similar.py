@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from unseen.errors import ShapeError
 from unseen.progress import Progress, silent
 from unseen.ranking.feature_evidence import sampled_patches
 from unseen.ranking.feature_space import Floats
@@ -135,18 +134,10 @@ def learn_likeness(
 
     Each example has patches (P, d) and labels (P,): `BACKGROUND`, `WANTED` or `UNWANTED`. Ordinary
     patches of the pool (M, d) count as background.
-
-    Raises:
-        ShapeError: no patch is wanted, or none is ordinary.
     """
     classes = learn_patch_classes(
         [*examples, ordinary], [*labels, np.full(len(ordinary), BACKGROUND, dtype=np.int64)]
     )
-    if not len(ordinary) or not classes.knows(WANTED):
-        raise ShapeError(
-            f"of {sum(map(len, labels))} patches of examples and {len(ordinary)} ordinary ones none is "
-            "wanted, or all are; expected some of each"
-        )
     wanted = np.concatenate([p[n == WANTED] for p, n in zip(examples, labels, strict=True)])
     border = min(0.0, float(np.quantile(classes.margins(ordinary, WANTED), ORDINARY)))
     usual = float(classes.margins(wanted, WANTED).mean()) - border
@@ -161,15 +152,7 @@ def similar_regions(
     Each local maximum above 0 of the margins (rows, columns) that is not part of a stronger region
     makes one: it and the 8-connected patches that reach `HEIGHT` of its margin. `is_given` marks
     patches of the examples themselves, which are not found again.
-
-    Raises:
-        ShapeError: margins are not (rows, columns), or `is_given` has another shape.
     """
-    if margins.ndim != 2 or (is_given is not None and is_given.shape != margins.shape):
-        raise ShapeError(
-            f"margins have shape {margins.shape}, is_given "
-            f"{None if is_given is None else is_given.shape}; expected (rows, columns) for both"
-        )
     if not margins.size:
         return []
     free = np.ones(margins.shape, dtype=bool) if is_given is None else ~is_given
