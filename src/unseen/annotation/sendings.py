@@ -7,15 +7,19 @@ server's address, but no credentials.
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unseen.dataset.fields import SENDING_METHOD, Names
 from unseen.dataset.loop import Loop
 from unseen.dataset.records import decode, encode
 from unseen.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from unseen.steps.request_annotations import RequestConfig
 
 
 @dataclass
@@ -68,6 +72,31 @@ class Sending:
         return self.sample_ids + [i for task in self.live_tasks for i in task.sample_ids]
 
 
+def begin(
+    loop: Loop, config: RequestConfig, anno_key: str, iteration: int, classes: Sequence[str]
+) -> Sending:
+    """A sending of which nothing was sent or recorded yet."""
+    return Sending(
+        anno_key=anno_key,
+        images=config.images,
+        iteration=iteration,
+        backend=config.backend,
+        label_field=loop.names.label_field,
+        classes=list(classes),
+        parameters=config.to_dict(),
+        token=secrets.token_hex(4),
+        started_at=now(),
+    )
+
+
+def own_runs(loop: Loop, method: str) -> dict[str, dict[str, Any]]:
+    """Key -> config of every FiftyOne custom run of this loop that a method registered."""
+    runs = loop.dataset.list_runs(method=method)
+    configs = {key: loop.dataset.get_run_info(key).config.serialize() for key in runs}
+    own = (loop.names.prefix, loop.names.series)
+    return {key: c for key, c in configs.items() if (c["prefix"], c["series"]) == own}
+
+
 def read_sending(loop: Loop, anno_key: str) -> Sending | None:
     """The record of an annotation run, or None."""
     key = loop.names.sending_key(anno_key)
@@ -78,11 +107,7 @@ def read_sending(loop: Loop, anno_key: str) -> Sending | None:
 
 def read_sendings(loop: Loop) -> list[Sending]:
     """All records of this loop, oldest first."""
-    records = []
-    for key in loop.dataset.list_runs(method=SENDING_METHOD):
-        config = loop.dataset.get_run_info(key).config.serialize()
-        if config["prefix"] == loop.names.prefix and config["series"] == loop.names.series:
-            records.append(decoded(config["sending"]))
+    records = [decoded(c["sending"]) for c in own_runs(loop, SENDING_METHOD).values()]
     return sorted(records, key=lambda s: (s.started_at, s.iteration))
 
 

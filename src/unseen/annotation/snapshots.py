@@ -10,7 +10,7 @@ from typing import Any
 from bson import ObjectId, json_util
 from pymongo import UpdateMany, UpdateOne
 
-from unseen.annotation.sendings import now, refresh
+from unseen.annotation.sendings import now, own_runs, refresh
 from unseen.dataset.fields import SNAPSHOT_METHOD
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
@@ -96,11 +96,10 @@ def narrow(dataset: Any, key: str, ids: Collection[str]) -> bool:
 def list_snapshots(loop: Loop) -> list[Snapshot]:
     """All snapshots of this loop, oldest first."""
     facts = ("anno_key", "before", "taken_at", "written", "restored", "label_field")
-    snapshots = []
-    for key in loop.dataset.list_runs(method=SNAPSHOT_METHOD):
-        config = loop.dataset.get_run_info(key).config.serialize()
-        if config["prefix"] == loop.names.prefix and config["series"] == loop.names.series:
-            snapshots.append(Snapshot(key=key, **{name: config[name] for name in facts}))
+    snapshots = [
+        Snapshot(key=key, **{name: config[name] for name in facts})
+        for key, config in own_runs(loop, SNAPSHOT_METHOD).items()
+    ]
     return sorted(snapshots, key=lambda s: s.number)
 
 

@@ -7,7 +7,6 @@ closes the batch. Other backends of FiftyOne (Label Studio, Labelbox, your own) 
 from __future__ import annotations
 
 import dataclasses
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -84,17 +83,7 @@ def request(
     held = truth.read(loop, anno_key, new)
     updates = {i: truth.Update(state=SENT, base=_known(t)) for i, t in held.items()}
     truth.write(loop, anno_key, updates)
-    sending = earlier or Sending(
-        anno_key=anno_key,
-        images=config.images,
-        iteration=iteration,
-        backend=config.backend,
-        label_field=loop.names.label_field,
-        classes=list(classes),
-        parameters=config.to_dict(),
-        token=secrets.token_hex(4),
-        started_at=sendings.now(),
-    )
+    sending = earlier or sendings.begin(loop, config, anno_key, iteration, classes)
     sending.sample_ids = [*sending.sample_ids, *new]
     sending.complete, sending.closed = True, False
     sending.scopes = {**sending.scopes, **scopes}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,17 +97,7 @@ def make_plan(
     labels = _labels(classes, suggestions=config.suggestions)
     assignees = [*config.assignees, *filter(None, [config.task_assignee])]
     users = checks.find_users(api, assignees, config.organization)
-    sending = earlier or Sending(
-        anno_key=anno_key,
-        images=config.images,
-        iteration=iteration,
-        backend="cvat",
-        label_field=loop.names.label_field,
-        classes=list(classes),
-        parameters=config.to_dict(),
-        token=secrets.token_hex(4),
-        started_at=sendings.now(),
-    )
+    sending = earlier or sendings.begin(loop, config, anno_key, iteration, classes)
     sending.url, sending.server_version = api.base_url, str(api.version)
     sending.organization = config.organization or sending.organization
     # Annotators had the earlier classes, and may have used them.

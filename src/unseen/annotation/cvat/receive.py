@@ -145,10 +145,8 @@ class Receiver:
                     raise
                 self.tally.notes.append(f"Job {job['id']} of {task.name} was deleted meanwhile.")
                 continue
-            # After the shapes: a label deleted in between must not look like deleted boxes.
-            labels, vanished = self._labels(task)
             refused = self.tally.refused
-            self._merge_job(task, job, finished, annotations, labels, vanished, frames)
+            self._merge_job(task, job, finished, annotations, frames)
             self.tally.jobs_loaded += 1
             is_whole = self.tally.refused == refused
             task.loaded[str(job["id"])] = {
@@ -187,10 +185,10 @@ class Receiver:
         job: Mapping[str, Any],
         finished: bool,
         annotations: Mapping[str, Any],
-        labels: Mapping[int, ServerLabel],
-        vanished: set[str],
         frames: Frames,
     ) -> None:
+        # After the shapes: a label deleted in between must not look like deleted boxes.
+        labels, vanished = self._labels(task)
         end = min(job["stop_frame"] + 1, len(task.sample_ids), len(frames.sizes))
         ids = {n: task.sample_ids[n] for n in range(job["start_frame"], end)}
         shapes = read_job(annotations, labels, {n: frames.sizes[n] for n in ids})
