@@ -1,11 +1,12 @@
-"""An own MongoDB, an own plugin folder and tiny real datasets for every test run.
+"""A MongoDB, a plugin folder and tiny real datasets of the tests' own.
 
-The session starts its own `mongod` before fiftyone is imported, so that no test ever meets
+The session starts its own `mongod` before fiftyone is imported, so that no test ever touches
 anybody's data.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -26,9 +27,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_configure(config: pytest.Config) -> None:
     # A shell that starts the tests in the background makes them ignore Ctrl-C, which some send.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Tiny tensors gain nothing from threads, and lose much where other work keeps a core busy.
+    # Tiny tensors gain nothing from threads, and lose much if other work keeps a core busy.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if "fiftyone" in sys.modules:  # it has found a database of its own by now
+    if "fiftyone" in sys.modules:  # it has already found a database
         raise pytest.UsageError("a conftest imports fiftyone before the tests' own mongod runs")
     config.unseen_database = None
     if bundled_mongod() or shutil.which("mongod"):
@@ -44,7 +45,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def fiftyone_database(request: pytest.FixtureRequest) -> str:
-    """The URI of the session's own database; fails (not skips) where there is no mongod."""
+    """The URI of the session's own database; fails (not skips) without a mongod."""
     if request.config.unseen_database is None:
         pytest.fail("no mongod found; `make setup` provides one")
     return os.environ["FIFTYONE_DATABASE_URI"]
@@ -106,9 +107,9 @@ def detections(boxes, size: int):
     )
 
 
-@pytest.fixture
-def make_wafers(tmp_path: Path, fiftyone_database: str):
-    """A factory of real datasets: `make_wafers(n, labelled=k, test=m)`.
+@contextlib.contextmanager
+def wafer_datasets(folder: Path):
+    """A factory of real datasets, deleted at the end: `make(n, labelled=k, test=m)`.
 
     The first `labelled` images (in directory order) have labels in `ground_truth`, the rest only
     in `hidden_truth`; `test` further images carry the tag `test` and labels.
@@ -119,8 +120,9 @@ def make_wafers(tmp_path: Path, fiftyone_database: str):
 
     def make(count: int = 12, *, labelled: int = 4, test: int = 4, size: int = 64, name=None):
         rng = np.random.default_rng(3)
-        maker = WaferMaker(tmp_path / f"images-{len(made)}")
+        maker = WaferMaker(folder / f"images-{len(made)}")
         dataset = fo.Dataset(name or f"wafers-{uuid.uuid4().hex[:8]}")
+        made.append(dataset)
         samples = []
         for i in range(count + test):
             boxes = maker.random_boxes(rng, size=size)
@@ -142,13 +144,26 @@ def make_wafers(tmp_path: Path, fiftyone_database: str):
             dataset.add_sample_field(
                 "ground_truth", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
             )
-        made.append(dataset)
         return dataset
 
     yield make
     for dataset in made:
         if not dataset.deleted:
             dataset.delete()
+
+
+@pytest.fixture
+def make_wafers(tmp_path: Path, fiftyone_database: str):
+    """`wafer_datasets` for one test."""
+    with wafer_datasets(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_module_wafers(tmp_path_factory, fiftyone_database: str):
+    """`wafer_datasets` for all tests of a module."""
+    with wafer_datasets(tmp_path_factory.mktemp("wafers")) as make:
+        yield make
 
 
 @pytest.fixture

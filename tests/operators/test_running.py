@@ -30,46 +30,29 @@ SMALL = {
     "evaluate_detector": {},
     "auto_label": {},
     "compare_iterations": {"pictures": False},
+    "simulate": {
+        "series": "second",
+        "label_field": "simulated",
+        "hidden_field": "hidden_truth",
+        "strategies": ("sequential",),
+        "iterations": 1,
+        "budget": 2,
+        "initial": 3,
+        "detector_steps": 1,
+        "architecture": "small",
+        "image_size": 64,
+    },
     "clean_dataset": {},
 }
-#: Those that ask an annotation server; they run in tests/cvat/test_operators.py.
-ANNOTATION = (
+#: Tested elsewhere: those that ask an annotation server, and one that needs a selection.
+OTHERS = {
     "request_annotations",
     "list_annotations",
     "load_annotations",
     "undo_annotations",
     "next_iteration",
-)
-#: Needs something to look for; it runs in tests/operators/test_more_like_this.py.
-SELECTION = ("more_like_this",)
-SIMULATION = {
-    "strategies": ("sequential",),
-    "iterations": 1,
-    "budget": 2,
-    "initial": 3,
-    "detector_steps": 1,
-    "architecture": "small",
-    "image_size": 64,
+    "more_like_this",
 }
-
-
-def operator(step):
-    import fiftyone.operators as foo
-
-    return foo.get_operator(f"@unseen/curation/{step}")
-
-
-def context(dataset, step, *, view=None, **params):
-    """A request as the App sends it."""
-    from fiftyone.operators.executor import ExecutionContext, Executor
-
-    request = {
-        "operator_uri": f"@unseen/curation/{step}",
-        "dataset_name": dataset.name,
-        "view": view._serialize() if view is not None else [],
-        "params": params,
-    }
-    return ExecutionContext(request, executor=Executor(), operator_uri=request["operator_uri"])
 
 
 def calls(messages):
@@ -81,65 +64,76 @@ def calls(messages):
 @pytest.fixture
 def stand_in(monkeypatch):
     """Puts a function in the place of a step."""
-
-    def put(name, function):
-        monkeypatch.setitem(vars(unseen), name, function)
-
-    return put
+    return lambda name, function: monkeypatch.setitem(vars(unseen), name, function)
 
 
 @pytest.fixture
-def unlabelled(make_wafers):
-    return make_wafers(8, labelled=0, test=3)
+def seen(stand_in):
+    """The collections that `score_samples` was called with; it does nothing else."""
+    collections = []
+
+    def score(collection, *, progress):
+        collections.append(collection)
+        raise LabelError("enough")
+
+    stand_in("score_samples", score)
+    return collections
 
 
-def deliver(dataset, step, delegate, settings):
-    """Run a step from Python, or schedule it and run the queue; the result as a dict."""
-    outcome = operator(step)(dataset, delegate=delegate, **settings)
-    if not delegate:
-        return outcome.result
-    from fiftyone.operators.delegated import DelegatedOperationService
+@pytest.fixture
+def endless(stand_in):
+    """`train_unet` goes on until it is stopped; the event tells that it was."""
+    stopped = threading.Event()
 
-    service = DelegatedOperationService()
-    service.execute_queued_operations(dataset_name=dataset.name)
-    done = service.get(outcome.result["id"])
-    assert done.run_state == "completed", done.result.error
-    assert done.label.endswith(dataset.name)
-    return done.result.result
+    def train(collection, *, progress, interrupt=False):
+        if collection.info.get("interrupt"):
+            os.kill(os.getpid(), signal.SIGINT)
+        try:
+            while True:
+                progress(1, 10, "training")
+                stopped.wait(0.01)
+        except Cancelled:
+            stopped.set()
+            raise
+
+    stand_in("train_unet", train)
+    return stopped
 
 
 @pytest.mark.parametrize("delegate", [False, True], ids=["from Python", "delegated"])
-def test_the_loop_runs_operator_by_operator(unlabelled, tmp_path, delegate):
-    assert {*SMALL, "simulate", *ANNOTATION, *SELECTION} == set(unseen.STEPS)
+def test_the_loop_runs_operator_by_operator(make_wafers, operator, tmp_path, delegate):
+    from fiftyone.operators.delegated import DelegatedOperationService
+
+    assert {*SMALL, *OTHERS} == set(unseen.STEPS)
+    dataset = make_wafers(8, labelled=0, test=3)
     results = {}
     for step, settings in SMALL.items():
-        shared = {"model_dir": str(tmp_path / "models")}
-        results[step] = deliver(unlabelled, step, delegate, {**settings, **shared})
-        assert results[step]["dataset"] == unlabelled.name
+        settings = {**settings, "model_dir": str(tmp_path / "models")}
+        outcome = operator(step)(dataset, delegate=delegate, **settings)
+        results[step] = outcome.result
+        if delegate:
+            service = DelegatedOperationService()
+            service.execute_queued_operations(dataset_name=dataset.name)
+            done = service.get(outcome.result["id"])
+            assert done.run_state == "completed", done.result.error
+            assert done.label.endswith(dataset.name)
+            results[step] = done.result.result
+        assert results[step]["dataset"] == dataset.name
         assert results[step]["summary"]
-    unlabelled.reload()
+    dataset.reload()
     assert results["split_dataset"]["initial"] == 4
     assert results["score_samples"]["scored"] == 4
     assert results["select_batch"]["batch"] == "batch_01"
     assert results["evaluate_detector"]["images"] == 3
-    assert unlabelled.list_saved_views() == []
+    assert results["simulate"]["iterations"]
+    assert "batch_01" not in dataset.list_saved_views()
 
 
-@pytest.mark.parametrize("delegate", [False, True], ids=["from Python", "delegated"])
-def test_a_simulation_runs_as_an_operator(unlabelled, tmp_path, delegate):
-    settings = {**SIMULATION, "model_dir": str(tmp_path / "models")}
-    result = deliver(unlabelled, "simulate", delegate, settings)
-    assert [i["images"] for i in result["iterations"]] == [3, 5]
-
-
-def test_the_app_gets_progress_then_the_batch_in_front_then_the_result(wafers):
+def test_the_app_gets_progress_then_the_batch_in_front_then_the_result(wafers, operator, context):
     import fiftyone as fo
 
-    messages = list(
-        operator("select_batch").execute(
-            context(wafers, "select_batch", budget=2, strategy="sequential", advanced=False)
-        )
-    )
+    ctx = context(wafers, "select_batch", budget=2, strategy="sequential", advanced=False)
+    messages = list(operator("select_batch").execute(ctx))
     asked = calls(messages[:-1])
     assert asked[0][0] == "set_progress"
     assert [name for name, _ in asked[-3:]] == ["set_progress", "reload_dataset", "set_view"]
@@ -152,7 +146,7 @@ def test_the_app_gets_progress_then_the_batch_in_front_then_the_result(wafers):
     assert "2 of 8 pool images selected" in last["body"]["summary"]
 
 
-def test_the_output_shows_summary_and_counts_without_asking_the_internet(wafers):
+def test_the_output_shows_summary_and_counts_without_asking_the_internet(wafers, operator, context):
     ctx = context(wafers, "select_batch")
     result = {"summary": "2 selected", "pool": 8, "share": 0.12345678, "counts": {"a": 3}, "x": []}
     ctx.request_params["results"] = result
@@ -164,7 +158,9 @@ def test_the_output_shows_summary_and_counts_without_asking_the_internet(wafers)
     assert "CodeView" not in str(shown)
 
 
-def test_the_app_gets_an_error_as_a_message_and_python_as_an_exception(wafers, stand_in):
+def test_the_app_gets_an_error_as_a_message_and_python_as_an_exception(
+    wafers, stand_in, operator, context
+):
     from fiftyone.operators.executor import ExecutionError
 
     def fail(collection, *, progress):
@@ -172,15 +168,14 @@ def test_the_app_gets_an_error_as_a_message_and_python_as_an_exception(wafers, s
 
     stand_in("train_unet", fail)
     messages = list(operator("train_unet").execute(context(wafers, "train_unet")))
-    assert messages[-1].to_json()["error"] == "no labels here; label some"
-    assert ("notify", {"message": "no labels here; label some", "variant": "error"}) in calls(
-        messages
-    )
-    with pytest.raises(ExecutionError, match="no labels here; label some"):
+    text = "no labels here; label some"
+    assert messages[-1].to_json()["error"] == text
+    assert ("notify", {"message": text, "variant": "error"}) in calls(messages)
+    with pytest.raises(ExecutionError, match=text):
         operator("train_unet")(wafers)
 
 
-def test_progress_carries_the_time_left(wafers, stand_in):
+def test_progress_carries_the_time_left(wafers, stand_in, operator, context):
     def train(collection, *, progress):
         for done in range(4):
             progress(done, 4, "training")
@@ -193,102 +188,65 @@ def test_progress_carries_the_time_left(wafers, stand_in):
     assert any(label.startswith("training: ") and "left" in label for label in labels), labels
 
 
-def test_closing_the_stream_stops_the_step(wafers, stand_in):
-    stopped = threading.Event()
-    waiting = threading.Event()
-
-    def endless(collection, *, progress):
-        try:
-            while True:
-                progress(1, 10, "training")
-                waiting.wait(0.01)
-        except Cancelled:
-            stopped.set()
-            raise
-
-    stand_in("train_unet", endless)
+def test_closing_the_stream_stops_the_step(wafers, endless, operator, context):
     stream = operator("train_unet").execute(context(wafers, "train_unet"))
     next(stream)
     next(stream)
     stream.close()
-    assert stopped.wait(10)
+    assert endless.wait(10)
 
 
-def test_ctrl_c_in_python_stops_the_step(wafers, stand_in):
-    stopped = threading.Event()
-
-    def endless(collection, *, progress):
-        os.kill(os.getpid(), signal.SIGINT)
-        try:
-            while True:
-                progress(1, 10, "training")
-                stopped.wait(0.01)
-        except Cancelled:
-            stopped.set()
-            raise
-
-    stand_in("train_unet", endless)
+def test_ctrl_c_in_python_stops_the_step(wafers, endless, operator):
+    wafers.info["interrupt"] = True
     with pytest.raises(KeyboardInterrupt):
         operator("train_unet")(wafers)
-    assert stopped.is_set()
+    assert endless.is_set()
 
 
-def test_a_step_works_on_the_dataset_unless_a_view_is_asked_for(wafers, stand_in):
-    import fiftyone as fo
+def test_a_step_works_on_the_dataset_unless_a_view_is_asked_for(wafers, seen, operator, context):
     from fiftyone.operators.constants import ViewTarget
 
-    seen = []
-
-    def score(collection, *, progress):
-        seen.append(collection)
-        raise LabelError("enough")
-
-    stand_in("score_samples", score)
     view = wafers.limit(2)
-    run = operator("score_samples").execute
-    list(run(context(wafers, "score_samples", view=view, view_target=ViewTarget.DATASET)))
-    list(run(context(wafers, "score_samples", view=view, view_target=ViewTarget.CURRENT_VIEW)))
-    list(run(context(wafers, "score_samples")))
-    assert isinstance(seen[0], fo.Dataset)
-    assert seen[1] == view
-    assert isinstance(seen[2], fo.Dataset)
+    for target in (ViewTarget.DATASET, ViewTarget.CURRENT_VIEW):
+        ctx = context(wafers, "score_samples", view=view, view_target=target)
+        list(operator("score_samples").execute(ctx))
+    list(operator("score_samples").execute(context(wafers, "score_samples")))
+    assert seen == [wafers, view, wafers]
 
 
-def test_while_the_app_shows_patches_a_step_works_on_the_dataset(wafers, stand_in):
-    import fiftyone as fo
-
-    seen = []
-
-    def score(collection, *, progress):
-        seen.append(collection)
-        raise LabelError("enough")
-
-    stand_in("score_samples", score)
-    patches = wafers.exists("ground_truth").to_patches("ground_truth")
-    ctx = context(wafers, "score_samples", view=patches)
-    form = operator("score_samples").resolve_type(ctx, "inputs").type.properties
-    assert "view_target" not in form
-    list(operator("score_samples").execute(ctx))
-    assert isinstance(seen[0], fo.Dataset)
-
-
-def test_patches_from_python_are_refused(wafers):
+def test_the_form_offers_the_open_view_unless_it_shows_patches(
+    wafers, seen, form_of, operator, context
+):
+    from fiftyone.operators.constants import ViewTarget
     from fiftyone.operators.executor import ExecutionError
 
+    form = form_of(wafers, "score_samples", view=wafers.limit(2))
+    assert form["view_target"].default == ViewTarget.DATASET
     patches = wafers.exists("ground_truth").to_patches("ground_truth")
+    assert "view_target" not in form_of(wafers, "score_samples", view=patches)
+    list(operator("score_samples").execute(context(wafers, "score_samples", view=patches)))
+    assert seen == [wafers]
     with pytest.raises(ExecutionError, match="the view shows patches or frames"):
         operator("screen_images")(patches)
 
 
-def test_the_form_offers_the_open_view_but_starts_with_the_dataset(wafers):
-    from fiftyone.operators.constants import ViewTarget
-
-    ctx = context(wafers, "train_unet", view=wafers.limit(2))
-    form = operator("train_unet").resolve_type(ctx, "inputs").type.properties
-    assert form["view_target"].default == ViewTarget.DATASET
-
-
-def test_a_dataset_name_and_a_view_are_accepted(wafers):
+def test_a_dataset_name_and_a_view_are_accepted(wafers, operator):
     by_name = operator("screen_images")(wafers.name).result
     by_view = operator("screen_images")(wafers.limit(5)).result
     assert (by_name["checked"], by_view["checked"]) == (16, 5)
+
+
+@pytest.mark.parametrize("what", ["labels", "selected"])
+def test_more_like_this_wants_what_is_selected(wafers, tmp_path, operator, context, what):
+    sample = wafers.first()
+    label = sample["ground_truth"].detections[0].id
+    chosen = {"selected": [sample.id], **({"labels": [label]} if what == "labels" else {})}
+    ctx = context(wafers, "more_like_this", **chosen, model_dir=str(tmp_path))
+    form = operator("more_like_this").resolve_input(context(wafers, "more_like_this"))
+    assert form.type.properties["nothing_selected"].invalid
+    form = operator("more_like_this").resolve_input(ctx)
+    assert "nothing_selected" not in form.type.properties
+    list(operator("more_like_this").execute(ctx))
+    assert ctx.params["wanted"] == [label if what == "labels" else sample.id]
+    wafers.reload()
+    assert wafers.list_saved_views() == ["similar_regions"]
