@@ -44,12 +44,6 @@ def train(spec, scenes, weights):
     return fit_detector(*scenes, spec=spec, config=config, device=CPU)
 
 
-@pytest.mark.parametrize(("detector", "architecture"), NETWORKS)
-def test_a_spec_survives_json(detector, architecture):
-    spec = detector_spec(architecture, ("a", "b"), 640, detector=detector)
-    assert DetectorSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -58,8 +52,6 @@ def test_a_spec_survives_json(detector, architecture):
         ({"detector": "yolo"}, "yolo.*faster_rcnn, centernet"),
         ({"architecture": "vit"}, "vit"),
         ({"architecture": "mobilenet_v3", "detector": "centernet"}, "detector 'faster_rcnn'"),
-        ({"image_size": 8}, "image_size=8"),
-        ({"anchor_sizes": ((8,), (16, 32))}, "anchor_sizes"),
     ],
 )
 def test_a_bad_spec_names_the_value(changes, message):
@@ -145,23 +137,6 @@ def test_from_a_file_stem_and_first_stages_stay_and_the_rest_learns(
     assert_stored_and_loaded_again(trained, spec, scenes)
 
 
-@pytest.mark.parametrize("architecture", ["resnet50", "mobilenet_v3"])
-def test_all_but_the_predictor_is_loaded(architecture, weights_files):
-    model, *_ = build_detector(
-        spec_of(architecture=architecture), weights=weights_files[architecture]
-    )
-    state, stored = model.state_dict(), torch.load(weights_files[architecture])
-    same = {name for name in state if not name.startswith("roi_heads.box_predictor.")}
-    assert same == {
-        name
-        for name in stored
-        if not name.startswith("roi_heads.box_predictor.")
-        and not name.endswith("num_batches_tracked")
-    }
-    assert all(torch.equal(state[name], stored[name]) for name in same)
-    assert state["roi_heads.box_predictor.cls_score.weight"].shape[0] == 3
-
-
 @pytest.mark.parametrize(
     ("detector", "architecture"), [network for network in PRETRAINED if network[1] != "lite0"]
 )
@@ -182,7 +157,11 @@ def test_the_names_in_torchvisions_published_files_are_understood(
         for path in (tmp_path / "published.pth", weights_files[architecture])
     ]
     loaded = [n for n in states[0] if not n.startswith(("heads.", "roi_heads.box_predictor."))]
+    assert len(loaded) > 200
     assert all(torch.equal(states[0][name], states[1][name]) for name in loaded)
+    if detector == "faster_rcnn":
+        stored = torch.load(weights_files[architecture])
+        assert all(torch.equal(states[0][name], stored[name]) for name in loaded)
 
 
 @pytest.mark.parametrize("detector", ["faster_rcnn", "centernet"])

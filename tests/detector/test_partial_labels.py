@@ -74,17 +74,6 @@ def test_the_whole_image_as_scope_trains_bit_by_bit_as_no_scope(detector):
     assert fit([SCOPE, None], detector=detector).losses != losses
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
-def test_an_empty_remainder_is_none_for_the_model_itself(detector):
-    one = labelled(BOXES[:1], scope=None)
-    plain = one.target(CPU)
-    first, second = (
-        {k: float(v.detach()) for k, v in build(detector=detector)([one.pixels], [target]).items()}
-        for target in (plain, {**plain, "unknown": torch.zeros(0, 4)})
-    )
-    assert first == second
-
-
 @pytest.mark.parametrize("architecture", ["small", "resnet50"])
 def test_anchors_and_proposals_that_nobody_looked_at_are_no_background(architecture):
     model = build(architecture)

@@ -6,6 +6,7 @@ import torch
 
 from unseen.arrays.illumination import fitted_plane
 from unseen.errors import ShapeError, TrainingError
+from unseen.progress import silent
 from unseen.steps.train_unet import TrainUnetConfig
 from unseen.unet.crops import CropSampler, LabelledImages
 from unseen.unet.inference import infer
@@ -36,7 +37,7 @@ def make_wafers(rng, sizes=((64, 64),) * 4, channels=1):
 
 
 def fit(
-    images, boxes, labels, *, mode="recommended", loss="mse", scale=1.0, progress=None, **config
+    images, boxes, labels, *, mode="recommended", loss="mse", scale=1.0, progress=silent, **config
 ):
     channels = np.shape(images[0])[2] if len(images) else 1
     spec = UNetSpec(mode, loss, (6, 8, 10), ("dot", "never seen"), channels)

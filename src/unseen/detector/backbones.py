@@ -79,17 +79,12 @@ class SmallBackbone(SmallLevels):
 
 
 class LiteLevels(nn.Module):
-    """EfficientNet-Lite0 without its classifier, with what it knows from ImageNet.
+    """EfficientNet-Lite0 without its classifier, up to the stride `coarsest`; it is cut in place.
 
-    From a few dozen images a network learns little about textures and edges that another has not seen
-    in a million photographs. Its normalisation is folded into the convolutions, because statistics of
-    four images would only blur it; the stem and the first blocks stay as they are, the others learn
-    slowly. Images come in as they are, not standardised one by one as for the small network: what it
-    knows depends on brightness and contrast. Without weights all of it trains.
-
-    Args:
-        network: with weights or without; it is cut in place.
-        coarsest: the last stride, px.
+    A million photographs teach textures and edges better than a few dozen images. A pretrained one has
+    its normalisation folded into the convolutions, because statistics of four images would only blur
+    it; the stem and the first blocks stay as they are, the others learn slowly. Images are not
+    standardised one by one: what it knows depends on brightness and contrast.
     """
 
     def __init__(self, network: EfficientNetLite0, *, coarsest: int) -> None:

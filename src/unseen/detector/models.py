@@ -37,12 +37,6 @@ class DetectorSpec:
         check_architecture(self.detector, self.architecture)
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise ConfigError(f"classes={self.classes!r}; expected one or more different names")
-        if self.image_size < 32:
-            raise ConfigError(f"image_size={self.image_size}; expected at least 32 px")
-        if len({len(sizes) for sizes in self.anchor_sizes}) != 1:
-            raise ConfigError(
-                f"anchor_sizes={self.anchor_sizes!r}; expected the same number on each level"
-            )
 
     @property
     def sides(self) -> tuple[int, int]:

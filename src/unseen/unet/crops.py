@@ -33,25 +33,15 @@ _SLOPE = 0.25
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """The training images with their masks.
+    """The training images with their masks."""
 
-    Attributes:
-        images: each (h, w, C) float32, evenly lit at the level `mean`, about in [0, 1].
-        targets: each (h, w) int64, 0 = background, 1 + k = class k, IGNORE = not labelled.
-        pixels: each (N, 4) int64, the pixels that every box covers: left, top, right, bottom.
-        labels: each (N,) int64 class indices.
-        scopes: each (N, 4) int64, the pixels of its scope as in `pixels`; None for a whole image.
-        mean: (C,) of all pixels as they came.
-        std: (C,) around `mean`, of all pixels of the evenly lit images; at least one 8-bit step.
-    """
-
-    images: list[Array]
-    targets: list[IntArray]
-    pixels: list[IntArray]
-    labels: list[IntArray]
-    scopes: list[IntArray | None]
-    mean: Array
-    std: Array
+    images: list[Array]  #: (h, w, C) float32, evenly lit at the level `mean`, about in [0, 1]
+    targets: list[IntArray]  #: (h, w), 0 = background, 1 + k = class k, IGNORE = not labelled
+    pixels: list[IntArray]  #: (N, 4), what every box covers: left, top, right, bottom
+    labels: list[IntArray]  #: (N,) class indices
+    scopes: list[IntArray | None]  #: (N, 4), what the scope covers likewise; None: the whole image
+    mean: Array  #: (C,) of all pixels as they came
+    std: Array  #: (C,) around `mean`, of the evenly lit images; at least one 8-bit step
 
     @classmethod
     def of(
@@ -123,14 +113,9 @@ class LabelledImages:
 
 
 class CropSampler:
-    """Random crops: half of them near a box, flipped, rotated, jittered, with unseen patches.
+    """Random square crops, half of them near a box: flipped, rotated, jittered.
 
-    Args:
-        data: the images to crop.
-        size: side of the square crops, px.
-        patches: where unseen patches come from; None pastes none.
-        patch_share: share of crops with patches, in [0, 1].
-        rng: source of all randomness.
+    `patches`, if any, pastes unseen patches into a share of the crops; `size` is in px.
     """
 
     def __init__(

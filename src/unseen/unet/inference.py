@@ -18,15 +18,10 @@ from unseen.unet.unseen_score import ProbabilityMaps, probability_maps
 
 @dataclass(frozen=True)
 class Inference:
-    """The UNet's output for a batch of images, on the model's device.
+    """The UNet's output for a batch of images, on the model's device."""
 
-    Attributes:
-        maps: (B, H, W) and (B, K, H, W) float32, at the size of the images.
-        features: (B, D, h, w) float32, one vector per `stride` x `stride` px, starting top left.
-    """
-
-    maps: ProbabilityMaps
-    features: Tensor
+    maps: ProbabilityMaps  #: at the size of the images
+    features: Tensor  #: (B, D, h, w) float32, one vector per `stride` x `stride` px, from top left
 
 
 class _Tile(NamedTuple):

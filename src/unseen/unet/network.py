@@ -22,21 +22,13 @@ from unseen.errors import ConfigError, ShapeError
 
 @dataclass(frozen=True)
 class UNetSpec:
-    """All that is needed to rebuild the network, besides its weights; part of the sidecar.
+    """All that is needed to rebuild the network, besides its weights; part of the sidecar."""
 
-    Attributes:
-        mode: "recommended" or "paper".
-        paper_loss: "mse" (two linear maps) or "bce" (two sigmoid maps); paper mode only.
-        channels: feature maps per level, finest first.
-        classes: names of the labelled classes.
-        in_channels: 1 or 3.
-    """
-
-    mode: str = "recommended"
-    paper_loss: str = "mse"
-    channels: tuple[int, ...] = (16, 32, 64, 128)
-    classes: tuple[str, ...] = ()
-    in_channels: int = 1
+    mode: str = "recommended"  #: or "paper"
+    paper_loss: str = "mse"  #: two linear maps; or "bce", two sigmoid maps; paper mode only
+    channels: tuple[int, ...] = (16, 32, 64, 128)  #: feature maps per level, finest first
+    classes: tuple[str, ...] = ()  #: names of the labelled classes
+    in_channels: int = 1  #: or 3
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(int(c) for c in self.channels))
@@ -96,12 +88,8 @@ class UNet(nn.Module):
     Recommended mode: space-to-depth x2 at the input (a quarter of the work), batch normalisation,
     nearest up-sampling, logits up-sampled x2. Paper mode: full resolution, no normalisation,
     learned up-convolutions. Mean and standard deviation of the training images are buffers, so a
-    checkpoint carries them.
-
-    Attributes:
-        spec: how it was built.
-        stride: height and width of the input must be multiples of it.
-        halo: radius of the receptive field, px, rounded up to a multiple of `stride`.
+    checkpoint carries them. Height and width of the input must be multiples of `stride`; `halo` is
+    the radius of the receptive field, px, rounded up to such a multiple.
     """
 
     mean: Tensor

@@ -37,19 +37,12 @@ _AMPLITUDE = (0.25, 2.5)
 
 @dataclass(frozen=True)
 class PatchSource:
-    """Makes patches and pastes them.
+    """Makes patches and pastes them."""
 
-    Attributes:
-        images: (h, w, C) float32, about in [0, 1], the labelled images; cut-outs come from them.
-        std: (C,) standard deviation of their pixels.
-        unseen: the target value of unseen pixels.
-        ring: width of the ignored ring around a patch, px.
-    """
-
-    images: Sequence[Array]
-    std: Array
-    unseen: int
-    ring: int
+    images: Sequence[Array]  #: (h, w, C) float32, about in [0, 1]; cut-outs come from them
+    std: Array  #: (C,) standard deviation of their pixels
+    unseen: int  #: the target value of unseen pixels
+    ring: int  #: width of the ignored ring around a patch, px
 
     def paste(
         self, image: Array, target: Target, *, max_radius: float, rng: np.random.Generator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import torch
 
 from unseen.arrays.devices import autocast
 from unseen.errors import TrainingError
+from unseen.progress import Progress, silent
 from unseen.unet.crops import CropSampler, LabelledImages
 from unseen.unet.losses import unet_loss
 from unseen.unet.network import UNet, UNetSpec
@@ -21,9 +22,6 @@ from unseen.unet.outlier_exposure import PatchSource
 if TYPE_CHECKING:
     from unseen.steps.train_unet import TrainUnetConfig
 
-#: `progress(done, total, label)`.
-ProgressListener = Callable[[float, float, str], None]
-
 _WARM_UP = 0.15
 _WEIGHT_DECAY = 1e-4
 _GRADIENT_NORM = 1.0
@@ -31,17 +29,11 @@ _GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True)
 class TrainedUNet:
-    """A trained network and what was recorded on the way.
+    """A trained network and what was recorded on the way."""
 
-    Attributes:
-        model: in eval mode, on the device it was trained on.
-        losses: of each step.
-        mean_areas: of the enlarged boxes of each of `spec.foreground_maps`, px at working scale.
-    """
-
-    model: UNet
-    losses: list[float]
-    mean_areas: list[float]
+    model: UNet  #: in eval mode, on the device it was trained on
+    losses: list[float]  #: of each step
+    mean_areas: list[float]  #: of the enlarged boxes of each foreground map, px at working scale
 
 
 def fit_unet(
@@ -54,7 +46,7 @@ def fit_unet(
     scopes: Sequence[npt.ArrayLike | None] | None = None,
     scale: float = 1.0,
     device: torch.device | str = "cpu",
-    progress: ProgressListener | None = None,
+    progress: Progress = silent,
 ) -> TrainedUNet:
     """Train on random crops with AdamW and one cycle of the learning rate.
 
@@ -117,7 +109,7 @@ def _optimise(
     model: UNet,
     sampler: CropSampler,
     config: TrainUnetConfig,
-    progress: ProgressListener | None,
+    progress: Progress,
 ) -> list[float]:
     device = model.mean.device
     model.train()
@@ -143,8 +135,7 @@ def _optimise(
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), _GRADIENT_NORM)
         optimiser.step()
-        if progress is not None:
-            progress(step + 1, config.optimiser_steps, "train UNet")
+        progress(step + 1, config.optimiser_steps, "train UNet")
     return losses
 
 

@@ -28,13 +28,9 @@ BACKGROUND, UNKNOWN = 0, -2
 
 # torchvision is untyped, and mypy objects to base classes of type Any.
 class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]
-    """Draws objects and background as torchvision does, and then drops what is UNKNOWN.
+    """Draws objects and background as torchvision does, and then drops what is UNKNOWN."""
 
-    Attributes:
-        known: share of the last sample that was not dropped, in [0, 1].
-    """
-
-    known = 1.0
+    known = 1.0  #: share of the last sample that was not dropped
 
     def __call__(self, labels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Per image the labels (N,) -> masks (N,) of the objects and the background drawn."""
