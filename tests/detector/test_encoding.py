@@ -13,6 +13,7 @@ from unseen.detector.centernet.encoding import (
     CORE,
     MIN_OVERLAP,
     MIN_WIDTH,
+    STRIDE,
     WIDTH,
     cells_inside,
     decode,
@@ -20,17 +21,16 @@ from unseen.detector.centernet.encoding import (
     gaussian_radius,
 )
 
-STRIDE = 4
-
 
 def encoded(boxes, labels, *, n_classes=2, shape=(8, 8)):
-    return encode(
-        [torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)],
-        [torch.as_tensor(labels, dtype=torch.int64)],
-        n_classes=n_classes,
-        shape=shape,
-        stride=STRIDE,
-    )
+    return encode([target_of(boxes, labels)], n_classes=n_classes, shape=shape)
+
+
+def target_of(boxes, labels):
+    return {
+        "boxes": torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        "labels": torch.as_tensor(labels, dtype=torch.int64) + 1,
+    }
 
 
 @pytest.mark.parametrize("sides", [(10, 10), (40, 3), (3, 40), (1, 1), (25, 17)])
@@ -149,9 +149,8 @@ def test_boxes_smaller_than_a_cell_and_at_the_border_have_a_cell_of_their_own():
 
 
 def test_each_image_of_a_batch_has_its_own_centres():
-    boxes = [torch.tensor([[0.0, 0, 8, 8]]), torch.zeros(0, 4), torch.tensor([[8.0, 8, 16, 16]])]
-    labels = [torch.tensor([0]), torch.zeros(0, dtype=torch.int64), torch.tensor([0])]
-    truth = encode(boxes, labels, n_classes=1, shape=(4, 4), stride=4)
+    targets = target_of([[0, 0, 8, 8]], [0]), target_of([], []), target_of([[8, 8, 16, 16]], [0])
+    truth = encode(targets, n_classes=1, shape=(4, 4))
     centres = truth.cells[:, 1:].flip(1) + truth.offsets
     assert set(truth.cells[:, 0].tolist()) == {0, 2}
     assert (centres[truth.cells[:, 0] == 0] == 1).all()
@@ -160,7 +159,7 @@ def test_each_image_of_a_batch_has_its_own_centres():
 
 
 def test_cells_that_show_only_padding_are_outside():
-    is_inside = cells_inside([(8, 16), (9, 4)], torch.zeros(2, 1, 4, 4), stride=4)
+    is_inside = cells_inside([(8, 16), (9, 4)], torch.zeros(2, 1, 4, 4))
     assert is_inside[0].tolist() == [[True] * 4] * 2 + [[False] * 4] * 2
     assert is_inside[1].tolist() == [[True, False, False, False]] * 3 + [[False] * 4]
 
@@ -173,7 +172,7 @@ def decoded(boxes, labels, *, shape=(32, 48)):
     offsets[image, :, row, column], sizes[image, :, row, column] = truth.offsets, truth.sizes
     maps = torch.logit(truth.heat, eps=1e-6), offsets, sizes
     size = (shape[0] * STRIDE, shape[1] * STRIDE)
-    return {k: v[: len(boxes)] for k, v in decode(*maps, [size], stride=STRIDE)[0].items()}
+    return {k: v[: len(boxes)] for k, v in decode(*maps, [size])[0].items()}
 
 
 def in_order(boxes, labels):
@@ -210,7 +209,7 @@ def heated(side, *cells, classes=1, offset=0.0, size=0.0, image_size=None):
     for label, row, column, logit in cells:
         heat[0, label, row, column] = logit
     maps = [heat, *(torch.full((1, 2, side, side), value) for value in (offset, size))]
-    return decode(*maps, [image_size or (STRIDE * side, STRIDE * side)], stride=STRIDE)[0]
+    return decode(*maps, [image_size or (STRIDE * side, STRIDE * side)])[0]
 
 
 def test_only_the_highest_of_neighbouring_cells_is_a_peak():

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from unseen.arrays.bootstrap import f1_scores
+from unseen.arrays.boxes import as_boxes
 from unseen.arrays.boxes import iou as box_iou
-from unseen.errors import ConfigError, ShapeError
+from unseen.errors import ShapeError
 
 #: Most confident detections of one class in one image that count towards AP; as COCO's.
 MAX_DETECTIONS = 100
@@ -70,18 +71,9 @@ def detection_metrics(
     one at that recall or beyond, 0 at recalls that are never reached.
 
     Classes are in [0, n_classes); the images of both arguments are in the same order. Predictions
-    below `min_confidence`, in [0, 1], count for AP only. Raises `ShapeError` for lengths that differ
-    and `ConfigError` for a number or a class out of its range.
+    below `min_confidence` count for AP only. Raises `ShapeError` for numbers of boxes, labels and
+    confidences that differ.
     """
-    if len(predictions) != len(truths):
-        raise ShapeError(
-            f"predictions of {len(predictions)} images and labels of {len(truths)}; expected the "
-            "same images in the same order"
-        )
-    if not 0 < iou <= 1 or not 0 <= min_confidence <= 1:
-        raise ConfigError(
-            f"iou={iou} and min_confidence={min_confidence}; expected numbers in (0, 1] and [0, 1]"
-        )
     matches = [
         _match(predicted, true, n_classes, iou)
         for predicted, true in zip(predictions, truths, strict=True)
@@ -112,11 +104,13 @@ class _Match(NamedTuple):
 
 
 def _match(predicted: Predicted, true: Truth, n_classes: int, iou: float) -> list[_Match]:
-    boxes, labels = _checked("predicted", *predicted[:2], n_classes)
-    objects, true_labels = _checked("true", *true, n_classes)
-    scores = np.asarray(predicted[2], np.float64).reshape(-1)
-    if len(scores) != len(labels):
-        raise ShapeError(f"{len(labels)} predicted boxes have {len(scores)} confidences")
+    boxes, labels, scores = as_boxes(predicted[0]), *map(np.asarray, predicted[1:])
+    objects, true_labels = as_boxes(true[0]), np.asarray(true[1])
+    if not len(boxes) == len(labels) == len(scores) or len(objects) != len(true_labels):
+        raise ShapeError(
+            f"{len(boxes)} predicted boxes have {len(labels)} labels and {len(scores)} confidences, "
+            f"{len(objects)} true boxes {len(true_labels)} labels; expected as many of each"
+        )
     matches = []
     for label in range(n_classes):
         mine = np.flatnonzero(labels == label)
@@ -153,23 +147,6 @@ def _average_precision(matches: Sequence[_Match]) -> float:
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     where = np.searchsorted(right / objects, RECALLS, side="left")
     return float(np.append(precision, 0.0)[where].mean())
-
-
-def _checked(
-    kind: str, boxes: npt.ArrayLike, labels: npt.ArrayLike, n_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    corners = np.asarray(boxes, np.float32).reshape(-1, 4)
-    classes = np.asarray(labels, np.int64).reshape(-1)
-    if len(corners) != len(classes):
-        raise ShapeError(
-            f"{len(corners)} {kind} boxes have {len(classes)} labels; expected as many"
-        )
-    if len(classes) and (classes.min() < 0 or classes.max() >= n_classes):
-        raise ConfigError(
-            f"{kind} labels range from {classes.min()} to {classes.max()}; expected indices of the "
-            f"{n_classes} classes, from 0"
-        )
-    return corners, classes
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> npt.NDArray[np.float64]:

@@ -14,7 +14,7 @@ steps have to suffice:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import box_convert, clip_boxes_to_image
 
+#: px per cell of the maps.
+STRIDE = 4
 #: A box that differs from the truth by the radius of its peak overlaps it at least this much.
 MIN_OVERLAP = 0.7
 #: Standard deviation of a peak: in radii, and at least, in cells. (Yin et al. 2021, "CenterPoint",
@@ -55,14 +57,9 @@ class CentreTargets(NamedTuple):
 
 
 def encode(
-    boxes: Sequence[Tensor],
-    labels: Sequence[Tensor],
-    *,
-    n_classes: int,
-    shape: tuple[int, int],
-    stride: int,
+    targets: Sequence[Mapping[str, Tensor]], *, n_classes: int, shape: tuple[int, int]
 ) -> CentreTargets:
-    """The maps of (rows, columns) `shape` for each image's (N, 4) xyxy px boxes and (N,) labels from 0.
+    """The maps of (rows, columns) `shape` for each image's `boxes`, (N, 4) xyxy px, and `labels` from 1.
 
     A centre on the right or lower edge belongs to the last cell. Where several centres share a cell,
     it learns the smallest box, as the smaller box is on top elsewhere; the peaks of all classes stay.
@@ -70,8 +67,8 @@ def encode(
     not matter.
     """
     maps = [
-        _encode_one(xyxy.float() / stride, classes, n_classes, shape)
-        for xyxy, classes in zip(boxes, labels, strict=True)
+        _encode_one(target["boxes"].float() / STRIDE, target["labels"] - 1, n_classes, shape)
+        for target in targets
     ]
     for image, one in enumerate(maps):
         one.cells[:, 0] = image
@@ -135,24 +132,19 @@ def gaussian_radius(sides: Tensor) -> Tensor:
     return sides * ((1 - math.sqrt(MIN_OVERLAP)) / 2)
 
 
-def cells_inside(image_sizes: Sequence[tuple[int, int]], maps: Tensor, *, stride: int) -> Tensor:
+def cells_inside(image_sizes: Sequence[tuple[int, int]], maps: Tensor) -> Tensor:
     """(B, H, W) bool: which cells of (B, C, H, W) maps show an image, not only the padding around it.
 
     Takes the (height, width) of each image, px.
     """
     limits = torch.tensor(image_sizes, device=maps.device)  # (B, 2)
-    rows = torch.arange(maps.shape[2], device=maps.device) * stride < limits[:, :1]
-    columns = torch.arange(maps.shape[3], device=maps.device) * stride < limits[:, 1:]
+    rows = torch.arange(maps.shape[2], device=maps.device) * STRIDE < limits[:, :1]
+    columns = torch.arange(maps.shape[3], device=maps.device) * STRIDE < limits[:, 1:]
     return rows[:, :, None] & columns[:, None, :]
 
 
 def decode(
-    heat: Tensor,
-    offsets: Tensor,
-    sizes: Tensor,
-    image_sizes: list[tuple[int, int]],
-    *,
-    stride: int,
+    heat: Tensor, offsets: Tensor, sizes: Tensor, image_sizes: Sequence[tuple[int, int]]
 ) -> list[dict[str, Tensor]]:
     """The boxes around the highest peaks of (B, K, H, W) logits, as torchvision's detectors give them.
 
@@ -162,7 +154,7 @@ def decode(
     int64 from 1 and `scores` (N,) float32 in [0, 1], the highest first.
     """
     heat, offsets, sizes = heat.float(), offsets.float(), sizes.float()
-    heat = heat.masked_fill(~cells_inside(image_sizes, heat, stride=stride)[:, None], -torch.inf)
+    heat = heat.masked_fill(~cells_inside(image_sizes, heat)[:, None], -torch.inf)
     # Of the logits, because probabilities near 1 round to the same number.
     is_peak = heat == functional.max_pool2d(heat, 3, stride=1, padding=1)
     scores = torch.where(is_peak, heat, -torch.inf).sigmoid()
@@ -174,7 +166,7 @@ def decode(
         corners = torch.stack([cells % heat.shape[3], cells // heat.shape[3]], dim=1)
         centres = corners + offsets[image].flatten(1)[:, cells].t()
         sides = sizes[image].flatten(1)[:, cells].t().exp()
-        xyxy = box_convert(torch.cat([centres, sides], dim=1), "cxcywh", "xyxy") * stride
+        xyxy = box_convert(torch.cat([centres, sides], dim=1), "cxcywh", "xyxy") * STRIDE
         xyxy = clip_boxes_to_image(xyxy, image_size)
         has_area = (xyxy[:, 2:] > xyxy[:, :2]).all(1)
         one = {"boxes": xyxy, "labels": labels + 1, "scores": best}

@@ -17,17 +17,14 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from unseen.arrays.scope import known_cells
 from unseen.detector.backbones import ConvNormReLU, LiteLevels, SmallLevels, input_transform
-from unseen.detector.centernet.encoding import cells_inside, decode, encode
+from unseen.detector.centernet.encoding import STRIDE, cells_inside, decode, encode
 from unseen.detector.centernet.losses import centernet_losses
-from unseen.errors import ShapeError
 from unseen.ranking.features.weights import from_imagenet, load_part
 
 if TYPE_CHECKING:
     from unseen.detector.models import DetectorSpec
     from unseen.detector.start import Start
 
-#: px per cell of the output.
-STRIDE = 4
 #: Features at stride 4; units of the hidden layer of each head.
 SMALL_FEATURES, RESNET50_FEATURES = 48, 256
 HEAD_WIDTH = 64
@@ -74,45 +71,23 @@ class CenterNet(nn.Module):
     def forward(
         self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        """Train on a batch, or find objects in it.
+        """Losses by name in training mode, else detections, as torchvision's detectors give them.
 
-        Args:
-            images: each (3, H, W) or grey (1, H, W) float32 in [0, 1], of any size.
-            targets: in training, per image `boxes` (N, 4) xyxy px and `labels` (N,) from 1; N may
-                be 0. For a partially labelled image also `unknown`, (K, 4) xyxy px: there the
-                heatmap counts at the centres of boxes only.
-
-        Returns:
-            In training mode the losses by name, each () float32. In evaluation mode per image
-            `boxes` (N, 4) float32 xyxy px of the image as it came, `labels` (N,) from 1 and
-            `scores` (N,) in [0, 1], the highest first.
-
-        Raises:
-            ShapeError: training without one target per image.
+        Targets may have `unknown`, (K, 4) xyxy px of a partially labelled image: there the heatmap
+        counts at the centres of boxes only.
         """
-        if self.training and (targets is None or len(targets) != len(images)):
-            raise ShapeError(
-                f"{len(images)} images and {len(targets or [])} targets; expected one for each in "
-                "training mode; call eval() to find objects"
-            )
         original = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
-        batch, targets = self.transform([image.expand(3, -1, -1) for image in images], targets)
+        batch, targets = self.transform(images, targets)
         heat, offsets, sizes = self.heads(self.top_down(self.levels(batch.tensors)))
         if not self.training:
-            detections = decode(heat, offsets, sizes, batch.image_sizes, stride=STRIDE)
+            detections = decode(heat, offsets, sizes, batch.image_sizes)
             scaled: list[dict[str, Tensor]] = self.transform.postprocess(
                 detections, batch.image_sizes, original
             )
             return scaled
         shape = (heat.shape[2], heat.shape[3])
-        truth = encode(
-            [target["boxes"] for target in targets],
-            [target["labels"] - 1 for target in targets],
-            n_classes=heat.shape[1],
-            shape=shape,
-            stride=STRIDE,
-        )
-        counts = cells_inside(batch.image_sizes, heat, stride=STRIDE)
+        truth = encode(targets, n_classes=heat.shape[1], shape=shape)
+        counts = cells_inside(batch.image_sizes, heat)
         is_centre = (truth.heat == 1).any(dim=1)
         for index, target in enumerate(targets):
             if "unknown" in target:

@@ -12,8 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
 
-from unseen.errors import ShapeError
-
 #: The minority: the rarest classes that together have at most this share of a step's objects.
 MINORITY = 0.5
 #: Hard examples per class on either side, and how much farther away the other class has to be, of at
@@ -64,11 +62,6 @@ def class_rectification_loss(
     (N, D) features, (N, C) logits and (N,) labels, columns of the logits; gives () float32 in
     [0, MARGIN + 2], 0 without a triplet.
     """
-    if not len(features) == len(logits) == len(labels) or features.ndim != 2 or logits.ndim != 2:
-        raise ShapeError(
-            f"features of shape {tuple(features.shape)}, logits of shape {tuple(logits.shape)} and "
-            f"{len(labels)} labels; expected (N, D), (N, C) and N"
-        )
     directions = functional.normalize(features.float(), dim=1)
     # What is hard is a choice, not something to learn through.
     scores = logits.detach().float().softmax(dim=1)
