@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,10 @@ else:
     tomllib = pytest.importorskip("tomli")
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = ("src", "operators", "plugin", "tests", "benchmarks", "docs")
-
-
-def project():
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MANIFEST = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+#: Rooms that neither the forms nor the panel may reach: they ask steps and the loop.
+SCIENCE = ("unseen.arrays", "unseen.structure", "unseen.unet", "unseen.ranking", "unseen.detector")
 
 
 def python_files(*folders):
@@ -33,82 +33,59 @@ def python_files(*folders):
 
 def imported(path):
     """The modules that a file imports anywhere in it; relative ones with their dots."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             module = "." * node.level + (node.module or "")
-            found |= {module} | {f"{module.rstrip('.')}.{alias.name}" for alias in node.names}
-    return found
+            modules |= {module} | {f"{module.rstrip('.')}.{alias.name}" for alias in node.names}
+    return modules
 
 
-def starts_with(module, names):
-    return any(module == name or module.startswith(f"{name}.") for name in names)
-
-
-def in_fresh_python(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+def imports_from(path, names):
+    return {m for m in imported(path) if any(m == n or m.startswith(f"{n}.") for n in names)}
 
 
 def test_calls_go_downward_only():
+    code = "from importlinter.cli import lint_imports_command as c; c()"
     done = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_nothing_below_the_operators_knows_fiftyones_operators():
-    # import-linter cannot forbid a part of another package.
-    for path in python_files("src/unseen"):
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        # import-linter cannot forbid a part of another package.
+        ("src/unseen", ("fiftyone.operators",)),
+        ("operators", (*SCIENCE, "torch", "ray")),
+        ("plugin", (*SCIENCE, "unseen.steps", "torch")),
+    ],
+)
+def test_each_folder_imports_only_what_it_needs(folder, forbidden):
+    for path in python_files(folder):
         if path.name != "doctor.py":  # it asks FiftyOne whether the plugin loads
-            wrong = {m for m in imported(path) if starts_with(m, ("fiftyone.operators",))}
-            assert not wrong, f"{path} imports {wrong}"
-
-
-#: Rooms that neither the forms nor the panel may reach: they ask steps and the loop.
-SCIENCE = ("unseen.arrays", "unseen.structure", "unseen.unet", "unseen.ranking", "unseen.detector")
-
-
-def test_operators_reach_steps_but_not_the_science_below():
-    for path in python_files("operators"):
-        wrong = {m for m in imported(path) if starts_with(m, (*SCIENCE, "torch", "ray"))}
-        assert not wrong, f"{path.name} imports {wrong}"
+            assert not imports_from(path, forbidden), path
 
 
 def test_the_plugins_entry_point_imports_its_parts_and_nothing_of_the_package():
-    entry = imported(ROOT / "plugin/__init__.py")
     parts = {".operators", ".operators.register", ".panel", ".panel.CurationPanel"}
-    assert entry == {"importlib.util", "os", "sys", *parts}
+    expected = {"importlib.util", "os", "sys", *parts}
+    assert imported(ROOT / "plugin/__init__.py") == expected
 
 
-def test_the_plugin_shows_and_computes_nothing():
-    for path in python_files("plugin"):
-        wrong = {m for m in imported(path) if starts_with(m, (*SCIENCE, "unseen.steps", "torch"))}
-        assert not wrong, f"{path.name} imports {wrong}"
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "unseen",
-        "unseen.parameters",
-        "unseen.steps.catalogue",
-        "unseen.errors",
-        "unseen.results",
-        "unseen.cli",
-        "unseen.progress",
-    ],
-)
-def test_what_forms_and_help_need_loads_neither_torch_nor_fiftyone(module):
-    heavy = ("torch", "fiftyone", "numpy", "ray")
-    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
-    assert in_fresh_python(code) == "[]"
+def test_what_forms_and_help_need_loads_neither_torch_nor_fiftyone():
+    code = (
+        "import sys, unseen.results\n"
+        "from unseen import cli\n"
+        "try: cli.main(['train-unet', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'fiftyone', 'numpy', 'ray') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_every_step_has_one_folder_one_function_and_one_config():
@@ -120,31 +97,51 @@ def test_every_step_has_one_folder_one_function_and_one_config():
         assert getattr(unseen, step.config.__name__) is step.config
 
 
+def test_the_map_of_the_house_names_every_room():
+    named = re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    rooms = {p.parent.name for p in (ROOT / "src/unseen").glob("*/__init__.py")}
+    assert sorted(named) == sorted(rooms)
+    (layers,) = [c["layers"] for c in PROJECT["tool"]["importlinter"]["contracts"] if "layers" in c]
+    assert named == layers[: len(named)]
+
+
+def test_every_package_that_is_imported_is_declared():
+    from packaging.requirements import Requirement
+
+    extras = PROJECT["project"]["optional-dependencies"]
+    lines = PROJECT["project"]["dependencies"] + extras["benchmark"] + extras["dino"]
+    declared = {_plain(Requirement(line).name) for line in lines}
+    homes = metadata.packages_distributions()
+    ours = {"", "unseen", *sys.stdlib_module_names}
+    missing = {}
+    for path in python_files("src", "operators", "plugin"):
+        for module in {name.split(".")[0] for name in imported(path)} - ours:
+            names = {_plain(home) for home in homes.get(module, [module])}
+            if not names & declared:
+                missing.setdefault(module, []).append(str(path.relative_to(ROOT)))
+    assert missing == {}
+
+
+def _plain(distribution):
+    return distribution.lower().replace("_", "-")
+
+
 def test_requirements_txt_equals_the_packages_dependencies():
     lines = (ROOT / "requirements.txt").read_text().split("\n")
-    assert [line for line in lines if line] == project()["project"]["dependencies"]
+    assert [line for line in lines if line] == PROJECT["project"]["dependencies"]
 
 
-def test_the_manifest_asks_for_the_secrets_that_connections_look_up():
+def test_the_manifest_fits_the_package():
     from unseen.annotation.cvat.credentials import SECRETS
 
-    manifest = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
-    assert manifest["secrets"] == list(SECRETS)
-
-
-def test_there_is_one_version():
-    manifest = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
-    assert manifest["version"] == unseen.__version__
+    assert MANIFEST["secrets"] == list(SECRETS)
+    assert MANIFEST["version"] == unseen.__version__
     assert f"## [{unseen.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
-
-
-def test_the_manifest_asks_for_the_fiftyone_that_the_package_needs():
-    manifest = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
-    needed = next(d for d in project()["project"]["dependencies"] if d.startswith("fiftyone"))
-    assert manifest["fiftyone"]["version"] in needed
+    needed = next(d for d in PROJECT["project"]["dependencies"] if d.startswith("fiftyone"))
+    assert MANIFEST["fiftyone"]["version"] in needed
 
 
 def test_nothing_is_left_for_later():
     word = re.compile("TO" + r"DO|FIX" + "ME")
-    marked = [p for p in python_files(*CODE) if word.search(p.read_text())]
-    assert marked == []
+    files = python_files("src", "operators", "plugin", "tests", "benchmarks", "docs")
+    assert [p for p in files if word.search(p.read_text())] == []

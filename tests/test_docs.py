@@ -1,24 +1,22 @@
-"""The documentation names everything there is, and its tables are current."""
+"""The documentation names everything there is, in the words of the glossary, and is current."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
-import unseen
 from unseen import cli
 from unseen.parameters import parameters
 from unseen.steps.catalogue import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")),
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("skills/*/*.md"))
 )
 
 
@@ -26,12 +24,19 @@ def read(page):
     return (ROOT / page).read_text(encoding="utf-8")
 
 
-def verbs():
-    actions = cli.build_parser()._subparsers._group_actions
-    return list(actions[0].choices)
+def user_facing_strings(path):
+    """The strings of a file that are no docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node)
+    }
+    strings = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in docstrings)
+    return "\n".join(node.value for node in strings if isinstance(node.value, str))
 
 
-def test_the_tables_are_current():
+def test_the_tables_and_the_manifest_are_current():
     spec = importlib.util.spec_from_file_location("reference", ROOT / "docs/reference.py")
     reference = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reference)
@@ -39,45 +44,47 @@ def test_the_tables_are_current():
 
 
 @pytest.mark.parametrize("page", ["docs/operators.md", "docs/cli.md"])
-@pytest.mark.parametrize("step", unseen.STEPS)
-def test_every_parameter_is_documented_with_its_default(page, step):
-    section = (
-        "## " + (step if "operators" in page else f"unseen {catalogue()[step].command}") + "\n"
-    )
+def test_every_parameter_is_documented_with_its_default(page):
+    is_operator = "operators" in page
     text = read(page)
-    assert section in text
-    own = text.split(section)[1].split("\n## ")[0]
     shared = re.split(r"\n## .* of every ", text)[-1]
-    for parameter in parameters(catalogue()[step].config):
-        name = parameter.name if "operators" in page else f"--{parameter.name.replace('_', '-')}"
-        rows = [r for r in (own + shared).splitlines() if f"`{name}`" in r]
-        assert rows, f"{page} lacks {name} of {step}"
-        assert rows[0].endswith(f"| {cli.default_text(parameter)} |")
+    for name, step in catalogue().items():
+        section = f"## {name}\n" if is_operator else f"## unseen {step.command}\n"
+        own = text.split(section)[1].split("\n## ")[0]
+        for p in parameters(step.config):
+            option = p.name if is_operator else f"--{p.name.replace('_', '-')}"
+            rows = [row for row in (own + shared).splitlines() if f"`{option}`" in row]
+            assert rows, f"{page} lacks {option} of {name}"
+            assert rows[0].endswith(f"| {p.default_text} |")
 
 
-def test_every_verb_is_documented():
-    text = read("docs/cli.md")
-    assert all(f"unseen {verb}" in text for verb in verbs())
-
-
-def test_the_readme_names_every_step_of_the_loop():
+def test_every_verb_and_every_step_of_the_loop_is_documented():
+    verbs = cli.build_parser()._subparsers._group_actions[0].choices
+    assert [verb for verb in verbs if f"unseen {verb}" not in read("docs/cli.md")] == []
     text = read("README.md")
-    missing = [s for s in unseen.STEPS if s not in text and catalogue()[s].command not in text]
-    assert missing == []
+    steps = catalogue().items()
+    assert [n for n, step in steps if n not in text and step.command not in text] == []
     assert "make demo" in text
     assert "make app" in text
 
 
-def test_every_make_target_that_is_mentioned_exists():
-    targets = set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), re.MULTILINE))
-    for page in PAGES:
-        mentioned = set(re.findall(r"`make ([a-z0-9-]+)", read(page)))
-        assert mentioned <= targets, f"{page} mentions {mentioned - targets}"
-
-
 @pytest.mark.parametrize("page", PAGES)
-def test_links_to_files_lead_somewhere(page):
-    folder = (ROOT / page).parent
+def test_links_and_make_targets_lead_somewhere(page):
+    targets = set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z0-9-]+)", read(page))) <= targets
     for target in re.findall(r"\]\(([^)#]+)", read(page)):
-        if "://" not in target:
-            assert (folder / target).exists(), f"{page} links to {target}"
+        assert "://" in target or ((ROOT / page).parent / target).exists(), target
+
+
+def test_documents_and_messages_use_the_words_of_the_glossary():
+    rows = [line.split("|")[3] for line in read("docs/glossary.md").splitlines() if "|" in line]
+    words = [word for row in rows for word in re.findall(r"`([^`]+)`", row)]
+    assert len(words) > 20
+    anywhere = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in words)
+    ruled_out = re.compile(rf"(?<!\w)({anywhere})s?(?!\w)")
+    texts = {page: read(page) for page in PAGES if page != "docs/glossary.md"}
+    for folder in ("src", "operators", "plugin"):
+        for path in (ROOT / folder).rglob("*.py"):
+            texts[str(path.relative_to(ROOT))] = user_facing_strings(path)
+    wrong = {page: sorted({m[0] for m in ruled_out.finditer(t)}) for page, t in texts.items()}
+    assert {page: used for page, used in wrong.items() if used} == {}
