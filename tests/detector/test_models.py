@@ -1,4 +1,4 @@
-"""Descriptions of detectors, and every network from scratch, from weights files and from checkpoints."""
+"""Descriptions of detectors; networks from scratch, from weights files and from checkpoints."""
 
 import json
 import re

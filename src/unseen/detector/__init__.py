@@ -1,7 +1,7 @@
 """Detectors of boxes with classes. Each folder beside this file is one; nothing else lists them.
 
-A folder's `__init__.py` declares `DETECTOR` and imports no torch, so that forms and `--help` open at
-once. Its `network.py` has
+A folder's `__init__.py` declares `DETECTOR` and imports no torch, so that forms and `--help` open
+at once. Its `network.py` has
 
     build(spec: DetectorSpec, start: Start) -> torch.nn.Module
 

@@ -1,4 +1,4 @@
-"""The backbones for CPUs and little data, and how each architecture scales and normalises images."""
+"""The backbones for CPUs and little data, and how each architecture sees images."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ class SmallBackbone(SmallLevels):
 class LiteLevels(nn.Module):
     """EfficientNet-Lite0 without its classifier, up to the stride `coarsest`; it is cut in place.
 
-    A million photographs teach textures and edges better than a few dozen images. A pretrained one has
-    its normalisation folded into the convolutions, because statistics of four images would only blur
-    it; the stem and the first blocks stay as they are, the others learn slowly. Images are not
+    A million photographs teach textures and edges better than a few dozen images. A pretrained one
+    has its normalisation folded into the convolutions, because statistics of four images would only
+    blur it; the stem and the first blocks stay as they are, the others learn slowly. Images are not
     standardised one by one: what it knows depends on brightness and contrast.
     """
 

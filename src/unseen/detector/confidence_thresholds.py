@@ -32,13 +32,14 @@ def confidence_threshold(
 ) -> ConfidenceThreshold:
     """The lowest confidence from which on the precision is at least `wanted`, in (0, 1).
 
-    It is judged by the one-sided lower bound of Clopper and Pearson (1934) at a `level` in [0.5, 1),
-    not by the observed share: three right predictions of three do not promise nineteen of twenty. A
-    precision of .95 at a level of .9 takes 45 predictions without a mistake. The threshold is chosen
-    on the same images as the bound, which is therefore slightly optimistic.
+    It is judged by the one-sided lower bound of Clopper and Pearson (1934) at a `level` in [0.5,
+    1), not by the observed share: three right predictions of three do not promise nineteen of
+    twenty. A precision of .95 at a level of .9 takes 45 predictions without a mistake. The
+    threshold is chosen on the same images as the bound, which is therefore slightly optimistic.
 
-    Takes the (N,) confidences of a class, (N,) bool whether each matches one of its objects, and the
-    number of these. Raises `ShapeError` or `ConfigError` if they do not fit or are out of range.
+    Takes the (N,) confidences of a class, (N,) bool whether each matches one of its objects, and
+    the number of these. Raises `ShapeError` or `ConfigError` if they do not fit or are out of
+    range.
     """
     scores = np.asarray(confidence, np.float64).reshape(-1)
     right = np.asarray(is_right, bool).reshape(-1)

@@ -39,8 +39,8 @@ class Labelled(NamedTuple):
     def target(self, device: torch.device) -> dict[str, Tensor]:
         """What torchvision's detectors and CenterNet are given to train on.
 
-        `boxes` and `labels`; for a partially labelled image also `unknown`, what lies neither in the
-        scope nor in a box, as (K, 4) xyxy px of rectangles that do not overlap.
+        `boxes` and `labels`; for a partially labelled image also `unknown`, what lies neither in
+        the scope nor in a box, as (K, 4) xyxy px of rectangles that do not overlap.
         """
         target = {"boxes": self.xyxy.to(device), "labels": self.labels.to(device)}
         if self.scope is not None:
@@ -121,9 +121,9 @@ def resize(pixels: Tensor, spec: DetectorSpec) -> Tensor:
 def zoom(one: Labelled, rng: np.random.Generator) -> Labelled:
     """Stretch both axes by factors of their own, and crop what became larger than the image.
 
-    From a few examples of a class this makes others of other sizes and, of lines, other angles. Boxes
-    and scope are clipped to the crop; boxes that are mostly cut off leave. If nothing of the scope
-    would be left, the image stays as it is.
+    From a few examples of a class this makes others of other sizes and, of lines, other angles.
+    Boxes and scope are clipped to the crop; boxes that are mostly cut off leave. If nothing of the
+    scope would be left, the image stays as it is.
     """
     pixels, xyxy, labels, scope = one
     before = pixels.shape[-2:]
@@ -195,9 +195,9 @@ def repeat_factors(labels: Sequence[npt.ArrayLike], threshold: float) -> npt.NDA
     """How often each image is to be seen per pass, (N,) at least 1.
 
     Gupta, Dollar & Girshick 2019, "LVIS: A Dataset for Large Vocabulary Instance Segmentation",
-    section 5.2: with f_c the share of images that hold class c, max(1, sqrt(threshold / f_c)) of the
-    image's rarest class. Takes each image's class indices and a threshold in (0, 1]; LVIS has 0.001
-    for a thousand classes, a handful needs about 0.5.
+    section 5.2: with f_c the share of images that hold class c, max(1, sqrt(threshold / f_c)) of
+    the image's rarest class. Takes each image's class indices and a threshold in (0, 1]; LVIS has
+    0.001 for a thousand classes, a handful needs about 0.5.
     """
     held = [np.unique(np.asarray(of_image, dtype=np.int64).reshape(-1)) for of_image in labels]
     factors = np.ones(len(held))

@@ -66,9 +66,9 @@ def detection_metrics(
     """Everything that `unseen evaluate-detector` reports, without a database.
 
     Within each class and image the predictions choose in descending order of confidence: each takes
-    the true box that it overlaps most among those still free, if their overlap is at least `iou`. AP
-    is the mean precision at 101 recalls, as in pycocotools: the precision at a recall is the highest
-    one at that recall or beyond, 0 at recalls that are never reached.
+    the true box that it overlaps most among those still free, if their overlap is at least `iou`.
+    AP is the mean precision at 101 recalls, as in pycocotools: the precision at a recall is the
+    highest one at that recall or beyond, 0 at recalls that are never reached.
 
     Classes are in [0, n_classes); the images of both arguments are in the same order. Predictions
     below `min_confidence` count for AP only. Raises `ShapeError` for numbers of boxes, labels and

@@ -123,7 +123,7 @@ def resolve_architecture(
 def build_detector(
     spec: DetectorSpec, *, weights: str | None = None
 ) -> tuple[nn.Module, bool, str]:
-    """A network ready for training, whether it starts from pretrained weights, and a sentence on it.
+    """A network ready for training, whether its weights are pretrained, and a sentence on them.
 
     `weights` is as in `read_start`, whose errors it raises.
     """

@@ -30,11 +30,11 @@ class Start(NamedTuple):
 def read_start(architecture: str, weights: str | None, label: str) -> Start:
     """What to train from: `weights` is a path, None or "default", or "none" for from scratch.
 
-    For resnet50 and mobilenet_v3 a path is that of torchvision's weights (.pth or .safetensors; of the
-    whole detector or, for resnet50, of an ImageNet ResNet-50), the default torch's store or a
+    For resnet50 and mobilenet_v3 a path is that of torchvision's weights (.pth or .safetensors; of
+    the whole detector or, for resnet50, of an ImageNet ResNet-50), the default torch's store or a
     download. For lite0 it is that of an EfficientNet-Lite0, the default the package's. Raises
-    `CheckpointError` for a file that is missing, damaged or of another network, and `ConfigError` for
-    a path with an architecture that has no pretrained weights. `label` is the detector's.
+    `CheckpointError` for a file that is missing, damaged or of another network, and `ConfigError`
+    for a path with an architecture that has no pretrained weights. `label` is the detector's.
     """
     if architecture == "lite0":
         return _read_lite(weights)

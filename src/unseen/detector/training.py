@@ -79,8 +79,8 @@ def fit_detector(
         spec: what to build; `detector_spec` chooses it.
         config: epochs or steps, batch size, learning rate, weights, precision and seed.
         device: where to compute.
-        scopes: per image its labelled rectangles, (N, 4) xyxy px at native scale, or None for all of
-            it; what lies outside and in no box is not background.
+        scopes: per image its labelled rectangles, (N, 4) xyxy px at native scale, or None for all
+            of it; what lies outside and in no box is not background.
         progress: told the steps.
 
     Raises:

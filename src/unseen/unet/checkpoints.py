@@ -1,7 +1,7 @@
 """Model files: safetensors with a JSON sidecar, never pickles.
 
-`name.safetensors` holds the weights; `name.json` holds what is needed to use them and their SHA-256.
-A file that does not match its digest is refused.
+`name.safetensors` holds the weights; `name.json` holds what is needed to use them and their
+SHA-256. A file that does not match its digest is refused.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def save_checkpoint(
 ) -> tuple[Path, str]:
     """Write weights and sidecar; return the path of the weights and their SHA-256.
 
-    The file is named `<stem>-<digest>.safetensors`, so no earlier checkpoint is ever overwritten and
-    a record always finds the file it was made with. `description` is JSON data and needs a `kind`
-    ("unet" or "detector"). Raises `CheckpointError` if the folder cannot be written.
+    The file is named `<stem>-<digest>.safetensors`, so no earlier checkpoint is ever overwritten
+    and a record always finds the file it was made with. `description` is JSON data and needs a
+    `kind` ("unet" or "detector"). Raises `CheckpointError` if the folder cannot be written.
     """
     from safetensors.torch import save
 

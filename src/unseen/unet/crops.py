@@ -23,9 +23,9 @@ IntArray = npt.NDArray[np.int64]
 #: Largest radius of an unseen patch as a share of the image's shorter side, and of the crop.
 _RADIUS_OF_IMAGE = 0.11
 _RADIUS_OF_CROP = 0.3
-#: Jitter of contrast, of brightness, and of the slope of brightness from a crop's middle to its edge;
-#: the last two in standard deviations. Weak, because the images are evenly lit already: it stands
-#: for what the fitted planes leave.
+#: Jitter of contrast, of brightness, and of the slope of brightness from a crop's middle to its
+#: edge; the last two in standard deviations. Weak, because the images are evenly lit already: it
+#: stands for what the fitted planes leave.
 _GAIN = (0.8, 1.25)
 _OFFSET = 0.25
 _SLOPE = 0.25
@@ -102,8 +102,8 @@ class LabelledImages:
     def mean_areas(self, map_count: int) -> list[float]:
         """Mean area of the enlarged boxes of each foreground map, px at working scale.
 
-        A single map, as in the paper mode, stands for all classes. A map without boxes gets the mean
-        of all boxes; without any box at all it is 1.
+        A single map, as in the paper mode, stands for all classes. A map without boxes gets the
+        mean of all boxes; without any box at all it is 1.
         """
         pixels, labels = np.concatenate(self.pixels), np.concatenate(self.labels)
         area = (pixels[:, 2] - pixels[:, 0]) * (pixels[:, 3] - pixels[:, 1])

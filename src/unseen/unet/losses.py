@@ -41,9 +41,9 @@ def generalised_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
         1 - 2 sum_l w_l sum_n r_ln p_ln / sum_l w_l sum_n (r_ln + p_ln)
 
-    A class without a pixel in the batch gets the largest weight of the others, so that predicting it
-    costs as much as over-predicting the rarest class. The loss says little about confidence: add it
-    to the cross-entropy instead of replacing it. Takes (B, K, H, W) logits and a (B, H, W) int64
+    A class without a pixel in the batch gets the largest weight of the others, so that predicting
+    it costs as much as over-predicting the rarest class. The loss says little about confidence: add
+    it to the cross-entropy instead of replacing it. Takes (B, K, H, W) logits and a (B, H, W) int64
     target; gives () float32 in [0, 1], 0 if every pixel is IGNORE.
     """
     if logits.ndim != 4 or target.shape != (logits.shape[0], *logits.shape[2:]):

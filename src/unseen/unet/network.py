@@ -1,8 +1,9 @@
 """The network: a U-Net in two modes.
 
 Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image Segmentation".
-The paper mode is that of Ivanov et al. 2021, "Image Ranking to Assist Object Labeling": same padding,
-other widths, two maps without a final softmax. The recommended mode has an "unseen" output as well.
+The paper mode is that of Ivanov et al. 2021, "Image Ranking to Assist Object Labeling": same
+padding, other widths, two maps without a final softmax. The recommended mode has an "unseen" output
+as well.
 """
 
 from __future__ import annotations
@@ -172,9 +173,9 @@ def _double_conv(before: int, after: int, *, normalise: bool) -> nn.Sequential:
 def _halo(*, levels: int, shrink: int) -> int:
     """The receptive field's radius, px, rounded up to the stride.
 
-    A cell of level l is shrink * 2^l px. Down: two 3x3 convolutions reach 2 cells, pooling 1. Up: two
-    convolutions reach 2 cells, up-sampling 1 cell of the level below. The bilinear up-sampling of
-    the logits reaches 1 cell of the finest level.
+    A cell of level l is shrink * 2^l px. Down: two 3x3 convolutions reach 2 cells, pooling 1. Up:
+    two convolutions reach 2 cells, up-sampling 1 cell of the level below. The bilinear up-sampling
+    of the logits reaches 1 cell of the finest level.
     """
     cells = [shrink << level for level in range(levels)]
     down = sum(2 * cell for cell in cells) + sum(cells[1:])

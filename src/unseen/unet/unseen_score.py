@@ -32,8 +32,9 @@ def probability_maps(logits: Tensor, spec: UNetSpec) -> ProbabilityMaps:
     """Turn the (B, K, H, W) float32 output of a `UNet` into probabilities and the unseen score.
 
     Recommended mode: softmax over {background, classes, unseen}. P(unseen) equals 1 - P(bg) - P(fg)
-    but is read off directly: a difference of numbers near 1 has no digits left. Paper mode: the maps
-    as they are (mse) or through a sigmoid (bce). Raises `ShapeError` if the maps are not the spec's.
+    but is read off directly: a difference of numbers near 1 has no digits left. Paper mode: the
+    maps as they are (mse) or through a sigmoid (bce). Raises `ShapeError` if the maps are not the
+    spec's.
     """
     if logits.ndim != 4 or logits.shape[1] != len(spec.maps):
         raise ShapeError(

@@ -5,9 +5,10 @@ Zhou, Wang & Kraehenbuehl 2019, "Objects as Points", sections 3 and 4, with the 
 steps have to suffice:
 
 - Peaks are wider, and as long and thin as their box. With the paper's (radius of the short side,
-  deviation of a third of it) almost every neighbour of a centre counts as background. The middle of a
-  long scratch or a faint stain is ambiguous by some cells, so their scores never rise.
-- The neighbours learn offset and size as well: the highest cell of a new image is often one of them.
+  deviation of a third of it) almost every neighbour of a centre counts as background. The middle of
+  a long scratch or a faint stain is ambiguous by some cells, so their scores never rise.
+- The neighbours learn offset and size as well: the highest cell of a new image is often one of
+  them.
 - Sizes are logarithms: 10 % too large costs the same for every object, as it does in overlap.
 """
 
@@ -59,12 +60,12 @@ class CentreTargets(NamedTuple):
 def encode(
     targets: Sequence[Mapping[str, Tensor]], *, n_classes: int, shape: tuple[int, int]
 ) -> CentreTargets:
-    """The maps of (rows, columns) `shape` for each image's `boxes`, (N, 4) xyxy px, and `labels` from 1.
+    """The maps, of (rows, columns) `shape`, for each image's `boxes` (N, 4) px and `labels` from 1.
 
-    A centre on the right or lower edge belongs to the last cell. Where several centres share a cell,
-    it learns the smallest box, as the smaller box is on top elsewhere; the peaks of all classes stay.
-    Of two boxes of one class in one cell only the smaller can be found. The order of the boxes does
-    not matter.
+    A centre on the right or lower edge belongs to the last cell. Where several centres share a
+    cell, it learns the smallest box, as the smaller box is on top elsewhere; the peaks of all
+    classes stay. Of two boxes of one class in one cell only the smaller can be found. The order of
+    the boxes does not matter.
     """
     maps = [
         _encode_one(target["boxes"].float() / STRIDE, target["labels"] - 1, n_classes, shape)
@@ -133,7 +134,7 @@ def gaussian_radius(sides: Tensor) -> Tensor:
 
 
 def cells_inside(image_sizes: Sequence[tuple[int, int]], maps: Tensor) -> Tensor:
-    """(B, H, W) bool: which cells of (B, C, H, W) maps show an image, not only the padding around it.
+    """(B, H, W) bool: which cells of (B, C, H, W) maps show an image, not only padding.
 
     Takes the (height, width) of each image, px.
     """
@@ -146,12 +147,12 @@ def cells_inside(image_sizes: Sequence[tuple[int, int]], maps: Tensor) -> Tensor
 def decode(
     heat: Tensor, offsets: Tensor, sizes: Tensor, image_sizes: Sequence[tuple[int, int]]
 ) -> list[dict[str, Tensor]]:
-    """The boxes around the highest peaks of (B, K, H, W) logits, as torchvision's detectors give them.
+    """The boxes around the highest peaks of (B, K, H, W) logits, as in torchvision's detectors.
 
-    A peak is a cell that none of its eight neighbours exceeds; this replaces non-maximum suppression.
-    Takes also the (B, 2, H, W) offsets and log sizes in cells, and each image's height and width
-    without padding, px. Gives per image `boxes` (N, 4) float32 xyxy px inside the image, `labels` (N,)
-    int64 from 1 and `scores` (N,) float32 in [0, 1], the highest first.
+    A peak is a cell that none of its eight neighbours exceeds; this replaces non-maximum
+    suppression. Takes also the (B, 2, H, W) offsets and log sizes in cells, and each image's height
+    and width without padding, px. Gives per image `boxes` (N, 4) float32 xyxy px inside the image,
+    `labels` (N,) int64 from 1 and `scores` (N,) float32 in [0, 1], the highest first.
     """
     heat, offsets, sizes = heat.float(), offsets.float(), sizes.float()
     heat = heat.masked_fill(~cells_inside(image_sizes, heat)[:, None], -torch.inf)

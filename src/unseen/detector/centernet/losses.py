@@ -1,7 +1,7 @@
 """CenterNet's three losses, in float32 whatever the network computes in.
 
-Zhou, Wang & Kraehenbuehl 2019, "Objects as Points", equations 1 to 4, with equal weights. (The paper
-weights sizes, there in cells, by 0.1.)
+Zhou, Wang & Kraehenbuehl 2019, "Objects as Points", equations 1 to 4, with equal weights. (The
+paper weights sizes, there in cells, by 0.1.)
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def centernet_losses(
 def penalty_reduced_focal_loss(logits: Tensor, truth: Tensor, counts: Tensor) -> Tensor:
     """The focal loss of the heatmap, which forgives heat near a centre; () float32, at least 0.
 
-    With p the sigmoid of a logit and y its truth, both (B, K, H, W), summed over the cells that count
-    and divided by the number of cells with y = 1 (by 1 if there is none):
+    With p the sigmoid of a logit and y its truth, both (B, K, H, W), summed over the cells that
+    count and divided by the number of cells with y = 1 (by 1 if there is none):
 
         -(1 - p)^2 log p               where y = 1
         -(1 - y)^4 p^2 log(1 - p)      elsewhere

@@ -123,8 +123,8 @@ class ResNet50Levels(nn.Module):
 class TopDown(nn.Module):
     """From the coarsest level to the finest.
 
-    A centre has to be found to within a cell, also of an object that only coarse levels see whole: so
-    what they know is interpolated and convolved at every stride. `as_pyramid` instead makes the
+    A centre has to be found to within a cell, also of an object that only coarse levels see whole:
+    so what they know is interpolated and convolved at every stride. `as_pyramid` instead makes the
     finest level of torchvision's `FeaturePyramidNetwork`, so that its weights fit.
     """
 
@@ -160,7 +160,8 @@ class Heads(nn.Module):
         super().__init__()
         self.heat, self.box = _head(before, n_classes), _head(before, 4)
         # Indexing a Sequential gives a Module, of which mypy cannot know that it has a bias.
-        nn.init.constant_(self.heat[-1].bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
+        bias = math.log(PRIOR / (1 - PRIOR))
+        nn.init.constant_(self.heat[-1].bias, bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, C, H, W) -> logits (B, K, H, W), offsets and log sizes (B, 2, H, W) in cells."""
@@ -190,7 +191,7 @@ def _load_pretrained(model: CenterNet, state: Mapping[str, Tensor]) -> None:
 
 
 def _from_detector(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of torchvision's `fasterrcnn_resnet50_fpn` that are needed, by their names here."""
+    """What is needed of torchvision's `fasterrcnn_resnet50_fpn`, by the names here."""
     renamed = {}
     for name, value in state.items():
         for pattern, here in _NAMES:

@@ -1,9 +1,9 @@
 """Faster R-CNN with four backbones.
 
 resnet50 is torchvision's first version, not `fasterrcnn_resnet50_fpn_v2`: its frozen normalisation
-does not depend on the number of images per step, and its head is lighter. small and lite0 train on a
-few dozen images within minutes on a CPU: torchvision's class with a smaller backbone, and with numbers
-of proposals that suit tens of objects per image instead of hundreds.
+does not depend on the number of images per step, and its head is lighter. small and lite0 train on
+a few dozen images within minutes on a CPU: torchvision's class with a smaller backbone, and with
+numbers of proposals that suit tens of objects per image instead of hundreds.
 """
 
 from __future__ import annotations

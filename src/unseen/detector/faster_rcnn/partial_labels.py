@@ -1,12 +1,12 @@
 """Faster R-CNN on partially labelled images: what nobody looked at is not background.
 
-Both stages of torchvision's Faster R-CNN match boxes with the labelled objects, call the unmatched ones
-background, and train on a sample of both. Here an unmatched box that lies mostly outside of the
-image's scope is UNKNOWN instead; boxes that match an object count wherever they lie.
+Both stages of torchvision's Faster R-CNN match boxes with the labelled objects, call the unmatched
+ones background, and train on a sample of both. Here an unmatched box that lies mostly outside of
+the image's scope is UNKNOWN instead; boxes that match an object count wherever they lie.
 
 UNKNOWN boxes are dropped from the sample after it is drawn, not before. So each piece of background
-inside a scope weighs as much as in a fully labelled image. A sample from the scope alone would mostly
-show pieces of the objects that the scope was drawn around, and teach these as background.
+inside a scope weighs as much as in a fully labelled image. A sample from the scope alone would
+mostly show pieces of the objects that the scope was drawn around, and teach these as background.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]
 class ScopedRPN(RegionProposalNetwork):  # type: ignore[misc]
     """Proposes boxes; targets may have `unknown`, (K, 4) xyxy px of rectangles without overlap.
 
-    Anchors and boxes are float32 also under autocast: from 256 px on, bf16 has every second px only.
+    Anchors and boxes are float32 also under autocast: from 256 px on, bf16 has every second px
+    only.
     """
 
     def forward(
@@ -71,7 +72,7 @@ class ScopedRPN(RegionProposalNetwork):  # type: ignore[misc]
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[dict[str, Tensor]]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Per image the labels (A,) of its anchors, 1, 0, -1 or -2, and the boxes (A, 4) matched."""
+        """Per image its anchors' labels (A,), 1, 0, -1 or -2, and the boxes (A, 4) matched."""
         labels, boxes = super().assign_targets_to_anchors(anchors, targets)
         return _with_unknown(labels, anchors, targets), boxes
 

@@ -14,8 +14,8 @@ from torchvision.models.detection import FasterRCNN
 
 #: The minority: the rarest classes that together have at most this share of a step's objects.
 MINORITY = 0.5
-#: Hard examples per class on either side, and how much farther away the other class has to be, of at
-#: most 2 between features of length 1.
+#: Hard examples per class on either side, and how much farther away the other class has to be, of
+#: at most 2 between features of length 1.
 HARDEST, MARGIN = 3, 0.5
 
 

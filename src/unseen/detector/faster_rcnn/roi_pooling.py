@@ -1,7 +1,7 @@
 """What the head sees of each proposed box: samples of the feature pyramid.
 
-The samples of torchvision's `roi_align` with one sample per bin, by one weighted gather for all levels
-together: on a CPU that takes much less time, above all backwards.
+The samples of torchvision's `roi_align` with one sample per bin, by one weighted gather for all
+levels together: on a CPU that takes much less time, above all backwards.
 """
 
 from __future__ import annotations
