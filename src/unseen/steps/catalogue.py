@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +23,7 @@ class Step:
     """What the SDK, the command line, the App and the docs have to know of a step."""
 
     order: int  #: its place in the loop
-    help: str  #: what it does, for `unseen --help`
     label: str  #: title of its form
-    description: str  #: what the App's operator browser says
     config: type[StepConfig]  #: its parameters
     verb: str = ""  #: on the command line; default: the name with dashes
     risk: str = "medium"  #: low, medium, high or dangerous: what a mistake costs
@@ -36,6 +35,16 @@ class Step:
     def name(self) -> str:
         """Name of the folder, the function, the operator."""
         return self.config.__module__.rpartition(".")[2]
+
+    @property
+    def description(self) -> str:
+        """What it does: the docstring of its folder, without the full stop."""
+        return (sys.modules[self.config.__module__].__doc__ or "").strip().rstrip(".")
+
+    @property
+    def help(self) -> str:
+        """The description as `unseen --help` lists it."""
+        return self.description[0].lower() + self.description[1:]
 
     @property
     def command(self) -> str:

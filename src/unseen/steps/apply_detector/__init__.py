@@ -60,9 +60,7 @@ class ApplyDetectorResult(StepResult):
 
 STEP = Step(
     order=160,
-    help="predict boxes into a field of their own",
     label="Apply the detector",
-    description="Predict boxes on the test split, the pool or a view, into a field of their own",
     config=ApplyDetectorConfig,
     view_verb="Predict on",
     is_long=True,

@@ -80,9 +80,7 @@ class AutoLabelResult(StepResult):
 
 STEP = Step(
     order=180,
-    help="label the rest of the pool by the detector, where it is sure enough",
     label="Label the rest automatically",
-    description="Predictions on the pool that are sure enough, in a field of their own",
     config=AutoLabelConfig,
     is_long=True,
 )

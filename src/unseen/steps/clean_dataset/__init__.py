@@ -41,9 +41,7 @@ class CleanResult(StepResult):
 STEP = Step(
     order=220,
     verb="clean",
-    help="remove everything these steps have written, and nothing else",
     label="Clean the dataset",
-    description="Remove everything that these steps have written, and nothing else",
     config=CleanConfig,
     risk="high",
 )

@@ -40,9 +40,7 @@ class CompareResult(StepResult):
 
 STEP = Step(
     order=190,
-    help="all iterations and baselines side by side, with a report",
     label="Compare iterations",
-    description="Put all iterations and baselines side by side and write the report",
     config=CompareConfig,
     risk="low",
 )

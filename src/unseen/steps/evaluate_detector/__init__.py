@@ -64,8 +64,6 @@ class EvaluateResult(StepResult):
 
 STEP = Step(
     order=170,
-    help="precision, recall and F1 per class on the test split",
     label="Evaluate the detector",
-    description="Measure precision, recall and F1 per class on the test split",
     config=EvaluateConfig,
 )

@@ -59,9 +59,7 @@ class ListAnnotationsResult(StepResult):
 STEP = Step(
     order=110,
     verb="annotations",
-    help="list what was handed out: tasks, jobs, links, and how far they are",
     label="Annotation status",
-    description="List what was handed out: tasks, jobs, links, and how far they are",
     config=ListAnnotationsConfig,
     risk="low",
     asks_server=True,

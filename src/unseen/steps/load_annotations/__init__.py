@@ -113,9 +113,7 @@ class LoadResult(StepResult):
 
 STEP = Step(
     order=120,
-    help="take the annotators' labels back, job by job",
     label="Load annotations",
-    description="Take the annotators' labels back, job by job",
     config=LoadConfig,
     asks_server=True,
 )

@@ -148,9 +148,7 @@ def _xy(pair: list[float]) -> str:
 
 STEP = Step(
     order=40,
-    help="find or read known structure (die grid, mask, lines) and say what counts",
     label="Mark known structure",
-    description="Die grid, mask or lines over the images, and what of them counts in the ranking",
     config=StructureConfig,
     view_verb="Mark",
 )

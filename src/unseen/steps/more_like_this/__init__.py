@@ -63,9 +63,7 @@ class MoreLikeThisResult(StepResult):
 
 STEP = Step(
     order=90,
-    help="rank the pool by how much its regions look like some that you point at",
     label="More like this",
-    description="The regions of the pool that look most like the selected images, patches or boxes",
     config=MoreLikeThisConfig,
     view_verb="Search",
 )

@@ -69,9 +69,7 @@ class NextResult(StepResult):
 
 STEP = Step(
     order=200,
-    help="load what is finished and go on: train, score, select, send",
     label="Next iteration",
-    description="Load what is finished and go on: train, score, select, send",
     config=NextConfig,
     is_long=True,
     asks_server=True,

@@ -75,8 +75,6 @@ class PrepareResult(StepResult):
 STEP = Step(
     order=10,
     verb="prepare",
-    help="make a plain dataset ready: classes, test split, initial images, structure",
     label="Set up the dataset",
-    description="Classes, test split, initial images and known structure, in one form",
     config=PrepareConfig,
 )

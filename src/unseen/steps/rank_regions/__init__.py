@@ -56,9 +56,7 @@ class RankRegionsResult(StepResult):
 
 STEP = Step(
     order=80,
-    help="rank the strongest unseen regions of the whole pool, as a view of patches",
     label="Rank the regions",
-    description="The strongest unseen regions of the whole pool, as a view of patches in order",
     config=RankRegionsConfig,
     view_verb="Rank the regions of",
 )

@@ -160,9 +160,7 @@ class RequestResult(StepResult):
 
 STEP = Step(
     order=100,
-    help="hand the batch to the annotators, most novel image first",
     label="Request annotations",
-    description="Hand the batch to the annotators, most novel image first",
     config=RequestConfig,
     risk="high",
     asks_server=True,

@@ -55,8 +55,6 @@ class RevealResult(StepResult):
 
 STEP = Step(
     order=140,
-    help="play the annotator: copy the batch's labels from a hidden field",
     label="Reveal labels",
-    description="Play the annotator: copy the batch's labels from a field that holds them all",
     config=RevealConfig,
 )

@@ -125,9 +125,7 @@ class ScoreResult(StepResult):
 
 STEP = Step(
     order=60,
-    help="score what the UNet has never seen: heatmap, metrics, regions",
     label="Score unseen",
-    description="Show what the UNet has never seen: heatmap, image metrics and regions",
     config=ScoreConfig,
     view_verb="Score",
     is_long=True,

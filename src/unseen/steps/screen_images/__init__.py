@@ -53,9 +53,7 @@ class ScreenResult(StepResult):
 
 STEP = Step(
     order=20,
-    help="find unreadable, blank and partial images and leave them out",
     label="Screen images",
-    description="Find unreadable, blank and partial images and leave them out of the pool",
     config=ScreenConfig,
     view_verb="Screen",
 )

@@ -63,8 +63,6 @@ class SelectResult(StepResult):
 
 STEP = Step(
     order=70,
-    help="choose the batch to label next and save it as a view",
     label="Next batch",
-    description="Choose the images to label next and save them as an ordered view",
     config=SelectConfig,
 )

@@ -104,9 +104,7 @@ class SimulateResult(StepResult):
 
 STEP = Step(
     order=210,
-    help="run the whole loop from complete labels for a list of strategies",
     label="Simulate the loop",
-    description="Run the whole loop from complete labels for a list of strategies",
     config=SimulateConfig,
     is_long=True,
 )

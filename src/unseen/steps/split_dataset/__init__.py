@@ -62,8 +62,6 @@ class SplitResult(StepResult):
 
 STEP = Step(
     order=30,
-    help="fix the test split and the initial images, once",
     label="Fix the test split",
-    description="Set the test split and the initial images aside, once",
     config=SplitConfig,
 )

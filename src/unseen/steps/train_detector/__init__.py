@@ -133,9 +133,7 @@ class TrainDetectorResult(StepResult):
 
 STEP = Step(
     order=150,
-    help="train the detector, Faster R-CNN or CenterNet, on everything labelled",
     label="Train the detector",
-    description="Train Faster R-CNN or CenterNet on everything labelled so far",
     config=TrainDetectorConfig,
     view_verb="Train on",
     is_long=True,

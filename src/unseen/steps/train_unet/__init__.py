@@ -132,9 +132,7 @@ class TrainUnetResult(StepResult):
 
 STEP = Step(
     order=50,
-    help="train the UNet on everything labelled",
     label="Train the UNet",
-    description="Train the ranking network on everything labelled so far",
     config=TrainUnetConfig,
     view_verb="Train on",
     is_long=True,

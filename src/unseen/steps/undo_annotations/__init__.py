@@ -42,9 +42,7 @@ class UndoResult(StepResult):
 
 STEP = Step(
     order=130,
-    help="restore the labels as they were before a load",
     label="Undo a load of annotations",
-    description="Restore the labels as they were before a load",
     config=UndoConfig,
     risk="high",
 )
