@@ -40,6 +40,25 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult(StepResult):
+    """What training returns, whichever network it was."""
+
+    iteration: int
+    checkpoint: str
+    digest: str
+    images: int
+    boxes: int
+    classes: list[str]
+    class_counts: dict[str, int]
+    steps: int
+    final_loss: float
+    device: str
+    box_problems: dict[str, int] = dataclasses.field(default_factory=dict)  #: clipped, empty, ...
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
+    partly_labelled: int = 0  #: images of which only a part is labelled
+
+
 def partly(images: int) -> str:
     """A sentence on partly labelled images, if there are any.
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from unseen.parameters import StepConfig, setting
+from unseen.parameters import (
+    StepConfig,
+    batch_setting,
+    device_setting,
+    iteration_setting,
+    precision_setting,
+    setting,
+    workers_setting,
+)
 from unseen.results import Skipped, StepResult
 from unseen.steps.catalogue import Step
 
@@ -25,22 +33,12 @@ class ApplyDetectorConfig(StepConfig):
     min_confidence: float = setting(
         0.05, "Predictions below this confidence are not stored.", minimum=0, maximum=1
     )
-    batch_size: int = setting(
-        4, "Images per forward pass.", unit="images", minimum=1, advanced=True
-    )
-    workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
-    precision: str = setting(
-        "auto",
-        "Arithmetic: bf16 where it pays (auto), or fp32.",
-        choices=("auto", "bf16", "fp32"),
-        advanced=True,
-    )
-    iteration: int | None = setting(
-        None,
-        "Iteration whose detector is applied. Default: the newest with one.",
-        minimum=0,
-        advanced=True,
+    batch_size: int = batch_setting(4)
+    workers: int = workers_setting()
+    device: str = device_setting()
+    precision: str = precision_setting()
+    iteration: int | None = iteration_setting(
+        "Iteration whose detector is applied. Default: the newest with one."
     )
 
 

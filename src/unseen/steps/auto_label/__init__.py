@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from unseen.parameters import StepConfig, setting
+from unseen.parameters import (
+    StepConfig,
+    device_setting,
+    dry_run_setting,
+    gt_field_setting,
+    overlap_setting,
+    setting,
+)
 from unseen.results import StepResult
 from unseen.steps.catalogue import Step
 
@@ -16,25 +23,21 @@ class AutoLabelConfig(StepConfig):
 
     wanted_precision: float = setting(
         0.95,
-        "Share of the automatic labels of a class that shall be right; classes that do not reach it get none.",
+        "Share of the automatic labels of a class that must be right; classes below it get none.",
         minimum=0.5,
         maximum=0.999,
     )
     level: float = setting(
         0.9,
-        "How sure that must be, judged on the labelled test split.",
+        "Confidence level of that precision, judged on the labelled test split.",
         minimum=0.5,
         maximum=0.999,
         advanced=True,
     )
-    iou: float = setting(
-        0.5, "Overlap from which a prediction counts as right.", minimum=0.05, maximum=0.95
-    )
-    gt_field: str | None = setting(
-        None, "Field with the labels of the test split. Default: the label field.", advanced=True
-    )
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
-    dry_run: bool = setting(False, "Say what would change; change nothing.")
+    iou: float = overlap_setting("Overlap from which a prediction counts as right.")
+    gt_field: str | None = gt_field_setting()
+    device: str = device_setting()
+    dry_run: bool = dry_run_setting()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unseen.loop.iteration import IterationSummary
 from unseen.parameters import StepConfig, setting
@@ -19,9 +18,6 @@ class CompareConfig(StepConfig):
         None, "Folder for the report and its pictures. Default: a folder beside the checkpoints."
     )
     pictures: bool = setting(True, "Draw the ranked batches with heatmaps and regions.")
-    title: str | None = setting(
-        None, "Title of the report. Default: the dataset's name.", advanced=True
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +28,7 @@ class CompareResult(StepResult):
     iterations: list[IterationSummary]
     table: str  #: the tables as text
     report: str | None  #: path of the HTML report
-    pictures: list[str] = dataclasses.field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         return f"{self.table}\n\nReport: {self.report}"

@@ -44,7 +44,7 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
     )
     files = write_report(
         folder,
-        title=config.title or loop.dataset.name,
+        title=loop.dataset.name,
         dataset=loop.dataset.name,
         classes=classes,
         iterations=iterations,

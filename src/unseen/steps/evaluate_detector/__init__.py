@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unseen.loop.iteration import ClassMetrics
-from unseen.parameters import StepConfig, setting
+from unseen.parameters import (
+    StepConfig,
+    gt_field_setting,
+    iteration_setting,
+    overlap_setting,
+    setting,
+)
 from unseen.results import StepResult, partly
 from unseen.steps.catalogue import Step
 
@@ -14,26 +20,19 @@ from unseen.steps.catalogue import Step
 class EvaluateConfig(StepConfig):
     """Parameters of `evaluate_detector`."""
 
-    iou: float = setting(
-        0.5, "Overlap from which a prediction counts as found.", minimum=0.05, maximum=0.95
-    )
+    iou: float = overlap_setting("Overlap from which a prediction counts as correct.")
     min_confidence: float = setting(
         0.5,
         "Precision, recall and F1 count predictions from this confidence on; AP counts all.",
         minimum=0,
         maximum=1,
     )
-    gt_field: str | None = setting(
-        None, "Field with the labels of the test split. Default: the label field.", advanced=True
-    )
+    gt_field: str | None = gt_field_setting()
     classes: tuple[str, ...] = setting(
         (), "Fixed class list. Default: that of the detector.", advanced=True
     )
-    iteration: int | None = setting(
-        None,
-        "Iteration to evaluate. Default: the newest with predictions.",
-        minimum=0,
-        advanced=True,
+    iteration: int | None = iteration_setting(
+        "Iteration to evaluate. Default: the newest with predictions."
     )
 
 

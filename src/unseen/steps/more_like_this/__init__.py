@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from unseen.parameters import StepConfig, setting
+from unseen.parameters import StepConfig, seed_setting, setting
 from unseen.results import Skipped, StepResult
 from unseen.steps.catalogue import Step
 
@@ -27,12 +26,7 @@ class MoreLikeThisConfig(StepConfig):
     max_per_image: int = setting(
         3, "At most so many regions of one image.", unit="regions", minimum=1, maximum=1000
     )
-    seed: int = setting(
-        51,
-        "Seed of the sample of patches that the ordinary look is learned from.",
-        minimum=0,
-        advanced=True,
-    )
+    seed: int = seed_setting("Seed of the sample of ordinary patches.", advanced=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +42,7 @@ class MoreLikeThisResult(StepResult):
     scores: list[float]  #: (0, 1), .5 = as like as the examples are on average, in rank order
     pool: int
     backbone: str  #: which features decided, and why these
-    skipped: list[Skipped] = dataclasses.field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
 
     def summary(self) -> str:
         fewer = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.parameters import StepConfig, setting
+from unseen.parameters import StepConfig, iteration_setting, setting
 from unseen.results import StepResult, partly
 from unseen.steps.catalogue import Step
 
@@ -16,10 +16,9 @@ class RevealConfig(StepConfig):
     hidden_field: str = setting(
         "hidden_truth", "Field with the complete labels that the simulated annotator copies from."
     )
-    iteration: int | None = setting(
-        None,
-        "Batch to reveal: 0 is the initial set. Default: the first one that is not labelled.",
-        minimum=0,
+    iteration: int | None = iteration_setting(
+        "Batch to reveal: 0 is the initial set. Default: the first unlabelled one.",
+        advanced=False,
     )
     regions_only: bool = setting(
         False,

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from unseen.parameters import StepConfig, setting
+from unseen.parameters import (
+    StepConfig,
+    batch_setting,
+    device_setting,
+    precision_setting,
+    seed_setting,
+    setting,
+    workers_setting,
+)
 from unseen.results import Skipped, StepResult
 from unseen.steps.catalogue import Step
 
@@ -62,9 +69,7 @@ class ScoreConfig(StepConfig):
         maximum=1024,
         advanced=True,
     )
-    batch_size: int = setting(
-        8, "Images per forward pass.", unit="images", minimum=1, advanced=True
-    )
+    batch_size: int = batch_setting(8)
     tile_size: int = setting(
         1536,
         "Images with a longer side are computed in overlapping tiles of this side (at working scale), so that memory stays bounded.",
@@ -72,26 +77,16 @@ class ScoreConfig(StepConfig):
         minimum=256,
         advanced=True,
     )
-    workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
+    workers: int = workers_setting()
     rescore: bool = setting(False, "Score again what this model has scored already.", advanced=True)
     embeddings: bool = setting(
         True,
         "Also make FiftyOne Brain's similarity and visualization of the pretrained features, for the App's Embeddings panel and Sort by similarity; up to 50,000 images.",
         advanced=True,
     )
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
-    precision: str = setting(
-        "auto",
-        "Arithmetic: bf16 where it pays (auto), or fp32.",
-        choices=("auto", "bf16", "fp32"),
-        advanced=True,
-    )
-    seed: int = setting(
-        51,
-        "Seed of the sample of images that the quantiles are taken from.",
-        minimum=0,
-        advanced=True,
-    )
+    device: str = device_setting()
+    precision: str = precision_setting()
+    seed: int = seed_setting("Seed of the sample of images behind the quantiles.", advanced=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +100,7 @@ class ScoreResult(StepResult):
     mean_score: float
     regions: int
     checkpoint: str
-    skipped: list[Skipped] = dataclasses.field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     alpha: float | None = None  #: exponent of the alpha metric
     imbalance: float | None = None  #: of the labelled classes, where alpha goes by it
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from unseen.parameters import StepConfig, setting
+from unseen.parameters import (
+    StepConfig,
+    dry_run_setting,
+    excluded_tag_setting,
+    setting,
+    workers_setting,
+)
 from unseen.results import Skipped, StepResult
 from unseen.steps.catalogue import Step
 
@@ -26,9 +31,9 @@ class ScreenConfig(StepConfig):
         minimum=0,
         maximum=1,
     )
-    workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
-    excluded_tag: str = setting("excluded", "Tag of images left out of the pool.", advanced=True)
-    dry_run: bool = setting(False, "Say what would change; change nothing.")
+    workers: int = workers_setting()
+    excluded_tag: str = excluded_tag_setting()
+    dry_run: bool = dry_run_setting()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +42,7 @@ class ScreenResult(StepResult):
 
     checked: int
     excluded: dict[str, int]  #: images per reason: unreadable, blank, partial
-    skipped: list[Skipped] = dataclasses.field(
-        default_factory=list
-    )  #: the excluded images, each with why
+    skipped: list[Skipped] = field(default_factory=list)  #: the excluded images, each with why
     dry_run: bool = False  #: nothing was written
 
     def summary(self) -> str:

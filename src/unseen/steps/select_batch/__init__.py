@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from unseen.parameters import StepConfig, setting
+from unseen.parameters import StepConfig, seed_setting, setting
 from unseen.ranking import METRICS, STRATEGIES
 from unseen.results import StepResult
 from unseen.steps.catalogue import Step
@@ -30,7 +29,7 @@ class SelectConfig(StepConfig):
         advanced=True,
         only_with={"strategy": ("mixed",)},
     )
-    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+    seed: int = seed_setting()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +42,10 @@ class SelectResult(StepResult):
     sample_ids: list[str]
     pool: int
     unscored: int = 0
-    criteria: dict[str, int] = dataclasses.field(
-        default_factory=dict
-    )  #: images per criterion of the strategy mixed: pixel, novelty, coverage, new_class
-    trust: str = ""  #: of the strategy mixed: what was rehearsed, and how the batch is divided
-    features: str = ""  #: of the strategy mixed: where the pretrained features come from
+    # Only of the strategy mixed:
+    criteria: dict[str, int] = field(default_factory=dict)  #: images per criterion
+    trust: str = ""  #: what was rehearsed, and how the batch is divided
+    features: str = ""  #: where the pretrained features come from
 
     def summary(self) -> str:
         missing = f" {self.unscored} pool images have no score yet." if self.unscored else ""

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.parameters import StepConfig, setting
+from unseen.parameters import (
+    StepConfig,
+    dry_run_setting,
+    excluded_tag_setting,
+    seed_setting,
+    setting,
+)
 from unseen.results import StepResult
 from unseen.steps.catalogue import Step
 
@@ -31,10 +37,10 @@ class SplitConfig(StepConfig):
         "How the initial images are chosen: the first in directory order, at random, or by coverage: typical images of as many groups as images are wanted, by pretrained features (of a random 20,000 images where there are more). Where something is labelled already, coverage keeps the initial images there are, else takes the first in directory order.",
         choices=("coverage", "directory", "random"),
     )
-    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+    seed: int = seed_setting()
     initial_tag: str = setting("initial", "Tag of the initial images.", advanced=True)
-    excluded_tag: str = setting("excluded", "Tag of images left out of the pool.", advanced=True)
-    dry_run: bool = setting(False, "Say what would change; change nothing.")
+    excluded_tag: str = excluded_tag_setting()
+    dry_run: bool = dry_run_setting()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from unseen.detector import architecture_choices, check_architecture, detectors
 from unseen.errors import ConfigError
-from unseen.parameters import StepConfig, setting
-from unseen.results import Skipped, StepResult, partly
+from unseen.parameters import (
+    StepConfig,
+    batch_setting,
+    device_setting,
+    image_size_setting,
+    iteration_setting,
+    precision_setting,
+    seed_setting,
+    setting,
+)
+from unseen.results import TrainingResult, partly
 from unseen.steps.catalogue import Step
 
 
@@ -35,7 +43,7 @@ class TrainDetectorConfig(StepConfig):
         unit="steps",
         minimum=1,
     )
-    batch_size: int = setting(4, "Images per step.", unit="images", minimum=1)
+    batch_size: int = batch_setting(4, "Images per step.", advanced=False)
     learning_rate: float | None = setting(
         None,
         "Peak learning rate. Default: by architecture.",
@@ -68,25 +76,11 @@ class TrainDetectorConfig(StepConfig):
         "Fixed class list. Default: the dataset's classes, or else all labels of the label field.",
         advanced=True,
     )
-    image_size: int | None = setting(
-        None,
-        "Longest side of the images inside the detector. Default: by architecture and image size.",
-        unit="px",
-        minimum=64,
-        maximum=4096,
-        advanced=True,
-    )
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
-    precision: str = setting(
-        "auto",
-        "Arithmetic: bf16 where it pays (auto), or fp32.",
-        choices=("auto", "bf16", "fp32"),
-        advanced=True,
-    )
-    iteration: int | None = setting(
-        None, "Iteration to train for. Default: the current one.", minimum=0, advanced=True
-    )
-    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+    image_size: int | None = image_size_setting()
+    device: str = device_setting()
+    precision: str = precision_setting()
+    iteration: int | None = iteration_setting("Iteration to train for. Default: the current one.")
+    seed: int = seed_setting()
 
     def _check_together(self) -> None:
         super()._check_together()
@@ -99,35 +93,22 @@ class TrainDetectorConfig(StepConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainDetectorResult(StepResult):
+class TrainDetectorResult(TrainingResult):
     """Result of `train_detector`."""
 
-    iteration: int
-    checkpoint: str
-    digest: str
     detector: str  #: faster_rcnn or centernet
     architecture: str
     pretrained: bool
     weights: str  #: where they came from, and why this architecture, in words
-    images: int
-    boxes: int
-    classes: list[str]
-    class_counts: dict[str, int]
     schedule: str  #: "100 epochs (750 steps)" or "600 steps (80 epochs)"
-    steps: int
-    final_loss: float
     image_size: int
-    device: str
-    box_problems: dict[str, int] = dataclasses.field(default_factory=dict)
-    skipped: list[Skipped] = dataclasses.field(default_factory=list)
-    partly_labelled: int = 0  #: images of which only a part is labelled
 
     def summary(self) -> str:
         weights = "pretrained" if self.pretrained else "from scratch"
         return (
-            f"{detectors()[self.detector].label} ({self.architecture}, {weights}) of iteration {self.iteration} trained "
-            f"on {self.images} images with {self.boxes} boxes, {self.schedule}, in "
-            f"{self.seconds:.0f} s.{partly(self.partly_labelled)}"
+            f"{detectors()[self.detector].label} ({self.architecture}, {weights}) of iteration "
+            f"{self.iteration} trained on {self.images} images with {self.boxes} boxes, "
+            f"{self.schedule}, in {self.seconds:.0f} s.{partly(self.partly_labelled)}"
         )
 
 
