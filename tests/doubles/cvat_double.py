@@ -5,9 +5,9 @@
         person = cvat.annotator(job_id=1)
         person.move(person.shapes(frame=0)[0]["id"], [10, 10, 40, 30])
 
-Answers have the status, keys and messages of a recorded exchange with a real server; see
-`tests/cvat/test_double.py`. Known to differ: a filter the double does not know is refused (501),
-images cannot be downloaded, and permissions are simpler (owner, assignee, member, admin).
+Answers have the status, keys and messages of a recorded exchange with a real server. Known to
+differ: an unknown filter is refused (501), images cannot be downloaded, and permissions are simpler
+(owner, assignee, member, admin).
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from cvat_double_annotator import Annotator
-from cvat_double_faults import Fault
-from cvat_double_http import Request, Server
+from cvat_double_http import Fault, Request, Server
 from cvat_double_jobs import JobRoutes
 from cvat_double_state import CvatState
-from cvat_double_things import Job, Organization, Project, Task, User
+from cvat_double_things import Organization, User
 
 __all__ = ["Annotator", "CvatDouble", "Request"]
 
@@ -34,19 +33,13 @@ __all__ = ["Annotator", "CvatDouble", "Request"]
 class CvatDouble:
     """A CVAT server for one test, started by `with`.
 
-    Args:
-        version: what `/api/server/about` says. From 2.31 on, an upload answers with a `rq_id` to
-            ask `/api/requests` about, and `/api/tasks/N/status` is gone.
-        tls: serve https with a certificate signed by the authority in `ca_file`.
-        reissue_ids: an annotator's edit gives the shape a new id, as some servers do.
+    From `version` 2.31 on, an upload answers with a `rq_id` to ask `/api/requests` about, and
+    `/api/tasks/N/status` is gone. `tls` serves https with a certificate of the authority in
+    `ca_file` (PEM); `requests` prefers REQUESTS_CA_BUNDLE to `Session.verify`, so pass `verify=`.
+    With `reissue_ids` an annotator's edit gives the shape a new id, as some servers do.
 
-    Attributes:
-        url: the server's address, without a slash at the end.
-        ca_file: the authority's certificate (PEM), None without `tls`. Where the environment sets
-            REQUESTS_CA_BUNDLE, `requests` prefers that to `Session.verify`: pass `verify=` with
-            each request, or clear the variable.
-        username, password: of the admin; access_token: the admin's personal access token.
-        requests: every request that arrived, oldest first.
+    `username`, `password` and `access_token` are the admin's; `requests` holds every request that
+    arrived, oldest first; `projects`, `tasks` and `jobs` what the server knows, by id.
     """
 
     def __init__(
@@ -54,7 +47,18 @@ class CvatDouble:
     ) -> None:
         self.username, self.password = "fo_user", "a-Secret-of-the-admin"
         self.state = CvatState()
+        self.projects, self.tasks, self.jobs = (
+            self.state.projects,
+            self.state.tasks,
+            self.state.jobs,
+        )
         self.requests: list[Request] = []
+        # How uploads go: polls until an upload is ready, whether it stays `Started` for ever, the
+        # message of one that ends `Failed`, how many of the next one's last files get lost.
+        self.job_delay = 0
+        self.never_creates_jobs = False
+        self.creation_error: str | None = None
+        self.drop_files = 0
         self.ca_file: str | None = None
         self.tls_context: ssl.SSLContext | None = None
         self._reissue_ids = reissue_ids
@@ -70,7 +74,7 @@ class CvatDouble:
         self._server: Server | None = Server(("127.0.0.1", 0), self)
         self._port = self._server.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._port}"
-        self.routes = JobRoutes(self.state, self.url, version)
+        self.routes = JobRoutes(self, version)
 
     def __enter__(self) -> CvatDouble:
         self._serve()
@@ -84,10 +88,8 @@ class CvatDouble:
         self._stack.close()
 
     def _serve(self) -> None:
-        assert self._server is not None
-        threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
+        serve = self._server.serve_forever
+        threading.Thread(target=serve, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def _stop(self) -> None:
         if self._server is not None:
@@ -136,22 +138,10 @@ class CvatDouble:
         with self.state.lock:
             self.state.sessions.clear()
 
-    # what the server holds
-
-    @property
-    def projects(self) -> dict[int, Project]:
-        return self.state.projects
-
-    @property
-    def tasks(self) -> dict[int, Task]:
-        return self.state.tasks
-
-    @property
-    def jobs(self) -> dict[int, Job]:
-        return self.state.jobs
-
     def annotator(self, job_id: int) -> Annotator:
-        return Annotator(self.state, self.state.jobs[job_id], self._reissue_ids)
+        return Annotator(self.state, self.jobs[job_id], self._reissue_ids)
+
+    # what people change in CVAT's own pages
 
     def delete_task(self, task_id: int) -> None:
         with self.state.lock:
@@ -163,79 +153,30 @@ class CvatDouble:
 
     def rename_label(self, task_id: int, old: str, new: str) -> None:
         with self.state.lock:
-            task = self.state.tasks[task_id]
+            task = self.tasks[task_id]
             task.label(old).name = new
             self.state.touch(task)
 
     def add_label(self, task_id: int, name: str) -> None:
         """Add a class without attributes to a task (or to the task's project)."""
         with self.state.lock:
-            task = self.state.tasks[task_id]
+            task = self.tasks[task_id]
             task.labels.append(self.state.make_label({"name": name}))
             self.state.touch(task)
 
     def delete_label(self, task_id: int, name: str) -> None:
         """Delete a class with all its tags, shapes and tracks."""
         with self.state.lock:
-            self.state.delete_label(self.state.tasks[task_id].label(name).id)
-
-    # how uploads go
-
-    @property
-    def job_delay(self) -> int:
-        """How many polls (of jobs, status or request) an upload is not ready yet."""
-        return self.routes.job_delay
-
-    @job_delay.setter
-    def job_delay(self, polls: int) -> None:
-        self.routes.job_delay = polls
-
-    @property
-    def never_creates_jobs(self) -> bool:
-        """Whether uploads stay `Started` for ever."""
-        return self.routes.never_creates_jobs
-
-    @never_creates_jobs.setter
-    def never_creates_jobs(self, never: bool) -> None:
-        self.routes.never_creates_jobs = never
-
-    @property
-    def creation_error(self) -> str | None:
-        """The message of an upload that ends `Failed`; None where it works."""
-        return self.routes.creation_error
-
-    @creation_error.setter
-    def creation_error(self, message: str | None) -> None:
-        self.routes.creation_error = message
-
-    @property
-    def drop_files(self) -> int:
-        """How many of the next upload's last files get lost silently."""
-        return self.routes.drop_files
-
-    @drop_files.setter
-    def drop_files(self, count: int) -> None:
-        self.routes.drop_files = count
+            self.state.delete_label(self.tasks[task_id].label(name).id)
 
     # what goes wrong
 
     def fail(self, method: str, path_regex: str, **how: Any) -> None:
-        """Let the next matching requests fail. Faults queue: the one asked for first acts first.
-
-        Args:
-            method: "GET", ..., or "*" for every method.
-            path_regex: searched in the path with its query.
-            **how: `status` answers so, unprocessed, as an HTML page (`html=`: that text; `False`:
-                as JSON, or `json=` as given), with `retry_after` and `headers`. `drop` cuts the connection
-                "before" the body is read, "during" (half of it read), or "after" the request was
-                processed. `hang` waits so many seconds, then goes on. `times` (default 1) requests
-                fail, after `skip` that pass.
-        """
+        """Let the next matching requests fail, see `Fault`; the oldest fault acts first."""
         with self._guard:
             self._faults.append(Fault(method, path_regex, **how))
 
     def clear_faults(self) -> None:
-        """Answer as usual again."""
         with self._guard:
             self._faults.clear()
 

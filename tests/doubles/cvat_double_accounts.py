@@ -7,21 +7,19 @@ import secrets
 from cvat_double_annotations import Rejected
 from cvat_double_json import ABOUT
 from cvat_double_routes import Answer, Call, Routes
-from cvat_double_state import CvatState
 
 
 class AccountRoutes(Routes):
     """Logging in and out, who there is, which version this is."""
 
-    def __init__(self, state: CvatState, url: str, version: str) -> None:
-        super().__init__(state, url, version)
+    def __init__(self, *how) -> None:
+        super().__init__(*how)
         self.add("/api/auth/login", POST=self.login)
         self.add("/api/auth/logout", POST=self.logout)
         self.add("/api/server/about", GET=self.about)
         self.add("/api/users", GET=self.users)
         self.add("/api/users/self", GET=lambda call: Answer(json=self.show.user(call.user)))
         self.add("/api/organizations", GET=self.organizations)
-        self.add("/api/memberships", GET=self.memberships)
 
     def login(self, call: Call) -> Answer:
         body = call.body if isinstance(call.body, dict) else {}
@@ -69,15 +67,3 @@ class AccountRoutes(Routes):
             if call.user.is_admin or call.user.username in each.members
         ]
         return self.page(call, self.filtered(call, mine[::-1], ("slug", "name")))
-
-    def memberships(self, call: Call) -> Answer:
-        organizations = (
-            [call.organization] if call.organization else self.state.organizations.values()
-        )
-        pairs = [
-            (organization, self.state.user_named(name))
-            for organization in organizations
-            for name in organization.members
-        ]
-        shown = [self.show.membership(i, *pair) for i, pair in enumerate(pairs, 1) if pair[1]]
-        return self.page(call, self.filtered(call, shown, ("user", "organization")))

@@ -144,13 +144,6 @@ def remove(state: CvatState, task: Task, jobs: list[Job], body: dict) -> dict:
     return copy.deepcopy({"version": 0, **{kind: body.get(kind, []) for kind in KINDS}})
 
 
-def clear(state: CvatState, jobs: list[Job]) -> None:
-    for job in jobs:
-        for kind in KINDS:
-            setattr(job, kind, [])
-    state.touch(*jobs)
-
-
 def shown(task: Task, jobs: list[Job]) -> dict:
     """GET: sorted by frame, ties in no useful order, every attribute of the label present."""
     labels = {label.id: label for label in all_labels(task.labels)}

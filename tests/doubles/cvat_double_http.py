@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import re
 import socket
 import ssl
 import struct
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from cvat_double_faults import Fault
-from cvat_double_multipart import Body, Cut, Form, read_form
+from cvat_double_body import Body, Cut, Form, read_form
 from cvat_double_routes import PAGE, Answer, Call
 from cvat_double_things import Frame, Json
 from PIL import Image
@@ -34,10 +36,62 @@ SECRET = {"password", "key", "token"}
 
 
 @dataclass
+class Fault:
+    """What goes wrong with `times` requests after `skip` that pass.
+
+    `method` may be "*"; `path_regex` is searched in the path with its query. `status` answers so,
+    unprocessed, as an HTML page (`html`: that text; False: as JSON, or `json` as given), with
+    `retry_after` and `headers`. `drop` cuts the connection "before" the body is read, "during"
+    (half of it read), or "after" the request was processed. `hang` waits so many seconds first.
+    """
+
+    method: str
+    path_regex: str
+    status: int | None = None
+    html: bool | str = True
+    retry_after: float | str | None = None
+    times: int = 1
+    skip: int = 0
+    drop: str | None = None
+    hang: float = 0.0
+    json: object = None
+    headers: dict[str, str] = field(default_factory=dict)
+    seen: int = 0
+
+    def __post_init__(self) -> None:
+        if self.drop not in (None, "before", "during", "after"):
+            raise ValueError(f"drop {self.drop!r} is not 'before', 'during' or 'after'")
+        if self.status is None and self.drop is None and not self.hang:
+            raise ValueError("a fault needs a status, a drop or a hang")
+
+    def hits(self, method: str, path: str) -> bool:
+        """Whether this request fails; counts it."""
+        if self.method not in ("*", method) or not re.search(self.path_regex, path):
+            return False
+        self.seen += 1
+        return self.skip < self.seen <= self.skip + self.times
+
+    @property
+    def is_over(self) -> bool:
+        return self.seen >= self.skip + self.times
+
+    def answer(self) -> Answer:
+        headers = list(self.headers.items())
+        if self.retry_after is not None:
+            headers.append(("Retry-After", str(self.retry_after)))
+        title = REASONS.get(self.status, f"Error {self.status}")
+        if self.json is None and self.html:
+            page = self.html if isinstance(self.html, str) else PAGE.format(title=title, text="")
+            return Answer(self.status, html=page, headers=headers)
+        shown = {"detail": title} if self.json is None else self.json
+        return Answer(self.status, shown, headers=headers)
+
+
+@dataclass
 class Request:
     """A request that reached the double, for assertions. Secrets are left out.
 
-    `status` is the answer's; None while there is none, or where the connection was cut.
+    `status` is the answer's; None while there is none, or if the connection was cut.
     `received` counts the bytes of the body that were read.
     """
 
@@ -97,8 +151,6 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request, client_address) -> None:
         """Clients may leave at any time; anything else is a defect of the double."""
-        import sys
-
         if not isinstance(sys.exc_info()[1], (OSError, ssl.SSLError, Cut)):
             super().handle_error(request, client_address)
 
@@ -132,10 +184,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._reset()
         if fault and fault.hang and self.server.stopping.wait(fault.hang):
             return self._reset()
-        if fault and fault.status is not None:
-            answer = _failure(fault)
-        else:
-            answer = double.routes.answer(call)
+        is_refused = fault is not None and fault.status is not None
+        answer = fault.answer() if is_refused else double.routes.answer(call)
         if fault and fault.drop == "after":
             return self._reset()
         record.status = answer.status
@@ -175,20 +225,22 @@ class Handler(BaseHTTPRequestHandler):
         elif data:
             with contextlib.suppress(ValueError):
                 call.body = json.loads(data)
-        record.json = _without_secrets(call.body)
+        record.json = call.body
+        if isinstance(call.body, dict):
+            record.json = {k: "***" if k in SECRET else v for k, v in call.body.items()}
         return call
 
     def _read_form(self, call: Call, body: Body) -> Form:
-        def probe(name: str, filename: str, stream: BinaryIO, size: int) -> None:
+        def probe(filename: str, content: bytes) -> None:
             base = PurePosixPath(filename).name
             try:
                 # The server reads as much: it accepts an image whose end is missing.
-                with Image.open(stream) as image:
+                with Image.open(io.BytesIO(content)) as image:
                     width, height = image.size
             except (OSError, ValueError, SyntaxError):
                 width = height = 0
                 call.unreadable = call.unreadable or base
-            call.frames.append(Frame(base, size, width, height))
+            call.frames.append(Frame(base, len(content), width, height))
 
         return read_form(body, str(self.headers.get_param("boundary")), probe)
 
@@ -220,22 +272,3 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.rfile.close()
             self.connection.close()
-
-
-def _failure(fault: Fault) -> Answer:
-    headers = list(fault.headers.items())
-    if fault.retry_after is not None:
-        headers.append(("Retry-After", str(fault.retry_after)))
-    title = REASONS.get(fault.status or 0, f"Error {fault.status}")
-    if fault.json is not None:
-        return Answer(fault.status or 500, fault.json, headers=headers)
-    if fault.html:
-        page = fault.html if isinstance(fault.html, str) else PAGE.format(title=title, text="")
-        return Answer(fault.status or 500, html=page, headers=headers)
-    return Answer(fault.status or 500, {"detail": title}, headers=headers)
-
-
-def _without_secrets(value: Json) -> Json:
-    if isinstance(value, dict):
-        return {k: "***" if k in SECRET else v for k, v in value.items()}
-    return value

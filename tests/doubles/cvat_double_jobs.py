@@ -5,7 +5,6 @@ from __future__ import annotations
 import cvat_double_annotations as annotations
 from cvat_double_annotations import Rejected
 from cvat_double_routes import Answer, Call, forbidden, not_found
-from cvat_double_state import CvatState
 from cvat_double_tasks import TaskRoutes
 from cvat_double_things import Job, Task
 
@@ -17,18 +16,16 @@ NO_DATA = "Exporting annotations from a task without data is not allowed"
 class JobRoutes(TaskRoutes):
     """All routes of the server."""
 
-    def __init__(self, state: CvatState, url: str, version: str) -> None:
-        super().__init__(state, url, version)
+    def __init__(self, *how) -> None:
+        super().__init__(*how)
         self.add("/api/jobs", GET=self.jobs)
         self.add("/api/jobs/N", GET=self.job, PATCH=self.patch_job)
-        self.add("/api/jobs/N/data/meta", GET=self.job_meta, PATCH=self.patch_job_meta)
         for kind in ("tasks", "jobs"):
             self.add(
                 f"/api/{kind}/N/annotations",
                 GET=self.annotations,
                 PUT=self.put_annotations,
                 PATCH=self.patch_annotations,
-                DELETE=self.delete_annotations,
             )
 
     def find_job(self, call: Call, number: int) -> Job:
@@ -70,15 +67,6 @@ class JobRoutes(TaskRoutes):
         self.state.touch(job)
         return self.job(call, number)
 
-    def job_meta(self, call: Call, number: int) -> Answer:
-        job = self.find_job(call, number)
-        return Answer(json=self.show.data_meta(job.task, job.frames))
-
-    def patch_job_meta(self, call: Call, number: int) -> Answer:
-        job = self.find_job(call, number)
-        self._delete_frames(call, job.task, job.frames)
-        return self.job_meta(call, number)
-
     # annotations
 
     def _annotated(self, call: Call, number: int) -> tuple[Task, list[Job]]:
@@ -108,8 +96,3 @@ class JobRoutes(TaskRoutes):
         if action is None:
             raise Rejected(["Please specify a correct 'action' for the request"])
         return Answer(json=action(self.state, task, jobs, call.body))
-
-    def delete_annotations(self, call: Call, number: int) -> Answer:
-        _, jobs = self._annotated(call, number)
-        annotations.clear(self.state, jobs)
-        return Answer(204)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from cvat_double_state import CvatState
-from cvat_double_things import Attribute, Guide, Job, Json, Label, Organization, Project, Task, User
+from cvat_double_things import Job, Json, Label, Organization, Project, Task, User
 
 ABOUT = {
     "name": "Computer Vision Annotation Tool",
@@ -53,36 +55,13 @@ class Presenter:
             "owner": self.short_user(organization.owner),
         }
 
-    def membership(self, number: int, organization: Organization, user: User) -> Json:
-        return {
-            "id": number,
-            "user": self.short_user(user),
-            "organization": organization.id,
-            "is_active": True,
-            "joined_date": organization.created,
-            "role": "owner" if user is organization.owner else "worker",
-            "invitation": None,
-        }
-
-    def attribute(self, attribute: Attribute) -> Json:
-        return {
-            "id": attribute.id,
-            "name": attribute.name,
-            "mutable": attribute.mutable,
-            "input_type": attribute.input_type,
-            "default_value": attribute.default_value,
-            "values": list(attribute.values),
-        }
-
     def label(self, label: Label, owner: Task | Project) -> Json:
         key = "project_id" if isinstance(owner, Project) else "task_id"
         return {
             "id": label.id,
             "name": label.name,
             "color": label.color,
-            "attributes": [
-                self.attribute(each) for each in sorted(label.attributes, key=lambda a: a.name)
-            ],
+            "attributes": [asdict(a) for a in sorted(label.attributes, key=lambda a: a.name)],
             "type": label.type,
             "sublabels": [self.label(each, owner) for each in label.sublabels],
             key: owner.id,
@@ -205,12 +184,4 @@ class Presenter:
             ],
             "deleted_frames": [at for at in task.deleted_frames if at in frames],
             "included_frames": None,
-        }
-
-    def guide(self, guide: Guide) -> Json:
-        return {
-            "id": guide.id,
-            "task_id": guide.task_id,
-            "project_id": guide.project_id,
-            "markdown": guide.markdown,
         }

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from cvat_double_accounts import AccountRoutes
 from cvat_double_annotations import Rejected
 from cvat_double_checks import check_named, check_new_names
 from cvat_double_routes import Answer, Call, forbidden, not_found
-from cvat_double_state import CvatState
-from cvat_double_things import Guide, Label, Project, Task, all_labels
+from cvat_double_things import Guide, Project, Task
 
 
 class ProjectRoutes(AccountRoutes):
     """Projects and what tasks share with them."""
 
-    def __init__(self, state: CvatState, url: str, version: str) -> None:
-        super().__init__(state, url, version)
+    def __init__(self, *how) -> None:
+        super().__init__(*how)
         self.add("/api/projects", GET=self.projects, POST=self.create_project)
         self.add(
             "/api/projects/N",
@@ -23,9 +24,8 @@ class ProjectRoutes(AccountRoutes):
             DELETE=self.delete_project,
         )
         self.add("/api/labels", GET=self.labels)
-        self.add("/api/labels/N", GET=self.label, PATCH=self.patch_label, DELETE=self.delete_label)
         self.add("/api/guides", POST=self.create_guide)
-        self.add("/api/guides/N", GET=self.guide, PATCH=self.patch_guide, DELETE=self.delete_guide)
+        self.add("/api/guides/N", GET=self.guide, PATCH=self.patch_guide)
 
     def find_project(self, call: Call, number: int) -> Project:
         project = self.state.projects.get(number)
@@ -74,11 +74,7 @@ class ProjectRoutes(AccountRoutes):
 
     def labels(self, call: Call) -> Answer:
         query = call.query
-        owners: list[Task | Project] = []
-        if "job_id" in query:
-            job = self.state.jobs.get(int(query["job_id"]))
-            owners = [job.task] if job else []
-        elif "task_id" in query:
+        if "task_id" in query:
             owners = [t for t in self.state.tasks.values() if str(t.id) == query["task_id"]]
         elif "project_id" in query:
             owners = [p for p in self.state.projects.values() if str(p.id) == query["project_id"]]
@@ -93,32 +89,6 @@ class ProjectRoutes(AccountRoutes):
         kept = Call(call.method, call.path, call_query, {})
         return self.page(call, self.filtered(kept, shown, ("name", "id")))
 
-    def _label(self, number: int) -> tuple[Task | Project, Label]:
-        owner = self.state.label_owner(number)
-        if owner is None:
-            raise not_found()
-        labels = owner.labels if isinstance(owner, Project) else owner.own_labels
-        return owner, next(each for each in all_labels(labels) if each.id == number)
-
-    def label(self, call: Call, number: int) -> Answer:
-        owner, label = self._label(number)
-        return Answer(json=self.show.label(label, owner))
-
-    def patch_label(self, call: Call, number: int) -> Answer:
-        owner, label = self._label(number)
-        labels = owner.labels if isinstance(owner, Project) else owner.own_labels
-        name = call.body.get("name", label.name)
-        if any(each.name == name and each is not label for each in labels):
-            raise Rejected(["All label names must be unique"])
-        label.name, label.color = name, call.body.get("color", label.color)
-        self.state.touch(owner)
-        return self.label(call, number)
-
-    def delete_label(self, call: Call, number: int) -> Answer:
-        self._label(number)
-        self.state.delete_label(number)
-        return Answer(204)
-
     # guides
 
     def _guide(self, number: int) -> Guide:
@@ -127,7 +97,7 @@ class ProjectRoutes(AccountRoutes):
         return self.state.guides[number]
 
     def guide(self, call: Call, number: int) -> Answer:
-        return Answer(json=self.show.guide(self._guide(number)))
+        return Answer(json=asdict(self._guide(number)))
 
     def create_guide(self, call: Call) -> Answer:
         task_id, project_id = call.body.get("task_id"), call.body.get("project_id")
@@ -139,23 +109,12 @@ class ProjectRoutes(AccountRoutes):
         if owner.guide_id is not None:
             raise Rejected(["The guide already exists"])
         markdown = call.body.get("markdown", "")
-        guide = Guide(self.state.next_id("guide"), markdown, task_id, project_id)
+        guide = Guide(self.state.next_id("guide"), task_id, project_id, markdown)
         self.state.guides[guide.id] = guide
         owner.guide_id = guide.id
-        return Answer(201, self.show.guide(guide))
+        return Answer(201, asdict(guide))
 
     def patch_guide(self, call: Call, number: int) -> Answer:
         guide = self._guide(number)
         guide.markdown = call.body.get("markdown", guide.markdown)
         return self.guide(call, number)
-
-    def delete_guide(self, call: Call, number: int) -> Answer:
-        guide = self._guide(number)
-        for owner in (
-            self.state.tasks.get(guide.task_id),
-            self.state.projects.get(guide.project_id),
-        ):
-            if owner is not None:
-                owner.guide_id = None
-        del self.state.guides[number]
-        return Answer(204)

@@ -8,13 +8,16 @@ import re
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from cvat_double_annotations import Rejected
+from cvat_double_body import Form
 from cvat_double_json import Presenter
-from cvat_double_multipart import Form
-from cvat_double_state import CvatState
 from cvat_double_things import Frame, Json, Organization, Project, Task, User
+
+if TYPE_CHECKING:
+    from cvat_double import CvatDouble
 
 PAGE = '\n<!doctype html>\n<html lang="en">\n<head>\n  <title>{title}</title>\n</head>\n<body>\n  <h1>{title}</h1><p>{text}</p>\n</body>\n</html>\n'
 NOT_FOUND_PAGE = PAGE.format(
@@ -75,10 +78,10 @@ Handler = Callable[..., Answer]
 class Routes:
     """Answers calls from the state. Subclasses add routes with `add`."""
 
-    def __init__(self, state: CvatState, url: str, version: str) -> None:
-        self.state = state
-        self.show = Presenter(state, url)
-        self.url = url
+    def __init__(self, double: CvatDouble, version: str) -> None:
+        self.double = double
+        self.state, self.url = double.state, double.url
+        self.show = Presenter(self.state, self.url)
         self.version = version
         self._table: list[tuple[re.Pattern, dict[str, Handler]]] = []
 
@@ -195,9 +198,6 @@ class Routes:
 
     def page(self, call: Call, items: list[Json]) -> Answer:
         """Ten at a time, with the addresses of the neighbours, query sorted as CVAT does."""
-        if order := call.query.get("sort"):
-            items = sorted(items, key=lambda item: str(item.get(order.lstrip("-"))).zfill(12))
-            items = items[::-1] if order.startswith("-") else items
         wanted = call.query.get("page_size", "10")
         size = max(1, len(items)) if wanted == "all" else int(wanted)
         number = int(call.query.get("page", "1"))
@@ -220,7 +220,7 @@ class Routes:
 
     def filtered(self, call: Call, items: list[Json], exact: Iterable[str]) -> list[Json]:
         """Apply `search` and exact filters; an unknown filter is refused, never ignored."""
-        known = {*exact, "search", "page", "page_size", "sort", "org"}
+        known = {*exact, "search", "page", "page_size", "org"}
         if unknown := set(call.query) - known:
             raise Refused(501, {"detail": f"The double knows no filter {sorted(unknown)}."})
         for key in set(exact) & set(call.query):

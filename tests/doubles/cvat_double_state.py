@@ -88,10 +88,10 @@ class CvatState:
         return Attribute(
             self.next_id("attribute"),
             body["name"],
-            body.get("input_type", "text"),
             body.get("mutable", True),
-            list(body.get("values") or [""]),
+            body.get("input_type", "text"),
             body.get("default_value", ""),
+            list(body.get("values") or [""]),
         )
 
     def label_owner(self, label_id: int) -> Task | Project | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from cvat_double_annotations import Rejected
@@ -16,8 +17,10 @@ from cvat_double_routes import (
     not_found,
     server_error,
 )
-from cvat_double_state import CvatState
 from cvat_double_things import Task
+
+if TYPE_CHECKING:
+    from cvat_double import CvatDouble
 
 MESSAGES = {"Queued": "", "Started": "Media files are being extracted...", "Finished": ""}
 REQUEST_STATUS = {
@@ -33,20 +36,16 @@ def version_of(text: str) -> tuple[int, ...]:
 
 
 class TaskRoutes(ProjectRoutes):
-    """Tasks and uploads. The switches are those of `CvatDouble`."""
+    """Tasks and uploads."""
 
-    def __init__(self, state: CvatState, url: str, version: str) -> None:
-        super().__init__(state, url, version)
+    def __init__(self, double: CvatDouble, version: str) -> None:
+        super().__init__(double, version)
         self.has_requests = version_of(version) >= (2, 31)
-        self.job_delay = 0
-        self.never_creates_jobs = False
-        self.creation_error: str | None = None
-        self.drop_files = 0
         self.add("/api/tasks", GET=self.tasks, POST=self.create_task)
         self.add("/api/tasks/N", GET=self.task, PATCH=self.patch_task, DELETE=self.delete_task)
         self.add("/api/tasks/N/status", GET=self.status)
         self.add("/api/tasks/N/data", POST=self.upload)
-        self.add("/api/tasks/N/data/meta", GET=self.task_meta, PATCH=self.patch_task_meta)
+        self.add("/api/tasks/N/data/meta", GET=self.task_meta)
         if self.has_requests:
             self.add("/api/requests/(?:[^/]*)", GET=self.request)
 
@@ -122,15 +121,15 @@ class TaskRoutes(ProjectRoutes):
         names = [frame.name for frame in call.frames]
         if len(set(names)) < len(names):
             raise server_error()  # the server's storage refuses a second file of the same name
-        frames = call.frames[: len(call.frames) - self.drop_files]
-        self.drop_files = 0
+        frames = call.frames[: len(call.frames) - self.double.drop_files]
+        self.double.drop_files = 0
         if fields.get("sorting_method", "lexicographical") != "predefined":
             frames = sorted(frames, key=lambda frame: frame.name)
         task.image_quality, task.data_id = quality, self.state.next_id("data")
-        task.pending = None if self.never_creates_jobs else frames
-        task.polls_left = self.job_delay
-        task.error = self.creation_error
-        if not frames and not self.never_creates_jobs:
+        task.pending = None if self.double.never_creates_jobs else frames
+        task.polls_left = self.double.job_delay
+        task.error = self.double.creation_error
+        if not frames and not self.double.never_creates_jobs:
             task.error = "ValueError: No media data found"
         if call.unreadable is not None:
             task.error = (
@@ -176,18 +175,6 @@ class TaskRoutes(ProjectRoutes):
         if not task.has_data:
             raise server_error()
         return Answer(json=self.show.data_meta(task, range(len(task.frames))))
-
-    def patch_task_meta(self, call: Call, number: int) -> Answer:
-        task = self.find_task(call, number)
-        if not task.has_data:
-            raise server_error()
-        self._delete_frames(call, task, range(len(task.frames)))
-        return self.task_meta(call, number)
-
-    def _delete_frames(self, call: Call, task: Task, frames: range) -> None:
-        deleted = set(call.body.get("deleted_frames", ())) & set(frames)
-        task.deleted_frames = sorted((set(task.deleted_frames) - set(frames)) | deleted)
-        self.state.touch(*task.jobs)
 
 
 def _quality(value: str | None) -> int:

@@ -40,10 +40,10 @@ class Organization:
 class Attribute:
     id: int
     name: str
-    input_type: str = "text"
-    mutable: bool = True
-    values: list[str] = field(default_factory=list)
-    default_value: str = ""
+    mutable: bool
+    input_type: str
+    default_value: str
+    values: list[str]
 
 
 @dataclass
@@ -71,9 +71,9 @@ class Frame:
 @dataclass
 class Guide:
     id: int
-    markdown: str
     task_id: int | None
     project_id: int | None
+    markdown: str
 
 
 @dataclass
