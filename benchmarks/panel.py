@@ -139,8 +139,8 @@ def measure(dataset: Any, rounds: int = 5) -> dict[str, float]:
 EVENTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("on_load", {}),
     ("change_tab", {"value": "Ranking"}),
-    ("show_bin", {"x": 2.0}),
-    ("show_lasso", {"data": [{"x": 1.0}, {"x": 4.0}]}),
+    ("show_bars", {"x": 2.0}),
+    ("show_bars", {"data": [{"x": 1.0}, {"x": 4.0}]}),
     ("open_row", {"row": 3}),
     ("show_batch", {}),
     ("change_tab", {"value": "Progress"}),
