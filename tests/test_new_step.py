@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-DECLARATION = '''
+DECLARATION = '''"""Count dark pixels."""
+
 from dataclasses import dataclass
 
 from unseen.parameters import StepConfig, setting
@@ -36,9 +37,7 @@ class CountPixelsResult(StepResult):
         return f"{self.images} images counted."
 
 
-STEP = Step(
-    order=45, help="count pixels", label="Count", description="Counts", config=CountPixelsConfig
-)
+STEP = Step(order=45, label="Count", config=CountPixelsConfig)
 '''
 FUNCTION = '''
 from unseen.steps.count_pixels import CountPixelsConfig, CountPixelsResult

@@ -1,11 +1,12 @@
 """What all steps share: `step(collection, config, *, progress=None, **settings) -> Result`.
 
-The wrapper opens the dataset by name, builds the config, makes sure that only one run works on the
-dataset, and measures the time; the function below it reads like its summary.
+The wrapper opens the dataset, builds the config, lets only one run work on a dataset and measures
+the time, so that the function below it reads like its summary.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -16,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from unseen.dataset import reading, setup
 from unseen.dataset.locks import exclusive
 from unseen.dataset.loop import Loop
-from unseen.errors import ConfigError
+from unseen.errors import BudgetError, ConfigError, DatasetError
 from unseen.parameters import StepConfig, from_mapping
 from unseen.progress import Progress, silent
 from unseen.results import StepResult
@@ -27,37 +28,7 @@ R = TypeVar("R", bound=StepResult, covariant=True)
 _started: ContextVar[float] = ContextVar("started")
 
 
-def elapsed() -> float:
-    """Seconds since the running step began, for its record."""
-    return round(time.perf_counter() - _started.get(), 3)
-
-
-def write_down(
-    loop: Loop,
-    iteration: int,
-    config: StepConfig,
-    result: StepResult,
-    top: Mapping[str, Any] | None = None,
-    **more: Any,
-) -> None:
-    """Put a step's result on the record of an iteration, with its parameters and seconds.
-
-    Args:
-        loop: the loop.
-        iteration: which record.
-        config: the parameters; its module names the step.
-        result: whose fields are kept; of the skipped samples, their number.
-        top: facts of the whole iteration.
-        **more: further entries, or others instead.
-    """
-    entry = {k: v for k, v in result.to_dict().items() if k not in ("dataset", "iteration")}
-    if "skipped" in entry:
-        entry["skipped"] = len(entry["skipped"])
-    entry |= {"parameters": config.to_dict(), "seconds": elapsed(), **more}
-    loop.write_entry(iteration, type(config).__module__.rpartition(".")[2], entry, **(top or {}))
-
-
-class Step(Protocol[R]):
+class StepFunction(Protocol[R]):
     """A step as its users see it."""
 
     config_class: type[StepConfig]
@@ -70,28 +41,20 @@ class Step(Protocol[R]):
         progress: Progress | None = None,
         **settings: Any,
     ) -> R:
-        """Run the step.
+        """Run the step on a dataset's name, a Dataset or a DatasetView.
 
-        Args:
-            collection: a dataset's name, a Dataset or a DatasetView.
-            config: the parameters; default: all defaults, with the label field and the tags that
-                the loop was set up with.
-            progress: called with (done, total, label) as the step goes.
-            **settings: single parameters, instead of or on top of `config`.
+        `settings` are single parameters, instead of or on top of `config`. Without a config, the
+        label field and the tags are those that the loop was set up with. `progress` is called with
+        (done, total, label).
         """
 
 
 def step(
     config_class: type[C], *, writes: bool = True
-) -> Callable[[Callable[[Loop, C, Progress], R]], Step[R]]:
-    """Turn `function(loop, config, progress)` into a step.
+) -> Callable[[Callable[[Loop, C, Progress], R]], StepFunction[R]]:
+    """Turn `function(loop, config, progress)` into a step; one that `writes` locks the dataset."""
 
-    Args:
-        config_class: its parameters.
-        writes: whether the step changes the dataset and so needs it for itself.
-    """
-
-    def wrap(function: Callable[[Loop, C, Progress], R]) -> Step[R]:
+    def wrap(function: Callable[[Loop, C, Progress], R]) -> StepFunction[R]:
         @functools.wraps(function)
         def run(
             collection: Any,
@@ -114,12 +77,10 @@ def step(
                 collection = reading.open_collection(collection)
                 if config is None:
                     given = _as_set_up(collection, given, settings)
-                loop = Loop(collection, setup.names_for(reading.dataset_of(collection), given))
-                if writes:
-                    with exclusive(collection, function.__name__):
-                        loop.dataset.reload()
-                        result = function(loop, given, progress or silent)
-                else:
+                loop = Loop(collection, setup.names_for(collection._dataset, given))
+                lock = exclusive(collection, function.__name__)
+                with lock if writes else contextlib.nullcontext():
+                    loop.dataset.reload()
                     result = function(loop, given, progress or silent)
                 return dataclasses.replace(result, seconds=elapsed())
             finally:
@@ -133,7 +94,54 @@ def step(
 
 
 def _as_set_up(collection: Any, given: C, settings: Mapping[str, Any]) -> C:
-    """The config with what the loop was set up with, where the call says nothing else."""
-    known = setup.lasting(reading.dataset_of(collection), given.prefix, given.series)
+    known = setup.lasting(collection._dataset, given.prefix, given.series)
     missing = {k: v for k, v in known.items() if settings.get(k) is None and hasattr(given, k)}
     return dataclasses.replace(given, **missing) if missing else given
+
+
+def elapsed() -> float:
+    """Seconds since the running step began."""
+    return round(time.perf_counter() - _started.get(), 3)
+
+
+def write_down(
+    loop: Loop,
+    iteration: int,
+    config: StepConfig,
+    result: StepResult,
+    top: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> None:
+    """Record a step's result, parameters and seconds under the iteration.
+
+    The module of `config` names the step. Skipped samples are recorded as their number. `top` are
+    facts of the whole iteration; `more` adds to the entry or replaces parts of it.
+    """
+    entry = {k: v for k, v in result.to_dict().items() if k not in ("dataset", "iteration")}
+    if "skipped" in entry:
+        entry["skipped"] = len(entry["skipped"])
+    entry |= {"parameters": config.to_dict(), "seconds": elapsed(), **more}
+    loop.write_entry(iteration, type(config).__module__.rpartition(".")[2], entry, **(top or {}))
+
+
+def check_pool(loop: Loop, size: int, budget: int = 1) -> None:
+    """Raise a BudgetError if the pool of `size` images is empty or smaller than the budget."""
+    if not size:
+        raise BudgetError(
+            f"the pool of dataset {loop.dataset.name!r} is empty: every image is labelled, out for "
+            "labelling, in the test split or excluded. Add images, or widen the view"
+        )
+    if budget > size:
+        raise BudgetError(
+            f"budget {budget} exceeds the {size} unlabelled images of the pool; lower it, or widen "
+            "the view"
+        )
+
+
+def check_scored(size: int, scored: int, mark: str) -> None:
+    """Raise a DatasetError if the newest UNet (`mark`) scored none of the pool's images."""
+    if not scored:
+        raise DatasetError(
+            f"none of the {size} pool images was scored by the newest UNet ({mark}); run "
+            "score_samples first"
+        )

@@ -1,10 +1,10 @@
-"""What both networks train on: the labelled images outside the test split."""
+"""What both networks share: they train on the labelled images outside the test split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,8 +14,11 @@ from unseen.dataset.loop import Loop
 from unseen.errors import LabelError
 from unseen.parameters import StepConfig
 from unseen.progress import Progress
-from unseen.results import Skipped
+from unseen.results import Skipped, TrainingResult
 from unseen.steps.step import write_down
+from unseen.unet.checkpoints import save_checkpoint
+
+R = TypeVar("R", bound=TrainingResult)
 
 
 @dataclass(frozen=True)
@@ -25,23 +28,13 @@ class TrainingData:
     images: ImageStore
     xyxy: list[np.ndarray]  #: per image (N, 4) float32, native px
     labels: list[np.ndarray]  #: per image (N,) int64 positions in `classes`
+    scopes: list[np.ndarray | None]  #: per image (N, 4) float32, native px; None: all of it
     classes: list[str]
     class_counts: dict[str, int]
     box_problems: dict[str, int]
     longest_sides: list[int]  #: native px
     scale: float
     skipped: list[Skipped]
-    scopes: list[np.ndarray | None]  #: per image (N, 4) float32, native px; None: all of it
-
-    @property
-    def partly_labelled(self) -> int:
-        """Number of images of which only a part is labelled."""
-        return sum(part is not None for part in self.scopes)
-
-    @property
-    def boxes(self) -> int:
-        """Number of boxes of the images that could be read."""
-        return sum(len(labels) for labels in self.labels)
 
 
 def read_training_data(
@@ -49,31 +42,25 @@ def read_training_data(
     progress: Progress,
     *,
     classes: Sequence[str] | None = None,
-    scale: Callable[[list[reading.LabelledImage]], float] | None = None,
+    scale: Callable[[list[reading.LabelledImage]], float] = lambda images: 1.0,
     channels: int | None = None,
 ) -> TrainingData:
-    """Read labels, then images.
+    """Read the labels of the view, then its images at the working `scale`.
 
-    Args:
-        loop: whose labelled images in the view are read.
-        progress: told the images.
-        classes: fixed class list, others are dropped and counted; None takes those with boxes.
-        scale: working scale from the labelled images; None keeps native size.
-        channels: 1 or 3; None takes 1 where all images are grey.
-
-    Raises:
-        LabelError: nothing is labelled, no box can be used, or a class name is reserved.
-        DatasetError: the label field is missing or holds no boxes.
+    Boxes of other than the given `classes` are dropped and counted; None takes the classes that have
+    boxes. `channels` is 1 or 3; None takes 1 if all images are grey. Raises a LabelError if nothing
+    is labelled, no box can be used or a class name is reserved, and a DatasetError if the label
+    field is missing or holds no boxes.
     """
     reading.check_label_field(loop.dataset, loop.names.label_field)
     labels = reading.read_labels(loop.labelled, loop.names.label_field, classes)
     _check(labels, loop)
     known = list(labels.class_counts if classes is None else classes)
     reading.check_class_names(known)
-    scopes, unusable = scope.read(loop.view, loop.names, labels.images)
+    scopes, unusable = scope.read(loop, labels.images)
     left_out = {item.sample_id for item in unusable}
     wanted = [image for image in labels.images if image.sample_id not in left_out]
-    factor = scale(wanted) if scale else 1.0
+    factor = scale(wanted)
     store = ImageStore(
         [image.filepath for image in wanted],
         scale=factor,
@@ -89,31 +76,71 @@ def read_training_data(
         images=store,
         xyxy=[image.xyxy for image in images],
         labels=[np.asarray([known.index(c) for c in i.labels], dtype=np.int64) for i in images],
+        scopes=[scopes.get(image.sample_id) for image in images],
         classes=known,
         class_counts=labels.class_counts,
         box_problems=labels.box_problems,
         longest_sides=[max(image.width, image.height) for image in images],
         scale=factor,
         skipped=labels.skipped + unusable + unreadable,
-        scopes=[scopes.get(image.sample_id) for image in images],
     )
 
 
-def record_training(
-    loop: Loop, iteration: int, config: StepConfig, result: Any, **top: Any
-) -> None:
-    """Record what was trained, and on which labels."""
+def save_training(
+    loop: Loop,
+    config: StepConfig,
+    data: TrainingData,
+    trained: Any,
+    result_class: type[R],
+    *,
+    iteration: int,
+    description: Mapping[str, Any],
+    top: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> R:
+    """Save the checkpoint of a trained network, and record what it was trained on.
+
+    `trained` has a `model` and `losses`. `description` is stored beside the weights, `top` in the
+    record of the iteration; `facts` are further fields of the result.
+    """
+    path, digest = save_checkpoint(
+        loop.folder(config.model_dir),
+        f"{loop.names.series or 'main'}-{description['kind']}-{iteration:02d}",
+        trained.model.state_dict(),
+        {
+            **description,
+            "dataset": loop.dataset.name,
+            "iteration": iteration,
+            "parameters": config.to_dict(),
+        },
+    )
+    result = result_class(
+        dataset=loop.dataset.name,
+        iteration=iteration,
+        checkpoint=str(path),
+        digest=digest,
+        images=len(data.images),
+        boxes=sum(len(labels) for labels in data.labels),
+        classes=data.classes,
+        class_counts=data.class_counts,
+        final_loss=float(np.mean(trained.losses[-20:])),
+        box_problems=data.box_problems,
+        skipped=data.skipped,
+        partly_labelled=sum(part is not None for part in data.scopes),
+        **facts,
+    )
     labels = loop.label_facts()
     write_down(
         loop,
         iteration,
         config,
         result,
-        {**labels, **top},
+        {**labels, **(top or {})},
         # The record's own counts change with every later step of the iteration.
         labelled=[len(labels["labelled_ids"]), sum(labels["class_counts"].values())],
         checkpoints=[result.checkpoint],
     )
+    return result
 
 
 def _check(labels: reading.LabelledImages, loop: Loop) -> None:

@@ -11,8 +11,7 @@ from unseen.detector.training import fit_detector
 from unseen.progress import Progress
 from unseen.steps.step import step
 from unseen.steps.train_detector import TrainDetectorConfig, TrainDetectorResult
-from unseen.steps.training_data import read_training_data, record_training
-from unseen.unet.checkpoints import save_checkpoint
+from unseen.steps.training_data import read_training_data, save_training
 
 
 @step(TrainDetectorConfig)
@@ -21,9 +20,9 @@ def train_detector(
 ) -> TrainDetectorResult:
     """Train on all labelled samples outside the test split.
 
-    The hyper-parameters depend on the architecture and the image size alone, so that iterations
-    and baselines differ by nothing but their labels. Classes that no image holds yet are part of
-    the model: its class list is that of the dataset.
+    The hyper-parameters depend on the architecture and the image size only, so that iterations and
+    baselines differ in nothing but their labels. The class list is that of the dataset, so the model
+    has also the classes that no image shows yet.
     """
     device = resolve_device(config.device)
     iteration = loop.resolve_iteration(config.iteration)
@@ -49,42 +48,26 @@ def train_detector(
         scopes=data.scopes,
         progress=progress,
     )
-    path, digest = save_checkpoint(
-        loop.folder(config.model_dir),
-        f"{loop.names.series or 'main'}-detector-{iteration:02d}",
-        trained.model.state_dict(),
-        {
+    return save_training(
+        loop,
+        config,
+        data,
+        trained,
+        TrainDetectorResult,
+        iteration=iteration,
+        description={
             "kind": "detector",
             "spec": spec.to_dict(),
-            "dataset": loop.dataset.name,
-            "iteration": iteration,
             "schedule": trained.schedule,
             "pretrained": trained.pretrained,
             "weights": trained.message,
-            "parameters": config.to_dict(),
         },
-    )
-    result = TrainDetectorResult(
-        dataset=loop.dataset.name,
-        iteration=iteration,
-        checkpoint=str(path),
-        digest=digest,
         detector=spec.detector,
         architecture=spec.architecture,
         pretrained=trained.pretrained,
         weights=f"{trained.message}; architecture {architecture} {why}",
-        images=len(data.images),
-        boxes=data.boxes,
-        classes=classes,
-        class_counts=data.class_counts,
         schedule=trained.schedule,
         steps=trained.steps,
-        final_loss=float(np.mean(trained.losses[-20:])),
         image_size=spec.image_size,
         device=str(device),
-        box_problems=data.box_problems,
-        skipped=data.skipped,
-        partly_labelled=data.partly_labelled,
     )
-    record_training(loop, iteration, config, result)
-    return result

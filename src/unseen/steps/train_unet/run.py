@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.scale import working_scale
 from unseen.dataset.loop import Loop
@@ -11,8 +9,7 @@ from unseen.dataset.reading import LabelledImage
 from unseen.progress import Progress
 from unseen.steps.step import step
 from unseen.steps.train_unet import TrainUnetConfig, TrainUnetResult
-from unseen.steps.training_data import read_training_data, record_training
-from unseen.unet.checkpoints import save_checkpoint
+from unseen.steps.training_data import read_training_data, save_training
 from unseen.unet.network import UNetSpec
 from unseen.unet.training import fit_unet
 
@@ -21,8 +18,8 @@ from unseen.unet.training import fit_unet
 def train_unet(loop: Loop, config: TrainUnetConfig, progress: Progress) -> TrainUnetResult:
     """Train on all labelled samples outside the test split, from scratch.
 
-    Leaves a checkpoint and its entry in the record of the iteration. Unreadable images are skipped
-    singly and listed.
+    Saves a checkpoint and writes it into the record of the iteration. Unreadable images are skipped
+    and listed.
     """
     device = resolve_device(config.device)
     iteration = loop.resolve_iteration(config.iteration)
@@ -47,44 +44,28 @@ def train_unet(loop: Loop, config: TrainUnetConfig, progress: Progress) -> Train
         device=device,
         progress=progress,
     )
-    path, digest = save_checkpoint(
-        loop.folder(config.model_dir),
-        f"{loop.names.series or 'main'}-unet-{iteration:02d}",
-        trained.model.state_dict(),
-        {
+    return save_training(
+        loop,
+        config,
+        data,
+        trained,
+        TrainUnetResult,
+        iteration=iteration,
+        description={
             "kind": "unet",
             "spec": spec.to_dict(),
             "scale": data.scale,
             "mean_areas": [float(a) for a in trained.mean_areas],
-            "dataset": loop.dataset.name,
-            "iteration": iteration,
-            "parameters": config.to_dict(),
         },
-    )
-    result = TrainUnetResult(
-        dataset=loop.dataset.name,
-        iteration=iteration,
-        checkpoint=str(path),
-        digest=digest,
+        top={"seed": config.seed},
         mode=config.mode,
-        images=len(data.images),
-        boxes=data.boxes,
-        classes=data.classes,
-        class_counts=data.class_counts,
         working_scale=data.scale,
         steps=config.optimiser_steps,
-        final_loss=float(np.mean(trained.losses[-20:])),
         device=str(device),
-        box_problems=data.box_problems,
-        skipped=data.skipped,
-        partly_labelled=data.partly_labelled,
     )
-    record_training(loop, iteration, config, result, seed=config.seed)
-    return result
 
 
 def _scale(images: list[LabelledImage]) -> float:
-    """The working scale by the rule of `unseen.arrays.scale`."""
     return working_scale(
         [min(x2 - x1, y2 - y1) for image in images for x1, y1, x2, y2 in image.xyxy],
         [max(image.width, image.height) for image in images],
