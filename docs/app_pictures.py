@@ -68,8 +68,8 @@ def make_datasets(folder: Path) -> None:
 
     import unseen
     from unseen.benchmark.synthetic.dataset import CLASSES, write_coco_folder
+    from unseen.dataset.appearance import save_workspace
     from unseen.dataset.coco_folder import import_coco_folder
-    from unseen.dataset.workspace import save_workspace
 
     write_coco_folder(folder, "bare", train=200, test=60, seed=51)
     for name in (FIRST, DONE):

@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from unseen.dataset.workspace import save_workspace
+from unseen.dataset.appearance import save_workspace
 
 from .step_operator import icon
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from fiftyone.operators import types
 
+from unseen.dataset.appearance import WORKSPACE
 from unseen.dataset.setup import names_of
-from unseen.dataset.workspace import WORKSPACE
 
 from .step_operator import StepOperator
 

@@ -10,7 +10,7 @@ import fiftyone.operators as foo
 from fiftyone import ViewField as F
 from fiftyone.operators import types
 
-from unseen.dataset.workspace import PANEL
+from unseen.dataset.appearance import PANEL
 from unseen.loop import overview
 from unseen.report import plots
 

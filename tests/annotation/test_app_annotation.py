@@ -50,7 +50,7 @@ def test_regions_are_read_only_and_all_that_helps_is_switched_on_in_the_sidebar(
     assert wafers.app_config.active_fields.paths == [
         *("hidden_truth", "ground_truth", "unseen_heatmap", "unseen_regions")
     ]
-    writing.delete_fields(wafers, writing.own_fields(wafers, "unseen"))
+    writing.delete_fields(wafers, writing.own_fields(Loop(wafers)))
     assert active(wafers) == list(wafers.label_schemas) == ["ground_truth"]
 
 

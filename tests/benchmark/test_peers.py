@@ -69,10 +69,10 @@ def test_brain_computes_one_number_per_image_and_leaves_no_dataset(pool, rng):
     points = rng.normal([5, 0, 0], 0.5, (len(paths), 3))
     points[7] = [-5, 1, 1]
     points[10:15] = points[10]
-    unique = brain.uniqueness(paths, points)
+    unique = brain.image_scores("uniqueness", paths, points)
     assert np.argmax(unique) == 7
     assert unique[10:15].max() < np.median(unique)
-    typical = brain.representativeness(paths, rng.normal(size=(len(paths), 4)))
+    typical = brain.image_scores("representativeness", paths, rng.normal(size=(len(paths), 4)))
     assert typical.shape == (len(paths),)
     assert len(np.unique(typical[~np.isnan(typical)])) > 5
     assert set(fo.list_datasets()) == before

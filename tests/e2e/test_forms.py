@@ -12,10 +12,10 @@ from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionRunState
 
 import unseen
+from unseen.dataset.appearance import save_workspace
 from unseen.dataset.fields import Names
 from unseen.dataset.locks import COLLECTION
 from unseen.dataset.loop import Loop
-from unseen.dataset.workspace import save_workspace
 from unseen.loop import overview
 
 

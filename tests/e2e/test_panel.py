@@ -13,7 +13,7 @@ from app_browser import App
 from fiftyone import ViewField as F
 
 import unseen
-from unseen.dataset.workspace import save_workspace
+from unseen.dataset.appearance import save_workspace
 from unseen.loop import overview
 
 _EVALUATION = "model_evaluation_panel_builtin"

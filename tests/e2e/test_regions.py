@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import unseen
-from unseen.dataset.workspace import save_workspace
+from unseen.dataset.appearance import save_workspace
 
 RANK = "unseen_regions.rank"
 

@@ -264,7 +264,7 @@ def test_a_ranking_that_is_no_better_than_random_is_a_plain_warning(
 
 
 def test_the_workspace_puts_samples_left_and_the_panel_in_front_on_the_right(panel, wafers):
-    from unseen.dataset.workspace import WORKSPACE, save_workspace
+    from unseen.dataset.appearance import WORKSPACE, save_workspace
 
     assert save_workspace(wafers) == WORKSPACE
     left, right = wafers.load_workspace(WORKSPACE).children

@@ -37,7 +37,7 @@ def regions(*boxes):
 def batch(wafers):
     """A first batch of four, of which three show unseen regions."""
     writing.declare_detections(Loop(wafers, NAMES), NAMES.regions, "test")
-    pool = reading.in_directory_order(Loop(wafers, NAMES).pool).limit(4)
+    pool = Loop(wafers, NAMES).pool.sort_by("filepath").limit(4)
     pool.tag_samples(NAMES.batch(1))
     ids = pool.values("id")
     found = [
@@ -53,12 +53,12 @@ def batch(wafers):
 # --- reading -----------------------------------------------------------------------------------
 def test_no_field_no_value_and_no_rectangle_all_mean_the_whole_image(wafers):
     labelled = reading.read_labels(Loop(wafers, NAMES).labelled, "ground_truth").images
-    assert scope.read(wafers, NAMES, labelled) == ({}, [])
+    assert scope.read(Loop(wafers, NAMES), labelled) == ({}, [])
     scope.declare(Loop(wafers, NAMES))
-    assert scope.read(wafers, NAMES, labelled) == ({}, [])
+    assert scope.read(Loop(wafers, NAMES), labelled) == ({}, [])
     wafers.set_values(NAMES.scope, {labelled[0].sample_id: fo.Detections()}, key_field="id")
-    assert scope.read(wafers, NAMES, labelled) == ({}, [])
-    assert scope.count(wafers, NAMES) == 0
+    assert scope.read(Loop(wafers, NAMES), labelled) == ({}, [])
+    assert scope.count(Loop(wafers, NAMES)) == 0
 
 
 def test_a_scope_drawn_by_hand_is_read_in_pixels_and_cut_at_the_border(wafers):
@@ -67,7 +67,7 @@ def test_a_scope_drawn_by_hand_is_read_in_pixels_and_cut_at_the_border(wafers):
     sample[NAMES.scope] = rectangles((0.5, 0.25, 0.75, 0.5), (-0.5, 0, 0.25, 1))
     sample.save()
     labelled = reading.read_labels(Loop(wafers, NAMES).labelled, "ground_truth").images
-    found, unusable = scope.read(wafers, NAMES, labelled)
+    found, unusable = scope.read(Loop(wafers, NAMES), labelled)
     assert list(found) == [sample.id]
     np.testing.assert_allclose(found[sample.id], [[32, 16, 64, 48]])
     assert unusable == []
@@ -197,8 +197,8 @@ def test_a_simulation_labels_the_regions_of_ranked_batches_and_the_whole_of_othe
     record = Loop(dataset, Names(label_field="simulated")).record(1)
     found = record["steps"]["reveal_labels"]["partly_labelled"]
     loop = Names(label_field="simulated")
-    assert scope.count(dataset, loop) == found > 0
-    assert scope.count(dataset.match_tags(loop.batch(1)), loop) == found
+    assert scope.count(Loop(dataset, loop)) == found > 0
+    assert scope.count(Loop(dataset.match_tags(loop.batch(1)), loop)) == found
     baseline = Names(series="random", label_field="unseen_random_labels")
     record = Loop(dataset, baseline).record(1)
     assert record["steps"]["reveal_labels"]["partly_labelled"] == 0

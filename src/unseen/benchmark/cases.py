@@ -237,12 +237,12 @@ def _read_dataset(name: str, config: BenchmarkConfig) -> Case:
     from unseen.dataset import reading, setup
     from unseen.dataset.loop import Loop
 
-    dataset = reading.dataset_of(reading.open_collection(name))
+    dataset = reading.open_collection(name)._dataset
     names = setup.names_for(dataset, config)
     reading.check_label_field(dataset, config.label_field)
     classes = Loop(dataset, names).classes()
     usable = dataset.match_tags(names.excluded_tag, bool=False).exists(config.label_field)
-    train = reading.in_directory_order(usable.match_tags(config.test_tag, bool=False))
+    train = usable.match_tags(config.test_tag, bool=False).sort_by("filepath")
     splits = [
         tuple(
             LabelledFile(

@@ -125,8 +125,7 @@ class Chooser:
             return peers.neighbour_distance(vectors), {}
         from unseen.dataset import brain  # only here: other strategies need no database
 
-        compute = brain.uniqueness if name == "uniqueness" else brain.representativeness
-        return compute([file.path for file in pool.files], vectors), {}
+        return brain.image_scores(name, [file.path for file in pool.files], vectors), {}
 
     def _embeddings(self, labelled: Sequence[int]) -> npt.NDArray[np.float64]:
         if self.strategy.embeddings == "simple":

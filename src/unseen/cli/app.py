@@ -32,8 +32,8 @@ def open_app(
     os.environ.setdefault("FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS", "true")
     import fiftyone as fo
 
+    from unseen.dataset.appearance import save_workspace
     from unseen.dataset.reading import open_collection
-    from unseen.dataset.workspace import save_workspace
 
     _provide_plugin(say)
     opened = open_collection(dataset or _newest_demo())

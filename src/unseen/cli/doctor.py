@@ -117,20 +117,21 @@ def _packages() -> str:
 
 
 def _mongodb() -> str:
-    situation = mongodb.look()
-    if situation.database_uri:
-        found = _configured_mongodb(situation.database_uri, situation.uri_source)
-    elif situation.bundled is None:
-        decision = mongodb.decide(situation)
+    uri, source = mongodb.database_uri()
+    mongod = mongodb.bundled_mongod()
+    if uri:
+        found = _configured_mongodb(uri, source)
+    elif mongod is None:
+        action, message = mongodb.decide()
         install = f"{sys.executable} -m unseen.dataset.mongodb"
-        remedy = install if decision.action == "install" else decision.message
+        remedy = install if action == "install" else message
         raise Problem("FiftyOne has no mongod and none is configured", remedy)
     else:
-        version, problem = mongodb.mongod_version(situation.bundled)
-        found = f"{situation.bundled}, version {version}"
+        version, problem = mongodb.mongod_version(mongod)
+        found = f"{mongod}, version {version}"
         if version is None:
-            remedy = "install what it misses. " + mongodb.ways_out()
-            raise Problem(f"{situation.bundled} does not run: {problem}", remedy)
+            remedy = "install what it misses. " + mongodb.WAYS_OUT
+            raise Problem(f"{mongod} does not run: {problem}", remedy)
     try:
         import fiftyone as fo
 
@@ -138,7 +139,7 @@ def _mongodb() -> str:
     except Exception as error:
         raise Problem(
             f"{found}, but FiftyOne cannot use it: {type(error).__name__}: {error}",
-            f"read FiftyOne's log (log/mongo.log in its database_dir). {mongodb.ways_out()}",
+            f"read FiftyOne's log (log/mongo.log in its database_dir). {mongodb.WAYS_OUT}",
         ) from error
 
 
@@ -295,7 +296,7 @@ def _data_disk() -> str:
 
 
 def _database_disk() -> str:
-    if mongodb.look().database_uri:
+    if mongodb.database_uri()[0]:
         return "the database is on a server of its own"
     default = ".fiftyone/var/lib/mongo"
     return _disk(_folder("FIFTYONE_DATABASE_DIR", "database_dir", default))

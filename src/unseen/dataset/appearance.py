@@ -1,12 +1,12 @@
-"""Which fields the App shows at once, and in which colours.
+"""What the App shows: the fields that are switched on, their colours, and the workspace.
 
-FiftyOne (1.22) hides heatmaps until somebody ticks them. The user's own choice always stays: fields
-are switched on when they are made, once, and a colour is set only where there is none.
+FiftyOne (1.22) hides heatmaps until somebody ticks them. The user's own choice always stays: a
+field is switched on once, when it is made, and gets a colour only if it has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import fiftyone as fo
@@ -25,6 +25,11 @@ SCOPE = "#e6c400"
 #: Of a heatmap at full strength: the texture below it can still be judged.
 OPACITY = 0.5
 
+#: Name of the saved workspace, as the App lists it.
+WORKSPACE = "Curation"
+#: Name of this package's panel, as the plugin registers it.
+PANEL = "curation"
+
 
 def colours(names: Names) -> dict[str, str]:
     """Field -> colour in the App."""
@@ -39,41 +44,65 @@ def colours(names: Names) -> dict[str, str]:
 
 
 def set_colours(loop: Loop) -> None:
-    """Give the fields of the loop their colours before they are there.
+    """Colour the fields of the loop before they exist.
 
-    The App (1.22) reads colours when it opens a dataset, so those that come later show after the
-    next page load only.
+    The App (1.22) reads colours when it opens a dataset, so later ones show only after the next
+    page load.
     """
     _colour(loop, list(colours(loop.names)))
     loop.dataset.save()
-
-
-def forget(dataset: Any, fields: Sequence[str], colours: Mapping[str, str]) -> None:
-    """Take fields that are gone out of what is shown, and colours that were set here."""
-    config = dataset.app_config
-    if config.active_fields is not None:
-        kept = [path for path in config.active_fields.paths or [] if path not in fields]
-        config.active_fields = fo.ActiveFields(paths=kept) if kept else None
-    scheme = config.color_scheme
-    if scheme is not None and scheme.fields:
-        scheme.fields = [
-            entry
-            for entry in scheme.fields
-            if entry != _entry(entry.get("path", ""), colours.get(entry.get("path", ""), ""))
-        ]
-        if scheme == fo.ColorScheme(id=scheme.id, fields=[], opacity=OPACITY):
-            config.color_scheme = None
-    dataset.save()
 
 
 def show(loop: Loop, *paths: str) -> None:
     """Switch on fields, in their colours."""
     config = loop.dataset.app_config
     before = list((config.active_fields.paths if config.active_fields else None) or [])
-    there = [p for p in paths if p not in before and loop.dataset.get_field(p) is not None]
-    config.active_fields = fo.ActiveFields(paths=before + there)
+    new = [p for p in paths if p not in before and loop.dataset.get_field(p) is not None]
+    config.active_fields = fo.ActiveFields(paths=before + new)
     _colour(loop, paths)
     loop.dataset.save()
+
+
+def forget(loop: Loop, fields: Sequence[str]) -> None:
+    """Take deleted fields out of what is shown, and the colours that were set here."""
+    config = loop.dataset.app_config
+    if config.active_fields is not None:
+        kept = [path for path in config.active_fields.paths or [] if path not in fields]
+        config.active_fields = fo.ActiveFields(paths=kept) if kept else None
+    scheme = config.color_scheme
+    if scheme is not None and scheme.fields:
+        ours = [_entry(path, colour) for path, colour in colours(loop.names).items()]
+        scheme.fields = [entry for entry in scheme.fields if entry not in ours]
+        if scheme == fo.ColorScheme(id=scheme.id, fields=[], opacity=OPACITY):
+            config.color_scheme = None
+    loop.dataset.save()
+
+
+def save_workspace(collection: Any) -> str:
+    """Save the workspace with the dataset unless it has one of that name; returns the name.
+
+    Samples are on the left, the panel and FiftyOne's Model Evaluation on the right.
+    """
+    dataset = collection._dataset
+    if not dataset.has_workspace(WORKSPACE):
+        text = "Samples left; where the loop stands and how good the detector is on the right"
+        dataset.save_workspace(WORKSPACE, _spaces(), description=text)
+    return WORKSPACE
+
+
+def _spaces() -> fo.Space:
+    samples = fo.Panel(type="Samples", pinned=True)
+    curation = fo.Panel(type=PANEL)
+    evaluation = fo.Panel(type="model_evaluation_panel_builtin")
+    return fo.Space(
+        orientation="horizontal",
+        sizes=[0.4, 0.6],  # the panel needs more room for its tables
+        children=[
+            # 1.22: without an active child the panel stays blank.
+            fo.Space(children=[samples], active_child=samples.component_id),
+            fo.Space(children=[curation, evaluation], active_child=curation.component_id),
+        ],
+    )
 
 
 def _colour(loop: Loop, paths: Sequence[str]) -> None:

@@ -1,58 +1,131 @@
-"""FiftyOne Brain's image-level scores, on a dataset of the moment that leaves nothing behind."""
+"""FiftyOne Brain: image-level scores, and the runs behind Embeddings and Sort by similarity."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import fiftyone as fo
 import numpy as np
 import numpy.typing as npt
 
-Vectors = npt.NDArray[np.float64]
+from unseen.dataset.loop import Loop
+
+logger = logging.getLogger(__name__)
+
+#: Fewer images have no plane to lie in; of more, distances take too long and too much memory.
+FEWEST, MOST = 3, 50_000
+#: Seed of the randomized PCA.
+SEED = 51
 
 
-def uniqueness(paths: Sequence[str], embeddings: Vectors) -> npt.NDArray[np.float64]:
-    """(N,) `fiftyone.brain.compute_uniqueness` of N images with (N, D) embeddings; higher = more unique."""
+def image_scores(
+    name: str, paths: Sequence[str], embeddings: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """(N,) `fiftyone.brain.compute_{name}` of N images with (N, D) embeddings.
+
+    `name` is "uniqueness" or "representativeness", which is NaN for the only image of a cluster.
+    The dataset that Brain needs for this is deleted again.
+    """
     import fiftyone.brain as fob
 
-    with _dataset(paths) as dataset:
-        fob.compute_uniqueness(dataset, embeddings=embeddings, progress=False)
-        return np.asarray(dataset.values("uniqueness"), dtype=np.float64)
-
-
-def representativeness(paths: Sequence[str], embeddings: Vectors) -> npt.NDArray[np.float64]:
-    """(N,) `fiftyone.brain.compute_representativeness`; NaN for the only image of a cluster."""
-    import fiftyone.brain as fob
-
-    with _dataset(paths) as dataset:
-        fob.compute_representativeness(dataset, embeddings=embeddings, progress=False)
-        return np.asarray(dataset.values("representativeness"), dtype=np.float64)
-
-
-@contextlib.contextmanager
-def _dataset(paths: Sequence[str]) -> Iterator[fo.Dataset]:
-    """Not persistent, named by FiftyOne, and deleted at the end."""
     dataset = fo.Dataset()
     try:
         samples = [fo.Sample(filepath=str(Path(path).absolute())) for path in paths]
         dataset.add_samples(samples, progress=False)
-        with quiet():
-            yield dataset
+        with _quiet():
+            getattr(fob, f"compute_{name}")(dataset, embeddings=embeddings, progress=False)
+        return np.asarray(dataset.values(name), dtype=np.float64)
     finally:
         dataset.delete()
 
 
+def register_runs(
+    loop: Loop, ids: Sequence[str], vectors: npt.NDArray[Any], source: str
+) -> list[str]:
+    """Make the similarity and the visualization of images, in place of our older ones.
+
+    A run under one of these keys that no record names is not ours and stays as it is.
+
+    Args:
+        loop: the loop.
+        ids: sample ids.
+        vectors: (N, D) features in the order of the ids; images with NaN are left out.
+        source: where the features come from; stored with the runs.
+
+    Returns:
+        The brain keys that were made, for the record of the step.
+    """
+    usable = np.isfinite(vectors).all(axis=1)
+    ids = [i for i, is_usable in zip(ids, usable, strict=True) if is_usable]
+    if not FEWEST <= len(ids) <= MOST:
+        text = "no similarity and no visualization: %d images have features, expected %d to %d"
+        logger.info(text, len(ids), FEWEST, MOST)
+        return []
+    import fiftyone.brain as fob
+
+    view = loop.dataset.select(ids, ordered=True)
+    # FiftyOne stores what it does not know in the configuration of the run.
+    shared = {"embeddings": vectors[usable], "progress": False, "unseen_source": source}
+    makers: dict[str, Callable[..., object]] = {
+        loop.names.similarity_run: lambda **key: fob.compute_similarity(
+            view, backend="sklearn", **shared, **key
+        ),
+        loop.names.visualization_run: lambda **key: fob.compute_visualization(
+            view, method="pca", seed=SEED, **shared, **key
+        ),
+    }
+    ours = own_runs(loop)
+    made: list[str] = []
+    for key, make in makers.items():
+        if key in ours:
+            loop.dataset.delete_brain_run(key)
+        elif loop.dataset.has_brain_run(key):
+            text = (
+                "brain run %r of dataset %r is not ours and stays as it is; rename it to get ours"
+            )
+            logger.warning(text, key, loop.dataset.name)
+            continue
+        try:
+            with _quiet():
+                make(brain_key=key)
+        except BaseException:  # also Ctrl-C: no run may stay that no record will name
+            for one in (*made, key):
+                if loop.dataset.has_brain_run(one):
+                    loop.dataset.delete_brain_run(one)
+            raise
+        made.append(key)
+    return made
+
+
+def own_runs(loop: Loop) -> list[str]:
+    """The brain runs that a record of the main loop names and that were made here."""
+    main = dataclasses.replace(loop.names, series="")
+    named = {
+        key
+        for record in Loop(loop.dataset, main).records().values()
+        for key in record["steps"].get("score_samples", {}).get("brain_runs", [])
+    }
+    # Somebody may have deleted ours and made another under its key.
+    return [
+        key
+        for key in loop.dataset.list_brain_runs()
+        if key in named and hasattr(loop.dataset.get_brain_info(key).config, "unseen_source")
+    ]
+
+
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Brain announces each computation; whoever asked says it better."""
+def _quiet() -> Iterator[None]:
+    """Brain announces each computation, and divides 0 by 0 where a cluster is one image."""
     log = logging.getLogger("fiftyone.brain")
     before = log.level
     log.setLevel(logging.WARNING)
     try:
-        with np.errstate(all="ignore"):  # a cluster of one image divides 0 by 0
+        with np.errstate(all="ignore"):
             yield
     finally:
         log.setLevel(before)

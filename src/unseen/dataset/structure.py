@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,10 +17,8 @@ import fiftyone as fo
 import numpy as np
 import numpy.typing as npt
 from bson import ObjectId
-from pymongo import UpdateOne
 
 from unseen.dataset import writing
-from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.structure.die_grid import Grid, lines
 from unseen.structure.weights import Shapes, zone_weights
@@ -31,6 +28,9 @@ STRUCTURE_METHOD = "unseen/structure"
 GRID_LABEL = "die grid"
 #: Samples read or written in one operation.
 CHUNK = 512
+
+#: Polylines as FiftyOne stores them.
+Label = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class StructureRecord:
 
     @property
     def version(self) -> str | None:
-        """Changes with what counts; None where everything counts in full."""
+        """Changes with what counts; None if everything counts in full."""
         if self.weight >= 1 or (self.zone == "everywhere" and not self.margin):
             return None
         text = json.dumps([self.zone, self.margin, self.weight])
@@ -53,13 +53,13 @@ class StructureRecord:
 
 
 def score_mark(digest: str, record: StructureRecord | None) -> str:
-    """What a sample is marked with by a UNet that scored it under these rules."""
+    """The mark of the samples that a UNet scored under these rules."""
     version = record.version if record else None
     return digest[:12] + (f"+{version}" if version else "")
 
 
 def read_record(loop: Loop) -> StructureRecord | None:
-    """What was stored with `write_record`, or None."""
+    """What `write_record` stored, or None."""
     if not loop.dataset.has_run(loop.names.structure_key):
         return None
     return decode(loop.dataset.get_run_info(loop.names.structure_key).config.serialize())
@@ -71,30 +71,21 @@ def decode(config: Mapping[str, Any]) -> StructureRecord:
     return StructureRecord(**{name: config[name] for name in fields})
 
 
-def write_record(loop: Loop, record: StructureRecord) -> None:
-    """Keep the record; an earlier one is replaced."""
-    delete_record(loop)
-    config = loop.dataset.init_run(
-        method=STRUCTURE_METHOD, prefix=loop.names.prefix, **asdict(record)
-    )
-    loop.dataset.register_run(loop.names.structure_key, config)
-
-
-def delete_record(loop: Loop) -> None:
-    """Forget the record, where there is one."""
+def write_record(loop: Loop, record: StructureRecord | None) -> None:
+    """Store the record in place of an earlier one; None only deletes that."""
     if loop.dataset.has_run(loop.names.structure_key):
         loop.dataset.delete_run(loop.names.structure_key)
+    if record is not None:
+        content = {"prefix": loop.names.prefix, **asdict(record)}
+        config = loop.dataset.init_run(method=STRUCTURE_METHOD, **content)
+        loop.dataset.register_run(loop.names.structure_key, config)
 
 
 # --- labels ------------------------------------------------------------------------------------------
-def grid_label(grid: Grid, fit: float | None, width: int, height: int) -> dict[str, Any]:
-    """A die grid as FiftyOne stores polylines: its lines to look at, its numbers to compute with.
+def grid_label(grid: Grid, fit: float | None, width: int, height: int) -> Label:
+    """A die grid on an image of `width` x `height` px: lines to look at, numbers to compute with.
 
-    Args:
-        grid: of the image.
-        fit: how well it fits, in [-1, 1]; None where it was given.
-        width: of the image, px.
-        height: of the image, px.
+    `fit` is how well it fits, in [-1, 1], or None for a given grid.
     """
     segments = lines(grid, width, height) / np.asarray([width, height], np.float32)
     numbers: dict[str, Any] = {k: [float(v) for v in pair] for k, pair in asdict(grid).items()}
@@ -103,8 +94,8 @@ def grid_label(grid: Grid, fit: float | None, width: int, height: int) -> dict[s
     return _polylines([_polyline(GRID_LABEL, segments.tolist(), closed=False, **numbers)])
 
 
-def shapes_label(shapes: Shapes, name: str) -> dict[str, Any]:
-    """Outlines and lines as FiftyOne stores polylines; one polyline per outline with its holes."""
+def shapes_label(shapes: Shapes, name: str) -> Label:
+    """Outlines, each with its holes, and lines; one polyline per outline or line."""
     closed = [
         _polyline(name, [np.asarray(ring).tolist() for ring in outline], closed=True)
         for outline in shapes.outlines
@@ -113,20 +104,17 @@ def shapes_label(shapes: Shapes, name: str) -> dict[str, Any]:
     return _polylines(closed + opened)
 
 
-def to_structure(label: Mapping[str, Any] | None) -> Grid | Shapes | None:
-    """What a stored field of polylines says; None where it says nothing."""
+def to_structure(label: Label | None) -> Grid | Shapes | None:
+    """The structure that stored polylines describe; None if they describe nothing."""
     polylines = (label or {}).get("polylines") or []
-    for polyline in polylines:
-        if polyline.get("label") == GRID_LABEL and polyline.get("pitch"):
-            return Grid(
-                pitch=_pair(polyline["pitch"]),
-                origin=_pair(polyline["origin"]),
-                street=_pair(polyline["street"]),
-            )
     outlines, opened = [], []
     for polyline in polylines:
+        if polyline.get("label") == GRID_LABEL and polyline.get("pitch"):
+            pairs = (polyline[name] for name in ("pitch", "origin", "street"))
+            pitch, origin, street = ((float(x), float(y)) for x, y in pairs)
+            return Grid(pitch, origin, street)
         rings = [np.asarray(r, np.float32).reshape(-1, 2) for r in polyline.get("points") or []]
-        if polyline.get("closed") or polyline.get("filled"):
+        if _is_closed(polyline):
             outlines.append([r for r in rings if len(r) >= 3])
         else:
             opened += [r for r in rings if len(r) >= 2]
@@ -134,29 +122,27 @@ def to_structure(label: Mapping[str, Any] | None) -> Grid | Shapes | None:
     return Shapes(outlines=outlines, lines=opened) if outlines or opened else None
 
 
-def to_lines(label: Mapping[str, Any] | None) -> list[npt.NDArray[np.float32]]:
-    """What a stored field of polylines draws: (N, 2) relative corners per line, closed ones closed."""
-    found = []
+def to_lines(label: Label | None) -> list[npt.NDArray[np.float32]]:
+    """The lines to draw, each (N, 2) relative corners; closed ones end where they begin."""
+    drawn = []
     for polyline in (label or {}).get("polylines") or []:
         for points in polyline.get("points") or []:
             line = np.asarray(points, np.float32).reshape(-1, 2)
-            if polyline.get("closed") or polyline.get("filled"):
-                line = np.concatenate([line, line[:1]])
-            found.append(line)
-    return found
+            drawn.append(np.concatenate([line, line[:1]]) if _is_closed(polyline) else line)
+    return drawn
 
 
-def read_labels(dataset: Any, field: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """Sample id -> stored polylines, of those samples that have some."""
-    found = {}
+def read_labels(dataset: Any, field: str, ids: Sequence[str]) -> dict[str, Label]:
+    """Sample id -> stored polylines, of the samples that have some."""
+    labels = {}
     stored = dataset.get_field(field)
     name = (stored.db_field or field) if stored is not None else field
     for start in range(0, len(ids), CHUNK):
         wanted = {"_id": {"$in": [ObjectId(i) for i in ids[start : start + CHUNK]]}}
         for document in dataset._sample_collection.find(wanted, {name: 1}):
             if (document.get(name) or {}).get("polylines"):
-                found[str(document["_id"])] = document[name]
-    return found
+                labels[str(document["_id"])] = document[name]
+    return labels
 
 
 def declare_field(loop: Loop) -> None:
@@ -165,53 +151,29 @@ def declare_field(loop: Loop) -> None:
     Raises:
         DatasetError: a field of that name exists and is not ours.
     """
-    writing.declare(
-        loop,
-        loop.names.structure,
-        fo.EmbeddedDocumentField,
-        "Known structure of the image: die grid, mask or lines",
-        embedded_doc_type=fo.Polylines,
-    )
+    text = "Known structure of the image: die grid, mask or lines"
+    kind = {"embedded_doc_type": fo.Polylines}
+    writing.declare(loop, loop.names.structure, fo.EmbeddedDocumentField, text, **kind)
 
 
-def save_labels(loop: Loop, labels: Mapping[str, Mapping[str, Any] | None]) -> int:
-    """Write the structure of samples; those for which it is another now lose their score's mark.
+def save_labels(loop: Loop, labels: Mapping[str, Label | None]) -> int:
+    """Write the structure of samples (id -> label, None removes it); returns how many changed.
 
-    Args:
-        loop: the loop.
-        labels: sample id -> document; None removes it.
-
-    Returns:
-        How many samples changed.
+    A changed sample counts as not scored, in every loop, because other rules hold for it now.
     """
     before = read_labels(loop.dataset, loop.names.structure, list(labels))
     changed = [i for i, label in labels.items() if _content(label) != _content(before.get(i))]
-    now = datetime.now(timezone.utc)
-    # Scores of every loop on these images were made under other rules.
-    marks = {
-        Names(prefix=loop.names.prefix, series=series).model: None
-        for series in {
-            "",
-            loop.names.series,
-            *[one.names.series for one in loop.all_series()],
-        }
-    }
-    marks = {name: None for name in marks if loop.dataset.get_field(name) is not None}
-    ops = [
-        UpdateOne(
-            {"_id": ObjectId(i)},
-            {"$set": {loop.names.structure: labels[i], "last_modified_at": now, **marks}},
-        )
-        for i in changed
-    ]
-    if ops:
-        loop.dataset._bulk_write(ops, ids=changed)
+    series = {"", loop.names.series, *(one.names.series for one in loop.all_series())}
+    models = [replace(loop.names, series=name).model for name in series]
+    marks = {name: None for name in models if loop.dataset.get_field(name) is not None}
+    values = {i: {loop.names.structure: labels[i], **marks} for i in changed}
+    writing.set_raw(loop.dataset, values)
     return len(changed)
 
 
 # --- what counts -------------------------------------------------------------------------------------
 class ZoneReader:
-    """What each pixel of an image counts in the ranking, read as it is needed."""
+    """How much each pixel of an image counts in the ranking, read when it is needed."""
 
     def __init__(
         self,
@@ -220,50 +182,28 @@ class ZoneReader:
         ids: Sequence[str],
         size_of: Callable[[int], tuple[int, int]],
     ) -> None:
-        """Prepare; nothing is read yet.
-
-        Args:
-            loop: the loop.
-            record: what counts.
-            ids: of the samples, in the order in which they are asked for by position.
-            size_of: position -> (width, height) px of the image.
-        """
+        """Prepare; `size_of` gives (width, height) px of the image at a position of `ids`."""
         self._record, self._size_of = record, size_of
 
         # Neighbours are asked for together; the structure of 100,000 images is not kept.
         @lru_cache(maxsize=8)
-        def chunk(number: int) -> dict[int, Grid | Shapes]:
-            start = number * CHUNK
-            part = ids[start : start + CHUNK]
+        def chunk(number: int) -> list[Grid | Shapes | None]:
+            part = ids[number * CHUNK : (number + 1) * CHUNK]
             labels = read_labels(loop.dataset, loop.names.structure, part)
-            found = {}
-            for position, sample_id in enumerate(part, start=start):
-                structure = to_structure(labels.get(sample_id))
-                if structure is not None:
-                    found[position] = structure
-            return found
+            return [to_structure(labels.get(sample_id)) for sample_id in part]
 
         self._chunk = chunk
 
     def __call__(self, position: int, shape: tuple[int, int]) -> npt.NDArray[np.float32] | None:
-        """(h, w) float32 in [0, 1], or None where everything counts in full."""
-        structure = self._chunk(position // CHUNK).get(position)
+        """(h, w) float32 in [0, 1], or None if everything counts in full."""
+        structure = self._chunk(position // CHUNK)[position % CHUNK]
         if structure is None:
             return None
-        record = self._record
-        width, height = self._size_of(position)
-        return zone_weights(
-            structure,
-            width,
-            height,
-            shape,
-            zone=record.zone,
-            margin=record.margin,
-            weight=record.weight,
-        )
+        rules = {name: getattr(self._record, name) for name in ("zone", "margin", "weight")}
+        return zone_weights(structure, *self._size_of(position), shape, **rules)
 
 
-def _content(label: Mapping[str, Any] | None) -> Any:
+def _content(label: Label | None) -> Any:
     """What a label says, without the ids that FiftyOne gives it."""
     return [
         {k: v for k, v in polyline.items() if k not in ("_id", "tags")}
@@ -271,7 +211,11 @@ def _content(label: Mapping[str, Any] | None) -> Any:
     ]
 
 
-def _polylines(polylines: list[dict[str, Any]]) -> dict[str, Any]:
+def _is_closed(polyline: Label) -> bool:
+    return bool(polyline.get("closed") or polyline.get("filled"))
+
+
+def _polylines(polylines: list[dict[str, Any]]) -> Label:
     return {"_cls": "Polylines", "polylines": polylines}
 
 
@@ -287,7 +231,3 @@ def _polyline(label: str, points: Any, *, closed: bool, **attributes: Any) -> di
         "filled": False,
         **attributes,
     }
-
-
-def _pair(values: Sequence[float]) -> tuple[float, float]:
-    return float(values[0]), float(values[1])

@@ -13,7 +13,7 @@ from unseen.arrays.images import read_image
 from unseen.errors import ImageError, StructureError
 from unseen.structure.weights import Shapes
 
-#: What a file of polylines looks like, for messages.
+#: The layout of a file of polylines, for messages.
 LAYOUT = (
     'expected {"size": [width, height], "polylines": [{"points": [[x, y], ...], "closed": true, '
     '"holes": [[[x, y], ...]]}]}, where "size" is left out when the points are relative, and '
@@ -22,10 +22,7 @@ LAYOUT = (
 
 
 def read_mask(path: str) -> npt.NDArray[np.bool_]:
-    """The mask of a file: True where any channel is above 0.
-
-    Returns:
-        (H, W) bool.
+    """The mask of a file, (H, W) bool: True where any channel is above 0.
 
     Raises:
         StructureError: the file is missing or no image.
@@ -41,44 +38,39 @@ def read_mask(path: str) -> npt.NDArray[np.bool_]:
 
 
 def read_polylines(path: str) -> tuple[Shapes, str]:
-    """The shapes of a JSON file, and the label they are shown with.
-
-    Returns:
-        Shapes in relative coordinates, and the label of the first polyline ("structure" without).
+    """The shapes of a JSON file in relative coordinates, and the first label ("structure" if none).
 
     Raises:
         StructureError: the file is missing, no JSON, or not as expected.
     """
-    file = Path(path).expanduser()
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise StructureError(f"structure_file={path!r} cannot be read ({error})") from error
     except json.JSONDecodeError as error:
         raise StructureError(f"{path}: no JSON ({error}); {LAYOUT}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("polylines"), list):
+    polylines = content.get("polylines") if isinstance(content, dict) else None
+    if not isinstance(polylines, list):
         raise StructureError(f"{path}: no list of polylines; {LAYOUT}")
+    if not polylines:
+        raise StructureError(f"{path}: the list of polylines is empty; {LAYOUT}")
     size = content.get("size", [1, 1])
     if not _is_point(size) or min(size) <= 0:
         raise StructureError(f"{path}: size={size!r}; expected [width, height] in px; {LAYOUT}")
     outlines, opened = [], []
-    for number, polyline in enumerate(content["polylines"]):
+    for number, polyline in enumerate(polylines):
         where = f"{path}: polyline {number}"
         if not isinstance(polyline, dict):
             raise StructureError(f"{where} is {polyline!r}; {LAYOUT}")
         is_closed = bool(polyline.get("closed"))
         points = _points(polyline.get("points"), size, where, least=3 if is_closed else 2)
         if is_closed:
-            holes = [
-                _points(hole, size, f"{where}, hole {n}", least=3)
-                for n, hole in enumerate(polyline.get("holes") or [])
-            ]
-            outlines.append([points, *holes])
+            holes = enumerate(polyline.get("holes") or [])
+            rings = [_points(hole, size, f"{where}, hole {n}", least=3) for n, hole in holes]
+            outlines.append([points, *rings])
         else:
             opened.append(points)
-    if not outlines and not opened:
-        raise StructureError(f"{path}: the list of polylines is empty; {LAYOUT}")
-    label = next((p["label"] for p in content["polylines"] if p.get("label")), "structure")
+    label = next((p["label"] for p in polylines if p.get("label")), "structure")
     return Shapes(outlines=outlines, lines=opened), str(label)
 
 

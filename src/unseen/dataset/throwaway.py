@@ -1,7 +1,7 @@
-"""A MongoDB of one's own in a temporary folder, for tests and benchmarks.
+"""A MongoDB server in a temporary folder, for tests and benchmarks.
 
-FiftyOne attaches to any database server of the same user that it can find; with this one, nothing
-ever meets anybody's data. It must be started before fiftyone is imported.
+FiftyOne attaches to any database server of the same user that it can find; with this one, it never
+meets anybody's data. Start it before fiftyone is imported.
 """
 
 from __future__ import annotations
@@ -23,18 +23,15 @@ START = 60.0
 
 
 class ThrowawayDatabase:
-    """Starts a server on a free port of the loopback interface; `stop` removes all of it.
+    """A server on a free port of the loopback interface.
 
     Attributes:
-        folder: holds the database, FiftyOne's files and an own home.
+        folder: holds the database, FiftyOne's files and a home folder.
         uri: of the server.
     """
 
     def __init__(self, *, plugins: Path | None = None) -> None:
-        """Start the server.
-
-        Args:
-            plugins: folder in which FiftyOne looks for plugins; default: an empty one.
+        """Start the server; `plugins` is where FiftyOne looks for plugins, default: nowhere.
 
         Raises:
             DatasetError: there is no mongod, or it does not start.
@@ -42,13 +39,15 @@ class ThrowawayDatabase:
         mongod = bundled_mongod() or shutil.which("mongod")
         if mongod is None:
             raise DatasetError(
-                "no mongod found; `make setup` or `python -m unseen.dataset.mongodb` helps"
+                "no mongod found; run `make setup` or `python -m unseen.dataset.mongodb`"
             )
         self.folder = Path(tempfile.mkdtemp(prefix="unseen-"))
         self._plugins = plugins or self.folder / "plugins"
         (self.folder / "db").mkdir()
         (self.folder / "home").mkdir()
-        port = _free_port()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
         self.uri = f"mongodb://127.0.0.1:{port}"
         self._process = subprocess.Popen(
             [
@@ -100,9 +99,3 @@ class ThrowawayDatabase:
                 raise DatasetError(f"mongod ended with code {self._process.returncode}: {log}")
             time.sleep(0.1)
         raise DatasetError(f"mongod did not listen within {START:.0f} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -31,8 +31,8 @@ MARK = "unseen_prefix"
 
 def declare_score_fields(loop: Loop) -> None:
     """Add the fields of `score_samples` with their types, indexes and place in the sidebar."""
-    is_new = loop.dataset.get_field(loop.names.heatmap) is None
     names = loop.names
+    is_new = loop.dataset.get_field(names.heatmap) is None
     indexed = {
         names.excess: "Unseen score above the pool's threshold, summed over the image",
         names.alpha: "M_alpha: unseen scores at power alpha, summed over the image",
@@ -46,8 +46,9 @@ def declare_score_fields(loop: Loop) -> None:
     }
     for name, text in numbers.items():
         declare(loop, name, fo.FloatField, text)
+    heat = {"embedded_doc_type": fo.Heatmap}
     text = "Unseen score per pixel, scaled to the pool"
-    declare(loop, names.heatmap, fo.EmbeddedDocumentField, text, embedded_doc_type=fo.Heatmap)
+    declare(loop, names.heatmap, fo.EmbeddedDocumentField, text, **heat)
     declare_detections(loop, names.regions, "Unseen regions, strongest first")
     text = "Expected examples per class of the UNet, unseen last"
     declare(loop, names.expected_counts, fo.ListField, text, subfield=fo.FloatField)
@@ -63,16 +64,14 @@ def declare_score_fields(loop: Loop) -> None:
 def save_scores(loop: Loop, scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the scores of many samples in one bulk operation.
 
-    Args:
-        loop: the loop.
-        scores: sample id -> plain values: the numbers by metric name, `model` (text),
-            `expected_counts` (list), `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and
-            `regions`, a list of (relative x, y, w, h, score).
+    `scores` maps sample ids to plain values: the numbers by metric name, `model` (text),
+    `expected_counts` (list), `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and
+    `regions`, a list of (relative x, y, w, h, score).
     """
     names = loop.names
+    numbers = ("alpha", "threshold", "excess", "entropy", "foreground")
     values = {}
     for sample_id, s in scores.items():
-        numbers = ("alpha", "threshold", "excess", "entropy", "foreground")
         values[sample_id] = {
             **{names.metric(metric): float(s[metric]) for metric in numbers},
             names.region_strength: s.get("region_strength"),
@@ -119,47 +118,44 @@ def detections(boxes: Iterable[tuple[str, Sequence[float], float | None]]) -> di
 
 
 def set_tag(dataset: Any, ids: Sequence[str], tag: str) -> None:
-    """Tag exactly these samples; whoever had the tag before loses it."""
+    """Tag exactly these samples; all others lose the tag."""
     dataset.match_tags(tag).untag_samples(tag)
     if ids:
         dataset.select(list(ids)).tag_samples(tag)
 
 
-def own_fields(dataset: Any, prefix: str) -> list[str]:
-    """The fields that this package made, known by the mark it leaves in the schema."""
+def own_fields(loop: Loop) -> list[str]:
+    """The fields that bear the mark of this package in the schema."""
     return [
         name
-        for name, found in dataset.get_field_schema().items()
-        if (found.info or {}).get(MARK) == prefix
+        for name, field in loop.dataset.get_field_schema().items()
+        if (field.info or {}).get(MARK) == loop.names.prefix
     ]
 
 
-def own_evaluations(dataset: Any, prefix: str) -> list[str]:
+def own_evaluations(loop: Loop) -> list[str]:
     """The evaluations of predictions that this package made."""
-    ours = set(own_fields(dataset, prefix))
-    return [
-        key
-        for key in dataset.list_evaluations()
-        if getattr(dataset.get_evaluation_info(key).config, "pred_field", None) in ours
-    ]
+    ours = set(own_fields(loop))
+    configs = {
+        k: loop.dataset.get_evaluation_info(k).config for k in loop.dataset.list_evaluations()
+    }
+    return [key for key, config in configs.items() if getattr(config, "pred_field", None) in ours]
 
 
-def own_views(dataset: Any, prefix: str) -> list[str]:
+def own_views(loop: Loop) -> list[str]:
     """The saved views that this package made."""
-    return [
-        name
-        for name in dataset.list_saved_views()
-        if (dataset.get_saved_view_info(name)["description"] or "").startswith(f"[{prefix}]")
-    ]
+    infos = map(loop.dataset.get_saved_view_info, loop.dataset.list_saved_views())
+    mark = f"[{loop.names.prefix}]"
+    return [info["name"] for info in infos if (info["description"] or "").startswith(mark)]
 
 
 def check_own_view(loop: Loop, name: str) -> None:
-    """Make sure that the saved view to write is ours or not there.
+    """Make sure that a saved view of that name is ours or does not exist.
 
     Raises:
-        DatasetError: somebody else saved a view of that name.
+        DatasetError: somebody else saved it.
     """
-    if loop.dataset.has_saved_view(name) and name not in own_views(loop.dataset, loop.names.prefix):
+    if loop.dataset.has_saved_view(name) and name not in own_views(loop):
         raise DatasetError(
             f"the saved view {name!r} of dataset {loop.dataset.name!r} was not made by this package; "
             "rename it, or pass another series="
@@ -177,23 +173,20 @@ def group_fields(loop: Loop) -> None:
 
     Predictions and evaluations of all but the newest iteration go into a second one, collapsed.
     """
-    loop.dataset.reload()
-    evaluations = own_evaluations(loop.dataset, loop.names.prefix)
-    marked = set(own_fields(loop.dataset, loop.names.prefix))
-    ours = [
-        path
-        for path in loop.dataset.get_field_schema()
-        if path in marked or any(path.startswith(f"{key}_") for key in evaluations)
-    ]
-    groups = loop.dataset.app_config.sidebar_groups
+    dataset = loop.dataset
+    dataset.reload()
+    evaluations = own_evaluations(loop)
+    marked = set(own_fields(loop))
+    counts = tuple(f"{key}_" for key in evaluations)
+    ours = [p for p in dataset.get_field_schema() if p in marked or p.startswith(counts)]
+    groups = dataset.app_config.sidebar_groups
     if groups is None:
-        groups = fo.DatasetAppConfig.default_sidebar_groups(loop.dataset)
+        groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
     kept = []
     for group in groups:
-        if group.name in (SIDEBAR_GROUP, EARLIER_GROUP) or group.name in evaluations:
-            continue
-        group.paths = [p for p in group.paths if p.split(".")[0] not in ours]
-        kept.append(group)
+        if group.name not in (SIDEBAR_GROUP, EARLIER_GROUP, *evaluations):
+            group.paths = [p for p in group.paths if p.split(".")[0] not in ours]
+            kept.append(group)
     position = next((i + 1 for i, g in enumerate(kept) if g.name == "labels"), len(kept))
     earlier = _earlier(loop, ours, evaluations)
     current = [path for path in ours if path not in earlier]
@@ -201,28 +194,23 @@ def group_fields(loop: Loop) -> None:
     if earlier:
         group = fo.SidebarGroupDocument(name=EARLIER_GROUP, paths=earlier, expanded=False)
         kept.insert(position + 1, group)
-    loop.dataset.app_config.sidebar_groups = kept
-    loop.dataset.save()
+    dataset.app_config.sidebar_groups = kept
+    dataset.save()
 
 
 def _earlier(loop: Loop, ours: Sequence[str], evaluations: Sequence[str]) -> list[str]:
     """Predictions and evaluation fields, without those of the main loop's newest iteration."""
     names = replace(loop.names, series="")  # whichever loop has just written
     numbers = [n for key in evaluations if (n := names.eval_number(key)) is not None]
-    kept = set()
-    if numbers:
-        newest = max(numbers)
-        kept = {
-            names.predictions(newest),
-            *(f"{names.eval_key(newest)}_{k}" for k in _COUNTS),
-        }
-    fields = [p for p in ours if any(p.startswith(f"{key}_") for key in evaluations)]
+    newest = max(numbers, default=-1)
+    of_newest = {names.predictions(newest), *(f"{names.eval_key(newest)}_{k}" for k in _COUNTS)}
     predicted = {loop.dataset.get_evaluation_info(key).config.pred_field for key in evaluations}
-    return [p for p in ours if (p in fields or p in predicted) and p not in kept]
+    counts = tuple(f"{key}_" for key in evaluations)
+    return [p for p in ours if (p in predicted or p.startswith(counts)) and p not in of_newest]
 
 
 def ungroup_fields(dataset: Any) -> None:
-    """Remove the sidebar group; where nothing else was arranged, FiftyOne's default returns."""
+    """Remove the sidebar groups; if nothing else was arranged, FiftyOne's default returns."""
     dataset.reload()
     groups = dataset.app_config.sidebar_groups
     if not groups:
@@ -235,17 +223,17 @@ def ungroup_fields(dataset: Any) -> None:
 
 
 def declare(loop: Loop, name: str, ftype: type, description: str, **kwargs: Any) -> None:
-    """Add a field with the mark of this package; a field that exists is left as it is.
+    """Add a field with the mark of this package; an existing field of ours stays as it is.
 
     Raises:
         DatasetError: a field of that name exists and is not ours.
     """
-    found = loop.dataset.get_field(name)
-    if found is None:
+    existing = loop.dataset.get_field(name)
+    if existing is None:
         loop.dataset.add_sample_field(
             name, ftype, description=description, info={MARK: loop.names.prefix}, **kwargs
         )
-    elif (found.info or {}).get(MARK) != loop.names.prefix:
+    elif (existing.info or {}).get(MARK) != loop.names.prefix:
         raise DatasetError(
             f"field {name!r} exists in dataset {loop.dataset.name!r} and was not made by this package; "
             "rename it, or pass another prefix= or series="
@@ -254,8 +242,8 @@ def declare(loop: Loop, name: str, ftype: type, description: str, **kwargs: Any)
 
 def declare_detections(loop: Loop, name: str, description: str) -> None:
     """Add a field of detections."""
-    kind = {"embedded_doc_type": fo.Detections}
-    declare(loop, name, fo.EmbeddedDocumentField, description, **kind)
+    boxes = {"embedded_doc_type": fo.Detections}
+    declare(loop, name, fo.EmbeddedDocumentField, description, **boxes)
 
 
 def _heatmap(pixels: np.ndarray) -> dict[str, Any]:

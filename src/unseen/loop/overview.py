@@ -164,7 +164,7 @@ class _Look:
 
     def __init__(self, dataset: Any, names: Names | None) -> None:
         # The whole dataset, also where a view of it is shown.
-        self.dataset = reading.dataset_of(reading.open_collection(dataset))
+        self.dataset = reading.open_collection(dataset)._dataset
         self.names = names or setup.names_of(self.dataset)
         self.loop = Loop(self.dataset, self.names)
         self.stamp = overview_records.stamp(self.dataset)

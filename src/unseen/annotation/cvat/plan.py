@@ -16,7 +16,7 @@ from unseen.annotation.cvat.credentials import find
 from unseen.annotation.merge import Kind, KnownBox
 from unseen.annotation.sendings import Sending
 from unseen.annotation.shapes import LABEL_ID, clip_box
-from unseen.dataset import reading, scope, writing
+from unseen.dataset import scope, writing
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, DatasetError
@@ -89,7 +89,7 @@ def make_plan(
     there = _with_annotators(loop, api, earlier) if earlier else set()
     ranked = [(rank, i) for rank, i in enumerate(ids, start=1) if i not in there]
     wanted = loop.dataset.select([i for _, i in ranked], ordered=True)
-    paths = dict(zip(*reading.ids_and_paths(wanted), strict=True))
+    paths = dict(zip(*wanted.values(["id", "filepath"]), strict=True))
     boxes = _boxes_to_send(loop, config, wanted)
     used = {box.label for image in boxes.values() for box in image if box.kind == "label"}
     checks.check_classes(classes, used)
@@ -135,7 +135,7 @@ def _check_fields(loop: Loop, config: RequestConfig) -> None:
         if is_wanted and loop.dataset.get_field(field) is None:
             raise AnnotationError(message)
     names = loop.names
-    ours = writing.own_fields(loop.dataset, names.prefix)
+    ours = writing.own_fields(loop)
     for field in (names.annotation, names.annotation_url, names.annotation_base, names.scope):
         if loop.dataset.get_field(field) is not None and field not in ours:
             raise DatasetError(

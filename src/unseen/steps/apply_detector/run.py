@@ -13,7 +13,7 @@ import torch
 from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.images import read_image
-from unseen.dataset import reading, writing
+from unseen.dataset import writing
 from unseen.dataset.loop import Loop
 from unseen.detector.models import DetectorSpec, load_detector
 from unseen.detector.training import detect
@@ -41,7 +41,7 @@ def apply_detector(
     """
     model, spec, iteration = _load(loop, config)
     target = _target(loop, config.target)
-    ids, paths = reading.ids_and_paths(target)
+    ids, paths = target.values(["id", "filepath"])
     path_of = dict(zip(ids, paths, strict=True))
     field = loop.names.predictions(iteration)
     text = f"Predictions of the detector of iteration {iteration}"

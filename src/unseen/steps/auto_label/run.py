@@ -99,7 +99,8 @@ def _thresholds(
             f"in {gt_field!r}, predictions in {predictions!r}); label the test split and run "
             "apply_detector with target='test'"
         )
-    test = scope.in_scope(test, replace(loop.names, label_field=gt_field), (gt_field, predictions))
+    of_truth = Loop(test, replace(loop.names, label_field=gt_field))
+    test = scope.in_scope(of_truth, (gt_field, predictions))
     with quiet():
         matched = test.exists(predictions).evaluate_detections(
             predictions,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unseen.dataset import (
     appearance,
-    feature_runs,
+    brain,
     setup,
     structure,
     writing,
@@ -42,18 +42,18 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
     is a field that only happens to have a similar name.
     """
     checkpoints = [] if config.keep_checkpoints else _checkpoints(loop)
-    views = writing.own_views(loop.dataset, loop.names.prefix)
+    views = writing.own_views(loop)
     ours = CleanResult(
         dataset=loop.dataset.name,
-        fields=writing.own_fields(loop.dataset, loop.names.prefix),
+        fields=writing.own_fields(loop),
         tags=_tags(loop, views),
         views=views,
         runs=[
             *_records(loop),
             *_annotation_runs(loop),
-            *feature_runs.own(loop),
+            *brain.own_runs(loop),
         ],
-        evaluations=writing.own_evaluations(loop.dataset, loop.names.prefix),
+        evaluations=writing.own_evaluations(loop),
         checkpoints=sum(path.is_file() for path in checkpoints),
         dry_run=config.dry_run,
     )
@@ -70,9 +70,9 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
     for tag in ours.tags:
         loop.dataset.match_tags(tag).untag_samples(tag)
     _remove_overlays(loop, config)
-    fields = writing.own_fields(loop.dataset, loop.names.prefix)  # evaluations took theirs along
+    fields = writing.own_fields(loop)  # evaluations took theirs along
     writing.delete_fields(loop.dataset, fields)
-    for key in feature_runs.own(loop):  # while there are records that name them
+    for key in brain.own_runs(loop):  # while there are records that name them
         loop.dataset.delete_brain_run(key)
     sent, records = _annotation_runs(loop), _records(loop)
     for key in sent:
@@ -80,7 +80,7 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
     for key in records:
         loop.dataset.delete_run(key)
     writing.ungroup_fields(loop.dataset)
-    appearance.forget(loop.dataset, ours.fields, appearance.colours(loop.names))
+    appearance.forget(loop, ours.fields)
     removed = sum(_remove(path) for path in checkpoints)
     progress(1, 1, "clean")
     return dataclasses.replace(ours, checkpoints=removed)

@@ -42,9 +42,9 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
     classes = list(config.classes or trained.get("classes", ())) or loop.classes()
     field = loop.names.predictions(iteration)
     test = _test_split(loop, gt_field, field)
-    of_truth = replace(loop.names, label_field=gt_field)
-    partly_labelled = scope.count(test, of_truth)
-    test = scope.in_scope(test, of_truth, (gt_field, field))
+    of_truth = Loop(test, replace(loop.names, label_field=gt_field))
+    partly_labelled = scope.count(of_truth)
+    test = scope.in_scope(of_truth, (gt_field, field))
     key = loop.names.eval_key(iteration)
 
     progress(0, 2, "evaluate detector")
@@ -60,7 +60,7 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
     }
     # FiftyOne overwrites an evaluation of the same key without asking; a repeated run means that.
     if key in loop.dataset.list_evaluations():
-        if key not in writing.own_evaluations(loop.dataset, loop.names.prefix):
+        if key not in writing.own_evaluations(loop):
             raise DatasetError(
                 f"dataset {loop.dataset.name!r} has an evaluation {key!r} that this package did not "
                 "make; rename it with dataset.rename_evaluation, or pass another series="

@@ -15,7 +15,7 @@ from unseen.errors import DatasetError, ImageError
 from unseen.progress import Progress
 from unseen.results import Skipped
 from unseen.steps.mark_structure import StructureConfig, StructureResult
-from unseen.steps.mark_structure.sources import Images, Label, Size, Source, find_source
+from unseen.steps.mark_structure.sources import Images, Source, find_source, read_images
 from unseen.steps.step import step
 
 
@@ -28,8 +28,8 @@ def mark_structure(loop: Loop, config: StructureConfig, progress: Progress) -> S
     a grid is learned, before anything is written. Structure `none` removes what was marked.
     """
     if config.structure == "none":
-        return _remove(loop, loop.view, dry_run=config.dry_run)
-    images = Images.of(loop.view)
+        return _remove(loop, dry_run=config.dry_run)
+    images = read_images(loop.view)
     if not images.ids:
         raise DatasetError(
             f"dataset {loop.dataset.name!r} has no images (or the view is empty); add images first"
@@ -38,30 +38,27 @@ def mark_structure(loop: Loop, config: StructureConfig, progress: Progress) -> S
 
 
 def draw_structure(
-    loop: Loop,
-    images: Images,
-    source: Source,
-    config: StructureConfig,
-    progress: Progress,
+    loop: Loop, images: Images, source: Source, config: StructureConfig, progress: Progress
 ) -> StructureResult:
     """Write the structure of a checked source, and the record of what counts."""
     is_new = loop.dataset.get_field(loop.names.structure) is None
     if not config.dry_run:
         structure.declare_field(loop)
-        structure.write_record(loop, _record(config))
+        rules = (config.structure, config.zone, config.margin, config.weight)
+        record = structure.StructureRecord(*rules, config.to_dict())
+        structure.write_record(loop, record)
     marked = changed = 0
     fits: list[float] = []
     skipped: list[Skipped] = []
     for start in range(0, len(images.ids), structure.CHUNK):
         part = slice(start, start + structure.CHUNK)
-        labels: dict[str, Label | None] = {}
-        for sample_id, path, found in _draw(source, images, part, config.workers):
-            if isinstance(found, ImageError):
-                skipped.append(Skipped(sample_id=sample_id, filepath=path, reason=str(found)))
+        labels: dict[str, structure.Label | None] = {}
+        for sample_id, path, drawn in _draw(source, images, part, config.workers):
+            if isinstance(drawn, ImageError):
+                skipped.append(Skipped(sample_id=sample_id, filepath=path, reason=str(drawn)))
                 continue
-            labels[sample_id], fit = found
-            if fit is not None:
-                fits.append(fit)
+            labels[sample_id], fit = drawn
+            fits += [] if fit is None else [fit]
             progress(start + len(labels), len(images.ids), "mark structure")
         marked += sum(label is not None for label in labels.values())
         if not config.dry_run:
@@ -88,34 +85,24 @@ def draw_structure(
     )
 
 
-def _record(config: StructureConfig) -> structure.StructureRecord:
-    return structure.StructureRecord(
-        structure=config.structure,
-        zone=config.zone,
-        margin=config.margin,
-        weight=config.weight,
-        parameters=config.to_dict(),
-    )
-
-
 def _draw(
     source: Source, images: Images, part: slice, workers: int
 ) -> Iterator[tuple[str, str, Any]]:
-    """The structure of each image of a part, or the error that keeps it from being read."""
+    """Id, path and structure of each image of a part, or the error that says why it is unreadable."""
 
-    def one(sample_id: str, path: str, size: Size | None) -> tuple[str, str, Any]:
+    def draw(sample_id: str, path: str, size: tuple[int, int] | None) -> tuple[str, str, Any]:
         try:
             return sample_id, path, source.draw(sample_id, path, size or image_size(path))
         except ImageError as error:
             return sample_id, path, error
 
     with ThreadPoolExecutor(workers) as threads:
-        yield from threads.map(one, images.ids[part], images.paths[part], images.sizes[part])
+        yield from threads.map(draw, images.ids[part], images.paths[part], images.sizes[part])
 
 
-def _remove(loop: Loop, view: Any, *, dry_run: bool) -> StructureResult:
+def _remove(loop: Loop, *, dry_run: bool) -> StructureResult:
     has_field = loop.dataset.get_field(loop.names.structure) is not None
-    ids = view.exists(loop.names.structure).values("id") if has_field else []
+    ids = loop.view.exists(loop.names.structure).values("id") if has_field else []
     changed = 0
     if has_field and not dry_run:
         for start in range(0, len(ids), structure.CHUNK):
@@ -123,7 +110,7 @@ def _remove(loop: Loop, view: Any, *, dry_run: bool) -> StructureResult:
             changed += structure.save_labels(loop, part)
         if not len(loop.dataset.exists(loop.names.structure)):
             writing.delete_fields(loop.dataset, [loop.names.structure])
-            structure.delete_record(loop)
+            structure.write_record(loop, None)
             writing.group_fields(loop)
     return StructureResult(
         dataset=loop.dataset.name,

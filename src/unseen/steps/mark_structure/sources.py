@@ -1,19 +1,20 @@
 """Where known structure comes from: a grid in the images, a file, or a field of the dataset.
 
-Everything that can be wrong is found here, before anything is written.
+Everything that can be wrong is noticed here, before anything is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import fiftyone as fo
 import numpy as np
 
 from unseen.arrays.images import image_size, read_image
 from unseen.dataset import reading, structure, structure_files
+from unseen.dataset.structure import Label
 from unseen.errors import ImageError, StructureError
 from unseen.steps.mark_structure import StructureConfig
 from unseen.structure.die_grid import Grid
@@ -21,7 +22,7 @@ from unseen.structure.grid_model import GridModel, learn_grid, locate
 from unseen.structure.outlines import mask_outlines
 from unseen.structure.weights import Shapes, zone_weights
 
-#: Images that the grid is learned from: fewer, but so many at least, where they are large.
+#: Most images that the grid is learned from, and the fewest if they are large.
 LEARN_IMAGES, LEAST_LEARN_IMAGES = 24, 4
 #: Pixels that are enough to learn from; 2048 px square images take half a second each.
 LEARN_PIXELS = 8_000_000
@@ -30,22 +31,15 @@ LEAST_FIT = 0.3
 #: A mask fits an image whose aspect ratio differs by no more than this share.
 _ASPECT_TOLERANCE = 0.005
 
-Size = tuple[int, int]
-Label = Mapping[str, Any]
+Pair = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Images:
+class Images(NamedTuple):
     """The images of a view."""
 
     ids: list[str]
     paths: list[str]
-    sizes: list[Size | None]  #: (width, height) px from the metadata
-
-    @classmethod
-    def of(cls, view: Any) -> Images:
-        """Read from the database; no file is opened."""
-        return cls(*reading.ids_and_paths(view), reading.sizes(view))
+    sizes: list[tuple[int, int] | None]  #: (width, height) px from the metadata
 
 
 @dataclass(frozen=True)
@@ -54,16 +48,22 @@ class Source:
 
     Attributes:
         draw: (sample id, path, size) -> the image's structure, None where none fits, and how well
-            it fits (None where that is no question). May raise ImageError.
+            it fits (None unless it was searched for). May raise ImageError.
         pitch: of a grid, px.
         street: of a grid, px.
-        strength: of a found grid: its autocorrelation along x and y, in [-1, 1].
+        strength: of a learned grid: its autocorrelation along x and y, in [-1, 1].
     """
 
-    draw: Callable[[str, str, Size], tuple[Label | None, float | None]]
+    draw: Callable[[str, str, tuple[int, int]], tuple[Label | None, float | None]]
     pitch: list[float] = field(default_factory=list)
     street: list[float] = field(default_factory=list)
     strength: list[float] = field(default_factory=list)
+
+
+def read_images(view: Any) -> Images:
+    """The images of a view from the database; no file is opened."""
+    ids, paths = view.values(["id", "filepath"])
+    return Images(ids, paths, reading.sizes(view))
 
 
 def find_source(dataset: Any, images: Images, config: StructureConfig) -> Source:
@@ -74,15 +74,18 @@ def find_source(dataset: Any, images: Images, config: StructureConfig) -> Source
     """
     if config.structure == "grid":
         return _grid(images, config)
+    if config.structure == "field":
+        return _field(dataset, images, config)
+    path = config.structure_file or ""
     if config.structure == "mask":
-        return _mask(images, config)
-    if config.structure == "polylines":
-        path = config.structure_file or ""
+        mask = structure_files.read_mask(path)
+        shapes, name = Shapes(outlines=mask_outlines(mask)), "mask"
+        _check_aspects(images, mask.shape[1] / mask.shape[0], config)
+    else:
         shapes, name = structure_files.read_polylines(path)
         _check_zone(shapes, config, path)
-        label = structure.shapes_label(shapes, name)
-        return Source(lambda sample_id, path, size: (label, None))
-    return _field(dataset, images, config)
+    label = structure.shapes_label(shapes, name)
+    return Source(lambda sample_id, path, size: (label, None))
 
 
 def _grid(images: Images, config: StructureConfig) -> Source:
@@ -90,28 +93,25 @@ def _grid(images: Images, config: StructureConfig) -> Source:
     if pitch and config.origin:
         grid = Grid(pitch, (config.origin[0], config.origin[1]), street or (0.0, 0.0))
         _check_grid_zone(grid, config)
-
-        def place(sample_id: str, path: str, size: Size) -> tuple[Label, None]:
-            return structure.grid_label(grid, None, *size), None
-
-        return Source(place, list(grid.pitch), list(grid.street))
+        return Source(
+            lambda sample_id, path, size: (structure.grid_label(grid, None, *size), None),
+            list(grid.pitch),
+            list(grid.street),
+        )
     model = _learn(images, config, pitch, street)
     _check_grid_zone(Grid(model.pitch, model.offset, model.street), config)
 
-    def find(sample_id: str, path: str, size: Size) -> tuple[Label | None, float]:
-        found, fit = locate(_grey(path), model)
-        return (structure.grid_label(found, fit, *size) if fit >= LEAST_FIT else None), fit
+    def search(sample_id: str, path: str, size: tuple[int, int]) -> tuple[Label | None, float]:
+        grid, fit = locate(_grey(path), model)
+        return (structure.grid_label(grid, fit, *size) if fit >= LEAST_FIT else None), fit
 
-    return Source(find, list(model.pitch), list(model.street), list(model.strength))
+    return Source(search, list(model.pitch), list(model.street), list(model.strength))
 
 
 def _learn(
-    images: Images,
-    config: StructureConfig,
-    pitch: tuple[float, float] | None,
-    street: tuple[float, float] | None,
+    images: Images, config: StructureConfig, pitch: Pair | None, street: Pair | None
 ) -> GridModel:
-    """The grid from a fair sample of the images; unreadable ones are passed over."""
+    """The grid from a random sample of the images, without the unreadable ones."""
     read: list[np.ndarray] = []
     for index in np.random.default_rng(config.seed).permutation(len(images.paths)):
         try:
@@ -128,14 +128,6 @@ def _learn(
 
 def _grey(path: str) -> np.ndarray:
     return read_image(path, channels=1)[:, :, 0]
-
-
-def _mask(images: Images, config: StructureConfig) -> Source:
-    mask = structure_files.read_mask(config.structure_file or "")
-    shapes = Shapes(outlines=mask_outlines(mask), lines=[])
-    _check_aspects(images, mask.shape[1] / mask.shape[0], config)
-    label = structure.shapes_label(shapes, "mask")
-    return Source(lambda sample_id, path, size: (label, None))
 
 
 def _check_aspects(images: Images, expected: float, config: StructureConfig) -> None:
@@ -158,9 +150,8 @@ def _check_aspects(images: Images, expected: float, config: StructureConfig) -> 
 
 def _field(dataset: Any, images: Images, config: StructureConfig) -> Source:
     name = config.structure_field or ""
-    found = dataset.get_field(name)
-    if getattr(found, "document_type", None) is not fo.Polylines:
-        known = dataset.get_field_schema(embedded_doc_type=fo.Polylines)
+    known = dataset.get_field_schema(embedded_doc_type=fo.Polylines)
+    if name not in known:
         raise StructureError(
             f"structure_field={name!r} is no field of polylines of dataset {dataset.name!r}; "
             f"there are: {', '.join(sorted(known)) or 'none'}"
@@ -181,7 +172,7 @@ def _field(dataset: Any, images: Images, config: StructureConfig) -> Source:
 
 
 def _check_grid_zone(grid: Grid, config: StructureConfig) -> None:
-    """Dies that touch have no outside: said now, and not while images are scored."""
+    """Dies that touch have no outside; `zone_weights` says so now and not during the scoring."""
     zone_weights(grid, *grid.pitch, (1, 1), zone=config.zone, margin=config.margin, weight=0)
 
 
@@ -193,5 +184,5 @@ def _check_zone(shapes: Shapes, config: StructureConfig, where: str) -> None:
         )
 
 
-def _pair(values: Sequence[float]) -> tuple[float, float] | None:
+def _pair(values: Sequence[float]) -> Pair | None:
     return (values[0], values[1]) if values else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from unseen.dataset import examples, reading, region_ranks, writing
+from unseen.dataset import reading, regions, writing
 from unseen.dataset.fields import SIMILAR_LABEL
 from unseen.dataset.loop import Loop, features_folder
 from unseen.errors import ConfigError, DatasetError
@@ -38,7 +38,7 @@ def more_like_this(
     if both:
         raise ConfigError(f"{both[0]!r} is wanted and unwanted; leave it out of one of them")
     given = _examples(loop.dataset, config)
-    ids, paths = reading.ids_and_paths(loop.pool)
+    ids, paths = loop.pool.values(["id", "filepath"])
     if not ids:
         raise DatasetError(
             f"the pool of dataset {loop.dataset.name!r} is empty: every image is labelled, out for "
@@ -93,14 +93,14 @@ def more_like_this(
 def _examples(dataset: Any, config: MoreLikeThisConfig) -> list[Example]:
     """The images that are pointed at."""
     by_path: dict[str, Example] = {}
-    for box in examples.find(dataset, config.wanted, "wanted"):
+    for box in regions.find_boxes(dataset, config.wanted, "wanted"):
         by_path.setdefault(box.filepath, Example(box.filepath, [], [])).wanted.append(box.xywh)
-    for box in examples.find(dataset, config.unwanted, "unwanted"):
+    for box in regions.find_boxes(dataset, config.unwanted, "unwanted"):
         by_path.setdefault(box.filepath, Example(box.filepath, [], [])).unwanted.append(box.xywh)
     return list(by_path.values())
 
 
-def _write(loop: Loop, ids: Sequence[str], found: Found) -> list[region_ranks.Place]:
+def _write(loop: Loop, ids: Sequence[str], found: Found) -> list[regions.Place]:
     """Replace the regions of an earlier run, rank the new ones and save their view."""
     writing.declare_detections(
         loop, loop.names.similar, "Regions that look like what was pointed at"
@@ -109,13 +109,12 @@ def _write(loop: Loop, ids: Sequence[str], found: Found) -> list[region_ranks.Pl
     ranked = []
     for (index, region), confidence in zip(found.places, found.confidences, strict=True):
         of_image = boxes.setdefault(ids[index], [])
-        ranked.append(region_ranks.Place(ids[index], len(of_image)))
+        ranked.append(regions.Place(ids[index], len(of_image)))
         of_image.append((SIMILAR_LABEL, region.xywh, confidence))
     loop.dataset.clear_sample_field(loop.names.similar)
     writing.save_detections(loop.dataset, loop.names.similar, boxes)
-    region_ranks.write(loop, ranked, field=loop.names.similar)
     text = f"The {len(ranked)} regions of the pool most like what was pointed at, in rank order"
-    region_ranks.save_view(
+    regions.save_ranks(
         loop, ranked, field=loop.names.similar, view=loop.names.similar_regions, text=text
     )
     writing.group_fields(loop)

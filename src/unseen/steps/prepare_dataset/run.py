@@ -9,13 +9,12 @@ import fiftyone as fo
 
 from unseen.dataset import appearance, reading
 from unseen.dataset.loop import Loop
-from unseen.dataset.workspace import save_workspace
 from unseen.errors import DatasetError, LabelError
 from unseen.parameters import StepConfig, parameters
 from unseen.progress import Progress
 from unseen.steps.mark_structure import StructureConfig
 from unseen.steps.mark_structure.run import draw_structure, mark_structure
-from unseen.steps.mark_structure.sources import Images, find_source
+from unseen.steps.mark_structure.sources import find_source, read_images
 from unseen.steps.prepare_dataset import PrepareConfig, PrepareResult
 from unseen.steps.screen_images.run import screen_images
 from unseen.steps.split_dataset import SplitConfig
@@ -34,7 +33,7 @@ def prepare_dataset(loop: Loop, config: PrepareConfig, progress: Progress) -> Pr
     reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
     check_unbegun(loop)
     classes, notes = _classes(loop, config.classes)
-    images = Images.of(loop.dataset)
+    images = read_images(loop.dataset)
     if not images.ids:
         raise DatasetError(f"dataset {loop.dataset.name!r} is empty; add images first")
     source = find_source(loop.dataset, images, config) if config.structure != "none" else None
@@ -56,7 +55,7 @@ def prepare_dataset(loop: Loop, config: PrepareConfig, progress: Progress) -> Pr
     elif loop.dataset.get_field(loop.names.structure) is not None:
         mark_structure(loop.dataset, progress=progress, **_of(config, StructureConfig))
     if not config.dry_run:
-        save_workspace(loop.dataset)
+        appearance.save_workspace(loop.dataset)
         if not loop.names.series:
             appearance.set_colours(loop)
     return PrepareResult(

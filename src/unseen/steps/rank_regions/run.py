@@ -9,9 +9,9 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
-from unseen.dataset import reading, region_ranks, writing
+from unseen.dataset import reading, regions, writing
 from unseen.dataset.loop import Loop
-from unseen.dataset.region_ranks import Place
+from unseen.dataset.regions import Place
 from unseen.errors import DatasetError
 from unseen.progress import Progress
 from unseen.steps.newest_scores import newest_scores
@@ -29,21 +29,20 @@ def rank_regions(loop: Loop, config: RankRegionsConfig, progress: Progress) -> R
     reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
     writing.check_own_view(loop, loop.names.top_regions)
     iteration = loop.iteration()
-    progress(0, 3, "read the regions")
+    progress(0, 2, "read the regions")
     mark, _ = newest_scores(loop)
     pool = loop.pool
-    size, scored = reading.count_equal(pool, loop.names.model, mark)
+    by_newest = pool.match(fo.ViewField(loop.names.model) == mark)
+    size, scored = len(pool), len(by_newest)
     _check_pool(loop.dataset, size, scored, mark)
-    ids, scores = region_ranks.read_scores(
-        pool.match(fo.ViewField(loop.names.model) == mark), loop.names
-    )
+    ids, scores = regions.read_scores(loop.on(by_newest))
     ranked, strengths = _strongest(ids, scores, config)
     if not ranked:
         raise DatasetError(_nothing(scores, config))
-    progress(1, 3, "write the ranks")
-    region_ranks.write(loop, ranked)
-    progress(2, 3, "save the view")
-    region_ranks.save_view(loop, ranked)
+    progress(1, 2, "write the ranks")
+    text = f"The {len(ranked)} strongest unseen regions of the pool in rank order"
+    names = loop.names
+    regions.save_ranks(loop, ranked, field=names.regions, view=names.top_regions, text=text)
     writing.group_fields(loop)
     images = len({place.sample_id for place in ranked})
     sample_ids = [place.sample_id for place in ranked]
@@ -60,7 +59,7 @@ def rank_regions(loop: Loop, config: RankRegionsConfig, progress: Progress) -> R
         unscored=size - scored,
     )
     write_down(loop, iteration, config, result, mark=mark)
-    progress(3, 3, "write the record")
+    progress(2, 2, "write the record")
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
@@ -94,7 +95,7 @@ def _target(loop: Loop, config: RequestConfig) -> tuple[int, str, str]:
 
 def _in_rank_order(view: Any, names: Names, tag: str, *, ranked: bool) -> list[str]:
     """Most novel first; images without a rank, and splits, in directory order."""
-    images = reading.in_directory_order(view.match_tags(tag))
+    images = view.match_tags(tag).sort_by("filepath")
     if not ranked or images.get_field(names.rank) is None:
         return list(images.values("id"))
     ids, ranks = images.values(["id", names.rank])
@@ -113,7 +114,7 @@ def _to_cvat(
 ) -> RequestResult:
     from unseen.annotation.cvat.plan import make_plan
     from unseen.annotation.cvat.send import carry_out
-    from unseen.dataset.overlays import discard_overlays
+    from unseen.dataset.overlays import remove_overlays
 
     plan = make_plan(loop, config, anno_key, iteration, ids, classes, progress)
     sending, images, boxes = plan.sending, plan.images, plan.boxes()
@@ -121,14 +122,15 @@ def _to_cvat(
     notes = _notes(loop, config, boxes["suggestion"], classes) if images else []
     if images and not config.dry_run:
         if config.overlay or config.structure or config.regions_only:
-            media, plain = _overlays(loop, config, plan, progress)
+            media = _overlays(loop, config, plan, progress)
+            plain = sum(media.get(i.sample_id) == i.filepath for i in images)
             if plain:
                 notes.append(f"{plain} images have nothing to draw in and are sent as they are.")
         try:
             carry_out(loop, plan, media, progress)
         except BaseException:
             if media and not sending.tasks:
-                discard_overlays(loop, list(media))
+                remove_overlays(loop, _overlay_folder(loop, config, plan), media)
             raise
         writing.group_fields(loop)
     return RequestResult(
@@ -166,23 +168,23 @@ def _notes(
     return notes
 
 
-def _overlays(
-    loop: Loop, config: RequestConfig, plan: Plan, progress: Progress
-) -> tuple[dict[str, str], int]:
-    """Sample id -> the copy with something drawn in, and how many images have nothing to draw."""
+def _overlays(loop: Loop, config: RequestConfig, plan: Plan, progress: Progress) -> dict[str, str]:
+    """Sample id -> the copy with something drawn in, or the image if there is nothing to draw."""
     from unseen.dataset.overlays import write_overlays
 
-    drawn = write_overlays(
-        loop.dataset.select([i.sample_id for i in plan.images], ordered=True),
-        loop.names,
-        loop.folder(config.model_dir) / "overlays" / plan.sending.anno_key,
+    return write_overlays(
+        loop.on(loop.dataset.select([i.sample_id for i in plan.images])),
+        _overlay_folder(loop, config, plan),
         opacity=config.overlay_opacity,
         heat=config.overlay,
         lines=config.structure,
         scopes=plan.sending.scopes,
         progress=progress,
     )
-    return drawn.paths, drawn.plain
+
+
+def _overlay_folder(loop: Loop, config: RequestConfig, plan: Plan) -> Path:
+    return loop.folder(config.model_dir) / "overlays" / plan.sending.anno_key
 
 
 def _record(loop: Loop, config: RequestConfig, iteration: int, result: RequestResult) -> None:

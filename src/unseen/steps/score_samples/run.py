@@ -9,7 +9,7 @@ from typing import Any
 import fiftyone as fo
 
 from unseen.arrays.images import image_size
-from unseen.dataset import feature_runs, reading, structure, writing
+from unseen.dataset import brain, reading, structure, writing
 from unseen.dataset.loop import Loop, Record, features_folder
 from unseen.dataset.records import scored_mark
 from unseen.errors import DatasetError, LabelError, UnseenError
@@ -52,7 +52,7 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
     target, already = _target(loop, mark if earlier else None)
     entry = _start_entry(loop, config, scorer, mark, earlier)
     scorer.alpha = entry["alpha"]
-    ids, paths = reading.ids_and_paths(target)
+    ids, paths = target.values(["id", "filepath"])
     writing.declare_score_fields(loop)
     scoring = LocalScoring(
         scorer,
@@ -177,7 +177,7 @@ def _start_entry(
         "from_pool": earlier["from_pool"] if earlier else loop.is_whole,
         "alpha": alpha,
         "imbalance": imbalance,
-        "brain_runs": feature_runs.own(loop),
+        "brain_runs": brain.own_runs(loop),
     }
 
 
@@ -186,8 +186,8 @@ def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> l
 
     They are for looking at: where they cannot be made, the scoring does not fail.
     """
-    ids, paths = reading.ids_and_paths(loop.labelled.concat(loop.pool))
-    if len(ids) > feature_runs.MOST:
+    ids, paths = loop.labelled.concat(loop.pool).values(["id", "filepath"])
+    if len(ids) > brain.MOST:
         logger.info("no similarity and no visualization of %d images: too many", len(ids))
         return []
     try:
@@ -199,7 +199,7 @@ def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> l
     except UnseenError as error:
         logger.warning("no similarity and no visualization: %s", error)
         return []
-    return feature_runs.register(loop, ids, vectors, origin)
+    return brain.register_runs(loop, ids, vectors, origin)
 
 
 def _weights(

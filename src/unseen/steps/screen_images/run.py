@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import fiftyone as fo
 
 from unseen.arrays.images import read_image
-from unseen.dataset import reading, writing
+from unseen.dataset import writing
 from unseen.dataset.loop import Loop
 from unseen.errors import ImageError
 from unseen.progress import Progress
@@ -25,7 +25,7 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
     Ivanov et al. (2021, IV) removed blank and partial images, because they are artefacts of the
     imaging system. Labelled images are only ever excluded when they cannot be read.
     """
-    ids, paths = reading.ids_and_paths(loop.view)
+    ids, paths = loop.view.values(["id", "filepath"])
     unreadable: dict[str, str] = {}
     contrasts: dict[str, float] = {}
     flat_shares: dict[str, float] = {}

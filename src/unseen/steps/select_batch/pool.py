@@ -49,7 +49,7 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
         StoreError: stored features are damaged or cannot be written.
     """
     names = loop.names
-    view = reading.in_directory_order(loop.pool)
+    view = loop.pool.sort_by("filepath")
     if config.strategy not in SCORED_STRATEGIES:
         ids, _ = reading.raw_values(view, [])
         _check_size(loop, len(ids), config.budget)
@@ -118,7 +118,7 @@ def _known_images(
     if has_labels:
         view = loop.whole.labelled
         images = reading.read_labels(view, loop.names.label_field, classes).images
-        scopes, _ = scope.read(view, loop.names, images)
+        scopes, _ = scope.read(loop.on(view), images)
         known = [
             KnownImage(
                 image.filepath,

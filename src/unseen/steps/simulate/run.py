@@ -124,7 +124,7 @@ class _Series:
         if not is_main:
             # A baseline leaves its records, batches and evaluations, but no field of its own.
             own = f"{loop.names.prefix}_{loop.names.series}_"
-            fields = writing.own_fields(self.dataset, loop.names.prefix)
+            fields = writing.own_fields(loop)
             writing.delete_fields(self.dataset, [f for f in fields if f.startswith(own)])
             writing.group_fields(loop)
         return first_batch

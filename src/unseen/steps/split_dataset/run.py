@@ -23,8 +23,8 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
     """
     reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
     check_unbegun(loop)
-    usable = reading.in_directory_order(loop.view.match_tags(loop.names.excluded_tag, bool=False))
-    ids, paths = reading.ids_and_paths(usable)
+    usable = loop.view.match_tags(loop.names.excluded_tag, bool=False).sort_by("filepath")
+    ids, paths = usable.values(["id", "filepath"])
     if not ids:
         raise DatasetError(
             f"dataset {loop.dataset.name!r} has no usable images"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import unseen
-from unseen.dataset import feature_runs
+from unseen.dataset import brain
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 
@@ -108,12 +108,12 @@ def test_images_without_features_are_left_out(wafers):
     ids = wafers.values("id")[:4]
     vectors = np.random.default_rng(0).normal(size=(4, 5))
     vectors[1] = np.nan
-    assert feature_runs.register(Loop(wafers, NAMES), ids, vectors, "drawn") == KEYS
+    assert brain.register_runs(Loop(wafers, NAMES), ids, vectors, "drawn") == KEYS
     assert list(wafers.load_brain_results(KEYS[0]).sample_ids) == [ids[0], *ids[2:]]
     for key in KEYS:
         wafers.delete_brain_run(key)
     vectors[2] = np.nan
-    assert feature_runs.register(Loop(wafers, NAMES), ids, vectors, "drawn") == []
+    assert brain.register_runs(Loop(wafers, NAMES), ids, vectors, "drawn") == []
     assert wafers.list_brain_runs() == []
 
 
@@ -126,5 +126,5 @@ def test_what_fails_leaves_nothing(wafers, monkeypatch):
     monkeypatch.setattr(fob, "compute_visualization", stop)
     vectors = np.random.default_rng(0).normal(size=(4, 5))
     with pytest.raises(KeyboardInterrupt):
-        feature_runs.register(Loop(wafers, NAMES), wafers.values("id")[:4], vectors, "drawn")
+        brain.register_runs(Loop(wafers, NAMES), wafers.values("id")[:4], vectors, "drawn")
     assert wafers.list_brain_runs() == []
