@@ -1,7 +1,7 @@
 """A real FiftyOne App server and a real browser on it, as a person would use them.
 
-For the tests in `tests/e2e` and for the pictures of the documentation. Run as a script it finds or
-installs Chromium and prints where it is. Playwright is imported late: whoever only collects tests needs neither.
+For `tests/e2e` and for the pictures of the documentation. Run as a script it finds or installs
+Chromium and prints its path. Playwright is imported late, so that collecting tests needs neither.
 """
 
 from __future__ import annotations
@@ -47,28 +47,25 @@ class NoBrowserError(Exception):
 class AppServer:
     """The App's server as its own process, on the database that the environment names.
 
-    FiftyOne's `launch_app` starts the same program, but hides what it prints and leaves it running
+    FiftyOne's `launch_app` starts the same program, but hides its output and leaves it running
     when its parent is killed.
     """
 
     def __init__(self, log: Path) -> None:
-        """Start the server and wait until it answers; what it prints goes to `log`.
-
-        Raises:
-            RuntimeError: it ends, or does not answer in time.
-        """
+        """Start the server and wait until it answers; its output goes to `log`."""
         import fiftyone.constants as foc
 
         self.log = log
-        self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        # 1.22: without it the App offers no "Schedule".
-        environment = {**os.environ, "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "true"}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        self.url = f"http://127.0.0.1:{port}"
         with log.open("w") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "main.py", "--port", str(self.port), "--address", "127.0.0.1"],
+                [sys.executable, "main.py", "--port", port, "--address", "127.0.0.1"],
                 cwd=foc.SERVER_DIR,
-                env=environment,
+                # 1.22: without it the App offers no "Schedule".
+                env={**os.environ, "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "true"},
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
@@ -79,7 +76,6 @@ class AppServer:
             raise
 
     def stop(self) -> None:
-        """End the server, whatever it does."""
         self._process.kill()
         self._process.wait(20)
 
@@ -105,7 +101,6 @@ class App:
     """One page of the App in a browser: what a person does and sees there."""
 
     def __init__(self, page: Any, url: str) -> None:
-        """Drive `page`, a page of Playwright, on the server at `url`."""
         self.page = page
         self.url = url
         self._view: list[Any] = []
@@ -115,7 +110,7 @@ class App:
         for end in ("requestfinished", "requestfailed"):
             page.on(end, self._answered)
 
-    # --- looking -----------------------------------------------------------------------------------
+    # --- looking ---------------------------------------------------------------------------------
     def open(
         self, dataset: str, *, workspace: str | None = "curation", samples: bool = True
     ) -> None:
@@ -152,35 +147,29 @@ class App:
         """Wait until the App has asked its server for nothing for a while.
 
         A panel is drawn again after each of its events, and a tab or a choice sends several (1.22):
-        what is clicked before the last one is gone under the mouse.
+        a click before the last one misses.
         """
-        self.wait(
-            lambda: not self._asked and time.monotonic() - self._quiet_since > _QUIET, "quiet"
-        )
+
+        def is_quiet() -> bool:
+            return not self._asked and time.monotonic() - self._quiet_since > _QUIET
+
+        self.wait(is_quiet, "quiet")
 
     def wait_until_shown(self, count: int) -> None:
         """Wait until the grid says that it shows `count` samples."""
         self.wait(lambda: self.shown() == count, f"{count} samples in the grid")
 
     def wait_for_samples(self, dataset: Any, ids: list[str]) -> None:
-        """Wait until the grid has asked for exactly these samples in this order, and shows as many."""
-        self.wait(
-            lambda: self.shown_view(dataset).values("id") == ids,
-            "these samples asked for by the grid",
-        )
+        """Wait until the grid has asked for these samples in this order, and shows as many."""
+        self.wait(lambda: self.shown_view(dataset).values("id") == ids, "these samples")
         self.wait_until_shown(len(ids))
 
     def wait(self, holds: Callable[[], Any], what: str, *, seconds: float = PATIENCE) -> Any:
-        """Wait until `holds` returns something true, and return it.
-
-        Raises:
-            AssertionError: it did not happen in time.
-        """
+        """Wait until `holds` returns something true, and return it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            found = holds()
-            if found:
-                return found
+            if value := holds():
+                return value
             self.page.wait_for_timeout(100)  # lets the browser's events in, which sleep does not
         raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
 
@@ -205,15 +194,14 @@ class App:
             self._asked.discard(request)
             self._quiet_since = time.monotonic()
 
-    # --- operators ---------------------------------------------------------------------------------
+    # --- operators -------------------------------------------------------------------------------
     @property
     def form(self) -> Any:
-        """The open form."""
         return self.page.locator(_FORM)
 
     def browse(self, label: str) -> None:
         """Open the form of an operator from the list of operators, by its label."""
-        # The button for it may lie under another one where the grid is narrow (1.22); its key is safe.
+        # Its button may lie under another one if the grid is narrow (1.22); its key is safe.
         self.page.locator("body").press("`")
         self.page.get_by_placeholder("Search operations by name").fill(label)
         self.page.keyboard.press("Enter")
@@ -229,10 +217,7 @@ class App:
         self.form.get_by_role("button", name="Cancel").wait_for()
 
     def field(self, label: str) -> Any:
-        """The input of a form's field, by its label without the unit that follows in brackets.
-
-        The App (1.22) ties no label to its input.
-        """
+        """The input of a form's field, by its label without the unit; 1.22 ties no label to it."""
         text = "normalize-space()"
         is_it = f'{text}="{label}" or starts-with({text}, "{label} (")'
         return self.form.locator(f"xpath=.//p[{is_it}]/following::input[1]")
@@ -252,16 +237,24 @@ class App:
         return self.form.get_by_role("button", name="Execute")
 
     def execute(self, *, seconds: float = 3 * PATIENCE) -> str:
-        """Press Execute, wait for the end, close the dialogs, and return what the output said.
-
-        Raises:
-            AssertionError: the step ended with an error; the message is its text.
-        """
+        """Press Execute, wait for the end, close the dialogs, and return what the output said."""
         self.start()
-        return self.finish(seconds=seconds)
+        # Not by role: the progress lies over the form and hides it from accessibility. Its button
+        # "Done" is there from the start, and a report of the step after a click opens it again.
+        close = self.form.locator("button", has_text="Close")
+        close.wait_for(timeout=seconds * 1000)
+        done = self.page.get_by_role("button", name="Done")
+        if done.count():
+            done.click()
+            done.wait_for(state="detached")
+        said = str(self.form.inner_text())
+        close.click()
+        self.form.wait_for(state="detached")
+        assert "Error" not in said, said
+        return said
 
     def start(self) -> None:
-        """Press Execute as soon as the App lets one."""
+        """Press Execute as soon as the App allows it."""
         self.wait(self.execute_button.is_enabled, "Execute to be enabled")
         self.execute_button.click()
 
@@ -273,35 +266,14 @@ class App:
         self.form.get_by_role("button", name="Schedule").click()
         self.form.wait_for(state="detached")
 
-    def finish(self, *, seconds: float = 3 * PATIENCE) -> str:
-        """Wait for the end of a step that was started, close its dialogs, return its output."""
-        # Not by role: the progress lies over the form and hides it from accessibility. Its button
-        # "Done" is there from the start, and a report of the step after a click opens it again.
-        close = self.form.locator("button", has_text="Close")
-        close.wait_for(timeout=seconds * 1000)
-        self.dismiss()
-        said = str(self.form.inner_text())
-        close.click()
-        self.form.wait_for(state="detached")
-        assert "Error" not in said, said
-        return said
-
-    def dismiss(self) -> None:
-        """Close the progress of a step that is done."""
-        done = self.page.get_by_role("button", name="Done")
-        if done.count():
-            done.click()
-            done.wait_for(state="detached")
-
     def close_form(self) -> None:
         """Leave the open form without running it."""
         self.form.get_by_role("button", name="Cancel").click()
         self.form.wait_for(state="detached")
 
-    # --- the panel ---------------------------------------------------------------------------------
+    # --- the panel -------------------------------------------------------------------------------
     @property
     def panel(self) -> Any:
-        """Our panel."""
         return self.page.locator("[data-cy=panel-content-curation]")
 
     def tab(self, name: str) -> None:
@@ -328,10 +300,8 @@ class App:
         chosen = self.panel.locator("tbody tr").nth(row)
         chosen.wait_for()
         self.settle()
-        inline, menu = (
-            chosen.locator(f"[aria-label='{label}'] button"),
-            chosen.get_by_test_id("MoreVertIcon"),
-        )
+        inline = chosen.locator(f"[aria-label='{label}'] button")
+        menu = chosen.get_by_test_id("MoreVertIcon")
         inline.or_(menu).first.wait_for()
         if inline.count():
             inline.click()
@@ -343,11 +313,7 @@ class App:
 
 @contextlib.contextmanager
 def browser() -> Iterator[Any]:
-    """A headless Chromium, closed at the end.
-
-    Raises:
-        NoBrowserError: there is none; the message says how to get one.
-    """
+    """A headless Chromium, closed at the end; a NoBrowserError says how to get one."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -362,14 +328,9 @@ def browser() -> Iterator[Any]:
 def app_page(
     opened: Any, server: AppServer, *, width: int = 1600, height: int = 1000, light: bool = False
 ) -> Iterator[App]:
-    """A page of its own in an open browser; nothing that it asks for leaves this machine.
+    """A page (width x height px) in an open browser; nothing it asks for leaves this machine.
 
-    Args:
-        opened: from `browser`.
-        server: of the App.
-        width: of the page, px.
-        height: of the page, px.
-        light: the App's light theme instead of its dark one.
+    `light` takes the App's light theme instead of its dark one.
     """
     context = opened.new_context(viewport={"width": width, "height": height})
     # Fonts from the internet are all that an untracked App asks for.
@@ -384,14 +345,7 @@ def app_page(
 
 
 def provide() -> str:
-    """Find Chromium, or install it.
-
-    Returns:
-        where it is.
-
-    Raises:
-        NoBrowserError: there is none, and it cannot be installed.
-    """
+    """Find Chromium, or install it, and return its path."""
     with contextlib.suppress(NoBrowserError):
         return _executable()
     if shutil.which("apt-get") and os.geteuid() == 0:
@@ -409,11 +363,7 @@ def _install(command: list[str], *, env: dict[str, str] | None) -> None:
 
 
 def _executable() -> str:
-    """UNSEEN_BROWSER, which `make e2e` sets, else the system's Chromium, else Playwright's own.
-
-    Raises:
-        NoBrowserError: there is none of them.
-    """
+    """UNSEEN_BROWSER, which `make e2e` sets, else the system's Chromium, else Playwright's own."""
     for name in (os.environ.get("UNSEEN_BROWSER") or NAMES[0], *NAMES):
         if found := shutil.which(name):
             return found
@@ -439,12 +389,6 @@ def _looked_at(name: str, value: Any) -> Callable[[Any], bool]:
         return str(params.get(name)) == str(value)
 
     return is_it
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import copy
 from cvat_double_state import CvatState
 from cvat_double_things import Job, Json, Label, Task, all_labels
 
-SHAPE_TYPES = (
+SHAPE_TYPES = [
     "rectangle",
     "polygon",
     "polyline",
@@ -16,22 +16,11 @@ SHAPE_TYPES = (
     "cuboid",
     "mask",
     "skeleton",
-)
+]
 KINDS = ("tags", "shapes", "tracks")
-SHAPE_DEFAULTS = {
-    "occluded": False,
-    "outside": False,
-    "z_order": 0,
-    "rotation": 0.0,
-    "points": [],
-    "group": 0,
-    "source": "manual",
-    "attributes": [],
-    "elements": [],
-}
-TAG_DEFAULTS = {"group": 0, "source": "manual", "attributes": []}
-TRACK_DEFAULTS = {**TAG_DEFAULTS, "shapes": [], "elements": []}
-TRACKED_DEFAULTS = {
+TAG = {"group": 0, "source": "manual", "attributes": []}
+#: A shape on one frame of a track.
+TRACKED = {
     "occluded": False,
     "outside": False,
     "z_order": 0,
@@ -39,7 +28,11 @@ TRACKED_DEFAULTS = {
     "points": [],
     "attributes": [],
 }
-DEFAULTS = {"tags": TAG_DEFAULTS, "shapes": SHAPE_DEFAULTS, "tracks": TRACK_DEFAULTS}
+DEFAULTS = {
+    "tags": TAG,
+    "shapes": {**TRACKED, "group": 0, "source": "manual", "elements": []},
+    "tracks": {**TAG, "shapes": [], "elements": []},
+}
 
 
 class Rejected(Exception):
@@ -60,7 +53,7 @@ def completed(state: CvatState, kind: str, item: dict) -> dict:
         each.setdefault("id", state.next_id(kind[:-1]))
     if kind == "tracks":
         made["shapes"] = [
-            {**copy.deepcopy(TRACKED_DEFAULTS), "id": state.next_id("tracked"), **shape}
+            {**copy.deepcopy(TRACKED), "id": state.next_id("tracked"), **shape}
             for shape in made["shapes"]
         ]
     if isinstance(made.get("rotation"), int):

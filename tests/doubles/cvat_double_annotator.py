@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 from cvat_double_annotations import completed, shown
@@ -58,16 +57,10 @@ class Annotator:
                 "attributes": _attributes(known, values or {}),
                 **more,
             }
-            made = completed(self._state, "shapes", shape)
-            self.job.shapes.append(made)
-            self._state.touch(self.job)
-            return made["id"]
+            return self._add("shapes", shape)
 
     def move(self, shape_id: int, points: Sequence[float]) -> int:
         return self._edit(shape_id, points=[float(number) for number in points])
-
-    def rotate(self, shape_id: int, rotation: float) -> int:
-        return self._edit(shape_id, rotation=float(rotation))
 
     def relabel(self, shape_id: int, label: str) -> int:
         """Give another class; the values of attributes of the same name stay."""
@@ -94,20 +87,13 @@ class Annotator:
         """Paste a copy with all attributes on `frame`; returns the copy's id."""
         self._check_frame(frame)
         with self._state.lock:
-            made = {**copy.deepcopy(self._shape(shape_id)), "frame": frame}
-            made["id"] = self._state.next_id("shape")
-            self.job.shapes.append(made)
-            self._state.touch(self.job)
-            return made["id"]
+            return self._add("shapes", {**self._shape(shape_id), "frame": frame, "id": None})
 
     def tag(self, frame: int, label: str) -> int:
         self._check_frame(frame)
         with self._state.lock:
             item = {"frame": frame, "label_id": self.job.task.label(label).id}
-            made = completed(self._state, "tags", item)
-            self.job.tags.append(made)
-            self._state.touch(self.job)
-            return made["id"]
+            return self._add("tags", item)
 
     def track(self, label: str, points: Mapping[int, Sequence[float]]) -> int:
         """Add a track of rectangles, {frame: points}."""
@@ -117,10 +103,7 @@ class Annotator:
                 for frame, numbers in sorted(points.items())
             ]
             item = {"frame": min(points), "label_id": self.job.task.label(label).id}
-            made = completed(self._state, "tracks", {**item, "shapes": shapes})
-            self.job.tracks.append(made)
-            self._state.touch(self.job)
-            return made["id"]
+            return self._add("tracks", {**item, "shapes": shapes})
 
     def delete_frame(self, frame: int) -> None:
         self._check_frame(frame)
@@ -135,11 +118,14 @@ class Annotator:
             self.job.stage = stage or self.job.stage
             self._state.touch(self.job)
 
+    def _add(self, kind: str, item: dict) -> int:
+        made = completed(self._state, kind, item)
+        getattr(self.job, kind).append(made)
+        self._state.touch(self.job)
+        return made["id"]
+
     def _shape(self, shape_id: int) -> dict:
-        for shape in self.job.shapes:
-            if shape["id"] == shape_id:
-                return shape
-        raise KeyError(f"job {self.job.id} has no shape {shape_id}")
+        return {shape["id"]: shape for shape in self.job.shapes}[shape_id]
 
     def _label_of(self, shape: dict) -> Label:
         return next(label for label in self.job.task.labels if label.id == shape["label_id"])
@@ -155,10 +141,7 @@ class Annotator:
 
     def _check_frame(self, frame: int) -> None:
         if frame not in self.job.frames:
-            raise ValueError(
-                f"frame {frame} is outside of job {self.job.id}, "
-                f"frames {self.job.start_frame} to {self.job.stop_frame}"
-            )
+            raise ValueError(f"frame {frame} is outside of job {self.job.id}, {self.job.frames}")
 
 
 def _attributes(label: Label, values: Mapping[str, str]) -> list[dict]:
