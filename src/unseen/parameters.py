@@ -238,6 +238,11 @@ def from_mapping(config: type[C], values: Mapping[str, Any]) -> C:
     return config(**{k: v for k, v in values.items() if v is not None})
 
 
+def part(config: StepConfig, base: type[StepConfig]) -> dict[str, Any]:
+    """The parameters of a config that `base` declares, for another step."""
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(base)}
+
+
 def check_value(config: type[StepConfig], name: str, value: Any) -> None:
     """Check one parameter by itself, as a form does while one types; raises a ConfigError.
 

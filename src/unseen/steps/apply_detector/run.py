@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 
 from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.images import read_image
 from unseen.dataset import writing
-from unseen.dataset.loop import Loop
+from unseen.dataset.loop import Loop, Record
 from unseen.detector.models import DetectorSpec, load_detector
 from unseen.detector.training import detect
 from unseen.errors import CheckpointError, DatasetError, ImageError, LabelError
 from unseen.progress import Progress
+from unseen.ranking.read_ahead import read_ahead
 from unseen.results import Skipped
 from unseen.steps.apply_detector import ApplyDetectorConfig, ApplyDetectorResult
 from unseen.steps.step import step, write_down
@@ -36,30 +36,35 @@ def apply_detector(
 ) -> ApplyDetectorResult:
     """Write predictions into a field of their own, never into the labels.
 
-    The test split is what `evaluate_detector` measures; the rest of the pool is the paper's
-    automatic labelling of whatever nobody labels by hand.
+    `evaluate_detector` measures them on the test split; on the rest of the pool they are the
+    automatic labels of Ivanov et al.
     """
     model, spec, iteration = _load(loop, config)
     target = _target(loop, config.target)
     ids, paths = target.values(["id", "filepath"])
-    path_of = dict(zip(ids, paths, strict=True))
     field = loop.names.predictions(iteration)
-    text = f"Predictions of the detector of iteration {iteration}"
-    writing.declare_detections(loop, field, text)
+    writing.declare_detections(loop, field, f"Predictions of the detector of iteration {iteration}")
     writing.group_fields(loop)
 
     skipped: list[Skipped] = []
     chunk: dict[str, list[tuple[str, Any, float]]] = {}
     boxes = done = 0
-    for batch in _batches(ids, paths, config):
-        readable = [(i, image) for i, image in batch if not isinstance(image, ImageError)]
-        for sample_id, image in batch:
+    size = config.batch_size
+    images = zip(
+        ids,
+        read_ahead(partial(read_image, channels=3), paths, workers=config.workers, ahead=2 * size),
+        strict=True,
+    )
+    while batch := list(islice(images, size)):
+        readable = []
+        for sample_id, (path, image) in batch:
             if isinstance(image, ImageError):
-                path = path_of[sample_id]
                 skipped.append(Skipped(sample_id=sample_id, filepath=path, reason=str(image)))
                 logger.warning("skipped: %s", image)
-        found = detect(model, [image for _, image in readable], precision=config.precision)
-        for (sample_id, image), detections in zip(readable, found, strict=True):
+            else:
+                readable.append((sample_id, image))
+        predicted = detect(model, [image for _, image in readable], precision=config.precision)
+        for (sample_id, image), detections in zip(readable, predicted, strict=True):
             height, width = image.shape[:2]
             rel = xyxy_to_rel_xywh(detections.xyxy, width, height)
             chunk[sample_id] = [
@@ -69,11 +74,10 @@ def apply_detector(
             ]
             boxes += len(chunk[sample_id])
         done += len(batch)
-        if len(chunk) >= CHUNK:
+        if len(chunk) >= CHUNK or done == len(ids):
             writing.save_detections(loop.dataset, field, chunk)
             chunk = {}
         progress(done, len(ids), "apply detector")
-    writing.save_detections(loop.dataset, field, chunk)
     result = ApplyDetectorResult(
         dataset=loop.dataset.name,
         iteration=iteration,
@@ -86,28 +90,36 @@ def apply_detector(
     return result
 
 
+def newest_detector(loop: Loop, iteration: int | None = None) -> tuple[int, Record]:
+    """Iteration and record of the newest detector, or of that of an iteration.
+
+    Raises a LabelError if none was trained.
+    """
+    newest = loop.newest_with("train_detector", iteration)
+    if newest is None:
+        which = "" if iteration is None else f" for iteration {iteration}"
+        raise LabelError(
+            f"no detector has been trained on dataset {loop.dataset.name!r}{which} yet; run "
+            "train_detector first"
+        )
+    return newest, loop.entry(newest, "train_detector")
+
+
 def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, DetectorSpec, int]:
     if config.checkpoint:
         path, digest = config.checkpoint, None
         iteration = loop.resolve_iteration(config.iteration)
     else:
-        newest = loop.newest_with("train_detector", config.iteration)
-        if newest is None:
-            which = "" if config.iteration is None else f" for iteration {config.iteration}"
-            raise LabelError(
-                f"no detector has been trained on dataset {loop.dataset.name!r}{which} yet; run "
-                "train_detector first"
-            )
-        entry = loop.entry(newest, "train_detector")
-        path, digest, iteration = entry["checkpoint"], entry["digest"], newest
+        iteration, entry = newest_detector(loop, config.iteration)
+        path, digest = entry["checkpoint"], entry["digest"]
     weights, description = load_checkpoint(path, kind="detector", digest=digest)
     spec = DetectorSpec.from_dict(description["spec"])
     known = loop.classes()
-    foreign = [c for c in spec.classes if known and c not in known]
-    if foreign:
+    if known and set(spec.classes) - set(known):
         raise CheckpointError(
-            f"{path}: was trained for classes {', '.join(spec.classes)}; dataset {loop.dataset.name!r} "
-            f"has {', '.join(known)}. Train a detector on this dataset, or rename its classes"
+            f"{path}: was trained for classes {', '.join(spec.classes)}; dataset "
+            f"{loop.dataset.name!r} has {', '.join(known)}. Train a detector on this dataset, or "
+            "rename its classes"
         )
     model = load_detector(spec, weights).to(resolve_device(config.device))
     return model, spec, iteration
@@ -122,26 +134,3 @@ def _target(loop: Loop, wanted: str) -> Any:
             "another target"
         )
     return target
-
-
-def _batches(
-    ids: list[str], paths: list[str], config: ApplyDetectorConfig
-) -> Iterator[list[tuple[str, np.ndarray | ImageError]]]:
-    """Batches of images (or of what was wrong with them); the next one is read meanwhile."""
-
-    def read(path: str) -> np.ndarray | ImageError:
-        try:
-            return read_image(path, channels=3)
-        except ImageError as error:
-            return error
-
-    size = config.batch_size
-    with ThreadPoolExecutor(config.workers) as threads:
-        following = [threads.submit(read, p) for p in paths[:size]]
-        for start in range(0, len(ids), size):
-            current = following
-            following = [threads.submit(read, p) for p in paths[start + size : start + 2 * size]]
-            yield [
-                (i, future.result())
-                for i, future in zip(ids[start : start + size], current, strict=True)
-            ]

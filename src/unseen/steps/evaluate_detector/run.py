@@ -27,59 +27,48 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
     P, R and F1 count predictions from `min_confidence` on, as a user of the detector would; they
     are stored under the iteration's evaluation key, which FiftyOne's Model Evaluation panel opens.
     AP counts all predictions, at the same IoU. The class list is fixed, so that macro averages can
-    be compared between iterations. Of a test image that is labelled in part, the boxes count whose
-    centre lies in its scope.
+    be compared between iterations. In a partly labelled test image, boxes count whose centre lies
+    in its scope.
     """
     gt_field = config.gt_field or loop.names.label_field
     reading.check_label_field(loop.dataset, gt_field)
     iteration = loop.newest_with("apply_detector", config.iteration)
     if iteration is None:
         raise LabelError(
-            f"there are no predictions to evaluate in dataset {loop.dataset.name!r}; run train_detector "
-            "and apply_detector first"
+            f"there are no predictions to evaluate in dataset {loop.dataset.name!r}; run "
+            "train_detector and apply_detector first"
         )
     trained = loop.entry(iteration, "train_detector")
     classes = list(config.classes or trained.get("classes", ())) or loop.classes()
     field = loop.names.predictions(iteration)
-    test = _test_split(loop, gt_field, field)
-    of_truth = Loop(test, replace(loop.names, label_field=gt_field))
-    partly_labelled = scope.count(of_truth)
-    test = scope.in_scope(of_truth, (gt_field, field))
-    key = loop.names.eval_key(iteration)
-
-    progress(0, 2, "evaluate detector")
-    confident = test.filter_labels(
-        field, F("confidence") >= config.min_confidence, only_matches=False
-    )
-    arguments: dict[str, Any] = {
-        "gt_field": gt_field,
-        "method": "coco",
-        "classwise": True,
-        "classes": classes,
-        "progress": False,
-    }
-    # FiftyOne overwrites an evaluation of the same key without asking; a repeated run means that.
-    if key in loop.dataset.list_evaluations():
-        if key not in writing.own_evaluations(loop):
-            raise DatasetError(
-                f"dataset {loop.dataset.name!r} has an evaluation {key!r} that this package did not "
-                "make; rename it with dataset.rename_evaluation, or pass another series="
-            )
-        loop.dataset.delete_evaluation(key)
-    with quiet():
-        results = confident.evaluate_detections(field, eval_key=key, iou=config.iou, **arguments)
-        progress(1, 2, "evaluate detector")
-        precision_curves = test.evaluate_detections(
-            field,
-            eval_key=None,
-            iou=config.iou,
-            compute_mAP=True,
-            iou_threshs=[config.iou],
-            **arguments,
+    test = loop.test.exists(gt_field).exists(field)
+    if not len(test):
+        raise DatasetError(
+            f"the test split (tag {loop.names.test_tag!r}) has {len(loop.test)} images, none of "
+            f"them with both labels in {gt_field!r} and predictions in {field!r}; label the test "
+            "split, then run apply_detector with target='test'"
         )
+    of_truth = Loop(test, replace(loop.names, label_field=gt_field))
+    test = scope.in_scope(of_truth, (gt_field, field))
+    confident = F("confidence") >= config.min_confidence
+    key = _free_key(loop, iteration)
+    progress(0, 2, "evaluate detector")
+    results = match(
+        test.filter_labels(field, confident, only_matches=False),
+        field,
+        gt_field,
+        classes,
+        config.iou,
+        eval_key=key,
+    )
+    progress(1, 2, "evaluate detector")
+    curves = match(
+        test, field, gt_field, classes, config.iou, compute_mAP=True, iou_threshs=[config.iou]
+    )
     report = results.report(classes=classes)
     per_class = {
-        label: _class_metrics(report.get(label), _ap(precision_curves, label)) for label in classes
+        label: _class_metrics(report.get(label) or {}, curves.mAP(classes=[label]))
+        for label in classes
     }
     present = [m for m in per_class.values() if m.support]
     result = EvaluateResult(
@@ -92,7 +81,7 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
         per_class=per_class,
         macro_f1=float(np.mean([m.f1 for m in present])) if present else 0.0,
         mean_ap=float(np.mean([m.ap or 0.0 for m in present])) if present else 0.0,
-        partly_labelled=partly_labelled,
+        partly_labelled=scope.count(of_truth),
     )
     writing.group_fields(loop)
     write_down(loop, iteration, config, result)
@@ -100,9 +89,23 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
     return result
 
 
+def match(test: Any, field: str, gt_field: str, classes: list[str], iou: float, **more: Any) -> Any:
+    """FiftyOne's COCO-style matching of predictions with labels, class by class, without its log."""
+    with _quiet():
+        return test.evaluate_detections(
+            field,
+            gt_field=gt_field,
+            method="coco",
+            classwise=True,
+            classes=classes,
+            iou=iou,
+            progress=False,
+            **more,
+        )
+
+
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """FiftyOne announces each evaluation in the log; the step's progress says it better."""
+def _quiet() -> Iterator[None]:
     log = logging.getLogger("fiftyone.utils.eval")
     before = log.level
     log.setLevel(logging.WARNING)
@@ -112,29 +115,26 @@ def quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _test_split(loop: Loop, gt_field: str, field: str) -> Any:
-    test = loop.test.exists(gt_field).exists(field)
-    if not len(test):
-        raise DatasetError(
-            f"the test split (tag {loop.names.test_tag!r}) has {len(loop.test)} images, none of them with "
-            f"both labels in {gt_field!r} and predictions in {field!r}; label the test split, then "
-            "run apply_detector with target='test'"
-        )
-    return test
+def _free_key(loop: Loop, iteration: int) -> str:
+    """The evaluation key, free of our earlier run; FiftyOne would overwrite any without asking."""
+    key = loop.names.eval_key(iteration)
+    if key in loop.dataset.list_evaluations():
+        if key not in writing.own_evaluations(loop):
+            raise DatasetError(
+                f"dataset {loop.dataset.name!r} has an evaluation {key!r} that this package did not "
+                "make; rename it with dataset.rename_evaluation, or pass another series="
+            )
+        loop.dataset.delete_evaluation(key)
+    return key
 
 
-def _class_metrics(row: dict[str, Any] | None, ap: float | None) -> ClassMetrics:
-    row = row or {}
+def _class_metrics(row: dict[str, Any], ap: float) -> ClassMetrics:
+    support = int(row.get("support", 0))
     return ClassMetrics(
         precision=float(row.get("precision", 0.0)),
         recall=float(row.get("recall", 0.0)),
         f1=float(row.get("f1-score", 0.0)),
-        support=int(row.get("support", 0)),
-        ap=ap if row.get("support") else None,
+        support=support,
+        # FiftyOne gives -1 where the class never occurs.
+        ap=float(ap) if support and ap >= 0 else None,
     )
-
-
-def _ap(results: Any, label: str) -> float | None:
-    """AP of one class; FiftyOne gives -1 where the class never occurs."""
-    value = float(results.mAP(classes=[label]))
-    return value if value >= 0 else None
