@@ -86,16 +86,16 @@ def ready_to_send(folder: Path) -> Any:
 def held_by(cvat: Any, dataset: Any) -> dict[str, list[dict[str, Any]]]:
     """Sample id -> the shapes on the server, with class and colour."""
     links = dict(zip(*dataset.values(["id", "unseen_annotation_url"]), strict=True))
-    found = {}
+    shapes = {}
     for sample_id, link in links.items():
         if link and link.startswith(cvat.url):
             job, frame = link.rsplit("/", 1)[1].split("?frame=")
             person = cvat.annotator(int(job))
             colours = {label.name: label.color for label in person.job.task.labels}
-            found[sample_id] = [
+            shapes[sample_id] = [
                 {**shape, "color": colours[shape["label"]]} for shape in person.shapes(int(frame))
             ]
-    return found
+    return shapes
 
 
 def most_telling(dataset: Any, shapes: dict[str, list[dict[str, Any]]]) -> str:

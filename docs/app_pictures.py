@@ -209,8 +209,8 @@ def few_colours(picture: Any, greys: int) -> Any:
     palette = [int(level) for level in (*often, *even) for _ in range(3)]
     if len(coloured):
         strip = Image.fromarray(coloured[None])
-        found = strip.quantize(256 - greys, dither=Image.Dither.NONE).getpalette()
-        palette += (found or [])[: 3 * (256 - greys)]
+        colours = strip.quantize(256 - greys, dither=Image.Dither.NONE).getpalette()
+        palette += (colours or [])[: 3 * (256 - greys)]
     holder = Image.new("P", (1, 1))
     holder.putpalette(palette)
     return picture.quantize(palette=holder, dither=Image.Dither.NONE)

@@ -117,7 +117,8 @@ from unseen.arrays.images import read_image
 batch = fo.load_dataset("wafers").load_saved_view("batch_01")
 images = [(255 * read_image(s.filepath, channels=3)).astype(np.uint8) for s in batch[:4]]
 heatmaps = [s.unseen_heatmap.map for s in batch[:4]]
-Image.fromarray(np.hstack([overlay(i, h, opacity=0.6) for i, h in zip(images, heatmaps)]))
+pairs = zip(images, heatmaps, strict=True)
+Image.fromarray(np.hstack([overlay(i, h, opacity=0.6) for i, h in pairs]))
 """,
     ),
     (
@@ -277,14 +278,13 @@ def on_white(picture: str) -> str:
 
 
 def check(text: str, private: list[str]) -> None:
-    """Stop where a warning, a folder or a name of this machine would be published."""
-    found = [p for p in private if p != "/" and p in text]
-    user = getpass.getuser()
-    found += re.findall(rf"\b{re.escape(user)}\b", text)
-    found += re.findall(r'"name": "stderr"', text)
-    if found:
+    """Stop if a warning, a folder or a name of this machine would be published."""
+    wrong = [p for p in private if p != "/" and p in text]
+    wrong += re.findall(rf"\b{re.escape(getpass.getuser())}\b", text)
+    wrong += re.findall(r'"name": "stderr"', text)
+    if wrong:
         (Path(tempfile.gettempdir()) / NOTEBOOK.name).write_text(text, encoding="utf-8")
-        raise SystemExit(f"the notebook holds {sorted(set(found))}; nothing was written")
+        raise SystemExit(f"the notebook holds {sorted(set(wrong))}; nothing was written")
 
 
 if __name__ == "__main__":

@@ -23,15 +23,15 @@ class Annotator:
 
     def shapes(self, frame: int | None = None) -> list[dict]:
         """Copies, as a GET gives them, plus `label` (name) and `values` (attribute name: value)."""
-        found = []
+        shapes = []
         with self._state.lock:
             for shape in shown(self.job.task, [self.job])["shapes"]:
                 if frame is None or shape["frame"] == frame:
                     label = self._label_of(shape)
                     names = {each.id: each.name for each in label.attributes}
                     values = {names[a["spec_id"]]: a["value"] for a in shape["attributes"]}
-                    found.append({**shape, "label": label.name, "values": values})
-        return found
+                    shapes.append({**shape, "label": label.name, "values": values})
+        return shapes
 
     def draw(
         self,

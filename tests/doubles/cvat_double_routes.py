@@ -93,8 +93,8 @@ class Routes:
         """The answer of the server; the state may change."""
         if not call.path.startswith("/api"):
             return Answer(html=PAGE.format(title="CVAT", text=""))
-        found = ((pattern.fullmatch(call.path), each) for pattern, each in self._table)
-        match, handlers = next((pair for pair in found if pair[0]), (None, {}))
+        matches = ((pattern.fullmatch(call.path), each) for pattern, each in self._table)
+        match, handlers = next((pair for pair in matches if pair[0]), (None, {}))
         if match is None:
             return Answer(404, html=NOT_FOUND_PAGE)
         allow = ("allow", ", ".join([*handlers, "HEAD", "OPTIONS"]))

@@ -236,8 +236,8 @@ class Replay:
             assert answer.headers["content-type"] == "text/html; charset=utf-8"
         if "json" in recorded:
             assert answer.headers["content-type"] == "application/vnd.cvat+json"
-            found = cvat_recording.differences(recorded["json"], answer.json())
-            assert not found, "\n".join([what, *found[:9]])
+            differences = cvat_recording.differences(recorded["json"], answer.json())
+            assert not differences, "\n".join([what, *differences[:9]])
         headers = recorded.get("headers", {})
         if "set-cookie" in headers:
             assert set(answer.cookies.keys()) == {"csrftoken", "sessionid"}
