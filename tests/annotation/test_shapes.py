@@ -1,5 +1,6 @@
-"""Every shape that CVAT stores becomes its one box, or is left out by name; nothing crashes."""
+"""Every shape that CVAT stores becomes one box or is left out and named; nothing crashes."""
 
+import itertools
 import math
 
 import numpy as np
@@ -20,31 +21,22 @@ ID = "6b02a397603ff14fa6f9befd"
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 
 
+DEFAULTS = dict(id=1, frame=4, label_id=1, rotation=0.0, occluded=False, outside=False)
+
+
 def shape(points, type_="rectangle", **changes):
-    return {
-        "type": type_,
-        "points": points,
-        "id": 1,
-        "frame": 4,
-        "label_id": 1,
-        "rotation": 0.0,
-        "occluded": False,
-        "outside": False,
-        "attributes": [],
-        "elements": [],
-        **changes,
-    }
+    made = {"type": type_, "points": points, "attributes": [], "elements": []}
+    return {**made, **DEFAULTS, **changes}
 
 
-def read(*found, **others):
-    return read_job({"shapes": list(found), "tags": [], "tracks": [], **others}, LABELS, SIZES)
+def read(*drawn, **others):
+    return read_job({"shapes": list(drawn), "tags": [], "tracks": [], **others}, LABELS, SIZES)
 
 
 def only_box(job):
     """The one box of frame 4 as x1, y1, x2, y2 in px."""
-    ((found,), none) = (job.boxes[4], job.boxes[5])
-    assert none == []
-    x, y, w, h = found.box
+    (only,) = job.boxes[4]
+    x, y, w, h = only.box
     return [v * s for v, s in zip((x, y, x + w, y + h), (200, 100, 200, 100), strict=True)]
 
 
@@ -52,18 +44,23 @@ def kinds(job):
     return [oddity.kind for oddity in job.oddities]
 
 
-def test_an_empty_job_has_an_empty_list_for_every_frame():
-    for nothing in ({}, {"shapes": [], "tags": [], "tracks": []}):
-        job = read_job(nothing, LABELS, SIZES)
-        assert job.boxes == {4: [], 5: []}
-        assert job.oddities == []
+@pytest.mark.parametrize("nothing", [{}, {"shapes": [], "tags": [], "tracks": []}])
+def test_an_empty_job_has_an_empty_list_for_every_frame(nothing):
+    job = read_job(nothing, LABELS, SIZES)
+    assert (job.boxes, job.oddities) == ({4: [], 5: []}, [])
 
 
-def test_a_rectangle_is_its_relative_box_whatever_corners_it_was_drawn_from():
-    for points in ([20, 10, 60, 40], [60, 40, 20, 10], [20, 40, 60, 10]):
-        job = read(shape(points))
-        assert job.boxes[4][0].box == (0.1, 0.1, 0.2, 0.3)
-        assert job.oddities == []
+@pytest.mark.parametrize("points", [[20, 10, 60, 40], [60, 40, 20, 10], [20, 40, 60, 10]])
+def test_a_rectangle_is_its_relative_box_whatever_corners_it_was_drawn_from(points):
+    job = read(shape(points))
+    assert (job.boxes[4][0].box, job.oddities) == ((0.1, 0.1, 0.2, 0.3), [])
+
+
+CUBOID = [10, 20, 10, 60, 40, 25, 40, 65, 50, 20, 50, 60, 20, 15, 20, 55]
+BONES = [
+    {"type": "points", "points": points, "outside": outside}
+    for points, outside in [([30, 40], False), ([50, 20], False), ([190, 90], True)]
+]
 
 
 @pytest.mark.parametrize(
@@ -74,29 +71,15 @@ def test_a_rectangle_is_its_relative_box_whatever_corners_it_was_drawn_from():
         ("points", [10, 20, 50, 30], [10, 20, 50, 30]),
         ("ellipse", [50, 50, 80, 40], [20, 40, 80, 60]),
         ("mask", [0, 3, 2, 1, 20, 30, 22, 31], [20, 30, 23, 32]),
-        (
-            "cuboid",
-            [10, 20, 10, 60, 40, 25, 40, 65, 50, 20, 50, 60, 20, 15, 20, 55],
-            [10, 15, 50, 65],
-        ),
+        ("cuboid", CUBOID, [10, 15, 50, 65]),
+        ("skeleton", [], [30, 20, 50, 40]),  # the box around its visible points
     ],
 )
 def test_any_other_shape_becomes_the_box_around_it_and_is_named(type_, points, box):
-    job = read(shape(points, type_))
+    job = read(shape(points, type_, elements=BONES if type_ == "skeleton" else []))
     assert only_box(job) == pytest.approx(box)
     assert kinds(job) == [f"{type_} converted to its bounding box"]
     assert (job.oddities[0].frame, job.oddities[0].shape_id) == (4, 1)
-
-
-def test_a_skeleton_is_the_box_around_its_visible_points():
-    elements = [
-        {"type": "points", "points": [30, 40], "outside": False},
-        {"type": "points", "points": [50, 20], "outside": False},
-        {"type": "points", "points": [190, 90], "outside": True},
-    ]
-    job = read(shape([], "skeleton", elements=elements))
-    assert only_box(job) == pytest.approx([30, 20, 50, 40])
-    assert kinds(job) == ["skeleton converted to its bounding box"]
 
 
 @quick
@@ -119,17 +102,9 @@ def test_a_rotated_shape_is_the_box_around_its_outline(rotation, a, b):
 
 
 def test_the_fiftyone_id_and_the_other_attributes_are_read_by_name():
-    found = shape(
-        [20, 10, 60, 40],
-        occluded=True,
-        attributes=[
-            {"spec_id": 11, "value": ID},
-            {"spec_id": 12, "value": "0.5"},
-            {"spec_id": 13, "value": ""},
-            {"spec_id": 21, "value": "of another class"},
-        ],
-    )
-    (box,) = read(found).boxes[4]
+    values = {11: ID, 12: "0.5", 13: "", 21: "of another class"}
+    attributes = [{"spec_id": spec, "value": value} for spec, value in values.items()]
+    (box,) = read(shape([20, 10, 60, 40], occluded=True, attributes=attributes)).boxes[4]
     assert box.label_id == ID
     assert box.attributes == {"depth": "0.5", "occluded": True}
 
@@ -137,8 +112,7 @@ def test_the_fiftyone_id_and_the_other_attributes_are_read_by_name():
 @pytest.mark.parametrize("value", ["", "hello", ID[:-1], ID + "0", "g" * 24])
 def test_what_is_not_an_id_is_no_id(value):
     (box,) = read(shape([1, 1, 9, 9], attributes=[{"spec_id": 11, "value": value}])).boxes[4]
-    assert box.label_id is None
-    assert box.attributes == {}
+    assert (box.label_id, box.attributes) == (None, {})
 
 
 def test_what_sticks_out_is_clipped_and_rounding_at_the_border_is_not_counted():
@@ -151,28 +125,38 @@ def test_what_sticks_out_is_clipped_and_rounding_at_the_border_is_not_counted():
 
 
 @pytest.mark.parametrize(
-    ("found", "kind"),
+    ("dropped", "kind"),
     [
-        (shape([1, 2, 3]), shapes.MALFORMED),
-        (shape([1, 2, float("nan"), 9]), shapes.MALFORMED),
-        (shape([1, 2, float("inf"), 9]), shapes.MALFORMED),
-        (shape([1, 2, 3], "polygon"), shapes.MALFORMED),
-        (shape([1, 2] * 9, "cuboid"), shapes.MALFORMED),
-        (shape([5, 5, 3, 3], "mask"), shapes.MALFORMED),
-        (shape([3, 5, 5, 3, 9], "mask"), shapes.MALFORMED),
-        (shape([], "skeleton"), shapes.MALFORMED),
-        (shape([20, 10, 20, 40]), shapes.EMPTY),
-        (shape([300, 10, 320, 40]), shapes.EMPTY),
-        (shape([10, 10, 60, 10], "polyline"), shapes.EMPTY),
-        (shape([10, 10], "points"), shapes.EMPTY),
-        (shape([10, 10, 10, 10], "points"), shapes.EMPTY),
+        *[
+            (shape(points, type_), shapes.MALFORMED)
+            for type_, points in [
+                ("rectangle", [1, 2, 3]),
+                ("rectangle", [1, 2, math.nan, 9]),
+                ("rectangle", [1, 2, math.inf, 9]),
+                ("polygon", [1, 2, 3]),
+                ("cuboid", [1, 2] * 9),
+                ("mask", [5, 5, 3, 3]),
+                ("mask", [3, 5, 5, 3, 9]),
+                ("skeleton", []),
+            ]
+        ],
+        *[
+            (shape(points, type_), shapes.EMPTY)
+            for type_, points in [
+                ("rectangle", [20, 10, 20, 40]),
+                ("rectangle", [300, 10, 320, 40]),
+                ("polyline", [10, 10, 60, 10]),
+                ("points", [10, 10]),
+                ("points", [10, 10, 10, 10]),
+            ]
+        ],
         (shape([1, 2, 9, 9], frame=50), shapes.FOREIGN_FRAME),
         (shape([1, 2, 9, 9], label_id=99), shapes.UNKNOWN_CLASS),
         (shape([1, 2, 9, 9], "blob"), shapes.UNKNOWN_TYPE),
     ],
 )
-def test_what_gives_no_box_is_dropped_by_name(found, kind):
-    job = read(found, shape([20, 10, 60, 40], id=2))
+def test_what_gives_no_box_is_dropped_by_name(dropped, kind):
+    job = read(dropped, shape([20, 10, 60, 40], id=2))
     assert kinds(job) == [kind]
     assert [box.shape_id for box in job.boxes[4]] == [2]
 
@@ -184,30 +168,22 @@ def test_an_image_without_a_size_has_no_boxes():
 
 def test_hidden_shapes_are_skipped_silently_and_tags_counted():
     job = read(shape([1, 2, 9, 9], outside=True), tags=[{"frame": 5, "label_id": 1}] * 2)
-    assert job.boxes[4] == []
-    assert kinds(job) == [shapes.TAG, shapes.TAG]
+    assert (job.boxes[4], kinds(job)) == ([], [shapes.TAG, shapes.TAG])
 
 
 def test_of_a_track_the_visible_key_frames_are_taken():
     def key_frame(frame, **changes):
-        found = shape([20, 10, 60, 40], frame=frame, **changes)
-        del found["id"], found["label_id"]
-        return found
+        made = shape([20, 10, 60, 40], frame=frame, **changes)
+        return {key: value for key, value in made.items() if key not in ("id", "label_id")}
 
-    track = {
-        "id": 7,
-        "label_id": 1,
-        "frame": 4,
-        "attributes": [{"spec_id": 11, "value": ID}],
-        "shapes": [
-            key_frame(4, attributes=[{"spec_id": 12, "value": "0.5"}]),
-            key_frame(5, outside=True),
-        ],
-        "elements": [],
-    }
-    job = read(tracks=[track])
+    key_frames = [
+        key_frame(4, attributes=[{"spec_id": 12, "value": "0.5"}]),
+        key_frame(5, outside=True),
+    ]
+    mark = [{"spec_id": 11, "value": ID}]
+    job = read(tracks=[{"id": 7, "label_id": 1, "attributes": mark, "shapes": key_frames}])
     assert only_box(job) == pytest.approx([20, 10, 60, 40])
-    assert kinds(job) == [shapes.TRACK]
+    assert (job.boxes[5], kinds(job)) == ([], [shapes.TRACK])
     (box,) = job.boxes[4]
     assert (box.label, box.label_id, box.shape_id) == ("scratch", ID, None)
     assert box.attributes == {"depth": "0.5"}
@@ -223,11 +199,6 @@ def test_of_a_skeleton_track_the_parts_of_the_same_frame_are_taken():
         "elements": [part([30, 40], [190, 90]), part([50, 20], [1, 1])],
     }
     assert only_box(read(tracks=[track])) == pytest.approx([30, 20, 50, 40])
-
-
-def test_the_order_in_which_the_server_lists_shapes_does_not_matter():
-    found = [shape([i, i, i + 9, i + 9], id=i) for i in range(5)]
-    assert read(*found).boxes == read(*reversed(found)).boxes
 
 
 @quick
@@ -263,15 +234,15 @@ def test_clipping_keeps_exactly_what_is_inside(box):
         assert clip_box(clipped) == clipped
 
 
-def test_clipping_leaves_inner_boxes_alone_and_drops_what_is_not_finite():
-    assert clip_box([0.1, 0.2, 0.3, 0.4]) == (0.1, 0.2, 0.3, 0.4)
-    assert clip_box((0, 0, 1, 1)) == (0, 0, 1, 1)
-    for bad in (math.nan, math.inf, -math.inf):
-        assert clip_box((bad, 0, 1, 1)) is None
-        assert clip_box((0, 0, 1, bad)) is None
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_clipping_drops_what_is_not_finite(bad):
+    assert clip_box((bad, 0, 1, 1)) is clip_box((0, 0, 1, bad)) is None
 
 
 numbers = st.integers(-300, 300) | st.floats()
+any_attribute = st.fixed_dictionaries(
+    {"spec_id": st.sampled_from([11, 12, 99]), "value": st.text(max_size=3) | st.booleans()}
+)
 any_shapes = st.fixed_dictionaries(
     {
         "type": st.sampled_from([*shapes.TYPES, "blob"]),
@@ -283,15 +254,7 @@ any_shapes = st.fixed_dictionaries(
     optional={
         "id": st.integers() | st.none(),
         "rotation": st.floats(-1e9, 1e9),
-        "attributes": st.lists(
-            st.fixed_dictionaries(
-                {
-                    "spec_id": st.sampled_from([11, 12, 99]),
-                    "value": st.text(max_size=3) | st.booleans(),
-                }
-            ),
-            max_size=3,
-        ),
+        "attributes": st.lists(any_attribute, max_size=3),
         "outside": st.booleans(),
         "occluded": st.booleans(),
     },
@@ -303,13 +266,17 @@ any_tracks = st.fixed_dictionaries(
 
 @quick
 @given(st.lists(any_shapes, max_size=4), st.lists(any_tracks, max_size=2))
-def test_whatever_numbers_the_server_holds_only_boxes_inside_the_image_come_out(found, tracks):
-    job = read(*found, tracks=tracks)
+def test_whatever_numbers_the_server_holds_only_boxes_inside_the_image_come_out(drawn, tracks):
+    job = read(*drawn, tracks=tracks)
     assert set(job.boxes) == set(SIZES)
-    for box in (b for boxes in job.boxes.values() for b in boxes):
+    for box in itertools.chain(*job.boxes.values()):
         x, y, w, h = box.box
-        assert min(x, y) >= 0
-        assert min(w, h) > 0
+        assert min(x, y) >= 0 < min(w, h)
         assert max(x + w, y + h) <= 1
         assert box.label in {"scratch", "unseen"}
         assert "" not in box.attributes.values()
+
+
+def test_the_order_in_which_the_server_lists_shapes_does_not_matter():
+    drawn = [shape([i, i, i + 9, i + 9], id=i) for i in range(5)]
+    assert read(*drawn).boxes == read(*reversed(drawn)).boxes
