@@ -48,8 +48,8 @@ import fiftyone as fo
 
 import unseen
 from unseen import overview, plots
-from unseen.dataset.coco_folder import import_coco_folder
 from unseen.benchmark.synthetic.dataset import write_coco_folder
+from unseen.dataset.coco_folder import import_coco_folder
 
 folder = write_coco_folder("wafers", "bare", train=160, test=40, seed=51)
 import_coco_folder(folder, "wafers")

@@ -291,7 +291,3 @@ def _demo(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
         seed=given.seed,
     )
     return text, 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
