@@ -7,19 +7,24 @@ import pytest
 
 import unseen
 from unseen.dataset import appearance
-from unseen.dataset.fields import Names
 
 pytestmark = pytest.mark.fiftyone
 
-NAMES = Names()
 UNET = {"steps": 2, "batch_size": 2, "crop_size": 32, "channels": (4, 8)}
 
 
+@pytest.fixture(scope="module")
+def model(make_module_wafers, tmp_path_factory):
+    dataset = make_module_wafers()
+    unseen.train_unet(dataset, model_dir=str(tmp_path_factory.mktemp("models")), **UNET)
+    return dataset
+
+
 @pytest.fixture
-def scored(wafers, tmp_path):
-    unseen.train_unet(wafers, model_dir=str(tmp_path), **UNET)
-    unseen.score_samples(wafers)
-    return wafers
+def trained(model):
+    dataset = model.clone()
+    yield dataset
+    dataset.delete()
 
 
 def shown(dataset):
@@ -30,43 +35,43 @@ def colours(dataset):
     return {entry["path"]: entry["fieldColor"] for entry in dataset.app_config.color_scheme.fields}
 
 
-def test_labels_heatmap_and_regions_are_on_in_colours_of_their_own(scored):
-    assert shown(scored) == [NAMES.label_field, NAMES.heatmap, NAMES.regions]
-    found = colours(scored)
-    assert found == {
-        NAMES.label_field: appearance.LABELS,
-        NAMES.heatmap: appearance.HEATMAP,
-        NAMES.regions: appearance.REGIONS,
+def test_fields_are_switched_on_once_and_in_colours_of_their_own(trained):
+    unseen.score_samples(trained)
+    assert shown(trained) == ["ground_truth", "unseen_heatmap", "unseen_regions"]
+    expected = {
+        "ground_truth": appearance.LABELS,
+        "unseen_heatmap": appearance.HEATMAP,
+        "unseen_regions": appearance.REGIONS,
     }
-    assert scored.app_config.color_scheme.opacity == appearance.OPACITY
+    assert colours(trained) == expected
+    assert trained.app_config.color_scheme.opacity == appearance.OPACITY
+    unseen.mark_structure(trained, pitch=(16.0, 16.0), origin=(0.0, 0.0))
+    unseen.score_samples(trained)
+    unseen.select_batch(trained, budget=2, strategy="diverse")
+    assert shown(trained)[3:] == ["unseen_structure", "unseen_rank"]
+    expected |= {"unseen_structure": appearance.STRUCTURE, "unseen_rank": appearance.RANK}
+    assert colours(trained) == expected
+    trained.app_config.active_fields = fo.ActiveFields(paths=["ground_truth"])
+    trained.save()
+    unseen.score_samples(trained, rescore=True)
+    assert shown(trained) == ["ground_truth"]
+    unseen.clean_dataset(trained, keep_checkpoints=True)
+    assert trained.app_config.color_scheme is None
+    assert shown(trained) == ["ground_truth"]
 
 
-def test_what_the_user_switched_off_stays_off_when_the_pool_is_scored_again(scored):
-    scored.app_config.active_fields = fo.ActiveFields(paths=[NAMES.label_field])
-    scored.save()
-    unseen.score_samples(scored, rescore=True)
-    assert shown(scored) == [NAMES.label_field]
-
-
-def test_colours_and_fields_of_the_user_come_first(wafers, tmp_path):
-    wafers.app_config.active_fields = fo.ActiveFields(paths=["hidden_truth"])
-    own = {"path": NAMES.heatmap, "fieldColor": "#123456"}
-    wafers.app_config.color_scheme = fo.ColorScheme(opacity=0.9, fields=[own])
-    wafers.save()
-    unseen.train_unet(wafers, model_dir=str(tmp_path), **UNET)
-    unseen.score_samples(wafers)
-    assert shown(wafers)[0] == "hidden_truth"
-    assert colours(wafers)[NAMES.heatmap] == "#123456"
-    assert wafers.app_config.color_scheme.opacity == 0.9
-    unseen.clean_dataset(wafers)
-    assert shown(wafers) == ["hidden_truth", NAMES.label_field]
-    assert colours(wafers) == {NAMES.heatmap: "#123456"}
-
-
-def test_structure_is_added_to_what_is_shown(scored):
-    unseen.mark_structure(scored, pitch=(16.0, 16.0), origin=(0.0, 0.0))
-    assert shown(scored)[-1] == NAMES.structure
-    assert colours(scored)[NAMES.structure] == appearance.STRUCTURE
+def test_colours_and_fields_of_the_user_come_first(trained):
+    trained.app_config.active_fields = fo.ActiveFields(paths=["hidden_truth"])
+    own = {"path": "unseen_heatmap", "fieldColor": "#123456"}
+    trained.app_config.color_scheme = fo.ColorScheme(opacity=0.9, fields=[own])
+    trained.save()
+    unseen.score_samples(trained)
+    assert shown(trained)[0] == "hidden_truth"
+    assert colours(trained)["unseen_heatmap"] == "#123456"
+    assert trained.app_config.color_scheme.opacity == 0.9
+    unseen.clean_dataset(trained, keep_checkpoints=True)
+    assert shown(trained) == ["hidden_truth", "ground_truth"]
+    assert colours(trained) == {"unseen_heatmap": "#123456"}
 
 
 def test_a_baseline_switches_nothing_on(wafers, tmp_path):
@@ -74,16 +79,3 @@ def test_a_baseline_switches_nothing_on(wafers, tmp_path):
     unseen.score_samples(wafers, series="other")
     assert wafers.app_config.active_fields is None
     assert wafers.app_config.color_scheme is None
-
-
-def test_cleaning_leaves_the_app_as_it_was(scored):
-    unseen.clean_dataset(scored)
-    assert scored.app_config.color_scheme is None
-    active = scored.app_config.active_fields
-    assert active is None or active.paths == [NAMES.label_field]
-
-
-def test_the_rank_numbers_the_tiles_once_there_is_a_batch(scored):
-    unseen.select_batch(scored, budget=2, strategy="diverse")
-    assert shown(scored)[-1] == NAMES.rank
-    assert colours(scored)[NAMES.rank] == appearance.RANK

@@ -29,9 +29,23 @@ SIDEBAR_GROUP = "unseen"
 EARLIER_GROUP = "unseen (earlier)"
 
 
-def _field(name: str, description: str) -> Any:
-    """A stored name that carries the loop's prefix and series."""
-    return property(lambda names: names._own(name), doc=description)
+def _joined(*parts: str) -> str:
+    return "_".join(part for part in parts if part)
+
+
+def _own(name: str, description: str) -> Any:
+    """A name of one loop."""
+    return property(lambda names: names.metric(name), doc=description)
+
+
+def _shared(name: str, description: str) -> Any:
+    """A name that all series share."""
+    return property(lambda names: _joined(names.prefix, name), doc=description)
+
+
+def _of_series(name: str, description: str) -> Any:
+    """A name without the prefix, for people to read."""
+    return property(lambda names: _joined(names.series, name), doc=description)
 
 
 @dataclass(frozen=True)
@@ -49,42 +63,28 @@ class Names:
     initial_tag: str = "initial"
     excluded_tag: str = "excluded"
 
-    def _own(self, name: str) -> str:
-        return "_".join(part for part in (self.prefix, self.series, name) if part)
-
-    def _of_series(self, name: str) -> str:
-        return f"{self.series}_{name}" if self.series else name
-
     # --- sample fields -------------------------------------------------------------------------
-    heatmap = _field("heatmap", "Heatmap: the unseen score, scaled for display.")
-    regions = _field("regions", "Detections: the unseen regions, strongest first.")
-    alpha = _field("alpha", "Float: M_alpha.")
-    threshold = _field("threshold", "Float: M_thresh.")
-    excess = _field("excess", "Float: the excess metric.")
-    entropy = _field("entropy", "Float: summed entropy of the UNet's output.")
-    foreground = _field("foreground", "Float: predicted foreground area.")
-    region_strength = _field("region_strength", "Float: regions by strength, none by its size.")
-    expected_counts = _field("expected_counts", "Floats: expected examples per class, unseen last.")
-    embedding = _field("embedding", "Vector: features pooled where the image is unseen.")
-    model = _field("model", "String: digest of the checkpoint that scored the sample.")
-    rank = _field("rank", "Integer: rank in its batch, 1 = label first.")
-    chosen_by = _field("chosen_by", "String: the criterion that chose an image of a mixed batch.")
-    annotation = _field("annotation", "String: state of its labelling, one of ANNOTATION_STATES.")
-    annotation_url = _field("annotation_url", "String: link to the image in the annotation tool.")
-    annotation_base = _field("annotation_base", "Dict: per annotation run, the server's boxes.")
-    overlay = _field("overlay", "String: path of a copy of the image with the heatmap drawn in.")
-    auto_labels = _field("auto_labels", "Detections: automatic labels of the rest of the pool.")
-    similar = _field("similar", "Detections: regions that look like what was pointed at.")
-
-    @property
-    def excluded_reason(self) -> str:
-        """String: why the sample is excluded. Shared by all series, like the tag."""
-        return f"{self.prefix}_excluded_reason"
-
-    @property
-    def structure(self) -> str:
-        """Polylines: known structure of the image. Shared by all series: it is of the image."""
-        return f"{self.prefix}_structure"
+    heatmap = _own("heatmap", "Heatmap: the unseen score, scaled for display.")
+    regions = _own("regions", "Detections: the unseen regions, strongest first.")
+    alpha = _own("alpha", "Float: M_alpha.")
+    threshold = _own("threshold", "Float: M_thresh.")
+    excess = _own("excess", "Float: the excess metric.")
+    entropy = _own("entropy", "Float: summed entropy of the UNet's output.")
+    foreground = _own("foreground", "Float: predicted foreground area.")
+    region_strength = _own("region_strength", "Float: regions by strength, none by its size.")
+    expected_counts = _own("expected_counts", "Floats: expected examples per class, unseen last.")
+    embedding = _own("embedding", "Vector: features pooled where the image is unseen.")
+    model = _own("model", "String: digest of the checkpoint that scored the sample.")
+    rank = _own("rank", "Integer: rank in its batch, 1 = label first.")
+    chosen_by = _own("chosen_by", "String: the criterion that chose an image of a mixed batch.")
+    annotation = _own("annotation", "String: state of its labelling, one of ANNOTATION_STATES.")
+    annotation_url = _own("annotation_url", "String: link to the image in the annotation tool.")
+    annotation_base = _own("annotation_base", "Dict: per annotation run, the server's boxes.")
+    overlay = _own("overlay", "String: path of a copy of the image with the heatmap drawn in.")
+    auto_labels = _own("auto_labels", "Detections: automatic labels of the rest of the pool.")
+    similar = _own("similar", "Detections: regions that look like what was pointed at.")
+    excluded_reason = _shared("excluded_reason", "String: why the sample is excluded.")
+    structure = _shared("structure", "Polylines: known structure of the image.")
 
     @property
     def scope(self) -> str:
@@ -92,36 +92,23 @@ class Names:
 
         It belongs to the label field, whichever loop has filled it: another one may be complete.
         """
-        own = f"{self.prefix}_"
-        return f"{own}{self.label_field.removeprefix(own)}_scope"
+        return _joined(self.prefix, self.label_field.removeprefix(f"{self.prefix}_"), "scope")
 
     def metric(self, name: str) -> str:
         """The field of the image metric `name`: one of `METRICS`, entropy or foreground."""
-        return self._own(name)
+        return _joined(self.prefix, self.series, name)
 
     # --- saved views, keys of runs -------------------------------------------------------------
-    setup_key = _field("setup", "Custom run: how the dataset was split.")
-    similarity_run = _field("similarity", "Brain key: similarity of images by features.")
-    visualization_run = _field("visualization", "Brain key: the images as points in a plane.")
-
-    @property
-    def structure_key(self) -> str:
-        """Custom run: where the structure comes from and what counts. Shared by all series."""
-        return f"{self.prefix}_known_structure"
-
-    @property
-    def top_regions(self) -> str:
-        """Saved view: patches of the strongest unseen regions of the pool, in rank order."""
-        return self._of_series("top_regions")
-
-    @property
-    def similar_regions(self) -> str:
-        """Saved view: patches of regions that look like what was pointed at, in rank order."""
-        return self._of_series("similar_regions")
+    setup_key = _own("setup", "Custom run: how the dataset was split.")
+    similarity_run = _own("similarity", "Brain key: similarity of images by features.")
+    visualization_run = _own("visualization", "Brain key: the images as points in a plane.")
+    structure_key = _shared("known_structure", "Custom run: what of the structure counts.")
+    top_regions = _of_series("top_regions", "Saved view: the pool's strongest unseen regions.")
+    similar_regions = _of_series("similar_regions", "Saved view: regions like those pointed at.")
 
     def own_anno_key(self, part: str) -> str:
         """Annotation run of a split: initial or test."""
-        return self._own(part)
+        return self.metric(part)
 
     def sending_key(self, anno_key: str) -> str:
         """Custom run: how an annotation run was sent."""
@@ -129,28 +116,28 @@ class Names:
 
     def snapshot_key(self, number: int) -> str:
         """Custom run: the labels as they were before a load."""
-        return self._own(f"snapshot_{number:04d}")
+        return self.metric(f"snapshot_{number:04d}")
 
     # --- per iteration -------------------------------------------------------------------------
     def batch(self, iteration: int) -> str:
         """Tag and saved view of the batch that makes iteration `iteration`."""
-        return self._of_series(f"batch_{iteration:02d}")
+        return _joined(self.series, f"batch_{iteration:02d}")
 
     def predictions(self, iteration: int) -> str:
         """Detections: the detector's predictions."""
-        return self._of_series(f"predictions_{iteration:02d}")
+        return _joined(self.series, f"predictions_{iteration:02d}")
 
     def eval_key(self, iteration: int) -> str:
         """Evaluation of the iteration's detector."""
-        return self._of_series(f"iter_{iteration:02d}")
+        return _joined(self.series, f"iter_{iteration:02d}")
 
     def run_key(self, iteration: int) -> str:
         """Custom run: the iteration's record."""
-        return f"{self.prefix}_{self.eval_key(iteration)}"
+        return _joined(self.prefix, self.eval_key(iteration))
 
     def anno_key(self, iteration: int) -> str:
         """Annotation run of a batch."""
-        return f"{self.prefix}_{self.batch(iteration)}"
+        return _joined(self.prefix, self.batch(iteration))
 
     def batch_number(self, tag: str) -> int | None:
         """The iteration of a batch tag of this series, or None for any other tag."""
@@ -161,6 +148,5 @@ class Names:
         return self._number("iter", key)
 
     def _number(self, name: str, text: str) -> int | None:
-        series = re.escape(f"{self.series}_") if self.series else ""
-        match = re.fullmatch(rf"{series}{name}_(\d{{2,}})", text)
+        match = re.fullmatch(rf"{re.escape(_joined(self.series, name))}_(\d{{2,}})", text)
         return int(match[1]) if match else None
