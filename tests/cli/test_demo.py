@@ -26,16 +26,30 @@ def test_a_missing_folder_and_an_output_that_is_a_file_are_errors_before_anythin
     assert (tmp_path / "demo").read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    ("views", "newest"),
-    [
-        ([], None),
-        (["my view", "random_batch_07"], None),
-        (["batch_02", "batch_10", "batch_9", "mine"], "batch_10"),
-    ],
-)
-def test_the_newest_batch_is_the_main_loops_with_the_highest_number(views, newest):
-    assert app.newest_batch(views) == newest
+@pytest.mark.fiftyone
+def test_the_app_opens_on_the_main_loops_newest_batch(wafers, monkeypatch):
+    import fiftyone as fo
+
+    for name in ("batch_02", "batch_10", "random_batch_12", "batch_11"):
+        wafers.limit(2).tag_samples(name)
+        if name != "batch_11":  # its saved view was deleted
+            wafers.save_view(name, wafers.match_tags(name))
+    opened = {}
+
+    class Session:
+        server_port = 1
+
+        def wait(self, seconds):
+            opened["waited"] = True
+
+    monkeypatch.setattr(fo, "launch_app", lambda d, **more: opened.update(more) or Session())
+    said = []
+    settings = {"port": None, "remote": False, "browser": False, "say": said.append}
+    app.open_app(wafers.name, **settings)
+    assert opened["waited"]
+    assert opened["view"].name == "batch_10"
+    assert opened["remote"]
+    assert any("batch batch_10 in front" in line for line in said)
 
 
 @pytest.mark.fiftyone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from unseen.cli.plugin_folder import PLUGIN, find_checkout, installed_plugin
 from unseen.errors import DatasetError
@@ -33,11 +33,13 @@ def open_app(
     import fiftyone as fo
 
     from unseen.dataset.appearance import save_workspace
+    from unseen.dataset.loop import Loop
     from unseen.dataset.reading import open_collection
 
     _provide_plugin(say)
     opened = open_collection(dataset or _newest_demo())
-    batch = newest_batch(opened.list_saved_views())
+    views = [tag for tag in Loop(opened).batches().values() if opened.has_saved_view(tag)]
+    batch = views[-1] if views else None
     workspace = save_workspace(opened)
     config = fo.app_config.copy()
     if config.grid_zoom == _FIFTYONE_ZOOM and "FIFTYONE_APP_GRID_ZOOM" not in os.environ:
@@ -55,15 +57,6 @@ def open_app(
     url = f"http://localhost:{session.server_port}/datasets/{opened.slug}"
     say(f"{opened.name}: {front}. The App is at {url}; Ctrl-C ends it.")
     session.wait(-1)
-
-
-def newest_batch(views: Iterable[str]) -> str | None:
-    """The saved view of the main loop's newest batch, or None."""
-    from unseen.dataset.fields import Names
-
-    numbers = {view: Names().batch_number(view) for view in views}
-    batches = {view: number for view, number in numbers.items() if number is not None}
-    return max(batches, key=lambda view: batches[view], default=None)
 
 
 def _newest_demo() -> str:
