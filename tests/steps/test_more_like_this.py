@@ -12,7 +12,7 @@ from PIL import Image
 import unseen
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
-from unseen.errors import ConfigError, DatasetError
+from unseen.errors import BudgetError, ConfigError, DatasetError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_searched_is_said(marks, find):
     checks = example(marks, "checks")
     with pytest.raises(ConfigError, match="is wanted and unwanted"):
         find(marks, wanted=[checks], unwanted=[checks])
-    with pytest.raises(DatasetError, match="is empty"):
+    with pytest.raises(BudgetError, match="is empty"):
         find(marks.exists("ground_truth"), wanted=[checks])
     assert marks.list_saved_views() == []
 

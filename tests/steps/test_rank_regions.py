@@ -7,7 +7,7 @@ import pytest
 import unseen
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
-from unseen.errors import DatasetError
+from unseen.errors import BudgetError, DatasetError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -183,7 +183,7 @@ def test_what_cannot_be_ranked_is_said(wafers):
     unseen.score_samples(wafers, max_regions=0)
     with pytest.raises(DatasetError, match="have no unseen region"):
         unseen.rank_regions(wafers)
-    with pytest.raises(DatasetError, match="is empty"):
+    with pytest.raises(BudgetError, match="is empty"):
         unseen.rank_regions(wafers.match_tags("test"))
     assert wafers.list_saved_views() == []
 

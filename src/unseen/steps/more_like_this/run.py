@@ -15,7 +15,7 @@ from unseen.ranking.features.compute import Features
 from unseen.ranking.similar import Example, Found, search
 from unseen.results import Skipped
 from unseen.steps.more_like_this import MoreLikeThisConfig, MoreLikeThisResult
-from unseen.steps.step import step, write_down
+from unseen.steps.step import check_pool, step, write_down
 
 
 @step(MoreLikeThisConfig)
@@ -24,8 +24,8 @@ def more_like_this(
 ) -> MoreLikeThisResult:
     """Find what looks like the wanted regions in the pool, and save the patches in that order.
 
-    Pretrained features decide, so nothing has to be trained or scored. What an earlier run found is
-    replaced.
+    Pretrained features decide, so nothing has to be trained or scored first. The regions of an
+    earlier run are replaced.
     """
     reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
     writing.check_own_view(loop, loop.names.similar_regions)
@@ -39,13 +39,9 @@ def more_like_this(
         raise ConfigError(f"{both[0]!r} is wanted and unwanted; leave it out of one of them")
     given = _examples(loop.dataset, config)
     ids, paths = loop.pool.values(["id", "filepath"])
-    if not ids:
-        raise DatasetError(
-            f"the pool of dataset {loop.dataset.name!r} is empty: every image is labelled, out for "
-            "labelling, in the test split or excluded. Add images, or widen the view"
-        )
+    check_pool(loop, len(ids))
     backbone, why = find_backbone("auto")
-    found = search(
+    similar = search(
         Features(backbone, features_folder(config.model_dir)),
         paths,
         given,
@@ -54,36 +50,34 @@ def more_like_this(
         seed=config.seed,
         progress=progress,
     )
-    if found is None:
+    if similar is None:
         raise DatasetError(
-            f"none of the {sum(bool(e.wanted) for e in given)} images with something wanted, or none of "
-            f"the {len(ids)} pool images, can be read; look at their files, for example with "
-            "screen_images"
+            f"none of the {sum(bool(e.wanted) for e in given)} images with something wanted, or "
+            f"none of the {len(ids)} pool images, can be read; look at their files, for example "
+            "with screen_images"
         )
-    if not found.places:
+    if not similar.places:
         raise DatasetError(
-            f"nothing in the {len(ids)} pool images looks more like what is wanted than like the rest; "
-            "point at more examples, at fewer unwanted ones, or widen the view"
+            f"nothing in the {len(ids)} pool images looks more like what is wanted than like the "
+            "rest; point at more examples, at fewer unwanted ones, or widen the view"
         )
     iteration = loop.iteration()
-    ranked = _write(loop, ids, found)
-    sample_ids = [place.sample_id for place in ranked]
-    images = len(set(sample_ids))
+    sample_ids = _write(loop, ids, similar)
     result = MoreLikeThisResult(
         dataset=loop.dataset.name,
         iteration=iteration,
         view=loop.names.similar_regions,
-        regions=len(ranked),
+        regions=len(sample_ids),
         asked_for=config.count,
-        images=images,
+        images=len(set(sample_ids)),
         sample_ids=sample_ids,
-        scores=found.confidences,
+        scores=similar.confidences,
         pool=len(ids),
         backbone=why,
         skipped=[
-            Skipped(sample_id=i, filepath=path, reason=found.failures[path])
+            Skipped(sample_id=i, filepath=path, reason=similar.failures[path])
             for i, path in zip(ids, paths, strict=True)
-            if path in found.failures
+            if path in similar.failures
         ],
     )
     write_down(loop, iteration, config, result)
@@ -91,31 +85,27 @@ def more_like_this(
 
 
 def _examples(dataset: Any, config: MoreLikeThisConfig) -> list[Example]:
-    """The images that are pointed at."""
     by_path: dict[str, Example] = {}
-    for box in regions.find_boxes(dataset, config.wanted, "wanted"):
-        by_path.setdefault(box.filepath, Example(box.filepath, [], [])).wanted.append(box.xywh)
-    for box in regions.find_boxes(dataset, config.unwanted, "unwanted"):
-        by_path.setdefault(box.filepath, Example(box.filepath, [], [])).unwanted.append(box.xywh)
+    for parameter in ("wanted", "unwanted"):
+        for box in regions.find_boxes(dataset, getattr(config, parameter), parameter):
+            example = by_path.setdefault(box.filepath, Example(box.filepath, [], []))
+            getattr(example, parameter).append(box.xywh)
     return list(by_path.values())
 
 
-def _write(loop: Loop, ids: Sequence[str], found: Found) -> list[regions.Place]:
-    """Replace the regions of an earlier run, rank the new ones and save their view."""
-    writing.declare_detections(
-        loop, loop.names.similar, "Regions that look like what was pointed at"
-    )
+def _write(loop: Loop, ids: Sequence[str], similar: Found) -> list[str]:
+    """Replace the regions of an earlier run and save a ranked view; ids of the images, by rank."""
+    field = loop.names.similar
+    writing.declare_detections(loop, field, "Regions that look like what was pointed at")
     boxes: dict[str, list[tuple[str, Sequence[float], float]]] = {}
     ranked = []
-    for (index, region), confidence in zip(found.places, found.confidences, strict=True):
+    for (index, region), confidence in zip(similar.places, similar.confidences, strict=True):
         of_image = boxes.setdefault(ids[index], [])
         ranked.append(regions.Place(ids[index], len(of_image)))
         of_image.append((SIMILAR_LABEL, region.xywh, confidence))
-    loop.dataset.clear_sample_field(loop.names.similar)
-    writing.save_detections(loop.dataset, loop.names.similar, boxes)
+    loop.dataset.clear_sample_field(field)
+    writing.save_detections(loop.dataset, field, boxes)
     text = f"The {len(ranked)} regions of the pool most like what was pointed at, in rank order"
-    regions.save_ranks(
-        loop, ranked, field=loop.names.similar, view=loop.names.similar_regions, text=text
-    )
+    regions.save_ranks(loop, ranked, field=field, view=loop.names.similar_regions, text=text)
     writing.group_fields(loop)
-    return ranked
+    return [place.sample_id for place in ranked]

@@ -18,22 +18,23 @@ from unseen.steps.step import step, write_down
 def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> RevealResult:
     """Label a batch (or the initial images) with what a hidden field holds.
 
-    Samples that have labels already keep them. A sample whose hidden field is None is labelled as
-    empty: the annotator looked and found nothing. With `regions_only` the annotator looks at the
-    unseen regions alone, and copies the boxes that reach into them; images that show none are
-    labelled as a whole.
+    Samples keep the labels they have. A sample whose hidden field is None gets empty labels: the
+    annotator looked and found nothing. With `regions_only` the annotator looks at the unseen regions
+    of a batch alone and copies the boxes that reach into them; images without a region are labelled
+    as a whole.
     """
+    names = loop.names
     reading.check_label_field(loop.dataset, config.hidden_field, parameter="hidden_field")
-    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
-    writing.set_labels(loop.dataset, loop.names.label_field, {})
+    reading.check_label_field(loop.dataset, names.label_field, must_exist=False)
+    writing.set_labels(loop.dataset, names.label_field, {})
     given = config.iteration
     iteration = _next_to_label(loop) if given is None else loop.resolve_iteration(given)
-    tag = loop.names.batch(iteration) if iteration else loop.names.initial_tag
+    tag = names.batch(iteration) if iteration else names.initial_tag
     batch = loop.view.match_tags(tag)
     if not len(batch):
         remedy = "select a batch" if iteration else "split the dataset"
         raise DatasetError(f"no sample has the tag {tag!r}; {remedy} first")
-    unlabelled = batch.exists(loop.names.label_field, False)
+    unlabelled = batch.exists(names.label_field, False)
     ids, truths = unlabelled.values(["id", config.hidden_field])
     labels = {
         i: truth.copy() if truth is not None else fo.Detections()
@@ -42,19 +43,19 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
     scopes: dict[str, scope.Scope] = {}
     if config.regions_only and iteration:
         scopes = scope.around_regions(loop, ids, strongest=config.regions_per_image)
-        for i, part in scopes.items():
-            found = labels[i].detections
-            seen = scope.reaches([d.bounding_box for d in found], part)
-            labels[i].detections = [d for d, is_seen in zip(found, seen, strict=True) if is_seen]
-    writing.set_labels(loop.dataset, loop.names.label_field, labels)
+    for i, part in scopes.items():
+        boxes = labels[i].detections
+        seen = scope.reaches([d.bounding_box for d in boxes], part)
+        labels[i].detections = [d for d, is_seen in zip(boxes, seen, strict=True) if is_seen]
+    writing.set_labels(loop.dataset, names.label_field, labels)
     scope.write(loop, scopes)
     counts = Counter(d.label for truth in labels.values() for d in truth.detections)
     result = RevealResult(
         dataset=loop.dataset.name,
         iteration=iteration,
         images=len(labels),
-        boxes=sum(counts.values()),
-        class_counts={k: counts[k] for k in sorted(counts)},
+        boxes=counts.total(),
+        class_counts=dict(sorted(counts.items())),
         partly_labelled=len(scopes),
     )
     if labels:  # nothing new must not change what the record says was labelled then
@@ -64,11 +65,12 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
 
 
 def _next_to_label(loop: Loop) -> int:
-    """The first batch of which some sample has no labels; the initial images come first."""
+    """The first batch with an unlabelled sample; the initial images come first."""
     tags = {0: loop.names.initial_tag, **loop.batches()}
     for number, tag in tags.items():
         if len(loop.dataset.match_tags(tag).exists(loop.names.label_field, False).limit(1)):
             return number
     raise DatasetError(
-        f"every selected image of dataset {loop.dataset.name!r} is labelled; select the next batch first"
+        f"every selected image of dataset {loop.dataset.name!r} is labelled; select the next batch "
+        "first"
     )
