@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from cvat_double_annotations import Rejected
 from cvat_double_json import ABOUT
 from cvat_double_routes import Answer, Call, Routes
+from cvat_double_things import Rejected
 
 
 class AccountRoutes(Routes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from cvat_double_state import CvatState
-from cvat_double_things import Job, Json, Label, Task, all_labels
+from cvat_double_things import Job, Label, Rejected, Task, all_labels
 
 SHAPE_TYPES = [
     "rectangle",
@@ -33,14 +33,6 @@ DEFAULTS = {
     "shapes": {**TRACKED, "group": 0, "source": "manual", "elements": []},
     "tracks": {**TAG, "shapes": [], "elements": []},
 }
-
-
-class Rejected(Exception):
-    """A 400; `answer` is its JSON."""
-
-    def __init__(self, answer: Json) -> None:
-        super().__init__(str(answer))
-        self.answer = answer
 
 
 def completed(state: CvatState, kind: str, item: dict) -> dict:

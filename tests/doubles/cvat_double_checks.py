@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cvat_double_annotations import Rejected
-from cvat_double_things import Json, Label
+from cvat_double_things import Json, Label, Rejected
 
 
 def check_named(body: Json, partial: bool = False) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import cvat_double_annotations as annotations
-from cvat_double_annotations import Rejected
 from cvat_double_routes import Answer, Call, forbidden, not_found
 from cvat_double_tasks import TaskRoutes
-from cvat_double_things import Job, Task
+from cvat_double_things import Job, Rejected, Task
 
 STAGES = ("annotation", "validation", "acceptance")
 STATES = ("new", "in progress", "completed", "rejected")

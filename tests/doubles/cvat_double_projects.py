@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from cvat_double_accounts import AccountRoutes
-from cvat_double_annotations import Rejected
 from cvat_double_checks import check_named, check_new_names
 from cvat_double_routes import Answer, Call, forbidden, not_found
-from cvat_double_things import Guide, Project, Task
+from cvat_double_things import Guide, Project, Rejected, Task
 
 
 class ProjectRoutes(AccountRoutes):

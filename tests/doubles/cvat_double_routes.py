@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from cvat_double_annotations import Rejected
 from cvat_double_body import Form
 from cvat_double_json import Presenter
-from cvat_double_things import Frame, Json, Organization, Project, Task, User
+from cvat_double_things import Frame, Json, Organization, Project, Refused, Rejected, Task, User
 
 if TYPE_CHECKING:
     from cvat_double import CvatDouble
@@ -50,14 +49,6 @@ class Answer:
     json: Json = None
     html: str | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
-
-
-class Refused(Exception):
-    """An answer other than 2xx that ends the call."""
-
-    def __init__(self, status: int, json: Json = None, html: str | None = None) -> None:
-        super().__init__(f"{status} {json or ''}")
-        self.answer = Answer(status, json, html)
 
 
 def not_found() -> Refused:
@@ -107,10 +98,8 @@ class Routes:
                 if call.method in ("PUT", "PATCH") and not isinstance(call.body, dict):
                     raise Rejected({"non_field_errors": ["Invalid data. Expected a dictionary."]})
                 made = handlers[call.method](call, *map(int, match.groups()))
-        except Rejected as rejected:
-            made = Answer(400, rejected.answer)
         except Refused as refused:
-            made = refused.answer
+            made = Answer(refused.status, refused.json, refused.html)
         except Exception:
             # A defect of the double, not of the client: say so where pytest shows it.
             traceback.print_exc()

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from cvat_double_annotations import Rejected
 from cvat_double_checks import check_named, check_new_names
 from cvat_double_projects import ProjectRoutes
 from cvat_double_routes import (
@@ -17,7 +16,7 @@ from cvat_double_routes import (
     not_found,
     server_error,
 )
-from cvat_double_things import Task
+from cvat_double_things import Rejected, Task
 
 if TYPE_CHECKING:
     from cvat_double import CvatDouble

@@ -13,6 +13,21 @@ from typing import Any
 Json = Any
 
 
+class Refused(Exception):
+    """An answer other than 2xx, as JSON or as a page, that ends the call."""
+
+    def __init__(self, status: int, json: Json = None, html: str | None = None) -> None:
+        super().__init__(f"{status} {json or ''}")
+        self.status, self.json, self.html = status, json, html
+
+
+class Rejected(Refused):
+    """What the client sent is wrong."""
+
+    def __init__(self, answer: Json) -> None:
+        super().__init__(400, answer)
+
+
 @dataclass
 class User:
     id: int
