@@ -14,8 +14,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from unseen.dataset.fields import SENDING_METHOD, Names
-from unseen.dataset.loop import Loop
-from unseen.dataset.records import decode, encode
+from unseen.dataset.loop import Loop, decode, encode
 from unseen.errors import AnnotationError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,35 +71,32 @@ def register_runs(
     view = loop.dataset.select(ids, ordered=True)
     # FiftyOne stores what it does not know in the configuration of the run.
     shared = {"embeddings": vectors[usable], "progress": False, "unseen_source": source}
-    makers: dict[str, Callable[..., object]] = {
-        loop.names.similarity_run: lambda **key: fob.compute_similarity(
-            view, backend="sklearn", **shared, **key
-        ),
-        loop.names.visualization_run: lambda **key: fob.compute_visualization(
-            view, method="pca", seed=SEED, **shared, **key
-        ),
+    runs = {
+        loop.names.similarity_run: (fob.compute_similarity, {"backend": "sklearn"}),
+        loop.names.visualization_run: (fob.compute_visualization, {"method": "pca", "seed": SEED}),
     }
     ours = own_runs(loop)
     made: list[str] = []
-    for key, make in makers.items():
-        if key in ours:
-            loop.dataset.delete_brain_run(key)
-        elif loop.dataset.has_brain_run(key):
-            text = (
-                "brain run %r of dataset %r is not ours and stays as it is; rename it to get ours"
-            )
-            logger.warning(text, key, loop.dataset.name)
-            continue
-        try:
+    try:
+        for key, (compute, settings) in runs.items():
+            if loop.dataset.has_brain_run(key) and key not in ours:
+                text = "brain run %r of dataset %r is not ours and stays; rename it to get ours"
+                logger.warning(text, key, loop.dataset.name)
+                continue
+            _delete_run(loop, key)
+            made.append(key)
             with _quiet():
-                make(brain_key=key)
-        except BaseException:  # also Ctrl-C: no run may stay that no record will name
-            for one in (*made, key):
-                if loop.dataset.has_brain_run(one):
-                    loop.dataset.delete_brain_run(one)
-            raise
-        made.append(key)
+                compute(view, brain_key=key, **settings, **shared)
+    except BaseException:  # also Ctrl-C: no run may stay that no record will name
+        for key in made:
+            _delete_run(loop, key)
+        raise
     return made
+
+
+def _delete_run(loop: Loop, key: str) -> None:
+    if loop.dataset.has_brain_run(key):
+        loop.dataset.delete_brain_run(key)
 
 
 def own_runs(loop: Loop) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,8 @@ def numbered_name(base: str) -> str:
             f"{base!r} cannot name a dataset ({error}); pass a name with letters or digits"
         ) from error
     taken = {to_slug(name) for name in fo.list_datasets()}
-    name, number = base, 1
-    while to_slug(name) in taken:
-        number += 1
-        name = f"{base}-{number}"
-    return name
+    names = chain([base], (f"{base}-{number}" for number in count(2)))
+    return next(name for name in names if to_slug(name) not in taken)
 
 
 def import_coco_folder(

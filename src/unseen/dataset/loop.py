@@ -7,6 +7,9 @@ step writes its entry last, so a killed step leaves none.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -19,10 +22,13 @@ import fiftyone as fo
 
 from unseen.dataset import reading
 from unseen.dataset.fields import ITERATION_METHOD, REMOVED, SENT, Names
-from unseen.dataset.records import decode, encode, versions
 from unseen.errors import ConfigError
 
 Record = dict[str, Any]
+
+# MongoDB gives "." and a leading "$" in keys a meaning, and class names may hold both.
+_ENCODED = str.maketrans(".$", "\uff0e\uff04")
+_DECODED = str.maketrans("\uff0e\uff04", ".$")
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,7 @@ class Loop:
             earlier = record["steps"].get(step, {}).get("checkpoints", [])
             entry["checkpoints"] = list(dict.fromkeys([*earlier, *entry["checkpoints"]]))
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        record["steps"][step] = {**entry, "at": now, "versions": versions()}
+        record["steps"][step] = {**entry, "at": now, "versions": _versions()}
         config = self.dataset.init_run(method=ITERATION_METHOD, **encode(record))
         write = self.dataset.register_run if before is None else self.dataset.update_run_config
         write(self.names.run_key(iteration), config)
@@ -238,7 +244,34 @@ def numbered_folder(parent: Path, stem: str) -> Path:
     return next(folder for folder in folders if not folder.exists())
 
 
+def encode(value: Any) -> Any:
+    """JSON data with keys that MongoDB keeps as they are."""
+    return _with_keys(value, _ENCODED)
+
+
+def decode(value: Any) -> Any:
+    """The inverse of `encode`."""
+    return _with_keys(value, _DECODED)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a result."""
+    known = {"python": platform.python_version()}
+    for name in ("unseen", "fiftyone", "torch", "torchvision", "numpy", "scipy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            known[name] = importlib.metadata.version(name)
+    return known
+
+
 def _decoded(dataset: Any, key: str) -> Record:
     config = dataset.get_run_info(key).config.serialize()
     record: Record = decode({k: v for k, v in config.items() if k not in ("cls", "type", "method")})
     return record
+
+
+def _with_keys(value: Any, table: Mapping[int, int]) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k).translate(table): _with_keys(v, table) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_keys(v, table) for v in value]
+    return value

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -139,7 +139,10 @@ def _show(
     packed = (document.get(loop.names.heatmap) or {}).get("map")
     heat = None if packed is None else fou.deserialize_numpy_array(packed)
     lines = structure.to_lines(document.get(loop.names.structure))
-    outlines = [_outline(box) for box in scopes.get(sample_id, [])]
+    outlines = [
+        np.asarray([(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)], np.float32)
+        for x, y, w, h in scopes.get(sample_id, [])
+    ]
     try:
         pixels, is_jpeg = _displayed(filepath)
     except ImageError as error:
@@ -163,12 +166,6 @@ def _show(
         Image.fromarray(pixels).save(part, format="PNG", compress_level=1)
     part.replace(target)
     return str(target)
-
-
-def _outline(box: Sequence[float]) -> np.ndarray:
-    """Relative [x, y, width, height] -> (5, 2) float32, round and back to the first corner."""
-    x, y, w, h = box
-    return np.asarray([(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)], dtype=np.float32)
 
 
 def _displayed(filepath: str) -> tuple[Picture, bool]:

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-import fiftyone as fo
 import numpy as np
 import numpy.typing as npt
 from bson import ObjectId
@@ -56,6 +55,11 @@ def score_mark(digest: str, record: StructureRecord | None) -> str:
     """The mark of the samples that a UNet scored under these rules."""
     version = record.version if record else None
     return digest[:12] + (f"+{version}" if version else "")
+
+
+def scored_mark(entry: Mapping[str, Any]) -> str:
+    """The mark of the samples that a run of `score_samples` scored, from its entry."""
+    return str(entry.get("mark") or str(entry.get("digest", ""))[:12])
 
 
 def read_record(loop: Loop) -> StructureRecord | None:
@@ -145,17 +149,6 @@ def read_labels(dataset: Any, field: str, ids: Sequence[str]) -> dict[str, Label
     return labels
 
 
-def declare_field(loop: Loop) -> None:
-    """Add the field of the structure.
-
-    Raises:
-        DatasetError: a field of that name exists and is not ours.
-    """
-    text = "Known structure of the image: die grid, mask or lines"
-    kind = {"embedded_doc_type": fo.Polylines}
-    writing.declare(loop, loop.names.structure, fo.EmbeddedDocumentField, text, **kind)
-
-
 def save_labels(loop: Loop, labels: Mapping[str, Label | None]) -> int:
     """Write the structure of samples (id -> label, None removes it); returns how many changed.
 
@@ -172,35 +165,34 @@ def save_labels(loop: Loop, labels: Mapping[str, Label | None]) -> int:
 
 
 # --- what counts -------------------------------------------------------------------------------------
-class ZoneReader:
-    """How much each pixel of an image counts in the ranking, read when it is needed."""
+def zone_reader(
+    loop: Loop,
+    record: StructureRecord,
+    ids: Sequence[str],
+    size_of: Callable[[int], tuple[int, int]],
+) -> Callable[[int, tuple[int, int]], npt.NDArray[np.float32] | None]:
+    """How much each pixel of an image counts in the ranking, read when it is needed.
 
-    def __init__(
-        self,
-        loop: Loop,
-        record: StructureRecord,
-        ids: Sequence[str],
-        size_of: Callable[[int], tuple[int, int]],
-    ) -> None:
-        """Prepare; `size_of` gives (width, height) px of the image at a position of `ids`."""
-        self._record, self._size_of = record, size_of
+    `size_of` gives (width, height) px of the image at a position in `ids`. The reader takes such a
+    position and a shape (h, w). It returns (h, w) float32 in [0, 1], or None if everything counts
+    in full.
+    """
+    rules = {name: getattr(record, name) for name in ("zone", "margin", "weight")}
 
-        # Neighbours are asked for together; the structure of 100,000 images is not kept.
-        @lru_cache(maxsize=8)
-        def chunk(number: int) -> list[Grid | Shapes | None]:
-            part = ids[number * CHUNK : (number + 1) * CHUNK]
-            labels = read_labels(loop.dataset, loop.names.structure, part)
-            return [to_structure(labels.get(sample_id)) for sample_id in part]
+    # Neighbours are asked for together; the structure of 100,000 images is not kept.
+    @lru_cache(maxsize=8)
+    def chunk(number: int) -> list[Grid | Shapes | None]:
+        part = ids[number * CHUNK : (number + 1) * CHUNK]
+        labels = read_labels(loop.dataset, loop.names.structure, part)
+        return [to_structure(labels.get(sample_id)) for sample_id in part]
 
-        self._chunk = chunk
-
-    def __call__(self, position: int, shape: tuple[int, int]) -> npt.NDArray[np.float32] | None:
-        """(h, w) float32 in [0, 1], or None if everything counts in full."""
-        structure = self._chunk(position // CHUNK)[position % CHUNK]
+    def read(position: int, shape: tuple[int, int]) -> npt.NDArray[np.float32] | None:
+        structure = chunk(position // CHUNK)[position % CHUNK]
         if structure is None:
             return None
-        rules = {name: getattr(self._record, name) for name in ("zone", "margin", "weight")}
-        return zone_weights(structure, *self._size_of(position), shape, **rules)
+        return zone_weights(structure, *size_of(position), shape, **rules)
+
+    return read
 
 
 def _content(label: Label | None) -> Any:

@@ -46,9 +46,7 @@ def declare_score_fields(loop: Loop) -> None:
     }
     for name, text in numbers.items():
         declare(loop, name, fo.FloatField, text)
-    heat = {"embedded_doc_type": fo.Heatmap}
-    text = "Unseen score per pixel, scaled to the pool"
-    declare(loop, names.heatmap, fo.EmbeddedDocumentField, text, **heat)
+    declare(loop, names.heatmap, fo.Heatmap, "Unseen score per pixel, scaled to the pool")
     declare_detections(loop, names.regions, "Unseen regions, strongest first")
     text = "Expected examples per class of the UNet, unseen last"
     declare(loop, names.expected_counts, fo.ListField, text, subfield=fo.FloatField)
@@ -223,12 +221,14 @@ def ungroup_fields(dataset: Any) -> None:
 
 
 def declare(loop: Loop, name: str, ftype: type, description: str, **kwargs: Any) -> None:
-    """Add a field with the mark of this package; an existing field of ours stays as it is.
+    """Add a field of a type or label with our mark; an existing field of ours stays as it is.
 
     Raises:
         DatasetError: a field of that name exists and is not ours.
     """
     existing = loop.dataset.get_field(name)
+    if issubclass(ftype, fo.Label):
+        ftype, kwargs = fo.EmbeddedDocumentField, {"embedded_doc_type": ftype}
     if existing is None:
         loop.dataset.add_sample_field(
             name, ftype, description=description, info={MARK: loop.names.prefix}, **kwargs
@@ -242,8 +242,7 @@ def declare(loop: Loop, name: str, ftype: type, description: str, **kwargs: Any)
 
 def declare_detections(loop: Loop, name: str, description: str) -> None:
     """Add a field of detections."""
-    boxes = {"embedded_doc_type": fo.Detections}
-    declare(loop, name, fo.EmbeddedDocumentField, description, **boxes)
+    declare(loop, name, fo.Detections, description)
 
 
 def _heatmap(pixels: np.ndarray) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from bson import ObjectId
 
 from unseen.dataset.fields import REMOVED, SENT, Names
 from unseen.dataset.loop import Loop
-from unseen.dataset.records import scored_mark
+from unseen.dataset.structure import scored_mark
 from unseen.loop.overview_data import BatchRow
 from unseen.loop.records import Records
 from unseen.ranking import SCORED_STRATEGIES

@@ -17,8 +17,7 @@ import fiftyone.core.odm as foo
 from unseen.annotation.sendings import Sending, decoded
 from unseen.dataset import structure
 from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD
-from unseen.dataset.loop import Loop
-from unseen.dataset.records import decode, scored_mark
+from unseen.dataset.loop import Loop, decode
 from unseen.dataset.structure import StructureRecord
 from unseen.loop.overview_data import CURRENT, NONE, OLD
 
@@ -158,7 +157,7 @@ def scores(steps: Steps, newest_mark: str | None) -> str:
     number = newest_with(steps, "score_samples")
     if number is None:
         return NONE
-    scored = scored_mark(steps[number]["score_samples"])
+    scored = structure.scored_mark(steps[number]["score_samples"])
     return CURRENT if scored == newest_mark else OLD
 
 
@@ -167,7 +166,7 @@ def has_new_zone(steps: Steps, newest_mark: str | None) -> bool:
     number = newest_with(steps, "score_samples")
     if number is None or newest_mark is None:
         return False
-    scored = scored_mark(steps[number]["score_samples"])
+    scored = structure.scored_mark(steps[number]["score_samples"])
     return scored != newest_mark and scored[:12] == newest_mark[:12]
 
 

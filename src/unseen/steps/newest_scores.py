@@ -6,7 +6,6 @@ from typing import Any
 
 from unseen.dataset import structure
 from unseen.dataset.loop import Loop
-from unseen.dataset.records import scored_mark
 from unseen.errors import DatasetError
 
 
@@ -36,7 +35,7 @@ def newest_scores(loop: Loop, *, otherwise: str = "") -> tuple[str, dict[str, An
         raise DatasetError(
             "the scores are older than the newest UNet; run score_samples again before ranking"
         )
-    mark = scored_mark(entry)
+    mark = structure.scored_mark(entry)
     if mark != structure.score_mark(entry["digest"], structure.read_record(loop)):
         raise DatasetError(
             "what counts in the ranking changed since the pool was scored (known structure: zone, "

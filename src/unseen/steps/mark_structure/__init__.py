@@ -108,9 +108,8 @@ class StructureResult(StepResult):
     weight: float = 0.0  #: of what does not count
     pitch: list[float] = dataclasses.field(default_factory=list)  #: of a grid, x and y, px
     street: list[float] = dataclasses.field(default_factory=list)  #: of a grid, x and y, px
-    strength: list[float] = dataclasses.field(
-        default_factory=list
-    )  #: autocorrelation of a found grid along x and y, in [-1, 1]
+    #: autocorrelation of a found grid along x and y, in [-1, 1]
+    strength: list[float] = dataclasses.field(default_factory=list)
     median_fit: float | None = None  #: correlation of the images with the found grid
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
     dry_run: bool = False  #: nothing was written; `changed` is 0 then

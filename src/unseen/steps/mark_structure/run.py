@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import fiftyone as fo
 import numpy as np
 
 from unseen.arrays.images import image_size
@@ -43,7 +44,8 @@ def draw_structure(
     """Write the structure of a checked source, and the record of what counts."""
     is_new = loop.dataset.get_field(loop.names.structure) is None
     if not config.dry_run:
-        structure.declare_field(loop)
+        text = "Known structure of the image: die grid, mask or lines"
+        writing.declare(loop, loop.names.structure, fo.Polylines, text)
         rules = (config.structure, config.zone, config.margin, config.weight)
         record = structure.StructureRecord(*rules, config.to_dict())
         structure.write_record(loop, record)

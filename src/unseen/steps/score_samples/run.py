@@ -11,12 +11,11 @@ import fiftyone as fo
 from unseen.arrays.images import image_size
 from unseen.dataset import brain, reading, structure, writing
 from unseen.dataset.loop import Loop, Record, features_folder
-from unseen.dataset.records import scored_mark
 from unseen.errors import DatasetError, LabelError, UnseenError
 from unseen.progress import Progress
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
-from unseen.ranking.local import LocalScoring
+from unseen.ranking.local import LocalScoring, Weights
 from unseen.ranking.scorer import Scorer, Thresholds
 from unseen.steps.score_samples import ScoreConfig, ScoreResult
 from unseen.steps.score_samples.writer import ScoreWriter
@@ -25,7 +24,7 @@ from unseen.unet.imbalance import adapted_alpha, class_imbalance
 
 logger = logging.getLogger(__name__)
 
-#: Parameters that change what is stored; with others, samples count as scored already.
+#: Parameters that change what is stored; if one differs, samples are scored again.
 _DECISIVE = (
     "alpha",
     "adapt_alpha",
@@ -42,10 +41,10 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
     """Score the samples of a view; of a whole dataset, its pool.
 
     The thresholds of the metrics are quantiles over the pool, taken once per model. An interrupted
-    run continues where it stopped, with the same thresholds; unreadable images are skipped singly
-    and listed.
+    run continues where it stopped, with the same thresholds. Unreadable images are skipped and
+    listed.
     """
-    scorer, iteration = load_scorer(loop, config)
+    scorer, iteration = _load_scorer(loop, config)
     rules = structure.read_record(loop)
     mark = structure.score_mark(scorer.digest, rules)
     earlier = _earlier_run(loop, config, iteration, mark)
@@ -69,18 +68,18 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
     with ScoreWriter(loop, mark) as scores:
         for result in scoring.score(paths):
             if not is_recorded and scoring.thresholds is not None:
-                # On record before the first score is written: a run that continues needs them.
+                # Recorded before the first score is written: a run that continues needs them.
                 known = {"state": "running", "thresholds": asdict(scoring.thresholds)}
                 loop.write_entry(iteration, "score_samples", {**entry, **known})
                 is_recorded = True
             scores.add(ids[result.index], paths[result.index], result)
             progress(scores.seen, len(ids), "score images")
-    used = asdict(scoring.thresholds) if scoring.thresholds else {}
+    thresholds = asdict(scoring.thresholds) if scoring.thresholds else {}
     if scores.seen:  # a run with nothing to do must not overwrite what was measured
         entry |= {
             "state": "done",
             "seconds": elapsed(),
-            "thresholds": used,
+            "thresholds": thresholds,
             "scored": scores.scored,
             "already_scored": already,
             "skipped": len(scores.skipped),
@@ -92,7 +91,7 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
             runs = _register_features(loop, config, progress)
             entry["brain_runs"] = sorted({*entry["brain_runs"], *runs})
             loop.write_entry(iteration, "score_samples", entry)
-    elif earlier and config.checkpoint:  # on record that this UNet was named on purpose
+    elif earlier and config.checkpoint:  # record that this UNet was named on purpose
         named = {**earlier, "parameters": config.to_dict()}
         loop.write_entry(iteration, "score_samples", named)
     return ScoreResult(
@@ -100,7 +99,7 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
         iteration=iteration,
         scored=scores.scored,
         already_scored=already,
-        thresholds=used,
+        thresholds=thresholds,
         mean_score=scores.mean,
         regions=scores.regions,
         checkpoint=scorer.path,
@@ -110,13 +109,8 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
     )
 
 
-def load_scorer(loop: Loop, config: ScoreConfig) -> tuple[Scorer, int]:
-    """The UNet as asked for, or the newest of the loop, and its iteration.
-
-    Raises:
-        LabelError: no UNet was trained yet.
-        CheckpointError: its file is missing, damaged or another.
-    """
+def _load_scorer(loop: Loop, config: ScoreConfig) -> tuple[Scorer, int]:
+    """The UNet that was asked for, or the newest of the loop, and its iteration."""
     if config.checkpoint:
         return Scorer(config.checkpoint, config), loop.iteration()
     iteration = loop.newest_with("train_unet")
@@ -130,11 +124,11 @@ def load_scorer(loop: Loop, config: ScoreConfig) -> tuple[Scorer, int]:
 
 
 def _target(loop: Loop, scored_as: str | None) -> tuple[Any, int]:
-    """The samples to score, and how many have been scored with this mark already."""
+    """The samples to score, and how many have this mark already."""
     target = loop.pool if loop.is_whole else loop.view
     if not len(target):
         raise DatasetError(
-            f"nothing to score: {'the pool' if loop.is_whole else 'the view'} of dataset "
+            f"nothing to score: the {'pool' if loop.is_whole else 'view'} of dataset "
             f"{loop.dataset.name!r} is empty; expected unlabelled images without the tags "
             f"{loop.names.test_tag!r} and {loop.names.excluded_tag!r}. Add images, or pass a view "
             "of what to score"
@@ -148,14 +142,14 @@ def _target(loop: Loop, scored_as: str | None) -> tuple[Any, int]:
 def _earlier_run(loop: Loop, config: ScoreConfig, iteration: int, mark: str) -> Record | None:
     """The entry of an earlier run, finished or not, whose thresholds hold for this one too.
 
-    Same model, same zone, same parameters; and the thresholds of a view that somebody scored first
-    must not become those of the whole pool.
+    It has the same model, zone and parameters. The thresholds of a view that somebody scored first
+    do not become those of the whole pool.
     """
     entry = loop.entry(iteration, "score_samples")
-    if config.rescore or not entry.get("thresholds") or scored_mark(entry) != mark:
+    if config.rescore or not entry.get("thresholds") or structure.scored_mark(entry) != mark:
         return None
     now, before = config.to_dict(), entry["parameters"]
-    if any(before.get(name, now[name]) != now[name] for name in _DECISIVE):
+    if any(before[name] != now[name] for name in _DECISIVE):
         return None
     return entry if entry["from_pool"] or not loop.is_whole else None
 
@@ -163,7 +157,7 @@ def _earlier_run(loop: Loop, config: ScoreConfig, iteration: int, mark: str) -> 
 def _start_entry(
     loop: Loop, config: ScoreConfig, scorer: Scorer, mark: str, earlier: Record | None
 ) -> Record:
-    """What goes on record whatever the scores are; a run that continues keeps its exponent."""
+    """What is recorded whatever the scores are; a run that continues keeps its exponent."""
     if earlier:
         alpha, imbalance = earlier["alpha"], earlier["imbalance"]
     else:
@@ -184,7 +178,7 @@ def _start_entry(
 def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> list[str]:
     """Brain keys of the similarity and visualization of labelled images and pool.
 
-    They are for looking at: where they cannot be made, the scoring does not fail.
+    They are for looking at, so scoring does not fail if they cannot be made.
     """
     ids, paths = loop.labelled.concat(loop.pool).values(["id", "filepath"])
     if len(ids) > brain.MOST:
@@ -192,10 +186,8 @@ def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> l
         return []
     try:
         backbone, origin = find_backbone("auto")
-        folder = features_folder(config.model_dir)
-        vectors = Features(backbone, folder, workers=config.workers).vectors(
-            paths, progress=progress
-        )
+        features = Features(backbone, features_folder(config.model_dir), workers=config.workers)
+        vectors = features.vectors(paths, progress=progress)
     except UnseenError as error:
         logger.warning("no similarity and no visualization: %s", error)
         return []
@@ -204,9 +196,9 @@ def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> l
 
 def _weights(
     loop: Loop, rules: structure.StructureRecord | None, ids: list[str], paths: list[str]
-) -> structure.ZoneReader | None:
-    """What each pixel counts by the dataset's known structure; None where all count in full."""
+) -> Weights | None:
+    """How much each pixel counts by the known structure; None: all count in full."""
     if rules is None or rules.version is None:
         return None
     sizes = reading.sizes(loop.view)
-    return structure.ZoneReader(loop, rules, ids, lambda i: sizes[i] or image_size(paths[i]))
+    return structure.zone_reader(loop, rules, ids, lambda i: sizes[i] or image_size(paths[i]))
