@@ -100,11 +100,3 @@ def test_a_run_that_goes_on_keeps_its_alpha_although_labels_came(trained):
     again = unseen.score_samples(trained, adapt_alpha=True)
     assert (again.scored, again.alpha) == (0, first.alpha)
     assert unseen.score_samples(trained, adapt_alpha=True, rescore=True).alpha > first.alpha
-
-
-def test_records_of_versions_with_fewer_parameters_still_count(trained):
-    unseen.score_samples(trained)
-    entry = Loop(trained, Names()).record(0)["steps"]["score_samples"]
-    older = {k: v for k, v in entry["parameters"].items() if k != "adapt_alpha"}
-    Loop(trained, Names()).write_entry(0, "score_samples", {**entry, "parameters": older})
-    assert unseen.score_samples(trained).already_scored == 8

@@ -20,8 +20,8 @@ CHUNK = 256
 class ScoreWriter:
     """Writes scores in chunks and counts them; unreadable images are listed.
 
-    Leaving the context writes what is complete, also after Ctrl-C or a failure: a new run continues
-    from there.
+    Leaving the context writes what is complete, also after Ctrl-C or a failure, so that a new run
+    continues from there.
     """
 
     def __init__(self, loop: Loop, mark: str) -> None:

@@ -23,20 +23,22 @@ from unseen.steps.step import elapsed, step
 def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> SelectResult:
     """Choose the images to label next: tag, saved view in rank order, and rank.
 
-    The saved view holds the images themselves, not the query: scoring again does not change a
-    batch that people work on. As long as nobody has labelled any of the newest batch, another one
-    is refused, unless `replace` is set.
+    The saved view holds the images themselves, not the query, so scoring again does not change a
+    batch that people work on. While no image of the newest batch is labelled, another batch is
+    refused unless `replace` is set.
     """
-    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
+    names = loop.names
+    reading.check_label_field(loop.dataset, names.label_field, must_exist=False)
     iteration = loop.iteration()
     waiting = loop.open_batch()
     if waiting is not None and not config.replace:
         raise DatasetError(
-            f"{loop.names.batch(waiting)} is still out: none of its images is labelled yet. Label it "
+            f"{names.batch(waiting)} is still out: none of its images is labelled yet. Label it "
             "first, or pass replace=True to choose it anew"
         )
     number = waiting or max(loop.batches(), default=0) + 1
-    writing.check_own_view(loop, loop.names.batch(number))
+    tag = names.batch(number)
+    writing.check_own_view(loop, tag)
     progress(0, 3, "read the ranking")
     pool = read_pool(loop, config, progress)
     chosen = choose(
@@ -55,20 +57,22 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     unscored = len(pool.ids) - len(pool.numbers.scored) if is_scored else 0
     progress(1, 3, "freeze the batch")
 
-    tag = loop.names.batch(number)
     if waiting is not None:
-        _take_back(loop, tag)
+        replaced = dict.fromkeys(loop.dataset.match_tags(tag).values("id"))
+        for name in (names.rank, names.chosen_by):
+            if replaced and loop.dataset.get_field(name) is not None:
+                loop.dataset.set_values(name, replaced, key_field="id")
     text = f"Batch {number}: {len(ranked)} images in rank order, strategy {config.strategy}"
     writing.save_own_view(loop, tag, loop.dataset.select(ranked, ordered=True), text)
     writing.set_tag(loop.dataset, ranked, tag)
-    is_new = loop.dataset.get_field(loop.names.rank) is None
-    writing.declare(loop, loop.names.rank, fo.IntField, "Rank in its batch, 1 = label first")
     ranks = {sample_id: rank for rank, sample_id in enumerate(ranked, start=1)}
-    loop.dataset.set_values(loop.names.rank, ranks, key_field="id")
-    _save_sources(loop, ranked, sources)
+    _save(loop, names.rank, fo.IntField, "Rank in its batch, 1 = label first", ranks)
+    if sources or loop.dataset.get_field(names.chosen_by) is not None:
+        # Also without sources: nothing of an earlier batch may stay on an image.
+        text = "Criterion that chose the image: " + ", ".join(CRITERIA)
+        values = {i: sources.get(i) for i in ranked}
+        _save(loop, names.chosen_by, fo.StringField, text, values)
     writing.group_fields(loop)
-    if is_new and not loop.names.series:
-        appearance.show(loop, loop.names.rank)
     progress(2, 3, "write the record")
     loop.write_entry(
         iteration,
@@ -87,6 +91,7 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
         **loop.label_facts(),
     )
     progress(3, 3, "write the record")
+    counts = {c: list(sources.values()).count(c) for c in CRITERIA}
     return SelectResult(
         dataset=loop.dataset.name,
         iteration=number,
@@ -95,29 +100,16 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
         sample_ids=ranked,
         pool=len(pool.ids),
         unscored=unscored,
-        criteria={c: n for c in CRITERIA if (n := list(sources.values()).count(c))},
+        criteria={c: n for c, n in counts.items() if n},
         trust=chosen.trust,
         features=mixture["features"]["origin"] if mixture else "",
     )
 
 
-def _take_back(loop: Loop, tag: str) -> None:
-    """Undo a batch that is replaced."""
-    before = loop.dataset.match_tags(tag).values("id")
-    for name in (loop.names.rank, loop.names.chosen_by):
-        if before and loop.dataset.get_field(name) is not None:
-            loop.dataset.set_values(name, dict.fromkeys(before), key_field="id")
-
-
-def _save_sources(loop: Loop, ids: list[str], sources: dict[str, str]) -> None:
-    """What each image was chosen for; another strategy leaves nothing of an earlier batch."""
-    if sources:
-        is_new = loop.dataset.get_field(loop.names.chosen_by) is None
-        text = "Criterion that chose the image: " + ", ".join(CRITERIA)
-        writing.declare(loop, loop.names.chosen_by, fo.StringField, text)
-        if is_new and not loop.names.series:  # baselines stay in the background
-            appearance.show(loop, loop.names.rank, loop.names.chosen_by)
-    if loop.dataset.get_field(loop.names.chosen_by) is not None:
-        loop.dataset.set_values(
-            loop.names.chosen_by, {i: sources.get(i) for i in ids}, key_field="id"
-        )
+def _save(loop: Loop, name: str, kind: type, text: str, values: dict[str, Any]) -> None:
+    """Write a field of the batch, and show it where it is new."""
+    is_new = loop.dataset.get_field(name) is None
+    writing.declare(loop, name, kind, text)
+    loop.dataset.set_values(name, values, key_field="id")
+    if is_new and not loop.names.series:  # baselines stay in the background
+        appearance.show(loop, name)
