@@ -5,7 +5,6 @@ import json
 import pytest
 
 from unseen.benchmark.synthetic.dataset import write_coco_folder
-from unseen.dataset.fields import Names
 from unseen.errors import DatasetError, LabelError
 
 pytestmark = pytest.mark.fiftyone
@@ -80,14 +79,6 @@ def test_train_labels_are_hidden_and_test_labels_are_open(wafers, load):
     boxes = [a["bbox"] for a in truth["train"]["annotations"] if a["image_id"] == 1]
     assert px == pytest.approx([v for box in boxes for v in box])
     assert (first.metadata.width, first.metadata.height) == (256, 256)
-
-
-def test_stored_names_can_be_changed(wafers, load):
-    names = Names(label_field="defects", test_tag="holdout")
-    _, dataset = load(wafers, hidden_field="secret", names=names)
-    assert dataset.match_tags("holdout").count("defects") == 4
-    assert dataset.count("secret") == 10
-    assert not dataset.has_sample_field("ground_truth")
 
 
 def test_names_are_numbered_and_nothing_is_written_over(wafers, load):

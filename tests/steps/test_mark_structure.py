@@ -107,7 +107,9 @@ def test_a_given_grid_is_drawn_where_it_was_given_without_reading_the_images(waf
     assert line.pitch == [64.0, 32.0]
 
 
-def test_images_without_a_repeat_are_refused_and_nothing_is_written(make_wafers):
+def test_images_without_a_repeat_and_a_field_of_others_are_refused(make_wafers):
+    import fiftyone as fo
+
     dataset = make_wafers(6)
     fields = sorted(dataset.get_field_schema())
     with pytest.raises(StructureError, match="pitch"):
@@ -115,6 +117,10 @@ def test_images_without_a_repeat_are_refused_and_nothing_is_written(make_wafers)
     dataset.reload()
     assert sorted(dataset.get_field_schema()) == fields
     assert not dataset.list_runs()
+    dataset.add_sample_field("unseen_structure", fo.StringField)
+    with pytest.raises(DatasetError, match="not made by this package"):
+        unseen.mark_structure(dataset, pitch=(8.0, 8.0), origin=(0.0, 0.0))
+    assert isinstance(dataset.get_field("unseen_structure"), fo.StringField)
 
 
 def test_a_mask_is_drawn_as_its_outline_on_images_of_its_proportions(wafers, tmp_path):
@@ -270,23 +276,12 @@ def test_structure_is_removed_by_none_and_by_clean(wafers):
         assert active is None or "unseen_structure" not in active.paths
 
 
-def test_a_field_of_that_name_that_is_not_ours_is_left_alone(wafers):
-    import fiftyone as fo
-
-    wafers.add_sample_field("unseen_structure", fo.StringField)
-    with pytest.raises(DatasetError, match="not made by this package"):
-        unseen.mark_structure(wafers)
-    assert isinstance(wafers.get_field("unseen_structure"), fo.StringField)
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"structure": "die"}, "one of grid, mask"),
-        ({"zone": "elsewhere"}, "one of everywhere"),
-        ({"weight": 1.5}, "up to 1"),
-        ({"margin": -1.0}, "from 0"),
         ({"street": (1.0, 2.0, 3.0)}, "two numbers"),
+        ({"origin": (1.0, 2.0)}, "without a pitch"),
+        ({"structure": "mask"}, "needs structure_file"),
     ],
 )
 def test_wrong_parameters_are_named(settings, words):

@@ -71,7 +71,7 @@ def register_runs(
     view = loop.dataset.select(ids, ordered=True)
     # FiftyOne stores what it does not know in the configuration of the run.
     shared = {"embeddings": vectors[usable], "progress": False, "unseen_source": source}
-    runs = {
+    runs: dict[str, tuple[Any, dict[str, Any]]] = {
         loop.names.similarity_run: (fob.compute_similarity, {"backend": "sklearn"}),
         loop.names.visualization_run: (fob.compute_visualization, {"method": "pca", "seed": SEED}),
     }

@@ -17,12 +17,14 @@ from fiftyone.core.utils import to_slug
 
 from unseen.dataset.coco_json import LAYOUT, CocoImage, read_split, some
 from unseen.dataset.fields import Names
-from unseen.dataset.loop import Loop
 from unseen.dataset.reading import check_class_names
 from unseen.dataset.writing import detections, set_labels, set_raw
 from unseen.errors import DatasetError
 from unseen.progress import Progress, silent
 from unseen.results import StepResult
+
+#: The field with the complete labels, which a simulated annotator reveals.
+HIDDEN_FIELD = "hidden_truth"
 
 _BATCH = 200
 
@@ -71,25 +73,18 @@ def numbered_name(base: str) -> str:
 
 
 def import_coco_folder(
-    folder: str | Path,
-    name: str | None = None,
-    *,
-    hidden_field: str = "hidden_truth",
-    names: Names | None = None,
-    progress: Progress = silent,
+    folder: str | Path, name: str | None = None, *, progress: Progress = silent
 ) -> ImportResult:
     """Make a new persistent dataset from a COCO folder with a train and a test split.
 
-    Train samples have their labels only in `hidden_field`, so they are unlabelled; test samples
-    have them in the label field as well, and the test tag. Samples are in directory order, train
+    Train samples have their labels only in `hidden_truth`, so they are unlabelled; test samples
+    have them in `ground_truth` as well, and the tag `test`. Samples are in directory order, train
     first. The class list becomes the dataset's `default_classes`. A listed image that cannot be
     read is imported all the same: the loop skips and names it.
 
     Args:
         folder: holds train/ and test/, each with data/ and labels.json.
         name: of the new dataset. Default: the folder's name, numbered if taken.
-        hidden_field: field for the complete labels.
-        names: of these, the label field and the test tag are used.
         progress: told how many samples are in the database.
 
     Raises:
@@ -97,7 +92,6 @@ def import_coco_folder(
         LabelError: a class is called `unseen` or `background`.
     """
     began = time.perf_counter()
-    names = names or Names()
     folder = Path(folder).expanduser().absolute()
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; {LAYOUT}")
@@ -107,12 +101,12 @@ def import_coco_folder(
     images = [(image, split == "test") for split in splits for image in splits[split].images]
     dataset = _new_dataset(name or numbered_name(folder.name))
     try:
-        for field_name in (names.label_field, hidden_field):
+        for field_name in (Names.label_field, HIDDEN_FIELD):
             set_labels(dataset, field_name, {})
         dataset.default_classes = classes
         dataset.save()
         for start in range(0, len(images), _BATCH):
-            _add(Loop(dataset, names), images[start : start + _BATCH], hidden_field)
+            _add(dataset, images[start : start + _BATCH])
             progress(min(start + _BATCH, len(images)), len(images), "importing images")
         dataset.persistent = True
     except BaseException:
@@ -140,19 +134,19 @@ def _new_dataset(name: str) -> Any:
         ) from error
 
 
-def _add(loop: Loop, images: Sequence[tuple[CocoImage, bool]], hidden_field: str) -> None:
+def _add(dataset: Any, images: Sequence[tuple[CocoImage, bool]]) -> None:
     """Add images, each with whether it belongs to the test split.
 
     Labels are written as documents: FiftyOne's objects would take a millisecond per box.
     """
     samples = []
     for image, is_test in images:
-        sample = fo.Sample(filepath=str(image.path), tags=[loop.names.test_tag] if is_test else [])
+        sample = fo.Sample(filepath=str(image.path), tags=[Names.test_tag] if is_test else [])
         if image.is_readable and image.size is not None:
             width, height = image.size
             sample.metadata = fo.ImageMetadata(width=width, height=height)
         samples.append(sample)
-    ids = loop.dataset.add_samples(samples, progress=False)
+    ids = dataset.add_samples(samples, progress=False)
     values = {}
     for sample_id, (image, is_test) in zip(ids, images, strict=True):
         width, height = image.size or (1, 1)
@@ -160,6 +154,6 @@ def _add(loop: Loop, images: Sequence[tuple[CocoImage, bool]], hidden_field: str
             (label, [x / width, y / height, w / width, h / height], None)
             for label, (x, y, w, h) in image.boxes
         ]
-        fields = [hidden_field, loop.names.label_field] if is_test else [hidden_field]
+        fields = [HIDDEN_FIELD, Names.label_field] if is_test else [HIDDEN_FIELD]
         values[sample_id] = {name: detections(boxes) for name in fields}
-    set_raw(loop.dataset, values)
+    set_raw(dataset, values)

