@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unseen.parameters import StepConfig, setting
-from unseen.results import StepResult
 from unseen.steps.catalogue import Step
 from unseen.steps.mark_structure import StructureConfig
-from unseen.steps.split_dataset import SplitConfig
+from unseen.steps.split_dataset import SplitConfig, SplitResult
 from unseen.structure import STRUCTURES
 
 
@@ -18,8 +16,7 @@ class _WhatIsThere(StepConfig):
     """What `prepare_dataset` asks first."""
 
     classes: tuple[str, ...] = setting(
-        (),
-        "All classes, also those that no image shows yet. Default: those of the labels.",
+        (), "All classes, also those that no image shows yet. Default: those of the labels."
     )
     screen: bool = setting(
         True, "Leave out unreadable, blank and partial images; nothing is deleted."
@@ -32,7 +29,7 @@ class PrepareConfig(StructureConfig, SplitConfig, _WhatIsThere):
 
     initial_order: str = setting(
         "coverage",
-        "How the initial images are chosen where nothing is labelled yet. Coverage: typical images of as many groups as images are wanted, by pretrained features (of a random 20,000 images where there are more). Directory: the first ones. With labels, coverage keeps the initial images there are, else takes the first in directory order.",
+        "How the initial images are chosen. Coverage: a typical image of each cluster of pretrained features (of a random 20,000 images of a larger pool); if something is labelled already, the initial images there are, or the first in directory order. Directory: the first ones.",
         choices=("coverage", "directory", "random"),
     )
     structure: str = setting(
@@ -43,22 +40,14 @@ class PrepareConfig(StructureConfig, SplitConfig, _WhatIsThere):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareResult(StepResult):
+class PrepareResult(SplitResult):
     """Result of `prepare_dataset`."""
 
     label_field: str
     classes: list[str]  #: that annotators will choose from; empty = none known yet
     images: int
-    excluded: int  #: images left out
-    test: int
-    test_unlabelled: int  #: of the test split
-    initial: int
-    initial_unlabelled: int  #: of the initial images
-    pool: int
     structure: str
-    chosen_by: str = ""  #: how the initial images were chosen, and with which features
-    notes: list[str] = dataclasses.field(default_factory=list)  #: what should be known besides
-    dry_run: bool = False  #: nothing was written
+    notes: list[str] = field(default_factory=list)  #: what else should be known
 
     def summary(self) -> str:
         classes = ", ".join(self.classes) or "none known yet"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import fiftyone as fo
-
-from unseen.dataset import appearance, reading
+from unseen.dataset import appearance, reading, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
-from unseen.parameters import StepConfig, parameters
+from unseen.parameters import StepConfig, part
 from unseen.progress import Progress
 from unseen.steps.mark_structure import StructureConfig
 from unseen.steps.mark_structure.run import draw_structure, mark_structure
@@ -26,104 +23,84 @@ from unseen.steps.step import step
 def prepare_dataset(loop: Loop, config: PrepareConfig, progress: Progress) -> PrepareResult:
     """Screen, split, fix the classes, mark known structure, save the workspace.
 
-    Everything that can be known to fail is checked first. Labels and images stay as they are; the
-    label field is made where it is missing. Called again before the first batch, it takes the new
-    parameters; a test split that exists is kept.
+    Whatever can fail is checked first. Labels and images stay as they are; a missing label field is
+    added. Before the first batch it can be called again with other parameters; a test split that
+    exists is kept.
     """
-    reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
+    dataset, names = loop.dataset, loop.names
+    reading.check_label_field(dataset, names.label_field, must_exist=False)
     check_unbegun(loop)
     classes, notes = _classes(loop, config.classes)
-    images = read_images(loop.dataset)
+    images = read_images(dataset)
     if not images.ids:
-        raise DatasetError(f"dataset {loop.dataset.name!r} is empty; add images first")
-    source = find_source(loop.dataset, images, config) if config.structure != "none" else None
-    splitting = _of(config, SplitConfig)
-    split_dataset(loop.dataset, **{**splitting, "dry_run": True})
+        raise DatasetError(f"dataset {dataset.name!r} is empty; add images first")
+    source = find_source(dataset, images, config) if config.structure != "none" else None
+    splitting = part(config, SplitConfig)
+    split_dataset(dataset, **{**splitting, "dry_run": True})
 
     notes += _keep(loop, config)
-    excluded = len(loop.dataset.match_tags(loop.names.excluded_tag))
+    unusable = 0
     if config.screen:
-        shared = {**_of(config, StepConfig), "dry_run": config.dry_run}
-        shared["excluded_tag"] = config.excluded_tag
-        found = screen_images(loop.dataset, workers=config.workers, progress=progress, **shared)
-        excluded = len(loop.dataset.match_tags(loop.names.excluded_tag))
-        if config.dry_run:
-            excluded = max(excluded, len(found.skipped))
-    split = split_dataset(loop.dataset, progress=progress, **splitting)
+        screened = screen_images(
+            dataset,
+            workers=config.workers,
+            excluded_tag=config.excluded_tag,
+            dry_run=config.dry_run,
+            progress=progress,
+            **part(config, StepConfig),
+        )
+        unusable = len(screened.skipped)
+    split = split_dataset(dataset, progress=progress, **splitting)
     if source is not None:
         draw_structure(loop, images, source, config, progress)
-    elif loop.dataset.get_field(loop.names.structure) is not None:
-        mark_structure(loop.dataset, progress=progress, **_of(config, StructureConfig))
+    elif dataset.get_field(names.structure) is not None:
+        mark_structure(dataset, progress=progress, **part(config, StructureConfig))
     if not config.dry_run:
-        appearance.save_workspace(loop.dataset)
-        if not loop.names.series:
+        appearance.save_workspace(dataset)
+        if not names.series:
             appearance.set_colours(loop)
+    facts = split.to_dict() | {"excluded": max(split.excluded, unusable)}
     return PrepareResult(
-        dataset=loop.dataset.name,
-        label_field=loop.names.label_field,
+        label_field=names.label_field,
         classes=classes,
         images=len(images.ids),
-        excluded=excluded,
-        test=split.test,
-        test_unlabelled=split.test_unlabelled,
-        initial=split.initial,
-        initial_unlabelled=split.initial_unlabelled,
-        pool=split.pool,
         structure=config.structure,
-        chosen_by=split.chosen_by,
         notes=notes,
-        dry_run=config.dry_run,
+        **facts,
     )
 
 
 def _classes(loop: Loop, given: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The class list, and what should be known about it.
-
-    Raises:
-        LabelError: a class has a reserved name, or labels are of a class that is not listed.
-    """
+    """The class list and notes on it; raises a LabelError for a reserved or unlisted class."""
+    field = loop.names.label_field
     classes = loop.classes(given)
-    found = []
-    if loop.has_labels:
-        found = loop.dataset.distinct(f"{loop.names.label_field}.detections.label")
-    unlisted = sorted(set(found) - set(classes))
+    labels = loop.dataset.distinct(f"{field}.detections.label") if loop.has_labels else []
+    unlisted = sorted(set(labels) - set(classes))
     if unlisted:
         raise LabelError(
-            f"field {loop.names.label_field!r} has labels of {', '.join(map(repr, unlisted))}, which "
-            f"the classes {', '.join(classes)} do not hold; add them to classes, or rename the "
-            "labels with dataset.map_labels"
+            f"field {field!r} has labels of {', '.join(map(repr, unlisted))}, which the classes "
+            f"{', '.join(classes)} do not hold; add them to classes, or rename the labels with "
+            "dataset.map_labels"
         )
-    if not (
-        given or loop.dataset.classes.get(loop.names.label_field) or loop.dataset.default_classes
-    ):
-        # Not kept: annotators must be able to find a class that nobody has labelled yet.
-        return classes, ["The class list is open: it is what the labels show. Name all classes."]
-    return classes, []
+    if given or loop.dataset.classes.get(field) or loop.dataset.default_classes:
+        return classes, []
+    # Not kept: annotators must be able to find a class that nobody has labelled yet.
+    return classes, ["The class list is open: it is what the labels show. Name all classes."]
 
 
 def _keep(loop: Loop, config: PrepareConfig) -> list[str]:
-    """Make the label field, keep the class list and the dataset; say what was done."""
+    """Add the label field, keep the class list and the dataset; say what was done."""
+    dataset, field = loop.dataset, loop.names.label_field
     notes = []
     would = "would be" if config.dry_run else "was"
     if not loop.has_labels:
-        notes.append(f"The label field {loop.names.label_field!r} {would} made.")
-        if not config.dry_run:
-            loop.dataset.add_sample_field(
-                loop.names.label_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
-            )
-    if not loop.dataset.persistent:
+        notes.append(f"The label field {field!r} {would} made.")
+    if not dataset.persistent:
         notes.append(f"The dataset {would} made persistent; FiftyOne would delete it otherwise.")
     if not config.dry_run:
-        loop.dataset.persistent = True
+        writing.set_labels(dataset, field, {})
+        dataset.persistent = True
         if config.classes:
-            loop.dataset.classes = {
-                **loop.dataset.classes,
-                loop.names.label_field: list(config.classes),
-            }
-        loop.dataset.save()
+            dataset.classes = {**dataset.classes, field: list(config.classes)}
+        dataset.save()
     return notes
-
-
-def _of(config: PrepareConfig, base: type[StepConfig]) -> dict[str, Any]:
-    """The part of the parameters that a base class declares, for its step."""
-    return {p.name: getattr(config, p.name) for p in parameters(base)}

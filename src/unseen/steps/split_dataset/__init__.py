@@ -21,7 +21,7 @@ class SplitConfig(StepConfig):
 
     test_share: float = setting(
         0.2,
-        "Share of the usable images set aside as test split (ignored where the test tag exists already, or with a test count).",
+        "Share of the usable images set aside as test split; ignored with a test count, or if the test tag exists already.",
         minimum=0,
         maximum=0.9,
     )
@@ -34,7 +34,7 @@ class SplitConfig(StepConfig):
     initial: int = setting(10, "Number of initial images to label first.", unit="images", minimum=1)
     initial_order: str = setting(
         "directory",
-        "How the initial images are chosen: the first in directory order, at random, or by coverage: typical images of as many groups as images are wanted, by pretrained features (of a random 20,000 images where there are more). Where something is labelled already, coverage keeps the initial images there are, else takes the first in directory order.",
+        "How the initial images are chosen: the first in directory order, at random, or by coverage: a typical image of each cluster of pretrained features (of a random 20,000 images of a larger pool). If something is labelled already, coverage keeps the initial images, or takes the first in directory order.",
         choices=("coverage", "directory", "random"),
     )
     seed: int = seed_setting()

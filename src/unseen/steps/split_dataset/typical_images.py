@@ -1,9 +1,8 @@
-"""The first images to label, chosen by what pretrained features say about the pool."""
+"""The first images to label, chosen by pretrained features of the pool."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -17,28 +16,18 @@ from unseen.ranking.features.image_features import blocks
 from unseen.ranking.initial_images import initial_images
 from unseen.steps.split_dataset import SplitConfig
 
-#: More images than these are not looked at: a random sample shows the same kinds.
+#: Of a larger pool, a random sample of so many images shows the same kinds.
 SAMPLE = 20_000
 
 
 def typical_images(
-    dataset: Any, pool: Mapping[str, str], config: SplitConfig, progress: Progress
+    pool: Mapping[str, str], config: SplitConfig, progress: Progress
 ) -> tuple[list[str], str]:
-    """Choose the initial images, and say how. A dry run computes nothing and names the first ones.
+    """Choose the initial images of a pool (id -> file, in directory order).
 
-    Args:
-        dataset: below whose folder features are stored.
-        pool: id -> file of the images to choose from, in directory order.
-        config: how many images, and the seed.
-        progress: told the images whose features are computed.
-
-    Returns:
-        The ids, and how they were chosen.
-
-    Raises:
-        BudgetError: fewer images can be read than are wanted.
-        CheckpointError: the weights of the features are damaged.
-        StoreError: the stored features are damaged or cannot be written.
+    Returns their ids and how they were chosen. A dry run computes nothing and returns the first ids.
+    Raises a BudgetError if fewer images can be read than are wanted, a CheckpointError if the
+    weights of the features are damaged, and a StoreError if the stored features are.
     """
     backbone, why = find_backbone("auto")
     ids = list(pool)
