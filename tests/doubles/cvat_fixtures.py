@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+
 import pytest
 from cvat_double import CvatDouble
 
@@ -9,6 +12,10 @@ from cvat_double import CvatDouble
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch):
     """Short pauses between tries: the server is a thread of this process."""
+    return shorten_pauses(monkeypatch)
+
+
+def shorten_pauses(monkeypatch: pytest.MonkeyPatch):
     from unseen.annotation.cvat import server
 
     short = dict(connect=2, read=5, retries=4, backoff=0.01, longest_pause=0.2, poll=0.01)
@@ -17,44 +24,67 @@ def quick(monkeypatch: pytest.MonkeyPatch):
     return server.LIMITS
 
 
-@pytest.fixture
-def cvat(monkeypatch: pytest.MonkeyPatch, quick):
-    """A running CVAT double; FIFTYONE_CVAT_* name it."""
-    with CvatDouble() as server:
-        monkeypatch.setenv("FIFTYONE_CVAT_URL", server.url)
-        monkeypatch.setenv("FIFTYONE_CVAT_USERNAME", server.username)
-        monkeypatch.setenv("FIFTYONE_CVAT_PASSWORD", server.password)
+@contextlib.contextmanager
+def running(monkeypatch: pytest.MonkeyPatch, *args, **options):
+    """A CVAT double; FIFTYONE_CVAT_* name it."""
+    with CvatDouble(*args, **options) as server:
+        for name in ("url", "username", "password"):
+            monkeypatch.setenv(f"FIFTYONE_CVAT_{name.upper()}", getattr(server, name))
         yield server
 
 
 @pytest.fixture
-def batch(make_wafers):
-    """A factory: a dataset with a batch of `count` images in a rank order that no name tells."""
-    import fiftyone as fo
+def cvat(monkeypatch: pytest.MonkeyPatch, quick):
+    with running(monkeypatch) as server:
+        yield server
 
+
+@pytest.fixture(scope="module")
+def batch_template(make_module_wafers):
+    """A function: a dataset with a batch of `count` images, to be cloned and not changed."""
+    return functools.cache(functools.partial(_with_batch, make_module_wafers))
+
+
+@pytest.fixture
+def batch(batch_template):
+    """A factory: a dataset with a batch of `count` images in a rank order that no name tells.
+
+    Datasets of a module share their image files.
+    """
+    made = []
+
+    def make(count: int = 6, *, regions: bool = True, pool: int = 0):
+        made.append(batch_template(count, regions, pool).clone())
+        return made[-1]
+
+    yield make
+    for dataset in made:
+        if not dataset.deleted:
+            dataset.delete()
+
+
+def _with_batch(make_wafers, count: int, regions: bool, pool: int):
     import unseen
 
-    def make(count: int = 6, *, regions: bool = True, pool: int | None = None):
-        dataset = make_wafers(count + 4 + (pool or 0), labelled=4, test=2)
-        unseen.split_dataset(dataset, initial=4, test_count=2)
-        if regions:
-            add_regions(dataset)
-        unseen.select_batch(dataset, budget=count, strategy="random", seed=3)
-        return dataset
+    dataset = make_wafers(count + 4 + pool, labelled=4, test=2)
+    unseen.split_dataset(dataset, initial=4, test_count=2)
+    if regions:
+        _add_regions(dataset)
+    unseen.select_batch(dataset, budget=count, strategy="random", seed=3)
+    return dataset
 
-    def add_regions(dataset):
-        from unseen.dataset import writing
-        from unseen.dataset.fields import Names
-        from unseen.dataset.loop import Loop
 
-        names = Names()
-        writing.declare_detections(Loop(dataset, names), names.regions, "Unseen regions")
-        for sample in dataset.match_tags("test", bool=False).iter_samples(autosave=True):
-            boxes = [[0.1, 0.1, 0.2, 0.2], [0.6, 0.55, 0.25, 0.3]]
-            sample[names.regions] = fo.Detections(
-                detections=[
-                    fo.Detection(label="unseen", bounding_box=b, confidence=0.9) for b in boxes
-                ]
-            )
+def _add_regions(dataset):
+    import fiftyone as fo
 
-    return make
+    from unseen.dataset import writing
+    from unseen.dataset.fields import Names
+    from unseen.dataset.loop import Loop
+
+    names = Names()
+    writing.declare_detections(Loop(dataset, names), names.regions, "Unseen regions")
+    for sample in dataset.match_tags("test", bool=False).iter_samples(autosave=True):
+        boxes = [[0.1, 0.1, 0.2, 0.2], [0.6, 0.55, 0.25, 0.3]]
+        sample[names.regions] = fo.Detections(
+            detections=[fo.Detection(label="unseen", bounding_box=b, confidence=0.9) for b in boxes]
+        )

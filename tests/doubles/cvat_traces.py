@@ -39,7 +39,11 @@ def frames_of(cvat) -> list[str]:
     return [frame.name for number in sorted(cvat.tasks) for frame in cvat.tasks[number].frames]
 
 
+def ranked(dataset: fo.Dataset) -> fo.DatasetView:
+    """The batch in rank order."""
+    return dataset.match_tags("batch_01").sort_by("unseen_rank")
+
+
 def ranked_names(dataset: fo.Dataset) -> list[str]:
     """File names of the batch in rank order."""
-    batch = dataset.match_tags("batch_01").sort_by("unseen_rank")
-    return [path.rsplit("/", 1)[1] for path in batch.values("filepath")]
+    return [path.rsplit("/", 1)[1] for path in ranked(dataset).values("filepath")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cvat_fixtures import batch, cvat, quick  # noqa: F401  # fixtures
+from cvat_fixtures import batch, batch_template, cvat, quick  # noqa: F401  # fixtures
 
 import unseen
 

@@ -1,14 +1,14 @@
-"""Labels coming back from a CVAT double: what is merged, what waits, and what is said about it."""
+"""Labels that come back from CVAT: what is merged, what waits, and what the report says."""
 
 from __future__ import annotations
 
 import fiftyone as fo
 import pytest
+from cvat_traces import ranked, state_of
 
 import unseen
 from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.credentials import find
-from unseen.annotation.status import is_finished
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 
@@ -16,10 +16,6 @@ pytestmark = pytest.mark.fiftyone
 
 SIZE = 64
 BOX, SAME_BOX = [8, 16, 24, 40], ("particle", [8, 16, 16, 24])  # corners; with width and height
-
-
-def ranked(dataset):
-    return dataset.match_tags("batch_01").sort_by("unseen_rank")
 
 
 def truth(dataset):
@@ -48,83 +44,52 @@ def sent(cvat, batch):
 
 
 def test_boxes_of_finished_jobs_become_labels_and_all_others_wait(sent, annotator):
-    finish(annotator(0))
+    worker = annotator(0)
+    worker.draw(0, "particle", BOX)
+    worker.set(state="in progress")
+    begun = unseen.load_annotations(sent, jobs="all")
+    # An image without boxes is a negative only once its job is finished.
+    assert truth(sent) == [[SAME_BOX], *[None] * 5]
+    assert (begun.labelled, begun.empty, begun.unopened) == (1, 0, 5)
+    worker.set(state="completed")
     annotator(1).draw(2, "scratch", [1, 2, 3, 4])
     annotator(1).set(state="in progress")
     result = unseen.load_annotations(sent)
-    assert truth(sent) == [[SAME_BOX], [], None, None, None, None]
+    assert truth(sent) == [[SAME_BOX], [], *[None] * 4]
     assert (result.jobs_loaded, result.jobs_waiting) == (1, 2)
     assert (result.labelled, result.empty, result.unopened) == (1, 1, 4)
-    assert result.added == {"particle": 1}
+    assert (begun.added, result.added) == ({"particle": 1}, {})
 
 
-def test_an_image_is_a_negative_only_once_its_job_is_finished(sent, annotator):
-    worker = annotator()
-    worker.draw(0, "particle", BOX)
-    worker.set(state="in progress")
-    result = unseen.load_annotations(sent, jobs="all")
-    assert truth(sent)[:2] == [[SAME_BOX], None]
-    assert (result.labelled, result.empty, result.unopened) == (1, 0, 5)
-    worker.set(state="completed")
-    result = unseen.load_annotations(sent)
-    assert truth(sent)[:2] == [[SAME_BOX], []]
-    assert result.empty == 1
-
-
-@pytest.mark.parametrize(
-    ("stage", "state", "wanted", "finished"),
-    [
-        ("annotation", "completed", "annotation", True),
-        ("annotation", "rejected", "annotation", False),
-        ("annotation", "completed", "validation", False),
-        ("validation", "new", "annotation", True),
-        ("validation", "completed", "validation", True),
-        ("validation", "in progress", "validation", False),
-        ("acceptance", "new", "validation", True),
-        ("acceptance", "new", "acceptance", False),
-        ("acceptance", "completed", "acceptance", True),
-        ("unknown", "completed", "annotation", False),
-    ],
-)
-def test_a_later_stage_means_that_the_earlier_ones_are_finished(stage, state, wanted, finished):
-    assert is_finished({"stage": stage, "state": state}, wanted) is finished
-
-
-def raw(dataset):
-    """All documents as stored, without the time of the last write."""
-    rows = dataset._sample_collection.find({}, {"last_modified_at": 0})
-    return {str(row["_id"]): row for row in rows}
-
-
-def test_loading_twice_is_loading_once(cvat, sent, annotator):
+def test_loading_twice_is_loading_once_and_the_end_closes_the_run(cvat, sent, annotator):
     worker = annotator()
     worker.relabel(worker.shapes(1)[0]["id"], "scratch")
     finish(worker)
     unseen.load_annotations(sent)
-    before = raw(sent)
+    before = state_of(sent)["samples"]
     again = unseen.load_annotations(sent)
-    assert raw(sent) == before
+    assert state_of(sent)["samples"] == before
     assert (again.written, again.snapshots, again.added) == (0, [], {})
     for position in (1, 2):
         annotator(position).set(state="completed")
-    unseen.load_annotations(sent)
+    last = unseen.load_annotations(sent)
+    assert (last.closed, last.labelled, last.empty) == (["unseen_batch_01"], 2, 4)
+    assert set(ranked(sent).values("unseen_annotation")) == {"loaded"}
     cvat.clear_requests()
     unseen.load_annotations(sent)  # closed: one question for each task
     asked = [r.path for r in cvat.requests if "/auth/" not in r.path]
     assert len([p for p in asked if p.startswith(("/api/tasks", "/api/jobs"))]) == 1
     assert not [p for p in asked if "annotations" in p]
+    annotator(2).draw(5, "particle", BOX)  # a correction after the end is not lost
+    corrected = unseen.load_annotations(sent)
+    assert (corrected.jobs_loaded, corrected.added) == (1, {"particle": 1})
 
 
 def test_a_dry_run_reports_the_same_and_writes_nothing(sent, annotator):
-    def stored():
-        whole = sent._doc.to_dict().items()
-        return raw(sent), {k: v for k, v in whole if not k.endswith("_at")}, sent.list_runs()
-
     finish(annotator())
-    before = stored()
+    before = state_of(sent)
     rehearsed = unseen.load_annotations(sent, dry_run=True)
-    sent.reload()
-    assert stored() == before
+    assert state_of(sent) == before
     result = unseen.load_annotations(sent)
     told = ("added", "changed", "deleted", "labelled", "empty", "unopened", "written")
     assert {k: getattr(rehearsed, k) for k in told} == {k: getattr(result, k) for k in told}
@@ -135,25 +100,17 @@ def test_a_suggestion_is_no_label_until_somebody_gives_it_a_class(sent, annotato
     suggestion, rejected = sorted(worker.shapes(0), key=lambda shape: shape["points"])
     worker.relabel(suggestion["id"], "scratch")
     worker.delete(rejected["id"])
-    worker.set(state="completed")
+    finish(worker, 1, "unseen")  # drawn by hand
     result = unseen.load_annotations(sent)
-    assert [label for label, _ in truth(sent)[0]] == ["scratch"]
-    assert truth(sent)[1] == []
+    assert [[label for label, _ in boxes] for boxes in truth(sent)[:2]] == [["scratch"], []]
     assert result.suggestions_accepted == {"scratch": 1}
     assert (result.suggestions_left, result.suggestions_rejected) == (2, 1)
-    (label_id,) = ranked(sent).first().ground_truth.detections
-    suggested = sent.values("unseen_regions.detections.id", unwind=True)
-    assert label_id.id not in suggested
-    assert len(suggested) == 2 * len(sent.exists("unseen_regions"))  # the field is as it was
-
-
-def test_a_box_of_the_suggestions_class_drawn_by_hand_is_told_and_no_label(one):
-    dataset, worker = one
-    finish(worker, label="unseen")
-    result = unseen.load_annotations(dataset)
-    assert truth(dataset)[0] == []
     assert [n for kind, n in result.oddities.items() if "drawn by hand" in kind] == [1]
-    assert unseen.load_annotations(dataset).oddities == {}
+    (label,) = ranked(sent).first().ground_truth.detections
+    suggested = sent.values("unseen_regions.detections.id", unwind=True)
+    assert label.id not in suggested
+    assert len(suggested) == 2 * len(sent.exists("unseen_regions"))  # the field is as it was
+    assert unseen.load_annotations(sent).oddities == {}
 
 
 def test_edits_after_a_load_change_the_same_label_and_those_in_fiftyone_stay(sent, annotator):
@@ -179,19 +136,6 @@ def test_edits_after_a_load_change_the_same_label_and_those_in_fiftyone_stay(sen
     assert set(after) < set(before)
     assert after[particle.id].tags == ["checked"]
     assert [d.bounding_box[2] * SIZE for d in after.values() if d.label == "scratch"] == [22]
-
-
-def test_a_copy_made_in_cvat_is_a_label_of_its_own(sent, annotator):
-    worker = annotator()
-    drawn = finish(worker)
-    unseen.load_annotations(sent)
-    worker.copy(worker.shapes(0)[0]["id"], 1)
-    worker.relabel(worker.shapes(1)[-1]["id"], "scratch")
-    worker.copy(drawn, 1)
-    unseen.load_annotations(sent)
-    ids = ranked(sent).values("ground_truth.detections.id", unwind=True)
-    assert len(ids) == len(set(ids))
-    assert {label for label, _ in truth(sent)[1]} >= {"particle"}
 
 
 def test_shapes_that_are_no_boxes_become_boxes_and_are_counted(sent, annotator):
@@ -300,7 +244,7 @@ def test_a_label_that_was_renamed_keeps_its_class_and_one_deleted_deletes_no_box
 # images
 
 
-def test_images_removed_in_cvat_stay_unlabelled_and_leave_the_pool(sent, annotator):
+def test_removed_images_stay_unlabelled_leave_the_pool_and_can_come_back(sent, annotator):
     worker = annotator()
     worker.delete_frame(1)
     worker.set(state="completed")
@@ -309,20 +253,14 @@ def test_images_removed_in_cvat_stay_unlabelled_and_leave_the_pool(sent, annotat
     removed = ranked(sent).values("id")[1]
     assert sent[removed].unseen_annotation == "removed"
     assert removed not in Loop(sent, Names()).pool.values("id")
-
-
-def test_a_removed_image_that_is_back_can_be_labelled(one):
-    dataset, worker = one
-    worker.delete_frame(0)
-    unseen.load_annotations(dataset, jobs="all")
-    assert ranked(dataset).values("unseen_annotation") == ["removed"]
     worker.job.task.deleted_frames = []
     worker.set(state="in progress")
-    worker.draw(0, "particle", BOX)
-    unseen.load_annotations(dataset, jobs="all")
-    assert ranked(dataset).values("unseen_annotation") == ["sent"]
-    worker.set(state="completed")
-    assert unseen.load_annotations(dataset).closed == ["unseen_batch_01"]
+    worker.draw(1, "particle", BOX)
+    unseen.load_annotations(sent, jobs="all")
+    assert sent[removed].unseen_annotation == "sent"
+    for position in range(3):
+        annotator(position).set(state="completed")
+    assert unseen.load_annotations(sent).closed == ["unseen_batch_01"]
 
 
 def test_a_removed_image_with_labels_does_not_keep_the_run_open(batch, annotator):
@@ -353,12 +291,14 @@ def test_images_that_annotators_have_are_not_chosen_again(batch, annotator):
     assert following.pool == 2
 
 
-def test_samples_deleted_from_the_dataset_are_skipped(sent, annotator):
+def test_samples_and_label_fields_that_were_deleted_stop_no_load(sent, annotator):
     worker = annotator()
     worker.draw(0, "particle", BOX)
     finish(worker, 1)
     sent.delete_samples([ranked(sent).first().id])
+    sent.delete_sample_field("ground_truth")
     result = unseen.load_annotations(sent)
+    assert truth(sent)[0] == [SAME_BOX]
     assert result.added == {"particle": 1}
     assert any("deleted from the dataset" in note for note in result.notes)
 
@@ -395,30 +335,7 @@ def test_attributes_come_back_under_names_that_fiftyone_takes(batch, annotator):
     assert unseen.load_annotations(dataset).written == 0
 
 
-def test_a_box_that_is_no_longer_occluded_is_not(one):
-    dataset, worker = one
-    box = finish(worker, occluded=True)
-    unseen.load_annotations(dataset)
-    assert dataset.distinct("ground_truth.detections.occluded") == [True]
-    worker.delete(box)
-    worker.draw(0, "particle", BOX)
-    unseen.load_annotations(dataset)
-    assert dataset.distinct("ground_truth.detections.occluded") == []
-
-
 # runs, fields and records
-
-
-def test_the_run_is_closed_once_everything_is_back(sent, annotator):
-    for position in range(3):
-        annotator(position).set(state="completed")
-    result = unseen.load_annotations(sent)
-    assert result.closed == ["unseen_batch_01"]
-    assert (result.labelled, result.empty) == (0, 6)
-    assert set(ranked(sent).values("unseen_annotation")) == {"loaded"}
-    annotator(2).draw(5, "particle", BOX)
-    corrected = unseen.load_annotations(sent)  # a correction after the end is not lost
-    assert (corrected.jobs_loaded, corrected.added) == (1, {"particle": 1})
 
 
 def test_nothing_sent_is_an_error_that_says_what_to_do(cvat, batch):
@@ -439,14 +356,6 @@ def test_labels_never_go_into_another_field_than_they_were_sent_from(one):
             step(dataset, label_field="hidden_truth")
         unseen.load_annotations(dataset)
     assert dataset.values("hidden_truth.detections.id") == hidden
-
-
-def test_a_label_field_that_was_deleted_is_made_again(one):
-    dataset, worker = one
-    dataset.delete_sample_field("ground_truth")
-    finish(worker)
-    unseen.load_annotations(dataset)
-    assert truth(dataset) == [[SAME_BOX]]
 
 
 def test_only_changed_labels_are_kept_for_an_undo(batch, annotator):
