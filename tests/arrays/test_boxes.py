@@ -1,10 +1,8 @@
 import numpy as np
-import pytest
 import torch
 from torchvision.ops import box_iou
 
 from unseen.arrays.boxes import clean_boxes, iou, rel_xywh_to_xyxy, xyxy_to_rel_xywh
-from unseen.errors import ShapeError
 
 
 def test_no_boxes_stay_no_boxes():
@@ -51,10 +49,3 @@ def test_every_bad_box_is_counted_once_and_good_ones_are_kept_in_order():
     np.testing.assert_array_equal(kept, [[1, 1, 3, 3], [0, 2, 4, 6], [8, 8, 10, 9]])
     assert list(labels) == ["a", "b", "h"]
     assert problems == {"clipped": 2, "outside": 2, "empty": 2, "not finite": 2}
-
-
-def test_wrong_shapes_are_refused():
-    with pytest.raises(ShapeError, match=r"\(2, 3\)"):
-        iou(np.zeros((2, 3)), [])
-    with pytest.raises(ShapeError, match="1 boxes have 2 labels"):
-        clean_boxes([[0, 0, 1, 1]], [0, 1], 10, 10)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from unseen.arrays.masks import foreground_mask, target_mask
-from unseen.errors import ShapeError
 
 
 def test_without_boxes_all_is_background():
@@ -44,15 +43,3 @@ def test_the_mask_agrees_with_testing_every_centre(rng):
     options = {"height": height, "width": width, "scale": scale, "margin": margin}
     np.testing.assert_array_equal(target_mask(boxes, labels, **options), expected)
     np.testing.assert_array_equal(foreground_mask(boxes, **options), expected > 0)
-
-
-@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
-def test_the_smaller_box_is_on_top_in_any_order(order):
-    boxes, labels = np.asarray([[0, 0, 8, 8], [2, 2, 4, 4]]), np.asarray([0, 1])
-    mask = target_mask(boxes[order], labels[order], height=8, width=8, margin=0)
-    assert np.bincount(mask.ravel()).tolist() == [0, 60, 4]
-
-
-def test_boxes_and_labels_must_be_equally_many():
-    with pytest.raises(ShapeError, match="1 boxes have 0 labels"):
-        target_mask([[0, 0, 1, 1]], [], height=2, width=2)

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from unseen.arrays.scale import working_scale
@@ -23,10 +22,3 @@ from unseen.arrays.scale import working_scale
 )
 def test_the_rule(short, longest, scale):
     assert working_scale(short, longest) == scale
-
-
-def test_the_scale_is_always_a_usable_step(rng):
-    for _ in range(200):
-        scale = working_scale(rng.uniform(1, 900, 7), rng.uniform(1, 9000, 4))
-        assert 0 < scale <= 1
-        assert scale * 16 == np.round(scale * 16)

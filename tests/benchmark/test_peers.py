@@ -40,16 +40,6 @@ def test_pretrained_embeddings_are_standardised_and_kept(pool, tmp_path):
         peers.pretrained_embeddings(pool, "cpu", tmp_path / "features")
 
 
-def test_k_center_takes_the_farthest_image_each_time(rng):
-    points, taken = rng.normal(size=(40, 5)), [0, 1, 2]
-    for image in peers.k_center(points, [0, 1, 2], 6):
-        nearest = [min(np.linalg.norm(p - points[t]) for t in taken) for p in points]
-        assert nearest[image] == pytest.approx(max(nearest))
-        taken.append(image)
-    assert len(set(taken)) == 9
-    assert sorted(peers.k_center(np.zeros((5, 2)), [2], 4)) == [0, 1, 3, 4]
-
-
 def test_neighbour_distance_is_the_mean_over_the_three_nearest(rng):
     points = rng.normal(size=(30, 4))
     distance = np.linalg.norm(points[:, None] - points, axis=2)

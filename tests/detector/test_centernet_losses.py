@@ -9,20 +9,6 @@ from unseen.detector.centernet.losses import centernet_losses, penalty_reduced_f
 EVERYWHERE = torch.ones(1, 2, 2, dtype=torch.bool)
 
 
-def test_no_box_means_nothing_to_learn_about_boxes():
-    truth = CentreTargets(
-        torch.zeros(1, 1, 2, 2),
-        torch.zeros(0, 3, dtype=torch.int64),
-        torch.zeros(0),
-        *torch.zeros(2, 0, 2),
-    )
-    maps = torch.randn(1, 2, 2, 2, requires_grad=True)
-    losses = centernet_losses(torch.zeros(1, 1, 2, 2), maps, maps, truth, EVERYWHERE)
-    assert losses["loss_offset"] == losses["loss_size"] == 0
-    (losses["loss_offset"] + losses["loss_size"]).backward()
-    assert maps.grad.abs().sum() == 0
-
-
 def test_the_focal_loss_is_its_formula():
     p = torch.tensor([[[[0.9, 0.2], [0.6, 0.5]]]])
     truth = torch.tensor([[[[1.0, 0.0], [0.8, 1.0]]]])

@@ -46,14 +46,6 @@ def test_a_box_with_corners_within_the_radius_overlaps_enough_and_no_larger_radi
     assert least_overlap(1.01 * radii) < MIN_OVERLAP
 
 
-def test_the_radius_of_a_square_is_cornernets():
-    # (w - 2r)(h - 2r) = 0.7 w h, solved for r as the paper does for any box.
-    total, area = 20, 100
-    expected = (total - math.sqrt(total**2 - 4 * 0.3 * area)) / 4
-    radii = gaussian_radius(torch.tensor([[10.0, 10.0]]))
-    assert radii.tolist() == [pytest.approx([expected, expected])]
-
-
 def test_an_image_without_boxes_has_no_heat_and_no_centre_and_nothing_is_decoded():
     truth = encoded([], [])
     assert truth.heat.shape == (1, 2, 8, 8)

@@ -11,7 +11,6 @@ import pytest
 from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.detector import metrics as metrics_module
 from unseen.detector.metrics import detection_metrics
-from unseen.errors import ShapeError
 
 CLASSES = ["particle", "scratch", "stain"]
 NOTHING = np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)
@@ -88,21 +87,6 @@ def test_nothing_is_neither_right_nor_wrong():
     assert (empty.macro_f1, empty.mean_ap) == (0, 0)
 
 
-def test_a_box_is_found_once_and_by_its_own_class():
-    assert counts([SQUARE, SQUARE], [0, 0], [0.9, 0.8], [SQUARE], [0]) == [[1, 1, 0]]
-    wrong = counts([SQUARE], [1], [0.9], [SQUARE], [0], n_classes=2)
-    assert wrong == [[0, 0, 1], [0, 1, 0]]
-
-
-def test_the_more_confident_prediction_chooses_first():
-    # Both predictions overlap the left box; only the sure one overlaps the right box, and less.
-    left, right = [0, 0, 10, 10], [4, 0, 14, 10]
-    sure, unsure = [1, 0, 11, 10], [-2, 0, 8, 10]
-    boxes = [unsure, sure], [0, 0]
-    assert counts(*boxes, [0.6, 0.9], [left, right], [0, 0]) == [[1, 1, 1]]
-    assert counts(*boxes, [0.9, 0.6], [left, right], [0, 0]) == [[2, 0, 0]]
-
-
 @pytest.mark.parametrize(
     ("height", "confidence", "iou", "expected"),
     [
@@ -115,16 +99,6 @@ def test_the_more_confident_prediction_chooses_first():
 )
 def test_overlap_and_confidence_at_the_limit_count(height, confidence, iou, expected):
     assert counts([[0, 0, 10, height]], [0], [confidence], [SQUARE], [0], iou=iou) == [expected]
-
-
-def test_average_precision_by_hand():
-    # Of two objects the first and the third prediction find one each: the precision is 1 up to a
-    # recall of .5 (51 of the 101 recalls), 2/3 beyond (50).
-    far = [50, 50, 60, 60]
-    nothing = [80, 80, 90, 90]
-    predictions = [([SQUARE, nothing, far], [0, 0, 0], [0.9, 0.8, 0.7])]
-    metrics = detection_metrics(predictions, [([SQUARE, far], [0, 0])], 1)
-    np.testing.assert_allclose(metrics.ap, [(51 + 50 * 2 / 3) / 101])
 
 
 def test_a_class_that_never_occurs_is_left_out_of_the_means():
@@ -184,16 +158,3 @@ def test_all_metrics_are_those_of_fiftyone(tmp_path):
         column = "f1-score" if name == "f1" else name
         expected = [report[label][column] for label in CLASSES]
         np.testing.assert_allclose(getattr(metrics, name), expected)
-
-
-@pytest.mark.parametrize(
-    ("predicted", "true", "message"),
-    [
-        (([SQUARE] * 2, [0], [0.5]), ([], []), "2 predicted boxes have 1 labels"),
-        (([SQUARE], [0], [0.5] * 2), ([], []), "1 predicted boxes have 1 labels and 2 conf"),
-        (NOTHING, ([SQUARE], [0, 0]), "1 true boxes 2 labels"),
-    ],
-)
-def test_what_does_not_fit_together_is_refused(predicted, true, message):
-    with pytest.raises(ShapeError, match=message):
-        detection_metrics([predicted], [true], 2)

@@ -8,11 +8,10 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from unseen.arrays.scope import MOST_UNKNOWN, centre_in_scope, scope_mask
-from unseen.detector.data import Labelled, TrainingSet, augment, zoom
+from unseen.detector.data import Labelled, augment, zoom
 from unseen.detector.faster_rcnn.partial_labels import UNKNOWN, ScopedSampler
 from unseen.detector.models import build_detector, detector_spec, load_detector
 from unseen.detector.training import fit_detector
-from unseen.errors import ShapeError
 from unseen.steps.train_detector import TrainDetectorConfig
 
 CPU = torch.device("cpu")
@@ -57,13 +56,6 @@ def labelled(boxes, scope=SCOPE):
         torch.ones(len(boxes), dtype=torch.int64),
         None if scope is None else torch.from_numpy(scope),
     )
-
-
-def test_as_many_scopes_as_images_are_expected_and_none_is_empty():
-    with pytest.raises(ShapeError, match="2 images have 3 scopes"):
-        fit([None] * 3)
-    with pytest.raises(ShapeError, match="image 1 has a scope without rectangles"):
-        fit([None, np.zeros((0, 4))])
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
@@ -144,16 +136,6 @@ def test_what_is_unknown_adds_nothing_to_the_loss_and_leaves_the_rest_as_it_is()
     torch.testing.assert_close(losses[1], far / 30)
 
 
-def test_a_batch_of_which_nothing_is_known_costs_nothing():
-    objectness = torch.randn(6, 1, requires_grad=True)
-    deltas = torch.randn(6, 4, requires_grad=True)
-    none = [torch.full((3,), float(UNKNOWN))] * 2
-    losses = build().rpn.compute_loss(objectness, deltas, none, [torch.zeros(3, 4)] * 2)
-    assert [loss.item() for loss in losses] == [0.0, 0.0]
-    sum(losses).backward()
-    assert objectness.grad.abs().sum() == 0
-
-
 def test_images_with_a_tiny_scope_and_no_object_keep_every_loss_finite():
     tiny = np.asarray([[30, 30, 32, 32]], dtype=np.float32)
     boxes = [BOXES[:1], BOXES[:0], BOXES[:0]]
@@ -227,12 +209,3 @@ def test_a_scope_changes_neither_pixels_nor_boxes_of_the_variation(seed):
 def test_zooming_never_loses_the_whole_scope(rng):
     one = labelled(BOXES[:0], np.asarray([[0, 0, 2, 2]], np.float32))
     assert [len(zoom(one, rng).scope) for _ in range(50)] == [1] * 50
-
-
-def test_the_scope_is_scaled_with_the_image_and_kept(rng):
-    images = [rng.random((100, 200, 3), np.float32)]
-    scope = np.asarray([[20, 10, 60, 50], [-9, -9, 0, 9]], dtype=np.float32)
-    spec = detector_spec("small", ("a",), 200, image_size=64)
-    data = TrainingSet(images, [BOXES[:1]], [np.asarray([0])], spec, [scope])
-    for _ in range(2):
-        torch.testing.assert_close(data[0].scope, torch.tensor([[6.4, 3.2, 19.2, 16.0]]))

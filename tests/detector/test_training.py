@@ -221,10 +221,3 @@ def test_boxes_follow_the_zoomed_pixels_and_leave_with_them():
                 sides.add((round(x2 - x1), round(y2 - y1)))
     assert counts == {1, 2}
     assert len(sides) > 20
-
-
-def test_zooming_an_image_without_boxes_leaves_it_without(rng):
-    none = Labelled(torch.rand(3, 40, 40), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
-    _, xyxy, labels, _ = zoom(none, rng)
-    assert xyxy.shape == (0, 4)
-    assert labels.shape == (0,)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from unseen.errors import BudgetError
-from unseen.ranking import STRATEGIES, ranking_metric, selection
+from unseen.ranking import ranking_metric, selection
 from unseen.ranking.choosing import Pool, choose
 from unseen.ranking.feature_evidence import FeatureEvidence
 from unseen.ranking.mixed import CRITERIA
@@ -43,14 +42,6 @@ def batch(strategy, pool, budget, share=0.0, seed=51):
     chosen = choose(strategy, pool, budget, random_share=share, rng=np.random.default_rng(seed))
     assert len(set(chosen.order.tolist())) == budget
     return chosen
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_nothing_is_chosen_from_nothing_and_no_more_than_there_is(strategy, pool):
-    assert batch(strategy, pool, 0).order.shape == (0,)
-    assert sorted(batch(strategy, pool, SIZE).order.tolist()) == list(range(SIZE))
-    with pytest.raises(BudgetError, match="budget 31; expected 0 to 30"):
-        batch(strategy, pool, SIZE + 1)
 
 
 def test_each_strategy_ranks_the_scored_images_as_its_function_does(pool):

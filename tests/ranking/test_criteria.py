@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unseen.ranking.candidates import Candidates
-from unseen.ranking.criteria.coverage import coverage, typical_images
+from unseen.ranking.criteria.coverage import coverage
 from unseen.ranking.criteria.new_class import new_class
 from unseen.ranking.criteria.novelty import novelty
 
@@ -53,35 +52,10 @@ def test_an_outlier_waits_for_the_clusters_and_novelty_takes_it_first(pool):
     assert sorted(coverage(pool, 69).tolist()) == list(range(69))  # in the end it comes as well
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_coverage_follows_the_seed_but_not_the_order_of_the_pool(pool, seed):
-    first = coverage(replace(pool, seed=seed), 6)
-    np.testing.assert_array_equal(coverage(replace(pool, seed=seed), 6), first)
-    order = np.random.default_rng(seed).permutation(len(pool))
-    again = coverage(replace(only(pool, order), seed=seed), 6)
-    assert set(order[again].tolist()) == set(first.tolist())
-
-
-def test_coverage_skips_images_without_features(pool):
-    pool.space[[3, 45]] = np.nan
-    assert sorted(coverage(pool, 69)) == [i for i in range(69) if i not in (3, 45)]
-    pool.space[:] = np.nan
-    assert coverage(replace(pool), 5).tolist() == []
-
-
 def test_equal_images_have_one_typical_image_and_then_go_by_position():
     same = make_pool(np.zeros((4, 3)), np.zeros((2, 3)))
     assert coverage(same, 4).tolist() == [0, 1, 2, 3]
     assert coverage(same, 0).tolist() == []
-
-
-def test_known_images_shape_the_clusters_but_are_never_typical(pool):
-    points = np.concatenate([pool.space, pool.known])
-    typical = typical_images(points, len(pool), 0)
-    assert (np.diff(typical) > 0).all()
-    assert typical.max() < len(pool)
-    assert 68 not in typical  # a cluster of one
-    assert typical_images(points[:0], 0, 0).tolist() == []
 
 
 def test_classes_take_turns_in_proportion_and_each_ranks_by_its_evidence(rng):

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseen.ranking.feature_evidence import (
-    KnownImage,
-    feature_evidence,
-    prevalence,
-    wanted_classes,
-)
+from unseen.ranking.feature_evidence import KnownImage, feature_evidence, prevalence, wanted_classes
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
 from unseen.ranking.rehearsal import Rehearsal

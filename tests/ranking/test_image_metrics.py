@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from unseen.errors import ConfigError
 from unseen.ranking.image_metrics import (
     alpha_metric,
     excess_metric,
@@ -65,8 +64,3 @@ def test_without_any_score_the_embedding_is_the_plain_mean_of_length_one():
     mean = torch.nn.functional.normalize(features.mean(dim=(2, 3)), dim=1)
     torch.testing.assert_close(pooled_features(features, torch.zeros(3, 30, 31)), mean)
     assert not pooled_features(torch.zeros(1, 5, 4, 4), torch.zeros(1, 8, 8)).any()
-
-
-def test_alpha_is_positive():
-    with pytest.raises(ConfigError, match="alpha=0"):
-        alpha_metric(SCORE, 0)

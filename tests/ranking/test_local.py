@@ -12,7 +12,6 @@ from PIL import Image
 
 from unseen.ranking import METRICS, local
 from unseen.ranking.local import LocalScoring
-from unseen.ranking.regions import shown_regions, unseen_regions
 from unseen.ranking.scorer import Scorer, Thresholds
 from unseen.steps.score_samples import ScoreConfig
 from unseen.unet.checkpoints import save_checkpoint
@@ -84,22 +83,6 @@ def test_thresholds_are_quantiles_of_the_pool_or_given(scorer, files):
     assert score(scorer, files, threshold=0.125)[1].metric == 0.125
 
 
-def test_regions_are_chosen_by_what_is_not_background(scorer, files):
-    maps = scorer.infer([scorer.read(files[3])]).maps
-    raw = raw_score(scorer, files[3])
-    np.testing.assert_allclose(raw.present / 255, 1 - maps.background[0].numpy(), atol=0.51 / 255)
-    unseen = raw.score.astype(np.float32)
-    threshold = float(np.quantile(unseen, 0.6))
-    scored, _ = score(scorer, files[3:4], thresholds=Thresholds(0.2, threshold, 0.9))
-    every = unseen_regions(unseen, threshold, present=raw.present / np.float32(255))
-    shown = shown_regions(every, 5)
-    regions = np.asarray(scored[0].score.regions)
-    assert 1 <= len(regions) <= 5
-    np.testing.assert_allclose(regions[:, 4], shown.confidence, rtol=1e-6)
-    assert (np.diff(regions[:, 4]) <= 0).all()
-    np.testing.assert_allclose(regions[:, 0] * unseen.shape[1], shown.xyxy[:, 0], atol=1e-3)
-
-
 def test_an_unreadable_file_costs_nothing_but_itself(scorer, files):
     good, _ = score(scorer, files, thresholds=GIVEN)
     scored, _ = score(scorer, [*files[:7], "nowhere.png", *files[7:]], thresholds=GIVEN)
@@ -124,16 +107,3 @@ def test_areas_are_those_of_the_native_image(scorer, files):
     raw = raw_score(scorer, files[0])
     # At half scale every working pixel stands for four.
     assert raw.alpha == pytest.approx(4 * raw.score.astype(np.float32).sum(), rel=1e-3)
-
-
-def test_weighted_maps_are_weighted_before_anything_is_summed(scorer, files):
-    images = [scorer.read(path) for path in (files[0], files[2])]
-    weight = np.zeros(images[0].shape[:2], np.float32)
-    weight[:, :5] = 0.5
-    plain = scorer.reduce(scorer.infer(images), images)
-    weighted = scorer.reduce(scorer.infer(images), images, [weight, None])
-    np.testing.assert_allclose(weighted[0].score, plain[0].score * weight, atol=1e-3)
-    np.testing.assert_array_equal(weighted[0].counted, weight > 0)
-    assert 0 < weighted[0].entropy < plain[0].entropy
-    assert weighted[1].counted is None
-    assert weighted[1].alpha == pytest.approx(plain[1].alpha)

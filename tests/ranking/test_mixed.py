@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from unseen.errors import BudgetError
 from unseen.ranking.candidates import Candidates
 from unseen.ranking.criteria.pixel import pixel
 from unseen.ranking.mixed import (
@@ -52,29 +51,26 @@ def choose(pool, budget, history=NONE, **rehearsal):
 
 
 @pytest.mark.parametrize(
-    ("told", "by_features"), [(None, 0.7), (0.5, 0.5), (0.95, 0.7), (0.1, 0.3)]
+    ("rehearsal", "found", "tried", "by_features", "new_class"),
+    [
+        # Features get as much as they tell held-back classes apart, within [.3, .7].
+        *((r, None, 0, s, 0) for r, s in ((None, 0.7), (0.5, 0.5), (0.95, 0.7), (0.1, 0.3))),
+        # A new class gets the chance that an image chosen for it holds it, within [.2, .8] ...
+        *((r, 0, 0, 0.7, s) for r, s in ((None, 0.6), (0.9, 0.8), (0.5, 0.2), (0.75, 0.5))),
+        # ... where a rehearsal counts as much as four images: (4 x .6 + found) / (4 + tried).
+        *(
+            (None, f, t, 0.7, s)
+            for f, t, s in ((4, 4, 0.8), (2, 4, 0.55), (0, 4, 0.3), (0, 40, 0.2))
+        ),
+    ],
 )
-def test_features_get_as_much_as_they_tell_apart_within_bounds(told, by_features):
-    expected = [1 - by_features, by_features * 2 / 7, by_features * 5 / 7, 0]
-    np.testing.assert_allclose(shares(novelty=told), expected)
-
-
-@pytest.mark.parametrize(
-    ("told", "share"), [(None, 0.6), (0.9, 0.8), (1.0, 0.8), (0.5, 0.2), (0.3, 0.2), (0.75, 0.5)]
-)
-def test_a_new_class_gets_the_chance_that_an_image_chosen_for_it_holds_it(told, share):
-    rest = 1 - share
-    expected = [0.3 * rest, 0.2 * rest, 0.5 * rest, share]
-    np.testing.assert_allclose(shares(ALL, recognition=told), expected)
-
-
-@pytest.mark.parametrize(
-    ("found", "tried", "share"), [(4, 4, 0.8), (2, 4, 0.55), (0, 4, 0.3), (0, 40, 0.2)]
-)
-def test_finds_count_against_a_rehearsal_worth_four_images(found, tried, share):
-    # (4 x .6 + found) / (4 + tried), within [.2, .8]
-    history = make_history(new_class=(found, tried))
-    assert shares(ALL, history)[3] == pytest.approx(share)
+def test_shares_follow_rehearsal_and_finds(rehearsal, found, tried, by_features, new_class):
+    if found is None:
+        given = shares(novelty=rehearsal)
+    else:
+        given = shares(ALL, make_history(new_class=(found, tried)), recognition=rehearsal)
+    search = np.asarray([1 - by_features, by_features * 2 / 7, by_features * 5 / 7])
+    np.testing.assert_allclose(given, [*(1 - new_class) * search, new_class])
 
 
 def test_criteria_that_found_something_get_more_of_the_search():
@@ -107,15 +103,6 @@ def test_earned_shares_are_the_odds_after_one_success_and_one_failure(found, tri
     np.testing.assert_allclose(earned, np.asarray(odds) / sum(odds))
 
 
-def test_an_empty_pool_is_an_empty_batch_and_asks_for_nothing():
-    def never(positions):
-        raise AssertionError(positions)
-
-    batch = choose(replace(make_pool(0), embed=never), 0)
-    assert batch.order.shape == batch.source.shape == (0,)
-    assert set(batch.shares) == set(CRITERIA)
-
-
 @pytest.mark.parametrize("budget", [1, 10, 40, 120])
 def test_no_image_is_taken_twice_and_the_sources_name_who_chose(budget):
     pool = make_pool()
@@ -134,15 +121,6 @@ def test_no_image_is_taken_twice_and_the_sources_name_who_chose(budget):
             before = np.concatenate([before, own])
 
 
-def test_a_batch_is_divided_as_its_shares_say():
-    batch = choose(make_pool(400), 40)
-    taken = np.bincount(batch.source, minlength=4)
-    np.testing.assert_allclose(taken, 40 * np.asarray(list(batch.shares.values())), atol=1)
-    batch = choose(make_pool(wanted=(0.0, 0.0)), 20)  # no class is wanted
-    assert np.bincount(batch.source, minlength=4).tolist() == [6, 4, 10, 0]
-    assert batch.shares["new_class"] == 0
-
-
 def test_without_features_it_is_the_batch_of_pixels():
     pool = make_pool(wanted=(0.0, 0.0))
     pool = replace(pool, space=np.full_like(pool.space, np.nan))
@@ -150,42 +128,6 @@ def test_without_features_it_is_the_batch_of_pixels():
     np.testing.assert_array_equal(batch.order, pixel(pool, 12))
     assert set(batch.source.tolist()) == {0}
     assert batch.shares["pixel"] == 1
-
-
-def test_equal_images_go_by_position():
-    pool = replace(
-        make_pool(8),
-        metric=np.ones(8),
-        space=np.zeros((8, 5)),
-        known=np.zeros((1, 5)),
-        evidence=np.zeros((8, 2)),
-        embed=lambda positions: np.zeros((len(positions), 2)),
-    )
-    batch = choose(pool, 8)
-    assert sorted(batch.order.tolist()) == list(range(8))
-    for number in range(len(CRITERIA)):
-        own = batch.order[batch.source == number].tolist()
-        assert own == sorted(own)
-
-
-def test_the_order_of_the_pool_decides_nothing():
-    pool = make_pool()
-    turn = np.random.default_rng(1).permutation(120)
-    turned = replace(
-        pool,
-        metric=pool.metric[turn],
-        space=pool.space[turn],
-        evidence=pool.evidence[turn],
-        embed=lambda positions: pool.embed(turn[positions]),
-    )
-    straight, other = choose(pool, 15), choose(turned, 15)
-    np.testing.assert_array_equal(turn[other.order], straight.order)
-    np.testing.assert_array_equal(other.source, straight.source)
-
-
-def test_a_budget_beyond_the_pool_is_refused():
-    with pytest.raises(BudgetError, match="budget 21"):
-        choose(make_pool(20), 21)
 
 
 def test_the_trust_sentence_sums_the_shares_of_each_kind():

@@ -107,15 +107,6 @@ def test_the_evidence_of_an_image_is_the_mean_of_its_best_5_percent(rng):
     assert learned.evidence(few, 1) == pytest.approx(learned.margins(few, 1).max())
 
 
-def test_ignored_patches_teach_nothing(rng):
-    points, names = rng.normal(size=(50, 3)), np.arange(50) % 3 - 1
-    learned = learn_patch_classes([points], [names])
-    kept = names != IGNORED
-    same = learn_patch_classes([points[kept]], [names[kept]])
-    np.testing.assert_allclose(learned.weights, same.weights)
-    assert learned.labels.tolist() == [0, 1]
-
-
 def test_a_class_is_known_when_there_was_a_patch_of_it_and_one_of_another():
     points = np.zeros((2, 3))
     for labels, known in (([0, 1], True), ([1, 1], False), ([0, 2], False), ([-1, -1], False)):

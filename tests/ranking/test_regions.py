@@ -105,21 +105,6 @@ def test_strength_counts_examples_each_by_its_height_above_the_threshold():
         assert strength_of(larger) == pytest.approx(strength_of(beside), rel=1e-6)
 
 
-def test_only_the_heaviest_are_shown_and_fewer_where_the_others_are_weak():
-    boxes = [(9 * k, 0, 9 * k + 5, 5) for k in range(6)]
-    regions = make_regions(*boxes, weight=[0.19, 0.5, 0.21, 1, 0.4, 0.3])
-    twice = regions._replace(weight=2 * regions.weight)  # only proportions count
-    for most, least, expected in (
-        (10, 0.2, [3, 1, 4, 5, 2]),
-        (2, 0.2, [3, 1]),
-        (10, 0, [3, 1, 4, 5, 2, 0]),
-        (10, 1, [3]),
-    ):
-        for scaled in (regions, twice):
-            shown = shown_regions(scaled, most, least=least)
-            assert (shown.xyxy[:, 0] / 9).tolist() == expected
-
-
 def test_a_region_inside_a_heavier_one_is_not_shown():
     regions = make_regions((2, 2, 8, 8), (0, 0, 10, 10), (5, 5, 12, 9), weight=[0.5, 1, 0.4])
     for most in (2, 5):  # it does not take the place of another one

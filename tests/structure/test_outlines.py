@@ -69,20 +69,6 @@ def test_a_simplified_outline_stays_within_its_tolerance(rng, monkeypatch):
     assert points[1] < points[0] / 2
 
 
-@pytest.mark.parametrize("part", [np.s_[10:30, 5:45], np.s_[:, :20]])
-def test_a_rectangle_is_a_ring_of_few_points_around_its_pixels_also_at_the_border(part):
-    mask = np.zeros((40, 50), bool)
-    mask[part] = True
-    ((ring,),) = mask_outlines(mask)
-    assert ring.dtype == np.float32
-    assert len(ring) <= 9  # marching squares cuts the corners, and begins on a side
-    rows, columns = np.nonzero(mask)
-    pixels = ring * [50, 40]
-    assert pixels.min(axis=0) == pytest.approx([columns.min(), rows.min()], abs=0.5)
-    assert pixels.max(axis=0) == pytest.approx([columns.max() + 1, rows.max() + 1], abs=0.5)
-    np.testing.assert_array_equal(inside([[ring]], (40, 50)), mask)
-
-
 def test_a_hole_and_an_island_in_it_are_kept():
     mask = np.zeros((60, 60), bool)
     for size, value in ((50, True), (30, False), (10, True)):
@@ -151,14 +137,6 @@ def test_straight_lines_and_single_points_are_lines_too(ends):
     line = np.asarray(ends, np.float32)
     near = near_lines([line], (30, 30), distance=3.3, size=(30, 30))
     np.testing.assert_array_equal(near, distances([line], (30, 30), (30, 30)) < 3.3)
-
-
-def test_a_pixel_at_exactly_the_distance_is_not_near():
-    line = np.asarray([[0, 0.5], [1, 0.5]], np.float32)  # centres lie .5, 1.5, ... px from it
-    near = near_lines([line], (10, 10), distance=1.5, size=(10, 10))
-    assert np.flatnonzero(near.any(axis=1)).tolist() == [4, 5]
-    assert not near_lines([line], (11, 11), distance=0, size=(11, 11)).any()
-    assert not near_lines([], (5, 7), distance=3, size=(7, 5)).any()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """What counts is decided pixel by pixel: inside or not, and near a line or not."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
 from unseen.errors import StructureError
-from unseen.structure import ZONES, outlines
+from unseen.structure import ZONES
 from unseen.structure.die_grid import Grid
-from unseen.structure.outlines import inside, mask_outlines, near_lines
+from unseen.structure.outlines import inside, near_lines
 from unseen.structure.weights import Shapes, inside_grid, zone_weights
 
 WIDTH, HEIGHT = 150.0, 90.0
@@ -72,34 +70,6 @@ def test_weights_of_shapes_agree_with_their_inside_and_lines(rng, zone, margin):
         near = near_lines(lines, RASTER, distance=margin, size=(WIDTH, HEIGHT))
         expected = expected_weights(inside(shapes.outlines, RASTER), near, zone)
         np.testing.assert_array_equal(weights(shapes, zone, margin), expected)
-
-
-def test_a_grid_and_its_mask_weigh_the_same_inside(monkeypatch):
-    monkeypatch.setattr(outlines, "TOLERANCE", 0)
-    grid, shape = Grid((30.0, 20.0), (4.0, -7.0), (6.0, 5.0)), (int(HEIGHT), int(WIDTH))
-    shapes = Shapes(outlines=mask_outlines(inside_grid(grid, WIDTH, HEIGHT, shape)))
-    np.testing.assert_array_equal(weights(shapes, shape=shape), weights(grid, shape=shape))
-
-
-def test_inside_and_outside_divide_the_image_and_a_wider_margin_never_counts_more(rng):
-    for structure in (random_grid(rng), random_shapes(rng)):
-        for margin in (0.0, 3.0):
-            parts = [weights(structure, zone, margin, 0.0) for zone in ("inside", "outside")]
-            everywhere = weights(structure, "everywhere", margin, 0.0)
-            np.testing.assert_array_equal(parts[0] + parts[1], everywhere)
-        for zone in ZONES:
-            steps = [weights(structure, zone, margin) for margin in (0.0, 0.5, 2.0, 8.0, 500.0)]
-            assert all((b <= a).all() for a, b in pairwise(steps))
-            assert steps[0].max() == 1
-            assert (steps[-1] == 0.25).all()
-
-
-def test_everywhere_without_a_margin_everything_counts(rng):
-    on_centres = Grid((15.0, 10.0), (0.75, 1.0), (0.0, 0.0))  # lines through pixel centres
-    for structure in (random_grid(rng), random_shapes(rng), Shapes(), on_centres):
-        result = weights(structure, "everywhere")
-        assert (result.dtype, result.shape) == (np.float32, RASTER)
-        assert (result == 1).all()
 
 
 def test_open_lines_have_no_inside_but_all_is_outside():

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from unseen.arrays.illumination import evened
-from unseen.errors import ShapeError
 from unseen.unet.inference import infer
 from unseen.unet.network import UNet, UNetSpec
 
@@ -87,10 +86,3 @@ def test_half_precision_is_close():
     exact = infer(model, images, precision="fp32").maps.unseen
     quick = infer(model, images, precision="bf16").maps.unseen
     assert float((exact - quick).abs().mean()) < 0.02
-
-
-def test_images_of_the_wrong_shape_are_refused():
-    model = _model()
-    for shape in [(0, 1, 8, 8), (1, 3, 8, 8), (1, 1, 0, 8), (1, 8, 8)]:
-        with pytest.raises(ShapeError, match="expected"):
-            infer(model, torch.zeros(shape))

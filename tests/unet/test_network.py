@@ -3,15 +3,10 @@ import json
 import pytest
 import torch
 
-from unseen.errors import ConfigError, ShapeError
+from unseen.errors import ConfigError
 from unseen.unet.network import UNet, UNetSpec
 
 SMALL = (4, 6, 8)
-
-
-def test_a_network_without_classes_knows_background_and_unseen():
-    assert UNetSpec().maps == ("background", "unseen")
-    assert UNetSpec().foreground_maps == ()
 
 
 def test_maps_of_both_modes():
@@ -52,21 +47,6 @@ def test_logits_are_float32_under_autocast_too():
     model = UNet(UNetSpec(channels=SMALL)).eval()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert model(torch.rand(1, 1, 16, 16)).logits.dtype == torch.float32
-
-
-def test_images_of_the_wrong_shape_are_refused():
-    model = UNet(UNetSpec(channels=SMALL))
-    for shape in [(1, 1, 8, 12), (1, 3, 8, 8), (1, 8, 8), (1, 1, 0, 8)]:
-        with pytest.raises(ShapeError, match="multiples of 8"):
-            model(torch.rand(shape))
-
-
-def test_the_weights_carry_mean_and_standard_deviation():
-    model = UNet(UNetSpec(channels=SMALL, in_channels=3))
-    model.mean.copy_(torch.tensor([0.1, 0.2, 0.3]))
-    copy = UNet(model.spec)
-    copy.load_state_dict(model.state_dict())
-    torch.testing.assert_close(copy.mean, model.mean)
 
 
 def test_brightness_and_gain_do_not_matter_once_they_are_in_the_buffers():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from unseen.arrays.scope import scope_mask
-from unseen.errors import ShapeError
 from unseen.steps.train_unet import TrainUnetConfig
 from unseen.unet.crops import CropSampler, LabelledImages
 from unseen.unet.network import UNetSpec
@@ -84,10 +83,3 @@ def test_every_crop_shows_something_that_is_known(rng):
 def test_a_scope_smaller_than_a_pixel_trains_without_an_error():
     nowhere = np.asarray([[10.6, 10.6, 10.9, 10.9]])
     assert fit([nowhere], boxes=BOXES[:0]).losses == [0.0] * QUICK.steps
-
-
-def test_as_many_scopes_as_images_are_expected():
-    images, boxes, labels = make_images(2), [BOXES[:1]] * 2, [[0]] * 2
-    spec = UNetSpec(classes=("dot",))
-    with pytest.raises(ShapeError, match="2 images have 1 scopes"):
-        fit_unet(images, boxes, labels, spec=spec, config=QUICK, scopes=[None])

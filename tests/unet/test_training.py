@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from unseen.arrays.illumination import fitted_plane
-from unseen.errors import ShapeError, TrainingError
+from unseen.errors import TrainingError
 from unseen.progress import silent
 from unseen.steps.train_unet import TrainUnetConfig
 from unseen.unet.crops import CropSampler, LabelledImages
@@ -77,12 +77,6 @@ def test_training_is_reproducible_and_leaves_the_global_random_state_alone(wafer
     assert fit(*wafers, seed=1).losses != first.losses
 
 
-def test_the_default_number_of_steps_is_that_of_the_mode():
-    assert TrainUnetConfig().optimiser_steps == 300
-    assert TrainUnetConfig(mode="paper").optimiser_steps == 600
-    assert TrainUnetConfig(steps=7).optimiser_steps == 7
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_of_any_size_with_and_without_boxes(rng, channels):
     images, boxes, labels = make_wafers(rng, ((64, 90), (17, 200), (9, 9), (30, 31)), channels)
@@ -116,16 +110,6 @@ def test_a_loss_that_is_not_finite_stops_the_training(wafers):
     images[0] = np.full_like(images[0], np.nan)
     with pytest.raises(TrainingError, match="lower learning_rate"):
         fit(images, boxes, labels)
-
-
-def test_wrong_arguments_are_refused(wafers):
-    images, boxes, labels = wafers
-    with pytest.raises(ShapeError, match="4 images have 3"):
-        fit(images, boxes[:3], labels)
-    with pytest.raises(ShapeError, match="expected 0 to 1"):
-        fit(images, boxes, [[7]] * 4)
-    with pytest.raises(ShapeError, match=r"\(h, w, 1\)"):
-        fit([*images[:3], images[3][:, :, 0]], boxes, labels)
 
 
 def test_progress_is_reported_after_every_step_and_may_stop_the_training(wafers):

@@ -3,7 +3,6 @@ import math
 import pytest
 import torch
 
-from unseen.errors import ShapeError
 from unseen.unet.network import UNetSpec
 from unseen.unet.unseen_score import entropy, probability_maps, unseen_score
 
@@ -57,8 +56,3 @@ def test_entropy_of_the_paper_mode_is_finite_everywhere():
     found = entropy(probability_maps(logits, spec)).flatten()
     expected = torch.tensor([0, math.log(2), 0, math.log(2)])
     torch.testing.assert_close(found, expected)
-
-
-def test_the_number_of_maps_must_fit():
-    with pytest.raises(ShapeError, match="background, a, unseen"):
-        probability_maps(torch.zeros(1, 2, 3, 3), UNetSpec(classes=("a",)))

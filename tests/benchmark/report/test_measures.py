@@ -63,12 +63,6 @@ def test_entropy_is_of_all_labelled_boxes():
     assert figures.balance == pytest.approx(figures.entropy / math.log(2))
 
 
-def test_an_image_with_two_rare_classes_counts_once():
-    pool = [{"a": 1}, {"b": 1, "c": 1}, {"b": 1}, {"a": 3}]
-    made = record("x", "s", 0, pool, [0, 1], rare=("b", "c"), classes=["a", "b", "c"])
-    assert finding(read_runs([made]).runs[0], [1, 1]).rare_images == 1 / 2
-
-
 def test_at_equal_boxes_the_crossing_image_counts_by_the_share_of_its_boxes():
     # The other one labels 3 + 0 + 2 = 5 boxes; ours 3, then 3 in one image of which 2 are allowed.
     benchmark, run, other = two([0, 1, 2], [0, 4, 5])
@@ -78,11 +72,6 @@ def test_at_equal_boxes_the_crossing_image_counts_by_the_share_of_its_boxes():
     assert figures.boxes == pytest.approx(5)
     assert figures.rare_boxes == pytest.approx(2 / 6)
     assert figures.rare_images == pytest.approx((2 / 3) / 3)
-
-
-def test_images_without_boxes_cost_no_boxes():
-    benchmark, run, _ = two([0, 4, 1], [0, 4, 5])
-    np.testing.assert_allclose(equal_boxes(benchmark, run), [1, 1, 2 / 3])
 
 
 def test_every_strategy_has_equally_many_boxes_at_equal_boxes(rng):
@@ -110,11 +99,6 @@ def test_nothing_rare_is_undefined_not_zero():
     assert (figures.rare_boxes, figures.rare_images) == (None, None)
     assert found_over_images(run) is None
     assert area_under_curve(benchmark, run) is None
-
-
-def test_a_longer_run_is_cut_to_the_images_that_all_labelled():
-    benchmark, run, _ = two([0, 4, 5, 1, 3], [0, 2, 6])
-    assert finding(run, equal_images(benchmark, run)).rare_boxes == 0
 
 
 def many(shares: dict[tuple[str, str, int], int]):

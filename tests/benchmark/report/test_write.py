@@ -97,14 +97,6 @@ def test_any_subset_makes_a_report(tmp_path, records):
     assert not re.search(r"\b(nan|None|inf)\b", text_of(written, "md"))
 
 
-def test_a_second_call_replaces_the_files_and_leaves_others(tmp_path):
-    (tmp_path / "runs").mkdir()
-    write_benchmark(small("one"), tmp_path)
-    written = write_benchmark(small("two"), tmp_path)
-    assert "Compared: two against random" in text_of(written)
-    assert len(list(tmp_path.iterdir())) == 4
-
-
 def test_the_order_of_the_records_changes_no_figure(tmp_path):
     records = simulated(("bare", "device"), 3)
     order = sorted(range(len(records)), key=lambda i: (-records[i]["seed"], i))

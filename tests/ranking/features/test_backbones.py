@@ -64,12 +64,6 @@ def test_stages_have_strides_8_16_and_32_rounded_up(lite0, size):
     ]
 
 
-def test_no_images_and_wrong_images_are_refused(lite0):
-    for shape in ((0, 3, 8, 8), (1, 1, 8, 8), (3, 8, 8), (1, 3, 0, 8)):
-        with pytest.raises(ShapeError, match="expected"):
-            lite0.stages(torch.zeros(shape))
-
-
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 @pytest.mark.parametrize("size", [1, 2, 9, 10])
 def test_the_padding_is_tensorflows(kernel, stride, size):
@@ -199,21 +193,9 @@ def test_foreign_weights_are_refused_with_their_content(lite0_tensors, tmp_path,
         assert words in str(caught.value)
 
 
-def test_dinov2_without_timm_or_weights_says_how_to_get_them(monkeypatch):
-    class Hub:
-        class constants:
-            ENDPOINT = "https://example.invalid"
-
-        @staticmethod
-        def try_to_load_from_cache(repository, name):
-            return None
-
+def test_dinov2_without_timm_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ConfigError, match=r"unseen\[dino\]"):
-        find_backbone("dinov2_s")
-    monkeypatch.setitem(sys.modules, "timm", Hub)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub)
-    with pytest.raises(CheckpointError, match=r"invalid does not answer.*model.safetensors"):
         find_backbone("dinov2_s")
 
 

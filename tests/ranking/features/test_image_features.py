@@ -8,10 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from unseen.arrays.image_statistics import image_statistics
 from unseen.arrays.images import read_image
-from unseen.arrays.texture import texture_features
-from unseen.errors import ShapeError
 from unseen.ranking.features.backbones import Backbone, find_backbone
 from unseen.ranking.features.image_features import (
     LARGEST,
@@ -51,12 +48,6 @@ def image(rng):
 
 def part(backbone, features, name):
     return features.vector[blocks(backbone)[name]]
-
-
-def test_an_image_without_pixels_or_with_other_channels_is_refused():
-    for shape in ((0, 5, 3), (5, 5, 2), (5, 5)):
-        with pytest.raises(ShapeError, match="expected"):
-            image_features(LITE0, np.zeros(shape, dtype=np.float32))
 
 
 @each_backbone
@@ -102,17 +93,6 @@ def test_a_flipped_image_has_flipped_patches_and_the_same_vector(image):
     straight, flipped = (image_features(AVERAGES, i) for i in (image, image[:, ::-1]))
     np.testing.assert_allclose(flipped.vector, straight.vector, rtol=1e-5)
     np.testing.assert_allclose(flipped.patches, straight.patches[:, ::-1], rtol=1e-5)
-
-
-def test_a_shifted_object_shifts_in_the_patches():
-    empty = np.full((320, 320, 3), 0.5, dtype=np.float32)
-    usual = image_features(LITE0, empty).patches
-    for row, column in ((8, 8), (8, 12), (13, 9)):
-        marked = empty.copy()
-        marked[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = 1
-        change = np.linalg.norm(image_features(LITE0, marked).patches - usual, axis=2)
-        strongest = np.unravel_index(change.argmax(), change.shape)
-        assert np.abs(np.subtract(strongest, (row, column))).max() <= 1
 
 
 @each_backbone
@@ -163,16 +143,6 @@ def test_reducing_keeps_the_mean_and_limits_the_patches(rng):
         features = image_features(AVERAGES, large[:rows, :columns])
         assert features.patches.shape == (*grid, 6)
         assert max(grid) <= MOST_PATCHES
-
-
-def test_statistics_are_those_of_their_modules(image):
-    features = image_features(STATISTICS, image)
-    whole = image_statistics(image)
-    np.testing.assert_allclose(
-        part(STATISTICS, features, "statistics"), whole, rtol=1e-4, atol=1e-6
-    )
-    texture = texture_features(torch.from_numpy(image.transpose(2, 0, 1))[None])[0]
-    np.testing.assert_allclose(part(STATISTICS, features, "texture"), texture, rtol=1e-4)
 
 
 def test_cells_of_statistics_hold_mean_deviation_and_directions():

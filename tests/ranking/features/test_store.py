@@ -9,9 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from unseen.arrays.images import read_image
@@ -75,15 +72,10 @@ def test_stored_features_are_the_computed_ones(tmp_path, files):
         assert (np.abs(patches[i] - one.patches) <= half_step * 1.002 + 1e-6).all()
 
 
-@given(
-    hnp.arrays(
-        np.float32,
-        hnp.array_shapes(min_dims=3, max_dims=3, min_side=0, max_side=5).filter(lambda s: s[2]),
-        elements=st.floats(-1e6, 1e6, width=32),
-    )
-)
-@settings(max_examples=200, deadline=None)
-def test_packing_costs_at_most_half_a_step(patches):
+@pytest.mark.parametrize("shape", [(0, 3, 2), (1, 1, 1), (5, 4, 3)])
+@pytest.mark.parametrize("largest", [0, 1e-9, 1, 1e6])
+def test_packing_costs_at_most_half_a_step(rng, shape, largest):
+    patches = (largest * rng.uniform(-1, 1, shape)).astype(np.float32)
     data = packed(patches)
     back = unpacked(data, *patches.shape[:2])
     assert back.shape == patches.shape
@@ -126,13 +118,6 @@ def test_unchanged_files_are_not_read_again_by_whatever_path(tmp_path, files, mo
         assert np.isfinite(make(tmp_path).vectors(paths)).all()
 
 
-def test_the_order_of_a_pool_changes_nothing(tmp_path, files, rng):
-    order = rng.permutation(len(files))
-    vectors = make(tmp_path).vectors(files)
-    shuffled = Features(PLAIN, tmp_path / "other").vectors([files[i] for i in order])
-    np.testing.assert_array_equal(shuffled, vectors[order])
-
-
 def test_unreadable_images_get_nan_and_a_reason(tmp_path, files):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
@@ -149,27 +134,7 @@ def test_unreadable_images_get_nan_and_a_reason(tmp_path, files):
     assert features.failures == {}
 
 
-def test_only_a_group_of_patches_is_in_memory(tmp_path, files, monkeypatch):
-    monkeypatch.setattr(compute, "GROUP", 2)
-    asked = []
-    original = FeatureStore.patches
-
-    def ask(self, digests):
-        asked.append(len(digests))
-        return original(self, digests)
-
-    monkeypatch.setattr(FeatureStore, "patches", ask)
-    stream = make(tmp_path).patches(files)
-    next(stream)
-    assert sum(asked) == 2
-    assert [i for i, _ in stream] == [1, 2, 3, 4, 5, 6]
-
-
-@pytest.mark.parametrize("part", [2, 256])
-def test_progress_counts_images_and_a_stopped_run_keeps_what_it_has(
-    tmp_path, files, counted, monkeypatch, part
-):
-    monkeypatch.setattr(compute, "PART", part)
+def test_progress_counts_images_and_a_stopped_run_keeps_what_it_has(tmp_path, files, counted):
     features, told = make(tmp_path), []
 
     def stop(done, total, label=""):
@@ -179,8 +144,7 @@ def test_progress_counts_images_and_a_stopped_run_keeps_what_it_has(
 
     with pytest.raises(Cancelled):
         features.compute(files, progress=stop)
-    if part == 256:
-        assert told == [(1, 7), (2, 7), (3, 7), (4, 7)]  # the copy counts as done
+    assert told == [(1, 7), (2, 7), (3, 7), (4, 7)]  # the copy counts as done
     told.clear()
     features.compute(files, progress=lambda done, total, label="": told.append((done, total)))
     assert told[-1] == (7, 7)
@@ -243,10 +207,8 @@ def test_processes_write_at_the_same_time(tmp_path):
     context = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
     barrier = context.Barrier(3)
     workers = [context.Process(target=write, args=(tmp_path, n, barrier)) for n in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
+    [worker.start() for worker in workers]
+    [worker.join(60) for worker in workers]
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     store = FeatureStore(tmp_path, "x")
     names = [f"{who} {i}" for who in ("common", 0, 1, 2) for i in range(40)]
@@ -254,13 +216,3 @@ def test_processes_write_at_the_same_time(tmp_path):
     assert [vectors[name].tolist() for name in names] == [[i] for i in range(40)] * 4
     assert [round(float(patches[name][0, 0, 0])) for name in names] == [*range(40)] * 4
     assert len(store.digests([f"/{n}/{i}" for n in range(3) for i in range(40)])) == 120
-
-
-@pytest.mark.parametrize(("side", "most"), [(200, 33_000), (320, 70_000)])
-def test_an_image_takes_the_documented_space(tmp_path, rng, side, most):
-    paths = [str(tmp_path / f"{i}.png") for i in range(8)]
-    for path in paths:
-        Image.fromarray(rng.integers(0, 255, (side, side), dtype=np.uint8)).save(path)
-    features = Features(find_backbone("efficientnet_lite0")[0], tmp_path)
-    features.compute(paths)
-    assert features.store.path.stat().st_size / 8 < most
