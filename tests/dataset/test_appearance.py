@@ -39,9 +39,9 @@ def test_fields_are_switched_on_once_and_in_colours_of_their_own(trained):
     unseen.score_samples(trained)
     assert shown(trained) == ["ground_truth", "unseen_heatmap", "unseen_regions"]
     expected = {
-        "ground_truth": appearance.LABELS,
-        "unseen_heatmap": appearance.HEATMAP,
-        "unseen_regions": appearance.REGIONS,
+        "ground_truth": appearance.COLOURS["label_field"],
+        "unseen_heatmap": appearance.COLOURS["heatmap"],
+        "unseen_regions": appearance.COLOURS["regions"],
     }
     assert colours(trained) == expected
     assert trained.app_config.color_scheme.opacity == appearance.OPACITY
@@ -49,7 +49,10 @@ def test_fields_are_switched_on_once_and_in_colours_of_their_own(trained):
     unseen.score_samples(trained)
     unseen.select_batch(trained, budget=2, strategy="diverse")
     assert shown(trained)[3:] == ["unseen_structure", "unseen_rank"]
-    expected |= {"unseen_structure": appearance.STRUCTURE, "unseen_rank": appearance.RANK}
+    expected |= {
+        "unseen_structure": appearance.COLOURS["structure"],
+        "unseen_rank": appearance.COLOURS["rank"],
+    }
     assert colours(trained) == expected
     trained.app_config.active_fields = fo.ActiveFields(paths=["ground_truth"])
     trained.save()

@@ -11,17 +11,19 @@ from typing import Any
 
 import fiftyone as fo
 
-from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 
-#: Magenta stood out best of the hues tried on grey wafers, thin films, copper and black-on-white boards;
-#: the others are as far from it and from each other as can be, also without colour vision.
-HEATMAP = "#ff00c8"
-REGIONS = "#c77700"  # white letters can be read on it
-RANK = "#ff6d04"
-STRUCTURE = "#0096ff"
-LABELS = "#00e58a"
-SCOPE = "#e6c400"
+#: By stored name. Magenta stood out best of the hues tried on grey wafers, thin films, copper and
+#: black-on-white boards; the others are as far from it and from each other as can be, also without
+#: colour vision. White letters can be read on the colour of regions.
+COLOURS = {
+    "label_field": "#00e58a",
+    "heatmap": "#ff00c8",
+    "regions": "#c77700",
+    "structure": "#0096ff",
+    "rank": "#ff6d04",
+    "scope": "#e6c400",
+}
 #: Of a heatmap at full strength: the texture below it can still be judged.
 OPACITY = 0.5
 
@@ -31,25 +33,13 @@ WORKSPACE = "Curation"
 PANEL = "curation"
 
 
-def colours(names: Names) -> dict[str, str]:
-    """Field -> colour in the App."""
-    return {
-        names.label_field: LABELS,
-        names.heatmap: HEATMAP,
-        names.regions: REGIONS,
-        names.structure: STRUCTURE,
-        names.rank: RANK,
-        names.scope: SCOPE,
-    }
-
-
 def set_colours(loop: Loop) -> None:
     """Colour the fields of the loop before they exist.
 
     The App (1.22) reads colours when it opens a dataset, so later ones show only after the next
     page load.
     """
-    _colour(loop, list(colours(loop.names)))
+    _colour(loop, [entry["path"] for entry in _entries(loop)])
     loop.dataset.save()
 
 
@@ -71,7 +61,7 @@ def forget(loop: Loop, fields: Sequence[str]) -> None:
         config.active_fields = fo.ActiveFields(paths=kept) if kept else None
     scheme = config.color_scheme
     if scheme is not None and scheme.fields:
-        ours = [_entry(path, colour) for path, colour in colours(loop.names).items()]
+        ours = _entries(loop)
         scheme.fields = [entry for entry in scheme.fields if entry not in ours]
         if scheme == fo.ColorScheme(id=scheme.id, fields=[], opacity=OPACITY):
             config.color_scheme = None
@@ -109,11 +99,11 @@ def _colour(loop: Loop, paths: Sequence[str]) -> None:
     scheme = loop.dataset.app_config.color_scheme or fo.ColorScheme(opacity=OPACITY)
     entries = list(scheme.fields or [])
     coloured = {entry.get("path") for entry in entries}
-    wanted = colours(loop.names)
-    entries += [_entry(p, wanted[p]) for p in paths if p not in coloured and p in wanted]
-    scheme.fields = entries
+    ours = [entry for entry in _entries(loop) if entry["path"] in paths]
+    scheme.fields = entries + [entry for entry in ours if entry["path"] not in coloured]
     loop.dataset.app_config.color_scheme = scheme
 
 
-def _entry(path: str, colour: str) -> dict[str, Any]:
-    return {"path": path, "fieldColor": colour}
+def _entries(loop: Loop) -> list[dict[str, str]]:
+    """The colours of the loop's fields as FiftyOne stores them."""
+    return [{"path": getattr(loop.names, k), "fieldColor": c} for k, c in COLOURS.items()]

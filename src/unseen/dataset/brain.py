@@ -49,16 +49,9 @@ def register_runs(
 ) -> list[str]:
     """Make the similarity and the visualization of images, in place of our older ones.
 
-    A run under one of these keys that no record names is not ours and stays as it is.
-
-    Args:
-        loop: the loop.
-        ids: sample ids.
-        vectors: (N, D) features in the order of the ids; images with NaN are left out.
-        source: where the features come from; stored with the runs.
-
-    Returns:
-        The brain keys that were made, for the record of the step.
+    `vectors` are (N, D) features in the order of the sample ids; images with NaN are left out. `source`
+    says where they come from and is stored. A run under one of our keys that no record names is not
+    ours and stays as it is. Returns the brain keys that were made, for the record of the step.
     """
     usable = np.isfinite(vectors).all(axis=1)
     ids = [i for i, is_usable in zip(ids, usable, strict=True) if is_usable]

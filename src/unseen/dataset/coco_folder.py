@@ -56,11 +56,7 @@ class ImportResult(StepResult):
 
 
 def numbered_name(base: str) -> str:
-    """The first of `base`, `base-2`, `base-3`, ... that no dataset has, whatever case or punctuation.
-
-    Raises:
-        DatasetError: FiftyOne accepts no such name.
-    """
+    """The first of `base`, `base-2`, ... that no dataset has; `DatasetError` if FiftyOne accepts none."""
     try:
         to_slug(base)
     except ValueError as error:
@@ -77,19 +73,16 @@ def import_coco_folder(
 ) -> ImportResult:
     """Make a new persistent dataset from a COCO folder with a train and a test split.
 
-    Train samples have their labels only in `hidden_truth`, so they are unlabelled; test samples
-    have them in `ground_truth` as well, and the tag `test`. Samples are in directory order, train
-    first. The class list becomes the dataset's `default_classes`. A listed image that cannot be
-    read is imported all the same: the loop skips and names it.
+    Train samples have their labels only in `hidden_truth`, so they are unlabelled; test samples have
+    them in `ground_truth` as well, and the tag `test`. Samples are in directory order, train first. The
+    class list becomes the dataset's `default_classes`. A listed image that cannot be read is imported
+    all the same: the loop skips and names it.
 
     Args:
-        folder: holds train/ and test/, each with data/ and labels.json.
+        folder: holds train/ and test/, each with data/ and labels.json; `DatasetError` or `LabelError`
+            names what is not as expected.
         name: of the new dataset. Default: the folder's name, numbered if taken.
         progress: told how many samples are in the database.
-
-    Raises:
-        DatasetError: the folder is not as expected, or a dataset of that name exists.
-        LabelError: a class is called `unseen` or `background`.
     """
     began = time.perf_counter()
     folder = Path(folder).expanduser().absolute()

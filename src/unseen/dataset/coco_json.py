@@ -41,11 +41,7 @@ class CocoSplit:
 
 
 def read_split(folder: Path) -> CocoSplit:
-    """Read one split and the sizes of its images.
-
-    Raises:
-        DatasetError: something is missing, malformed or contradictory.
-    """
+    """Read one split and the sizes of its images; `DatasetError` names what is wrong."""
     where, data = folder / "labels.json", folder / "data"
     document = _read_json(folder)
     names = {i: str(c["name"]) for i, c in _by_id(document, "categories", "name", where).items()}

@@ -36,8 +36,7 @@ _held = threading.local()
 def exclusive(collection: Any, step: str) -> Iterator[None]:
     """Hold the dataset's lock; a step called by another step of the same thread shares it.
 
-    Raises:
-        LockedError: another run holds it; the message says which, where and since when.
+    `LockedError` says which other run holds it, where and since when.
     """
     dataset = collection._dataset
     key = str(dataset._doc.id)

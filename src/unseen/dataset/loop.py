@@ -89,8 +89,7 @@ class Loop:
     def classes(self, given: Sequence[str] = ()) -> list[str]:
         """The class list: as given, else the dataset's own, else every label of the label field.
 
-        Raises:
-            LabelError: a class has a reserved name.
+        Raises `LabelError` if a class has a reserved name.
         """
         classes = list(given) or list(self.dataset.classes.get(self.names.label_field, ()))
         classes = classes or list(self.dataset.default_classes or ())
@@ -134,11 +133,7 @@ class Loop:
         return newest if newest > self.iteration() else None
 
     def resolve_iteration(self, given: int | None) -> int:
-        """The iteration as given, or the current one.
-
-        Raises:
-            ConfigError: there is no such batch.
-        """
+        """The iteration as given, or the current one; `ConfigError` if there is no such batch."""
         if given is None:
             return self.iteration()
         known = [0, *self.batches()]

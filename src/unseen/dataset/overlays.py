@@ -52,14 +52,14 @@ def write_overlays(
 ) -> dict[str, str]:
     """Write a copy with something drawn in for each sample of the view, and store its path.
 
-    A copy has the size of its image in px and no EXIF data, so that boxes drawn on it fit the
-    image. It is a PNG, or a JPEG where the image is one; deep images are stretched to 8 bits. An
-    existing copy is replaced in one move, so that nobody reads half a file.
+    A copy has the size of its image in px and no EXIF data, so that boxes drawn on it fit the image. It
+    is a PNG, or a JPEG where the image is one; deep images are stretched to 8 bits. An existing copy is
+    replaced in one move, so that nobody reads half a file.
 
     Args:
         loop: its view holds the samples; `names.overlay` stores the path.
-        folder: for the copies; created if missing.
-        opacity: of the tint at full heat, in (0, 1].
+        folder: for the copies; created if missing. `DatasetError` if it cannot be written to.
+        opacity: of the tint at full heat, in (0, 1]; `ValueError` otherwise.
         heat: draw the heatmap.
         lines: draw the known structure.
         scopes: sample id -> rectangles to outline.
@@ -68,10 +68,6 @@ def write_overlays(
     Returns:
         Sample id -> file to show: the copy, or the image itself if there is nothing to draw.
         Unreadable images are logged and have no entry.
-
-    Raises:
-        DatasetError: the folder cannot be written to, or the field is not ours.
-        ValueError: the opacity is out of range.
     """
     if not 0 < opacity <= 1:
         raise ValueError(f"opacity={opacity}; expected a number in (0, 1]")

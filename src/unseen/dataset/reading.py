@@ -49,11 +49,7 @@ class LabelledImages:
 
 
 def open_collection(collection: Any) -> Any:
-    """A dataset or view from a name, or as it is.
-
-    Raises:
-        DatasetError: no such dataset, or it does not hold images.
-    """
+    """A dataset or view, also from a name; `DatasetError` if there is none or it holds no images."""
     if isinstance(collection, str):
         if not fo.dataset_exists(collection):
             raise DatasetError(f"dataset {collection!r} does not exist; {_hint(collection)}")
@@ -78,11 +74,7 @@ def open_collection(collection: Any) -> Any:
 def check_label_field(
     collection: Any, name: str, *, must_exist: bool = True, parameter: str = "label_field"
 ) -> None:
-    """Make sure that `name`, given by `parameter`, is a field of detections.
-
-    Raises:
-        DatasetError: it is missing or holds something else.
-    """
+    """Raise `DatasetError` unless `name`, given by `parameter`, is a field of detections."""
     stored = collection.get_field(name)
     if stored is None:
         if must_exist:
@@ -112,11 +104,7 @@ def sizes(collection: Any) -> list[tuple[int, int] | None]:
 
 
 def check_class_names(classes: Sequence[str]) -> None:
-    """Refuse class names that the loop uses itself.
-
-    Raises:
-        LabelError: a class is called `unseen` or `background`.
-    """
+    """Raise `LabelError` if a class is called `unseen` or `background`, which the loop uses itself."""
     reserved = [c for c in classes if c.strip().lower() in RESERVED_CLASSES]
     if reserved:
         raise LabelError(

@@ -92,8 +92,7 @@ def save_ranks(loop: Loop, ranked: Sequence[Place], *, field: str, view: str, te
 def find_boxes(dataset: Any, ids: Sequence[str], parameter: str) -> list[Pointed]:
     """The boxes of labels in any field of detections, by id; the id of a sample means all of it.
 
-    Raises:
-        DatasetError: an id, given by `parameter`, is unknown.
+    Raises `DatasetError` if an id, given by `parameter`, is unknown.
     """
     missing = dict.fromkeys(ids)
     boxes = []

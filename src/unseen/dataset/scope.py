@@ -28,11 +28,7 @@ Scope = list[list[float]]
 
 
 def declare(loop: Loop) -> None:
-    """Add the field and show it.
-
-    Raises:
-        DatasetError: a field of that name exists and is not ours.
-    """
+    """Add the field and show it; `DatasetError` if a field of that name is not ours."""
     is_new = loop.dataset.get_field(loop.names.scope) is None
     text = f"The rectangles that are labelled in {loop.names.label_field}; none: the whole image"
     writing.declare_detections(loop, loop.names.scope, text)
@@ -47,12 +43,8 @@ def read(
 ) -> tuple[dict[str, np.ndarray], list[Skipped]]:
     """The scopes of labelled images of the view.
 
-    Returns:
-        Sample id -> (N, 4) float32 xyxy px, N > 0, of the partly labelled images; and the images
-        whose scope has no usable rectangle.
-
-    Raises:
-        DatasetError: the field holds something else than boxes.
+    Returns sample id -> (N, 4) float32 xyxy px, N > 0, of the partly labelled images, and the images
+    whose scope has no usable rectangle. Raises `DatasetError` if the field does not hold boxes.
     """
     scopes: dict[str, np.ndarray] = {}
     unusable = []

@@ -24,11 +24,7 @@ LAYOUT = (
 
 
 def read_mask(path: str) -> npt.NDArray[np.bool_]:
-    """The mask of a file, (H, W) bool: True where any channel is above 0.
-
-    Raises:
-        StructureError: the file is missing or no image.
-    """
+    """(H, W) bool, True where any channel is above 0; `StructureError` if the file is no image."""
     try:
         pixels = read_image(Path(path).expanduser())
     except ImageError as error:
@@ -42,8 +38,7 @@ def read_mask(path: str) -> npt.NDArray[np.bool_]:
 def read_polylines(path: str) -> tuple[Shapes, str]:
     """The shapes of a JSON file in relative coordinates, and the first label ("structure" if none).
 
-    Raises:
-        StructureError: the file is missing, no JSON, or not as expected.
+    Raises `StructureError` if the file is missing, no JSON, or not as expected.
     """
     try:
         content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))

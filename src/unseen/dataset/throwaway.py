@@ -33,8 +33,7 @@ class ThrowawayDatabase:
     def __init__(self, *, plugins: Path | None = None) -> None:
         """Start the server; `plugins` is where FiftyOne looks for plugins, default: nowhere.
 
-        Raises:
-            DatasetError: there is no mongod, or it does not start.
+        Raises `DatasetError` if there is no mongod, or it does not start.
         """
         mongod = bundled_mongod() or shutil.which("mongod")
         if mongod is None:

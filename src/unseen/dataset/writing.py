@@ -144,11 +144,7 @@ def own_views(loop: Loop) -> list[str]:
 
 
 def check_own_view(loop: Loop, name: str) -> None:
-    """Make sure that a saved view of that name is ours or does not exist.
-
-    Raises:
-        DatasetError: somebody else saved it.
-    """
+    """Raise `DatasetError` if somebody else saved a view of that name."""
     if loop.dataset.has_saved_view(name) and name not in own_views(loop):
         raise DatasetError(
             f"the saved view {name!r} of dataset {loop.dataset.name!r} was not made by this package; "
@@ -219,8 +215,7 @@ def ungroup_fields(dataset: Any) -> None:
 def declare(loop: Loop, name: str, ftype: type, description: str, **kwargs: Any) -> None:
     """Add a field of a type or label with our mark; an existing field of ours stays as it is.
 
-    Raises:
-        DatasetError: a field of that name exists and is not ours.
+    Raises `DatasetError` if a field of that name is not ours.
     """
     existing = loop.dataset.get_field(name)
     if issubclass(ftype, fo.Label):

@@ -67,8 +67,7 @@ def read_images(view: Any) -> Images:
 def find_source(dataset: Any, images: Images, config: StructureConfig) -> Source:
     """Check the parameters, read the file, learn the grid.
 
-    Raises:
-        StructureError: the structure cannot be found, read or used for these images.
+    Raises `StructureError` if the structure cannot be found, read or used for these images.
     """
     if config.structure == "grid":
         return _grid(images, config)
