@@ -55,7 +55,7 @@ def give_heat(loop, heats):
     writing.declare_score_fields(loop)
     ids = loop.dataset.values("id")
     values = {
-        i: {loop.names.heatmap: None if heat is None else writing._heatmap(heat)}
+        i: {loop.names.heatmap: None if heat is None else writing.heatmap(heat)}
         for i, heat in zip(ids, heats, strict=True)
         if heat is not ...
     }

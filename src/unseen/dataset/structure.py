@@ -95,7 +95,8 @@ def grid_label(grid: Grid, fit: float | None, width: int, height: int) -> Label:
     numbers: dict[str, Any] = {k: [float(v) for v in pair] for k, pair in asdict(grid).items()}
     if fit is not None:
         numbers["fit"] = round(float(fit), 4)
-    return _polylines([_polyline(GRID_LABEL, segments.tolist(), closed=False, **numbers)])
+    drawn = _polyline(GRID_LABEL, segments.tolist(), closed=False, **numbers)
+    return {"_cls": "Polylines", "polylines": [drawn]}
 
 
 def shapes_label(shapes: Shapes, name: str) -> Label:
@@ -105,7 +106,7 @@ def shapes_label(shapes: Shapes, name: str) -> Label:
         for outline in shapes.outlines
     ]
     opened = [_polyline(name, [np.asarray(line).tolist()], closed=False) for line in shapes.lines]
-    return _polylines(closed + opened)
+    return {"_cls": "Polylines", "polylines": closed + opened}
 
 
 def to_structure(label: Label | None) -> Grid | Shapes | None:
@@ -207,19 +208,6 @@ def _is_closed(polyline: Label) -> bool:
     return bool(polyline.get("closed") or polyline.get("filled"))
 
 
-def _polylines(polylines: list[dict[str, Any]]) -> Label:
-    return {"_cls": "Polylines", "polylines": polylines}
-
-
-def _polyline(label: str, points: Any, *, closed: bool, **attributes: Any) -> dict[str, Any]:
-    return {
-        "_id": ObjectId(),
-        "_cls": "Polyline",
-        "attributes": {},
-        "tags": [],
-        "label": label,
-        "points": points,
-        "closed": closed,
-        "filled": False,
-        **attributes,
-    }
+def _polyline(name: str, points: Any, *, closed: bool, **attributes: Any) -> dict[str, Any]:
+    shape = {"label": name, "points": points, "closed": closed, "filled": False}
+    return writing.label("Polyline", attributes={}, **shape, **attributes)

@@ -73,7 +73,7 @@ def save_scores(loop: Loop, scores: Mapping[str, Mapping[str, Any]]) -> None:
             names.expected_counts: [float(v) for v in s["expected_counts"]],
             names.embedding: fou.serialize_numpy_array(np.asarray(s["embedding"], np.float32)),
             names.regions: detections((REGION_LABEL, r[:4], r[4]) for r in s["regions"]),
-            names.heatmap: None if s["heatmap"] is None else _heatmap(s["heatmap"]),
+            names.heatmap: None if s["heatmap"] is None else heatmap(s["heatmap"]),
         }
     set_raw(loop.dataset, values)
 
@@ -93,22 +93,27 @@ def set_raw(dataset: Any, values: Mapping[str, Mapping[str, Any]]) -> None:
         dataset._bulk_write(ops, ids=list(values))
 
 
+def label(kind: str, **content: Any) -> dict[str, Any]:
+    """A label as FiftyOne stores it."""
+    return {"_id": ObjectId(), "_cls": kind, "tags": [], **content}
+
+
 def detections(boxes: Iterable[tuple[str, Sequence[float], float | None]]) -> dict[str, Any]:
-    """(label, relative [x, y, w, h], confidence or None) as FiftyOne stores detections."""
+    """(class, relative [x, y, w, h], confidence or None) as FiftyOne stores detections."""
     documents = []
-    for label, box, confidence in boxes:
-        document = {
-            "_id": ObjectId(),
-            "_cls": "Detection",
-            "attributes": {},
-            "tags": [],
-            "label": label,
-            "bounding_box": [float(v) for v in box],
-        }
+    for name, box, confidence in boxes:
+        xywh = [float(v) for v in box]
+        document = label("Detection", attributes={}, label=name, bounding_box=xywh)
         if confidence is not None:
             document["confidence"] = float(confidence)
         documents.append(document)
     return {"_cls": "Detections", "detections": documents}
+
+
+def heatmap(pixels: np.ndarray) -> dict[str, Any]:
+    """(h, w) uint8 as FiftyOne stores a heatmap."""
+    packed = fou.serialize_numpy_array(np.ascontiguousarray(pixels, dtype=np.uint8))
+    return label("Heatmap", map=packed, range=[0.0, 255.0])
 
 
 def set_tag(dataset: Any, ids: Sequence[str], tag: str) -> None:
@@ -130,10 +135,8 @@ def own_fields(loop: Loop) -> list[str]:
 def own_evaluations(loop: Loop) -> list[str]:
     """The evaluations of predictions that this package made."""
     ours = set(own_fields(loop))
-    configs = {
-        k: loop.dataset.get_evaluation_info(k).config for k in loop.dataset.list_evaluations()
-    }
-    return [key for key, config in configs.items() if getattr(config, "pred_field", None) in ours]
+    infos = map(loop.dataset.get_evaluation_info, loop.dataset.list_evaluations())
+    return [info.key for info in infos if getattr(info.config, "pred_field", None) in ours]
 
 
 def own_views(loop: Loop) -> list[str]:
@@ -236,16 +239,6 @@ def declare(loop: Loop, name: str, ftype: type, description: str, **kwargs: Any)
 def declare_detections(loop: Loop, name: str, description: str) -> None:
     """Add a field of detections."""
     declare(loop, name, fo.Detections, description)
-
-
-def _heatmap(pixels: np.ndarray) -> dict[str, Any]:
-    return {
-        "_id": ObjectId(),
-        "_cls": "Heatmap",
-        "tags": [],
-        "map": fou.serialize_numpy_array(np.ascontiguousarray(pixels, dtype=np.uint8)),
-        "range": [0.0, 255.0],
-    }
 
 
 def set_labels(dataset: Any, field: str, labels: Mapping[str, Any]) -> None:
