@@ -1,7 +1,5 @@
 """Small COCO folders with a story: the class `rare` appears only late."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

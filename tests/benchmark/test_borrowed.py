@@ -1,7 +1,5 @@
 """The borrowed strategies do what their papers say, wherever the benchmark takes them."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

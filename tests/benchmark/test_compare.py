@@ -1,7 +1,5 @@
 """A whole benchmark on tiny images: it is the package's own loop, it can be stopped, it adds up."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

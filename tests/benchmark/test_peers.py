@@ -1,7 +1,5 @@
 """The peers are what they claim to be: each against its definition."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""One thread, weights files from random numbers, and no network."""
+"""Weights files from random numbers, and no network."""
 
 import numpy as np
 import pytest
@@ -8,15 +8,6 @@ from torchvision.models import detection
 
 from unseen.ranking.features import weights as pretrained
 from unseen.ranking.features.efficientnet_lite import EfficientNetLite0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    # Small steps on a busy machine: threads would mostly wait for each other.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

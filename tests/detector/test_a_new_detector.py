@@ -22,13 +22,11 @@ class Toy(nn.Module):
     def forward(self, images, targets=None):
         logits = self.score(torch.stack([image.mean((1, 2)) for image in images]))
         if self.training:
-            labels = torch.stack([target["labels"][0] - 1 for target in targets])
-            return {"loss": nn.functional.cross_entropy(logits, labels)}
-        scores, labels = logits.softmax(1).max(1)
-        boxes = [[0.0, 0.0, image.shape[2], image.shape[1]] for image in images]
+            return {"loss": logits.square().mean()}
+        sides = [image.shape[:0:-1] for image in images]
         return [
-            {"boxes": torch.tensor([box]), "labels": label[None] + 1, "scores": score[None]}
-            for box, label, score in zip(boxes, labels, scores, strict=True)
+            {"boxes": torch.tensor([[0.0, 0, *side]]), "labels": one.argmax()[None] + 1, "scores": one}
+            for side, one in zip(sides, logits.softmax(1).amax(1, keepdim=True), strict=True)
         ]
 
 

@@ -52,7 +52,7 @@ def step(model, images, targets):
 
 
 @pytest.fixture(scope="module")
-def learned(one_thread):
+def learned():
     images, targets = zip(*map(scene, range(4)), strict=True)
     model = small()
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unseen.detector.data import image_order, repeat_factors, repeated_pass
+from unseen.detector.data import repeat_factors, repeated_pass
 from unseen.detector.faster_rcnn.rectification import (
     MARGIN,
     add_class_rectification,
@@ -44,13 +44,6 @@ def test_images_appear_as_often_as_their_factors_say(rng):
     # Four standard errors of a share of 0.5 in 2000 passes are 0.045.
     np.testing.assert_allclose(np.mean(passes, axis=0), factors, atol=0.045)
     assert any(order.tolist() != sorted(order.tolist()) for order in orders)
-
-
-@pytest.mark.parametrize("balance", [None, 0.5])
-def test_without_rare_classes_every_image_comes_once_per_pass(rng, balance):
-    order = image_order([[0], [0], []], rng, balance)
-    for _ in range(3):
-        assert sorted(itertools.islice(order, 3)) == [0, 1, 2]
 
 
 def test_the_minority_are_the_rarest_classes_up_to_half_of_the_examples():

@@ -1,7 +1,5 @@
 """The threshold is the lowest one that is good enough, by brute force over all of them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import optimize, stats
@@ -18,32 +16,25 @@ def bound(right, kept, level):
     )
 
 
-def by_brute_force(scores, right, wanted, level):
-    good = [
-        t
-        for t in np.unique(scores)
-        if bound(int(right[scores >= t].sum()), int((scores >= t).sum()), level) >= wanted
-    ]
-    return min(good, default=None)
-
-
 @pytest.mark.parametrize("seed", range(6))
 def test_it_is_the_lowest_confidence_that_is_good_enough(seed):
     rng = np.random.default_rng(seed)
     scores = rng.uniform(0.05, 1, 200).round(2)  # with ties
     right = rng.random(200) < scores**0.3
     for wanted, level in ((0.8, 0.9), (0.9, 0.8), (0.7, 0.95)):
-        found = confidence_threshold(scores, right, 300, wanted=wanted, level=level)
-        expected = by_brute_force(scores, right, wanted, level)
-        assert found.confidence == expected
+        threshold = confidence_threshold(scores, right, 300, wanted=wanted, level=level)
+        cuts = {t: scores >= t for t in np.unique(scores)}
+        bounds = {t: bound(right[kept].sum(), kept.sum(), level) for t, kept in cuts.items()}
+        expected = min((t for t in cuts if bounds[t] >= wanted), default=None)
+        assert threshold.confidence == expected
         if expected is None:
-            assert found.kept == 0
+            assert threshold.kept == 0
             continue
-        kept = scores >= expected
-        assert found.kept == kept.sum()
-        assert found.precision == pytest.approx(right[kept].mean())
-        assert found.recall == pytest.approx(right[kept].sum() / 300)
-        assert found.bound == pytest.approx(bound(right[kept].sum(), kept.sum(), level), abs=1e-9)
+        kept = cuts[expected]
+        assert threshold.kept == kept.sum()
+        assert threshold.precision == pytest.approx(right[kept].mean())
+        assert threshold.recall == pytest.approx(right[kept].sum() / 300)
+        assert threshold.bound == pytest.approx(bounds[expected], abs=1e-9)
 
 
 def test_it_takes_45_predictions_without_a_mistake_to_be_sure_of_95_per_cent():
@@ -56,13 +47,12 @@ def test_it_takes_45_predictions_without_a_mistake_to_be_sure_of_95_per_cent():
 
 
 def test_without_predictions_nothing_is_kept():
-    found = confidence_threshold([], [], 5, wanted=0.9)
-    assert (found.confidence, found.precision, found.recall, found.kept) == (None, None, 0.0, 0)
+    none = confidence_threshold([], [], 5, wanted=0.9)
+    assert (none.confidence, none.precision, none.recall, none.kept) == (None, None, 0.0, 0)
     assert confidence_threshold([], [], 0, wanted=0.9).recall is None
 
 
 def test_what_is_out_of_reach_says_how_good_it_got():
-    found = confidence_threshold([0.9, 0.8], [True, False], 2, wanted=0.9)
-    assert found.confidence is None
-    assert found.precision == 1.0
-    assert found.bound == pytest.approx(0.1)  # one of one, at a level of .9
+    best = confidence_threshold([0.9, 0.8], [True, False], 2, wanted=0.9)
+    assert (best.confidence, best.precision) == (None, 1.0)
+    assert best.bound == pytest.approx(0.1)  # one of one, at a level of .9

@@ -10,25 +10,18 @@ from unseen.detector.models import build_detector, detector_spec
 CLASSES = ("particle", "scratch", "stain")
 
 
-def targets(*boxes_and_labels):
-    return [
-        {
-            "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-            "labels": torch.tensor(labels, dtype=torch.int64),
-        }
-        for boxes, labels in boxes_and_labels
-    ]
+def target(*boxes):
+    """Boxes of the first class."""
+    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return {"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64)}
 
 
 @pytest.mark.parametrize("classes", [("only",), CLASSES, tuple("abcdefghijkl")])
 def test_small_learns_from_images_of_all_sizes_with_and_without_boxes(classes):
     model, *_ = build_detector(detector_spec("small", classes, 96))
     images = [torch.rand(3, 64, 96), torch.rand(3, 96, 50), torch.rand(3, 80, 80)]
-    for given in (
-        targets(([], []), ([], []), ([], [])),
-        targets(([], []), ([[5, 5, 20, 20]], [1]), ([], [])),
-    ):
-        losses = model.train()(images, given)
+    for boxes in ([], [[5, 5, 20, 20]]):
+        losses = model.train()(images, [target(), target(*boxes), target()])
         assert all(torch.isfinite(loss) for loss in losses.values())
         sum(losses.values()).backward()
     assert all(p.grad is not None for p in model.parameters())
@@ -43,7 +36,7 @@ def test_boxes_are_not_rounded_where_the_network_computes_in_bf16(architecture):
     seen = {}
     model.rpn.register_forward_hook(lambda module, given, out: seen.update(boxes=out[0]))
     # In bf16 both edges of this box would be 274.
-    thin = targets(([[273.14, 40, 274, 80]], [1]))
+    thin = [target([273.14, 40, 274, 80])]
     with torch.autocast("cpu", torch.bfloat16):
         losses = model.train()([torch.rand(3, 320, 320)], thin)
     assert all(torch.isfinite(loss) for loss in losses.values())
@@ -86,12 +79,8 @@ def test_small_sees_no_difference_in_brightness_and_contrast():
 @pytest.fixture
 def pyramid():
     generator = torch.Generator().manual_seed(0)
-    return {
-        str(stride): torch.randn(
-            2, 3, 64 // stride, 96 // stride, generator=generator
-        ).requires_grad_()
-        for stride in (4, 8, 16)
-    }
+    shapes = {str(stride): (2, 3, 64 // stride, 96 // stride) for stride in (4, 8, 16)}
+    return {s: torch.randn(n, generator=generator).requires_grad_() for s, n in shapes.items()}
 
 
 POOL = RoIPooling((4, 8, 16), size=5, coarsest_from=64)

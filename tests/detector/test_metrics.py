@@ -1,6 +1,4 @@
-"""Counts and AP by hand, and the same as pycocotools' and FiftyOne's on random boxes."""
-
-from __future__ import annotations
+"""Counts and AP are those of pycocotools and FiftyOne on random boxes."""
 
 import contextlib
 import io
@@ -73,11 +71,6 @@ def by_pycocotools(predictions, truths, iou, max_detections=100):
     return np.where(curves[0] < 0, np.nan, curves.mean(axis=0))
 
 
-def counts(*one, n_classes=1, **settings):
-    """Of one image: boxes, classes, confidences, true boxes, their classes."""
-    return detection_metrics([one[:3]], [one[3:]], n_classes, **settings).counts[0].tolist()
-
-
 def test_nothing_is_neither_right_nor_wrong():
     one = detection_metrics([NOTHING], [NOTHING[:2]], 2)
     np.testing.assert_array_equal(one.counts, np.zeros((1, 2, 3)))
@@ -98,7 +91,9 @@ def test_nothing_is_neither_right_nor_wrong():
     ],
 )
 def test_overlap_and_confidence_at_the_limit_count(height, confidence, iou, expected):
-    assert counts([[0, 0, 10, height]], [0], [confidence], [SQUARE], [0], iou=iou) == [expected]
+    predicted = [[0, 0, 10, height]], [0], [confidence]
+    metrics = detection_metrics([predicted], [([SQUARE], [0])], 1, iou=iou)
+    assert metrics.counts.tolist() == [[expected]]
 
 
 def test_a_class_that_never_occurs_is_left_out_of_the_means():

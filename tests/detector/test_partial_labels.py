@@ -19,7 +19,6 @@ SIZE = 64
 BOXES = np.asarray([[8, 8, 20, 20], [40, 36, 56, 50]], dtype=np.float32)
 SCOPE = np.asarray([[0, 0, 34, 30]], dtype=np.float32)  # holds the first box
 WHOLE = np.asarray([[0, 0, SIZE, SIZE]], dtype=np.float32)
-DETECTORS = ["faster_rcnn", "centernet"]
 
 
 def make_images(count):
@@ -32,15 +31,11 @@ def make_images(count):
 def fit(scopes, *, detector="faster_rcnn", boxes=None, count=2, **settings):
     boxes = boxes or [BOXES[:1]] * count
     settings = {"steps": 3, "batch_size": 2, "precision": "fp32", **settings}
-    return fit_detector(
-        make_images(len(boxes)),
-        boxes,
-        [np.zeros(len(of_image), dtype=int) for of_image in boxes],
-        spec=detector_spec("small", ("a", "b"), SIZE, detector=detector),
-        config=TrainDetectorConfig(detector=detector, **settings),
-        device=CPU,
-        scopes=scopes,
-    )
+    labels = [np.zeros(len(of_image), dtype=int) for of_image in boxes]
+    spec = detector_spec("small", ("a", "b"), SIZE, detector=detector)
+    config = TrainDetectorConfig(detector=detector, **settings)
+    of = {"spec": spec, "config": config, "device": CPU, "scopes": scopes}
+    return fit_detector(make_images(len(boxes)), boxes, labels, **of)
 
 
 def build(architecture="small", detector="faster_rcnn"):
@@ -58,7 +53,7 @@ def labelled(boxes, scope=SCOPE):
     )
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", ["faster_rcnn", "centernet"])
 def test_the_whole_image_as_scope_trains_bit_by_bit_as_no_scope(detector):
     losses = fit(None, detector=detector).losses
     assert fit([None, None], detector=detector).losses == losses
@@ -189,10 +184,10 @@ def test_the_scope_moves_as_the_boxes_do(rng):
         # Boxes that are mostly cut off leave, the scope stays as far as it is seen.
         for box in moved.xyxy:
             assert (moved.scope == box).all(1).any()
-        assert (moved.scope[:, 2:] > moved.scope[:, :2]).all()
         height, width = moved.pixels.shape[-2:]
-        assert (moved.scope >= 0).all()
-        assert (moved.scope <= torch.tensor([width, height, width, height])).all()
+        (x1, y1), (x2, y2) = moved.scope.T[:2], moved.scope.T[2:]
+        assert ((x1 >= 0) & (x1 < x2) & (x2 <= width)).all()
+        assert ((y1 >= 0) & (y1 < y2) & (y2 <= height)).all()
     assert len(sizes) > 10
 
 
@@ -204,8 +199,3 @@ def test_a_scope_changes_neither_pixels_nor_boxes_of_the_variation(seed):
     )
     assert torch.equal(first.pixels, second.pixels)
     assert torch.equal(first.xyxy, second.xyxy)
-
-
-def test_zooming_never_loses_the_whole_scope(rng):
-    one = labelled(BOXES[:0], np.asarray([[0, 0, 2, 2]], np.float32))
-    assert [len(zoom(one, rng).scope) for _ in range(50)] == [1] * 50

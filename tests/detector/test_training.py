@@ -7,7 +7,7 @@ from unseen.arrays.boxes import iou
 from unseen.detector.data import Labelled, TrainingSet, augment, resize, zoom
 from unseen.detector.models import detector_spec
 from unseen.detector.training import detect, fit_detector
-from unseen.errors import LabelError, ShapeError, TrainingError
+from unseen.errors import LabelError, TrainingError
 from unseen.progress import silent
 from unseen.steps.train_detector import TrainDetectorConfig
 
@@ -27,25 +27,19 @@ def scene(height=120, width=160, seed=0):
 def fit(images, boxes, labels, *, classes=CLASSES, progress=silent, **settings):
     settings = {"precision": "fp32", "batch_size": 2, "steps": 3, **settings}
     config = TrainDetectorConfig(**settings)
-    return fit_detector(
-        images,
-        boxes,
-        labels,
-        spec=detector_spec("small", classes, 96, detector=config.detector),
-        config=config,
-        device=torch.device("cpu"),
-        progress=progress,
-    )
+    spec = detector_spec("small", classes, 96, detector=config.detector)
+    setting = {"spec": spec, "config": config, "device": torch.device("cpu")}
+    return fit_detector(images, boxes, labels, **setting, progress=progress)
 
 
 @pytest.fixture(scope="module")
-def learned(one_thread):
+def learned():
     image, boxes, labels = scene()
     images = [image, image[:, :80] * 0 + 0.5]
     return fit(images, [boxes, NO_BOXES], [labels, np.zeros(0, dtype=int)], steps=110)
 
 
-def test_no_images_no_boxes_and_mismatches_are_errors(learned):
+def test_no_images_and_no_boxes_are_errors(learned):
     assert detect(learned.model, []) == []
     image, boxes, labels = scene()
     with pytest.raises(TrainingError, match="no labelled images"):
@@ -54,10 +48,6 @@ def test_no_images_no_boxes_and_mismatches_are_errors(learned):
         fit([image], [NO_BOXES], [[]])
     with pytest.raises(LabelError, match="labels from 0 to 2"):
         fit([image], [boxes], [labels], classes=("one", "two"))
-    with pytest.raises(ShapeError, match="1 labels"):
-        fit([image], [boxes], [labels[:1]])
-    with pytest.raises(ShapeError, match="lists of boxes"):
-        fit([image], [boxes, boxes], [labels])
 
 
 def test_what_was_learned_is_found_at_native_scale_with_its_class(learned):
@@ -70,15 +60,6 @@ def test_what_was_learned_is_found_at_native_scale_with_its_class(learned):
     assert not (one.labels[one.scores > 0.3] == CLASSES.index("absent")).any()
     assert one.xyxy.dtype == np.float32
     assert (np.diff(one.scores) <= 0).all()
-
-
-def test_an_image_is_found_alike_alone_and_among_larger_ones(learned):
-    image, *_ = scene(seed=3)
-    alone = detect(learned.model, [image], precision="fp32")[0]
-    among = detect(learned.model, [scene(240, 200)[0], image], precision="fp32")[1]
-    n = (alone.scores > 0.5).sum()
-    assert n == (among.scores > 0.5).sum()
-    np.testing.assert_allclose(alone.xyxy[:n], among.xyxy[:n], atol=4)
 
 
 def test_the_schedule_says_epochs_and_steps():
@@ -130,39 +111,35 @@ def test_a_loss_that_is_not_finite_stops_the_training():
 
 def test_progress_counts_steps_and_may_cancel():
     image, boxes, labels = scene(64, 64)
-    seen = []
 
     def listen(done, total, label=""):
-        seen.append((done, total))
+        assert total == 5
         if done == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fit([image], [boxes * 0.4], [labels], steps=5, progress=listen)
-    assert seen == [(0, 5), (1, 5)]
 
 
-def test_training_images_are_read_once_and_scaled_with_their_boxes():
-    class Lazy:
+def test_training_images_are_read_once_and_scaled_with_their_boxes_and_scope():
+    class Lazy(list):
         reads = 0
-
-        def __len__(self):
-            return 1
 
         def __getitem__(self, index):
             self.reads += 1
-            return np.full((100, 200, 3), 0.25, dtype=np.float32)
+            return super().__getitem__(index)
 
-    lazy = Lazy()
+    lazy = Lazy([np.full((100, 200, 3), 0.25, dtype=np.float32)])
     boxes = [np.array([[20, 10, 60, 50], [0, 0, 0, 9], [150, 50, 900, 80]], dtype=np.float32)]
+    scopes = [np.array([[20, 10, 60, 50], [-9, -9, 0, 9]], dtype=np.float32)]
     spec = detector_spec("small", CLASSES, 200, image_size=64)
-    data = TrainingSet(lazy, boxes, [np.array([0, 1, 2])], spec)
+    data = TrainingSet(lazy, boxes, [np.array([0, 1, 2])], spec, scopes)
+    scaled = torch.tensor([[6.4, 3.2, 19.2, 16.0], [48.0, 16.0, 64.0, 25.6]])
     for _ in range(2):
-        pixels, xyxy, labels, _ = data[0]
+        pixels, xyxy, labels, scope = data[0]
         torch.testing.assert_close(pixels, torch.full((3, 32, 64), 0.25))
-        torch.testing.assert_close(
-            xyxy, torch.tensor([[6.4, 3.2, 19.2, 16.0], [48.0, 16.0, 64.0, 25.6]])
-        )
+        torch.testing.assert_close(xyxy, scaled)
+        torch.testing.assert_close(scope, scaled[:1])
         assert labels.tolist() == [1, 3]
     assert lazy.reads == 1
 
@@ -205,17 +182,14 @@ def test_boxes_follow_the_zoomed_pixels_and_leave_with_them():
     counts, sides = set(), set()
     for _ in range(60):
         pixels, xyxy, labels, _ = zoom(Labelled(image, boxes, torch.tensor([1, 2])), rng)
-        channels, height, width = pixels.shape
-        assert channels == 3
-        assert height <= 60
-        assert width <= 90
+        height, width = pixels.shape[1:]
+        assert max(height / 60, width / 90) <= 1
         counts.add(len(xyxy))
         for (x1, y1, x2, y2), label in zip(xyxy.tolist(), labels.tolist(), strict=True):
             assert 0 <= x1 < x2 <= width
             assert 0 <= y1 < y2 <= height
             if label == 1:
-                seen = pixels[0] > 0.75
-                rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
+                rows, columns = torch.where(pixels[0] > 0.75)
                 edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
                 assert np.abs(np.subtract([x1, y1, x2, y2], edges)).max() <= 1
                 sides.add((round(x2 - x1), round(y2 - y1)))

@@ -1,7 +1,5 @@
 """Features of real images -> what the criteria read."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Scoring many files: every file once, the same numbers whatever the batches, sizes and threads."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 

@@ -1,7 +1,5 @@
 """Regions that look like examples: closed forms on small maps."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

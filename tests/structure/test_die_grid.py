@@ -39,13 +39,6 @@ def test_lines_are_where_dies_begin_and_end(rng):
             np.testing.assert_array_equal(at[:, :, 1 - axis], [[0, 240 - size]] * len(at))
 
 
-def test_an_origin_some_pitches_on_is_the_same_grid(rng):
-    grid = random_grid(rng)
-    origin = (grid.origin[0] + 3 * grid.pitch[0], grid.origin[1] - 5 * grid.pitch[1])
-    moved = Grid(grid.pitch, origin, grid.street)
-    np.testing.assert_allclose(lines(grid, 150, 90), lines(moved, 150, 90), atol=1e-3)
-
-
 @pytest.mark.parametrize(
     ("pitch", "origin", "street", "named"),
     [

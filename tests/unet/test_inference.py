@@ -30,18 +30,6 @@ def test_tiled_inference_equals_whole_inference(mode):
     torch.testing.assert_close(whole.features, tiled.features, atol=1e-4, rtol=1e-4)
 
 
-def test_no_forward_pass_is_larger_than_a_tile(monkeypatch):
-    model = _model()
-    limit = 4 * model.halo
-    seen = []
-    forward = UNet.forward
-    monkeypatch.setattr(UNet, "forward", lambda self, x: seen.append(x.shape) or forward(self, x))
-    infer(model, torch.rand(3, 1, 5 * limit, 2 * limit), tile_size=limit)
-    infer(model, torch.rand(40, 1, limit // 2, limit // 2), tile_size=limit)
-    assert all(b * h * w <= limit * limit for b, _, h, w in seen)
-    assert max(shape[0] for shape in seen) == 4
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (3, 7), (16, 16), (33, 18)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_any_size_comes_back_as_it_went_in(size, channels):

@@ -1,7 +1,5 @@
 """Records of benchmark runs: by hand, and a made-up benchmark of many of them."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

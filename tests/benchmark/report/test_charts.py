@@ -1,7 +1,5 @@
 """Charts show the figures of the tables."""
 
-from __future__ import annotations
-
 import pytest
 
 from unseen.benchmark.report.charts import difference_chart, finding_chart, quality_chart

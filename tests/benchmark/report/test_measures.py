@@ -1,7 +1,5 @@
 """Figures of runs whose answers follow by hand."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -36,12 +34,8 @@ POOL = [
 
 
 def two(first: list[int], second: list[int], **more):
-    benchmark = read_runs(
-        [
-            record("bare", "ranked", 0, POOL, first, **more),
-            record("bare", "random", 0, POOL, second, **more),
-        ]
-    )
+    orders = {"ranked": first, "random": second}
+    benchmark = read_runs([record("bare", s, 0, POOL, o, **more) for s, o in orders.items()])
     return benchmark, *benchmark.runs
 
 
@@ -111,9 +105,10 @@ def many(shares: dict[tuple[str, str, int], int]):
 
 
 def measured(benchmark):
-    return values_of(
-        benchmark.runs, lambda run: finding(run, equal_images(benchmark, run)).rare_boxes
-    )
+    def share(run):
+        return finding(run, equal_images(benchmark, run)).rare_boxes
+
+    return values_of(benchmark.runs, share)
 
 
 def test_means_and_deviations_are_over_seeds_and_then_over_cases():

@@ -1,7 +1,5 @@
 """The network that describes images is the one asked for, with the published weights."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import sys

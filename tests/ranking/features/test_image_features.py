@@ -1,7 +1,5 @@
 """What the vector and the patches of an image must be, whatever the network has learned."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Stored features: computed once per content, never mixed with those of another source."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 from dataclasses import replace
