@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fiftyone as fo
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,10 +26,10 @@ PIXEL, NOVELTY, COVERAGE, NEW_CLASS = CRITERIA
 INITIAL = "particle"
 
 
-@pytest.fixture
-def scored(make_wafers):
+@pytest.fixture(scope="module")
+def scored_once(make_module_wafers):
     """Four labelled images and thirty in the pool, all alike but for waves all over `hazy`."""
-    dataset = make_wafers(34, labelled=4, test=0)
+    dataset = make_module_wafers(34, labelled=4, test=0)
     rng = np.random.default_rng(5)
     wave = 40 * np.sin(2 * np.pi * np.arange(64) / 9)
     for path in sorted(dataset.values("filepath")):
@@ -48,29 +49,25 @@ def hazy(dataset):
 
 
 def chosen_by(dataset, ids):
-    found = dict(zip(*dataset.select(ids).values(["id", "unseen_chosen_by"]), strict=True))
-    return [found[i] for i in ids]
+    """Sample id -> criterion, in the order of the ids."""
+    view = dataset.select(ids, ordered=True)
+    return dict(zip(*view.values(["id", "unseen_chosen_by"]), strict=True))
 
 
 def label(dataset, ids, classes):
-    """Give the images one box each, of the class that `classes` says for its id."""
-    import fiftyone as fo
+    """Give the images a box of each class that `classes` says for its id."""
 
-    boxes = {
-        i: fo.Detections(
-            detections=[
-                fo.Detection(label=name, bounding_box=[0.2, 0.2, 0.3, 0.3])
-                for name in classes.get(i, [])
-            ]
-        )
-        for i in ids
-    }
-    dataset.set_values("ground_truth", boxes, key_field="id")
+    def boxes(labels):
+        of_image = [fo.Detection(label=c, bounding_box=[0.2, 0.2, 0.3, 0.3]) for c in labels]
+        return fo.Detections(detections=of_image)
+
+    labels = {i: boxes(classes.get(i, [])) for i in ids}
+    dataset.set_values("ground_truth", labels, key_field="id")
 
 
 def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored, tmp_path):
     result = unseen.select_batch(scored, budget=6, strategy="mixed")
-    by = dict(zip(result.sample_ids, chosen_by(scored, result.sample_ids), strict=True))
+    by = chosen_by(scored, result.sample_ids)
     assert set(by.values()) <= set(CRITERIA)
     assert result.criteria == {c: n for c in CRITERIA if (n := list(by.values()).count(c))}
     assert result.criteria == {PIXEL: 2, NOVELTY: 1, COVERAGE: 3}  # shares of .3, .2 and .5
@@ -82,12 +79,8 @@ def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored, tmp_path)
     assert entry["features"]["name"].startswith("efficientnet_lite0-")
     assert entry["trust"] == result.trust
     assert overview.ranking(scored).trust.details[0] == result.trust
-    assert (
-        result.trust
-        in Path(
-            unseen.compare_iterations(scored, output=str(tmp_path / "report")).report
-        ).read_text()
-    )
+    report = unseen.compare_iterations(scored, output=str(tmp_path / "report")).report
+    assert result.trust in Path(report).read_text()
     scored.reload()
     assert {"unseen_rank", "unseen_chosen_by"} <= set(scored.app_config.active_fields.paths)
     ranks = dict(zip(*scored.exists("unseen_rank").values(["id", "unseen_rank"]), strict=True))
@@ -96,9 +89,9 @@ def test_images_of_another_kind_are_chosen_for_that_and_say_so(scored, tmp_path)
 
 def test_without_a_network_plain_statistics_serve(scored):
     result = unseen.select_batch(scored, budget=6, strategy="mixed", features="statistics")
-    entry = Loop(scored, NAMES).record(0)["steps"]["select_batch"]
+    entry = Loop(scored, NAMES).entry(0, "select_batch")
     assert entry["features"]["name"].startswith("statistics-")
-    by = dict(zip(result.sample_ids, chosen_by(scored, result.sample_ids), strict=True))
+    by = chosen_by(scored, result.sample_ids)
     assert any(by[i] == COVERAGE and i in hazy(scored) for i in result.sample_ids)
 
 
@@ -111,23 +104,19 @@ def test_features_that_cannot_be_had_are_an_error_and_choose_nothing(scored, tmp
     assert "select_batch" not in Loop(scored, NAMES).record(0)["steps"]
 
 
-def test_the_same_images_are_chosen_again(scored):
+def test_a_replaced_batch_is_the_same_and_leaves_no_criterion_behind(scored):
     first = unseen.select_batch(scored, budget=6).sample_ids
     assert unseen.select_batch(scored, budget=6, replace=True).sample_ids == first
-
-
-def test_a_replaced_batch_leaves_no_criterion_behind(scored):
-    unseen.select_batch(scored, budget=6, strategy="mixed")
-    second = unseen.select_batch(scored, budget=4, strategy="mixed", replace=True).sample_ids
+    second = unseen.select_batch(scored, budget=4, replace=True).sample_ids
     assert set(scored.exists("unseen_chosen_by").values("id")) == set(second)
     unseen.select_batch(scored, budget=4, strategy="plain", replace=True)
     assert not len(scored.exists("unseen_chosen_by"))
-    assert "sources" not in Loop(scored, NAMES).record(0)["steps"]["select_batch"]
+    assert "sources" not in Loop(scored, NAMES).entry(0, "select_batch")
 
 
 def test_control_images_have_no_criterion(scored):
     result = unseen.select_batch(scored, budget=8, strategy="mixed", random_share=0.5)
-    by = chosen_by(scored, result.sample_ids)
+    by = list(chosen_by(scored, result.sample_ids).values())
     assert None not in by[:4]
     assert by[4:] == [None] * 4
     assert sum(result.criteria.values()) == 4
@@ -135,7 +124,7 @@ def test_control_images_have_no_criterion(scored):
 
 def test_labels_say_which_criterion_found_something_new(scored):
     result = unseen.select_batch(scored, budget=6, strategy="mixed")
-    by = dict(zip(result.sample_ids, chosen_by(scored, result.sample_ids), strict=True))
+    by = chosen_by(scored, result.sample_ids)
     waiting = next(i for i in result.sample_ids if by[i] == PIXEL)
     labelled = [i for i in result.sample_ids if i != waiting]
     new = {i: ["haze"] if i in hazy(scored) else 15 * ["particle"] for i in labelled}
@@ -151,7 +140,7 @@ def test_labels_say_which_criterion_found_something_new(scored):
     unseen.train_unet(scored, **UNET)
     unseen.score_samples(scored)
     second = unseen.select_batch(scored, budget=5, strategy="mixed")
-    by = dict(zip(second.sample_ids, chosen_by(scored, second.sample_ids), strict=True))
+    by = chosen_by(scored, second.sample_ids)
     more = [i for i in second.sample_ids if by[i] == NEW_CLASS]
     assert more
     assert set(more) <= hazy(scored)
@@ -166,13 +155,9 @@ def test_a_class_of_the_initial_images_is_nothing_found(scored):
     earned = history.found_and_tried(Loop(scored, NAMES), boxes)
     assert earned.found.tolist() == [0, 0, 0, 0]
     assert earned.tried.sum() == 6
-
-
-def test_the_initial_images_are_those_with_the_tag_or_those_of_no_batch(scored):
-    result = unseen.select_batch(scored, budget=4, strategy="mixed")
-    label(scored, result.sample_ids, {})
+    # The initial images are those with the tag, or else those of no batch.
     first = scored.sort_by("filepath").limit(4)
-    assert history.labelled_boxes(Loop(scored, NAMES)).initial == set(first.values("id"))
+    assert boxes.initial == set(first.values("id"))
     first.limit(1).tag_samples("initial")
     assert history.labelled_boxes(Loop(scored, NAMES)).initial == set(first.limit(1).values("id"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fiftyone as fo
 import pytest
 
 import unseen
@@ -13,20 +14,17 @@ pytestmark = pytest.mark.fiftyone
 
 UNET = {"steps": 2, "crop_size": 32, "channels": (4, 8)}
 REGIONS = "unseen_regions"
+ALL = {"count": 1000, "max_per_image": 1000}
 
 
 @pytest.fixture
-def scored(wafers, rng):
+def scored(scored, rng):
     """A scored pool of eight images, each with six regions of random scores in no order."""
-    unseen.train_unet(wafers, **UNET)
-    unseen.score_samples(wafers)
-    give_regions(wafers.exists("unseen_model"), rng)
-    return wafers
+    give_regions(scored.exists("unseen_model"), rng)
+    return scored
 
 
 def give_regions(view, rng, field=REGIONS):
-    import fiftyone as fo
-
     def region():
         x, y, size, score = (float(v) for v in rng.random(4))
         box = [x / 2, y / 2, 0.05 + size / 4, 0.1]
@@ -39,27 +37,23 @@ def give_regions(view, rng, field=REGIONS):
 
 def by_hand(view):
     """(sample id, region id, score) of all regions that have a score, the highest first."""
-    found = [
+    regions = [
         (sample.id, region.id, region.confidence)
         for sample in view
         for region in (sample[REGIONS].detections if sample[REGIONS] else [])
         if region.confidence is not None
     ]
-    return sorted(found, key=lambda region: -region[2])
+    return sorted(regions, key=lambda region: -region[2])
 
 
 def ranks(dataset):
-    """Rank -> region id, of every region that has one, and how many regions have one."""
+    """Region ids in the order of their ranks, which are 1, 2, ... without a gap."""
     dataset.reload()
-    ids, found = dataset.values([f"{REGIONS}.detections.id", f"{REGIONS}.detections.rank"])
-    pairs = [
-        (rank, region)
-        for of_image in zip(ids, found, strict=True)
-        if of_image[0]
-        for region, rank in zip(*of_image, strict=True)
-        if rank is not None
-    ]
-    return dict(pairs), len(pairs)
+    paths = [f"{REGIONS}.detections.{name}" for name in ("rank", "id")]
+    pairs = zip(*dataset.values(paths, unwind=True), strict=True)
+    ranked = sorted((rank, region) for rank, region in pairs if rank is not None)
+    assert [rank for rank, _ in ranked] == list(range(1, len(ranked) + 1))
+    return [region for _, region in ranked]
 
 
 def shown(dataset, name="top_regions"):
@@ -67,30 +61,31 @@ def shown(dataset, name="top_regions"):
     return dataset.load_saved_view(name).values(f"{REGIONS}.id")
 
 
-def test_the_order_is_that_of_all_scores(scored):
+def test_the_order_is_that_of_all_scores_and_on_record(scored):
     expected = by_hand(scored.exists("unseen_model"))
     assert len(expected) == 48
     result = unseen.rank_regions(scored, count=25, max_per_image=1000)
-    assert ranks(scored) == ({n: r[1] for n, r in enumerate(expected[:25], start=1)}, 25)
+    assert ranks(scored) == [r[1] for r in expected[:25]]
     assert result.scores == [r[2] for r in expected[:25]]
     assert result.sample_ids == [r[0] for r in expected[:25]]
     assert result.images == len({r[0] for r in expected[:25]})
+    entry = Loop(scored, Names()).entry(0, "rank_regions")
+    assert (entry["sample_ids"], entry["scores"]) == (result.sample_ids, result.scores)
+    assert (entry["view"], entry["parameters"]["count"]) == ("top_regions", 25)
 
 
 def test_the_saved_view_shows_the_patches_in_rank_order(scored):
     from fiftyone.server.view import get_view
 
     result = unseen.rank_regions(scored, count=12)
-    by_rank, _ = ranks(scored)
     patches = scored.load_saved_view("top_regions")
     assert patches._is_patches
     assert patches.values(f"{REGIONS}.rank") == list(range(1, 13))
-    assert patches.values(f"{REGIONS}.id") == [by_rank[n] for n in range(1, 13)]
+    assert patches.values(f"{REGIONS}.id") == ranks(scored)
     assert patches.values("sample_id") == result.sample_ids
     # As the App's server opens it: by its name, and by its stages.
     for given in ({"view_name": "top_regions"}, {"stages": patches._serialize()}):
-        opened = get_view(scored.name, **given)
-        assert opened.values(f"{REGIONS}.id") == [by_rank[n] for n in range(1, 13)]
+        assert get_view(scored.name, **given).values(f"{REGIONS}.id") == ranks(scored)
 
 
 def test_no_image_has_more_ranks_than_allowed(scored):
@@ -98,15 +93,20 @@ def test_no_image_has_more_ranks_than_allowed(scored):
     result = unseen.rank_regions(scored, count=1000, max_per_image=2)
     per_image = {i: [r for r in everything if r[0] == i][:2] for i in {r[0] for r in everything}}
     best = sorted((r for of_image in per_image.values() for r in of_image), key=lambda r: -r[2])
-    assert max(result.sample_ids.count(i) for i in per_image) == 2
     assert shown(scored) == [r[1] for r in best]
     assert "16 unseen regions (1000 were asked for) in 8 of 8 pool images" in result.summary()
 
 
-def test_regions_below_the_lowest_score_get_no_rank(scored):
+def test_regions_below_the_lowest_score_or_without_one_get_no_rank(scored):
+    drawn = fo.Detection(label="unseen", bounding_box=[0, 0, 0.5, 0.5])  # by somebody
+    sample = scored.exists("unseen_model").first()
+    sample[REGIONS].detections.insert(0, drawn)
+    sample.save()
     expected = by_hand(scored.exists("unseen_model"))
+    unseen.rank_regions(scored, **ALL)
+    assert shown(scored) == [r[1] for r in expected]
     middle = expected[len(expected) // 2][2]
-    result = unseen.rank_regions(scored, count=1000, max_per_image=1000, min_score=middle)
+    result = unseen.rank_regions(scored, min_score=middle, **ALL)
     assert shown(scored) == [r[1] for r in expected if r[2] >= middle]
     assert min(result.scores) == middle
     with pytest.raises(DatasetError, match=r"reaches min_score=1; the strongest has 0\.\d{3}"):
@@ -114,50 +114,35 @@ def test_regions_below_the_lowest_score_get_no_rank(scored):
 
 
 def test_labelled_test_excluded_and_sent_images_never_appear(scored, rng):
-    import fiftyone as fo
-
     unseen.score_samples(scored.match_tags("test"))
     give_regions(scored.match_tags("test"), rng)
     best = list(dict.fromkeys(r[0] for r in by_hand(scored.exists("unseen_model"))))
-    left_out = set(scored.match_tags("test").values("id"))
-    pool = [i for i in best if i not in left_out]
+    test = set(scored.match_tags("test").values("id"))
+    pool = [i for i in best if i not in test]
     scored.select(pool[0]).tag_samples("excluded")
     scored.set_values("ground_truth", {pool[1]: fo.Detections()}, key_field="id")
     scored.add_sample_field("unseen_annotation", fo.StringField)
     scored.set_values("unseen_annotation", {pool[2]: "sent"}, key_field="id")
-    result = unseen.rank_regions(scored, count=1000, max_per_image=1000)
+    result = unseen.rank_regions(scored, **ALL)
     assert set(result.sample_ids) == set(pool[3:])
     assert result.pool == 5
-
-
-def test_ranking_again_leaves_no_old_rank(scored):
-    import fiftyone as fo
-
-    first = unseen.rank_regions(scored, count=20)
-    before, _ = ranks(scored)
-    best = first.sample_ids[0]
-    scored.set_values("ground_truth", {best: fo.Detections()}, key_field="id")
-    second = unseen.rank_regions(scored, count=5)
-    after, count = ranks(scored)
-    assert best not in second.sample_ids
-    assert count == 5
-    assert set(after.values()) != set(list(before.values())[:5])
-    assert shown(scored) == [after[n] for n in range(1, 6)]
-    assert scored.list_saved_views() == ["top_regions"]
-
-
-def test_a_sample_in_memory_sees_its_new_ranks(scored):
-    result = unseen.rank_regions(scored, count=3, max_per_image=1)
-    sample = scored[result.sample_ids[0]]
-    assert [r["rank"] for r in sample[REGIONS].detections if r.has_attribute("rank")] == [1]
-    unseen.rank_regions(scored.exclude(sample.id), count=3)
-    assert not any(r["rank"] for r in sample[REGIONS].detections if r.has_attribute("rank"))
-
-
-def test_a_view_limits_what_is_ranked(scored):
-    part = scored.exists("unseen_model").limit(3)
-    unseen.rank_regions(part, count=1000, max_per_image=1000)
+    part = scored.select(pool[5:])
+    unseen.rank_regions(part, **ALL)
     assert shown(scored) == [r[1] for r in by_hand(part)]
+
+
+def test_ranking_again_leaves_no_old_rank_also_in_memory(scored):
+    first = unseen.rank_regions(scored, count=20)
+    before = ranks(scored)
+    best = scored[first.sample_ids[0]]
+    scored.set_values("ground_truth", {best.id: fo.Detections()}, key_field="id")
+    second = unseen.rank_regions(scored, count=5)
+    assert best.id not in second.sample_ids
+    assert len(ranks(scored)) == 5
+    assert ranks(scored) != before[:5]
+    assert shown(scored) == ranks(scored)
+    assert scored.list_saved_views() == ["top_regions"]
+    assert not any(r["rank"] for r in best[REGIONS].detections if r.has_attribute("rank"))
 
 
 def test_the_view_keeps_its_patches_although_the_pool_is_scored_again(scored):
@@ -167,38 +152,24 @@ def test_the_view_keeps_its_patches_although_the_pool_is_scored_again(scored):
     with pytest.raises(DatasetError, match="older than the newest UNet; run score_samples again"):
         unseen.rank_regions(scored)
     unseen.score_samples(scored, region_quantile=0.9)
-    assert ranks(scored) == ({}, 0)
+    assert ranks(scored) == []
     assert shown(scored) == before
     unseen.rank_regions(scored, count=8)
     assert not set(shown(scored)) & set(before)
 
 
-def test_what_cannot_be_ranked_is_said(wafers):
+def test_what_cannot_be_ranked_is_said(trained, wafers):
     with pytest.raises(DatasetError, match="has been scored yet; run train_unet and score_samples"):
         unseen.rank_regions(wafers)
-    unseen.train_unet(wafers, **UNET)
-    unseen.score_samples(wafers.match_tags("test"))
+    unseen.score_samples(trained.match_tags("test"))
     with pytest.raises(DatasetError, match="none of the 8 pool images was scored"):
-        unseen.rank_regions(wafers)
-    unseen.score_samples(wafers, max_regions=0)
+        unseen.rank_regions(trained)
+    unseen.score_samples(trained, max_regions=0)
     with pytest.raises(DatasetError, match="have no unseen region"):
-        unseen.rank_regions(wafers)
+        unseen.rank_regions(trained)
     with pytest.raises(BudgetError, match="is empty"):
-        unseen.rank_regions(wafers.match_tags("test"))
-    assert wafers.list_saved_views() == []
-
-
-def test_a_region_that_somebody_drew_has_no_score_and_no_rank(scored):
-    import fiftyone as fo
-
-    sample = scored.exists("unseen_model").first()
-    drawn = fo.Detection(label="unseen", bounding_box=[0, 0, 0.5, 0.5])
-    sample[REGIONS].detections.insert(0, drawn)
-    sample.save()
-    expected = by_hand(scored.exists("unseen_model"))
-    unseen.rank_regions(scored, count=1000, max_per_image=1000)
-    assert drawn.id not in shown(scored)
-    assert shown(scored) == [r[1] for r in expected]
+        unseen.rank_regions(trained.match_tags("test"))
+    assert trained.list_saved_views() == []
 
 
 def test_a_saved_view_of_somebody_else_is_not_replaced(scored):
@@ -222,21 +193,11 @@ def test_each_series_has_its_own_list(scored, rng):
     assert patches.values("unseen_other_regions.rank") == [1, 2, 3, 4, 5, 6]
 
 
-def test_the_record_says_what_was_ranked(scored):
-    result = unseen.rank_regions(scored, count=7)
-    entry = Loop(scored, Names()).record(0)["steps"]["rank_regions"]
-    assert entry["sample_ids"] == result.sample_ids
-    assert entry["scores"] == result.scores
-    assert (entry["view"], entry["parameters"]["count"]) == ("top_regions", 7)
-
-
 def test_cleaning_removes_the_list_but_not_a_tag_of_its_name(scored):
-    import fiftyone as fo
-
     scored.limit(2).tag_samples("top_regions")
     unseen.rank_regions(scored, count=5)
     patches = scored.load_saved_view("top_regions")._dataset.name
-    assert unseen.clean_dataset(scored).views == ["top_regions"]
+    assert unseen.clean_dataset(scored, keep_checkpoints=True).views == ["top_regions"]
     scored.reload()
     assert scored.list_saved_views() == []
     assert scored.get_field(REGIONS) is None

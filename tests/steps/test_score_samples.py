@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fiftyone as fo
 import pytest
 
 import unseen
@@ -11,39 +12,26 @@ from unseen.dataset.loop import Loop
 pytestmark = pytest.mark.fiftyone
 
 
-@pytest.fixture
-def trained(wafers):
-    unseen.train_unet(wafers, steps=2, crop_size=32, channels=(4, 8))
-    return wafers
+def entry(dataset):
+    return Loop(dataset, Names()).entry(0, "score_samples")
 
 
 def pool(dataset):
     return dataset.match_tags("test", bool=False).exists("ground_truth", False)
 
 
-def test_a_view_scored_first_does_not_decide_the_thresholds_of_the_pool(trained):
+def test_the_thresholds_are_those_of_the_pool_whichever_view_was_scored_first(trained):
     part = unseen.score_samples(pool(trained).limit(2))
     whole = unseen.score_samples(trained)
     assert (part.scored, whole.scored, whole.already_scored) == (2, 8, 0)
     assert whole.thresholds != part.thresholds
-    again = unseen.score_samples(trained, rescore=True)
-    assert again.thresholds == whole.thresholds
-
-
-def test_a_view_scored_later_takes_the_thresholds_of_the_pool(trained):
-    whole = unseen.score_samples(trained)
+    assert unseen.score_samples(trained, rescore=True).thresholds == whole.thresholds
     test = unseen.score_samples(trained.match_tags("test"))
-    assert test.scored == 4
-    assert test.thresholds == whole.thresholds
-    assert unseen.score_samples(trained).already_scored == 8
-
-
-def test_scoring_what_is_scored_already_keeps_the_record(trained):
-    unseen.score_samples(trained)
-    before = Loop(trained, Names()).record(0)["steps"]["score_samples"]
+    assert (test.scored, test.thresholds) == (4, whole.thresholds)
+    before = entry(trained)
     again = unseen.score_samples(trained)
     assert (again.scored, again.already_scored) == (0, 8)
-    assert Loop(trained, Names()).record(0)["steps"]["score_samples"] == before
+    assert entry(trained) == before
 
 
 def test_a_named_checkpoint_can_rank(trained):
@@ -81,22 +69,18 @@ def test_alpha_follows_the_imbalance_of_the_labels_only_when_asked(trained):
     assert adapted.imbalance == pytest.approx(imbalance)
     assert adapted.alpha == pytest.approx(2 * (1 + imbalance))
     assert f"Alpha {adapted.alpha:.2f}, by an imbalance of {imbalance:.2f}." in adapted.summary()
-    entry = Loop(trained, Names()).record(0)["steps"]["score_samples"]
-    assert (entry["alpha"], entry["imbalance"]) == (adapted.alpha, adapted.imbalance)
-    # S is at most 1, so that a higher power is a lower sum.
+    assert (entry(trained)["alpha"], entry(trained)["imbalance"]) == (
+        adapted.alpha,
+        adapted.imbalance,
+    )
+    # S is at most 1, so a higher power is a lower sum.
     high = trained.exists("unseen_model").values("unseen_alpha")
     assert all(b < a for a, b in zip(low, high, strict=True))
 
-
-def test_a_run_that_goes_on_keeps_its_alpha_although_labels_came(trained):
-    import fiftyone as fo
-
-    first = unseen.score_samples(trained, adapt_alpha=True)
-    many = fo.Detections(
-        detections=40 * [fo.Detection(label="particle", bounding_box=[0.1, 0.1, 0.1, 0.1])]
-    )
-    sample = pool(trained).first()
-    trained.set_values("ground_truth", {sample.id: many}, key_field="id")
+    # A run that continues keeps its alpha although labels came.
+    box = fo.Detection(label="particle", bounding_box=[0.1, 0.1, 0.1, 0.1])
+    many = fo.Detections(detections=[box.copy() for _ in range(40)])
+    trained.set_values("ground_truth", {pool(trained).first().id: many}, key_field="id")
     again = unseen.score_samples(trained, adapt_alpha=True)
-    assert (again.scored, again.alpha) == (0, first.alpha)
-    assert unseen.score_samples(trained, adapt_alpha=True, rescore=True).alpha > first.alpha
+    assert (again.scored, again.alpha) == (0, adapted.alpha)
+    assert unseen.score_samples(trained, adapt_alpha=True, rescore=True).alpha > adapted.alpha

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fiftyone as fo
 import numpy as np
 import pytest
 
@@ -12,48 +13,31 @@ from unseen.ranking import METRICS
 pytestmark = pytest.mark.fiftyone
 
 
-@pytest.fixture
-def scored(wafers):
-    unseen.train_unet(wafers, steps=2, crop_size=32, channels=(4, 8))
-    unseen.score_samples(wafers)
-    return wafers
-
-
-def test_a_pool_without_any_label_field_can_be_chosen_at_random(make_wafers):
-    dataset = make_wafers(5, labelled=0, test=0)
-    dataset.delete_sample_field("ground_truth")
-    chosen = unseen.select_batch(dataset, budget=2, strategy="random")
-    assert len(chosen.sample_ids) == 2
-
-
-@pytest.mark.parametrize("metric", METRICS)
-def test_plain_order_is_that_of_the_metric(scored, metric):
-    pool = scored.exists("unseen_excess")
-    ids, values = pool.values(["id", f"unseen_{metric}"])
-    best = [ids[i] for i in np.argsort(-np.asarray(values), kind="stable")[:5]]
-    chosen = unseen.select_batch(scored, budget=5, strategy="plain", metric=metric)
-    assert chosen.sample_ids == best
-
-
-@pytest.mark.parametrize("metric", METRICS)
-def test_a_diverse_batch_starts_with_the_highest_metric(scored, metric):
-    ids, values = scored.exists("unseen_excess").values(["id", f"unseen_{metric}"])
-    chosen = unseen.select_batch(scored, budget=3, strategy="diverse", metric=metric)
-    assert chosen.sample_ids[0] == ids[int(np.argmax(values))]
-
-
-def test_sequential_is_the_directory_order_whatever_the_order_of_the_samples(make_wafers):
+def test_without_scores_a_batch_is_random_or_sequential_in_directory_order(make_wafers):
     dataset = make_wafers(6, labelled=0, test=0)
     backwards = dataset.sort_by("filepath", reverse=True)
     chosen = unseen.select_batch(backwards, budget=3, strategy="sequential").sample_ids
     assert chosen == dataset.sort_by("filepath").limit(3).values("id")
+    dataset.delete_sample_field("ground_truth")
+    chosen = unseen.select_batch(dataset, budget=2, strategy="random", replace=True)
+    assert len(chosen.sample_ids) == 2
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_plain_is_the_order_of_the_metric_and_diverse_starts_with_the_highest(scored, metric):
+    ids, values = scored.exists("unseen_excess").values(["id", f"unseen_{metric}"])
+    best = [ids[i] for i in np.argsort(-np.asarray(values), kind="stable")[:5]]
+    plain = unseen.select_batch(scored, budget=5, strategy="plain", metric=metric)
+    assert plain.sample_ids == best
+    settings = {"strategy": "diverse", "metric": metric, "replace": True}
+    assert unseen.select_batch(scored, budget=3, **settings).sample_ids[0] == best[0]
 
 
 def test_the_same_seed_gives_the_same_batch(scored):
-    settings = {"budget": 4, "strategy": "diverse", "random_share": 0.5}
+    settings = {"budget": 4, "strategy": "diverse", "random_share": 0.5, "replace": True}
     first = unseen.select_batch(scored, seed=3, **settings).sample_ids
-    again = unseen.select_batch(scored, seed=3, replace=True, **settings).sample_ids
-    other = unseen.select_batch(scored, seed=4, replace=True, **settings).sample_ids
+    again = unseen.select_batch(scored, seed=3, **settings).sample_ids
+    other = unseen.select_batch(scored, seed=4, **settings).sample_ids
     assert first == again
     assert first[:2] == other[:2]
     assert first != other
@@ -78,8 +62,6 @@ def test_scoring_again_does_not_change_a_frozen_batch(scored):
 
 
 def test_a_partly_labelled_batch_counts_and_its_rest_returns_to_the_pool(scored):
-    import fiftyone as fo
-
     first = unseen.select_batch(scored, budget=3, strategy="plain").sample_ids
     scored.set_values("ground_truth", {first[0]: fo.Detections()}, key_field="id")
     second = unseen.select_batch(scored, budget=7, strategy="plain")
@@ -89,8 +71,7 @@ def test_a_partly_labelled_batch_counts_and_its_rest_returns_to_the_pool(scored)
 
 
 def test_test_and_excluded_samples_are_never_chosen(scored):
-    excluded = scored.exists("unseen_excess").limit(2)
-    excluded.tag_samples("excluded")
+    scored.exists("unseen_excess").limit(2).tag_samples("excluded")
     chosen = unseen.select_batch(scored, budget=6, strategy="plain").sample_ids
     assert not set(chosen) & set(scored.match_tags(["test", "excluded"]).values("id"))
 
