@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import fiftyone as fo
 import pytest
+from cvat_traces import ranked
 
 import unseen
 from unseen.annotation import sendings
@@ -21,21 +22,21 @@ pytestmark = pytest.mark.fiftyone
 
 def labels(dataset):
     """Classes per image of the batch in rank order, None where unlabelled."""
-    view = dataset.match_tags("batch_01").sort_by("unseen_rank")
-    found = view.values("ground_truth.detections.label")
-    return [None if f is None else sorted(f) for f in found]
+    return [
+        None if classes is None else sorted(classes)
+        for classes in ranked(dataset).values("ground_truth.detections.label")
+    ]
 
 
 @pytest.fixture
 def labelled(cvat, batch):
     """Six images in three tasks, all finished, one box each."""
     dataset = batch(6)
-    unseen.request_annotations(
-        dataset, task_size=2, classes=("particle", "scratch"), suggestions=False
-    )
-    for job_id, job in sorted(cvat.jobs.items()):
+    classes = ("particle", "scratch")
+    unseen.request_annotations(dataset, task_size=2, classes=classes, suggestions=False)
+    for job_id, job in cvat.jobs.items():
         worker = cvat.annotator(job_id)
-        for frame in range(job.start_frame, job.stop_frame + 1):
+        for frame in job.frames:
             worker.draw(frame, "particle", [8, 16, 24, 40])
         worker.set(state="completed")
     return dataset
@@ -94,39 +95,22 @@ def test_a_load_that_breaks_off_leaves_its_report_in_the_records(cvat, labelled)
     assert unseen.load_annotations(labelled).new_classes == {}  # it was taken, so it is known
 
 
-def test_an_expired_session_is_renewed(cvat, labelled, monkeypatch):
-    original = Api.job_annotations
-
-    def expire_first(self, job_id):
-        if job_id == min(cvat.jobs):
-            cvat.expire_sessions()
-        return original(self, job_id)
-
-    monkeypatch.setattr(Api, "job_annotations", expire_first)
-    unseen.load_annotations(labelled)
-    assert labels(labelled) == EVERYTHING
-
-
 def test_a_deleted_task_gives_its_images_back_to_the_pool(cvat, labelled):
-    first = min(cvat.tasks)
-    cvat.delete_task(first)
+    cvat.delete_task(min(cvat.tasks))
+    before = list(labelled._sample_collection.find())
+    rehearsed = unseen.load_annotations(labelled, dry_run=True)
+    assert (len(rehearsed.gone), rehearsed.unopened) == (1, 2)
+    assert list(labelled._sample_collection.find()) == before
     result = unseen.load_annotations(labelled)
     assert labels(labelled) == [None, None] + [["particle"]] * 4
     assert len(result.gone) == 1
     assert "1-2" in result.gone[0]
     assert result.closed == []
-    lost = labelled.match_tags("batch_01").sort_by("unseen_rank").values("id")[:2]
+    lost = ranked(labelled).values("id")[:2]
     assert set(lost) <= set(Loop(labelled, Names()).pool.values("id"))
     again = unseen.request_annotations(labelled)  # only the lost ones, under their old ranks
     assert again.sent == 2
     assert " 1-2 " in again.tasks[-1]["name"]
-
-
-def test_labels_loaded_before_a_task_was_deleted_stay(cvat, labelled):
-    unseen.load_annotations(labelled)
-    cvat.delete_task(min(cvat.tasks))
-    unseen.load_annotations(labelled, anno_key="unseen_batch_01")
-    assert labels(labelled) == EVERYTHING
 
 
 def test_a_deleted_project_takes_its_tasks_along_and_no_label(cvat, batch):
@@ -137,7 +121,7 @@ def test_a_deleted_project_takes_its_tasks_along_and_no_label(cvat, batch):
     worker.set(state="completed")
     unseen.load_annotations(dataset)
     cvat.delete_project(min(cvat.projects))
-    result = unseen.load_annotations(dataset)
+    result = unseen.load_annotations(dataset, anno_key="unseen_batch_01")
     assert labels(dataset) == [["particle"], [], None, None]
     assert len(result.gone) == 2
 
@@ -146,28 +130,22 @@ def test_a_deleted_project_takes_its_tasks_along_and_no_label(cvat, batch):
 def test_a_load_that_is_killed_while_it_writes_is_finished_by_the_next(
     cvat, labelled, monkeypatch, written
 ):
-    clean = labelled.clone()
-    try:
-        unseen.load_annotations(clean)
-        expected = labels(clean)
-    finally:
-        clean.delete()
     original = fo.Dataset._bulk_write
 
     def killed(self, ops, **kwargs):
         original(self, ops[:written], **{**kwargs, "ids": kwargs["ids"][:written]})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fo.Dataset, "_bulk_write", killed)
-    with pytest.raises(KeyboardInterrupt):
-        unseen.load_annotations(labelled)
-    monkeypatch.setattr(fo.Dataset, "_bulk_write", original)
+    with monkeypatch.context() as patch:
+        patch.setattr(fo.Dataset, "_bulk_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            unseen.load_annotations(labelled)
     labelled.reload()
     assert labels(labelled) == [["particle"]] * written + [None] * (6 - written)
     unseen.load_annotations(labelled)
-    assert labels(labelled) == expected == EVERYTHING
-    found = labelled.match_tags("batch_01").values("ground_truth.detections.id", unwind=True)
-    assert len(found) == len(set(found)) == 6
+    assert labels(labelled) == EVERYTHING
+    ids = ranked(labelled).values("ground_truth.detections.id", unwind=True)
+    assert len(ids) == len(set(ids)) == 6
 
 
 def test_loading_never_asks_on_the_terminal(cvat, labelled, monkeypatch):
@@ -214,22 +192,21 @@ def test_a_job_that_is_deleted_meanwhile_is_named_and_the_others_are_loaded(cvat
 
 
 def test_two_loads_at_once_are_one_after_the_other(cvat, labelled):
-    found = []
+    refusals = []
 
     def second():
-        try:
+        with pytest.raises(LockedError) as error:
             unseen.load_annotations(labelled)
-        except LockedError as error:
-            found.append(str(error))
+        refusals.append(str(error.value))
 
     def progress(done, total, label):
-        if not found:
+        if not refusals:
             other = threading.Thread(target=second)
             other.start()
             other.join()
 
     unseen.load_annotations(labelled, progress=progress)
-    assert "load_annotations has been running since" in found[0]
+    assert "load_annotations has been running since" in refusals[0]
     assert labels(labelled) == EVERYTHING
 
 
@@ -239,17 +216,8 @@ def test_images_that_annotators_removed_stay_out_when_their_task_is_deleted(cvat
     unseen.load_annotations(labelled, jobs="all")
     cvat.delete_task(min(cvat.tasks))
     unseen.load_annotations(labelled)
-    states = labelled.match_tags("batch_01").sort_by("unseen_rank").values("unseen_annotation")
+    states = ranked(labelled).values("unseen_annotation")
     assert states == ["removed", None, *["loaded"] * 4]
-
-
-def test_a_rehearsal_gives_nothing_back_to_the_pool(cvat, labelled):
-    cvat.delete_task(min(cvat.tasks))
-    before = list(labelled._sample_collection.find())
-    result = unseen.load_annotations(labelled, dry_run=True)
-    assert (len(result.gone), result.unopened) == (1, 2)
-    assert list(labelled._sample_collection.find()) == before
-    assert len(unseen.load_annotations(labelled).gone) == 1
 
 
 def test_a_label_deleted_while_its_job_is_loaded_deletes_no_box(cvat, labelled, monkeypatch):

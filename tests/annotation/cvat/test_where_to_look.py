@@ -1,4 +1,4 @@
-"""Each way to show annotators where to look reaches them, alone and together with the others."""
+"""Each way to show annotators where to look reaches them, alone and together with others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cvat_double import CvatDouble
 from cvat_replay import Client
-from cvat_traces import frames_of, ranked_names, state_of
+from cvat_traces import frames_of, ranked, ranked_names, state_of
 from PIL import Image
 
 import unseen
@@ -23,6 +23,7 @@ from unseen.errors import AnnotationError, ServerError
 pytestmark = pytest.mark.fiftyone
 
 NAMES = Names()
+ALL = ("particle", "scratch", "unseen")
 
 
 @pytest.fixture
@@ -71,10 +72,16 @@ def guides(cvat: CvatDouble) -> list[str]:
     return [cvat.state.guides[t.guide_id].markdown for _, t in sorted(cvat.tasks.items())]
 
 
-def test_suggestions_are_boxes_of_class_unseen_that_fit_the_regions(cvat, batch):
+def originals(dataset: fo.Dataset) -> dict[str, Path]:
+    return {Path(path).name: Path(path) for path in dataset.values("filepath")}
+
+
+def test_suggestions_and_the_guide_of_a_plain_request(cvat, batch):
     dataset = batch(2)
-    result = unseen.request_annotations(dataset, guide=False)
-    first = dataset.match_tags("batch_01").sort_by("unseen_rank").first()
+    result = unseen.request_annotations(
+        dataset, classes=("particle", "scratch", "crack"), instructions="Mind the **edges**."
+    )
+    first = ranked(dataset).first()
     shown = sorted(cvat.annotator(1).shapes(frame=0), key=lambda s: s["id"])
     assert [s["label"] for s in shown] == ["unseen", "unseen"]
     ids = [d.id for d in first.unseen_regions.detections]
@@ -82,53 +89,56 @@ def test_suggestions_are_boxes_of_class_unseen_that_fit_the_regions(cvat, batch)
     boxes = [[0.1, 0.1, 0.2, 0.2], [0.6, 0.55, 0.25, 0.3]]
     for shape, (x, y, w, h) in zip(shown, boxes, strict=True):
         assert shape["points"] == pytest.approx([64 * v for v in (x, y, x + w, y + h)])
-    assert result.suggestions == 4
-    assert first.ground_truth is None
-    assert [label.name for label in cvat.tasks[1].labels] == ["particle", "scratch", "unseen"]
+    assert (result.suggestions, first.ground_truth) == (4, None)
+    assert [label.name for label in cvat.tasks[1].labels] == [*ALL[:2], "crack", "unseen"]
 
+    (text,) = guides(cvat)
+    assert "Mind the **edges**." in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    counts = dataset.match_tags("initial").count_values("ground_truth.detections.label")
+    for start in ("| crack | none yet", f"| particle | {counts['particle']}"):
+        assert any(row.startswith(start) for row in rows)
+    assert "Boxes of class `unseen` are suggestions" in text
 
-def test_suggestions_have_their_own_field_in_fiftyones_run_and_nobody_may_change_it(cvat, batch):
-    dataset = batch(2)
-    unseen.request_annotations(dataset)
+    # In FiftyOne's own run suggestions have a field that nobody may change.
     schema = dataset.get_annotation_info("unseen_batch_01").config.label_schema
     assert set(schema) == {"ground_truth", "unseen_regions"}
     assert schema["unseen_regions"]["classes"] == ["unseen"]
     allowed = {k: v for k, v in schema["unseen_regions"].items() if k.startswith("allow_")}
     assert len(allowed) >= 4
     assert set(allowed.values()) == {False}
-    assert schema["ground_truth"]["classes"] == ["particle", "scratch"]
+    assert schema["ground_truth"]["classes"] == ["particle", "scratch", "crack"]
 
 
-def test_an_overlay_is_uploaded_in_the_images_size_under_the_images_name(cvat, batch, uploaded):
+def test_overlays_predictions_and_suggestions_reach_the_annotator_together(cvat, batch, uploaded):
     dataset = batch(3)
     with_heatmaps(dataset)
-    paths = dataset.values("filepath")
-    digests = [hashlib.sha256(Path(p).read_bytes()).digest() for p in paths]
-    result = unseen.request_annotations(dataset, overlay=True)
-    assert result.overlays == 3
-    assert [hashlib.sha256(Path(p).read_bytes()).digest() for p in paths] == digests
-    assert dataset.values("filepath") == paths
-    assert [name for name, _, _ in uploaded] == ranked_names(dataset) == frames_of(cvat)
-    originals = {Path(path).name: Path(path) for path in paths}
-    for name, path, content in uploaded:
-        assert content != originals[name].read_bytes()
-        with Image.open(path) as drawn, Image.open(originals[name]) as original:
-            assert drawn.size == original.size == (64, 64)
-    assert {(f.width, f.height) for f in cvat.tasks[1].frames} == {(64, 64)}
-    points = min(s["points"] for s in cvat.annotator(1).shapes(frame=0))
-    assert points == pytest.approx([6.4, 6.4, 19.2, 19.2])
-
-
-def test_predictions_are_sent_as_labels_to_correct_where_they_are_sure(cvat, batch):
-    dataset = batch(2)
     with_predictions(dataset)
-    result = unseen.request_annotations(dataset, predictions=True, suggestions=False)
+    files = originals(dataset)
+    digests = {name: hashlib.sha256(path.read_bytes()).digest() for name, path in files.items()}
+    result = unseen.request_annotations(dataset, overlay=True, predictions=True)
+    assert (result.suggestions, result.predictions, result.overlays) == (6, 3, 3)
+    assert result.labels == 0
+    # Overlays have the image's size and name; the images stay as they are.
+    assert originals(dataset) == files
+    assert digests == {n: hashlib.sha256(p.read_bytes()).digest() for n, p in files.items()}
+    assert [name for name, _, _ in uploaded] == ranked_names(dataset) == frames_of(cvat)
+    for name, path, content in uploaded:
+        assert content != files[name].read_bytes()
+        with Image.open(path) as drawn:
+            assert drawn.size == (64, 64)
+    assert {(f.width, f.height) for f in cvat.tasks[1].frames} == {(64, 64)}
+    # Predictions go where the detector is sure, as labels under new ids.
     shown = shapes_of(cvat)
-    assert [(s["label"], s["points"]) for s in shown] == [("particle", [16, 32, 24, 48])] * 2
+    assert sorted(s["label"] for s in shown) == ["particle"] * 3 + ["unseen"] * 6
+    predicted = [s for s in shown if s["label"] == "particle"]
+    assert [s["points"] for s in predicted] == [[16, 32, 24, 48]] * 3
     known = dataset.values(f"{NAMES.predictions(0)}.detections.id", unwind=True)
-    assert not {s["values"]["label_id"] for s in shown} & set(known)
-    assert (result.predictions, result.suggestions, result.labels) == (2, 0, 0)
-    assert dataset.match_tags("batch_01").values("ground_truth") == [None, None]
+    assert not {s["values"]["label_id"] for s in predicted} & set(known)
+    assert ranked(dataset).values("ground_truth") == [None] * 3
+    (text,) = guides(cvat)
+    for part in ("`unseen` are suggestions", "Colours mark", "drawn by a detector"):
+        assert part in text
 
 
 @pytest.mark.parametrize(
@@ -145,20 +155,6 @@ def test_what_does_not_exist_cannot_be_shown(cvat, batch, asked, match):
     with pytest.raises(AnnotationError, match=match):
         unseen.request_annotations(dataset, **{asked: True})
     assert (state_of(dataset), cvat.tasks) == (before, {})
-
-
-def test_the_guide_names_the_classes_with_their_counts_and_the_instructions(cvat, batch):
-    dataset = batch(2)
-    counts = dataset.match_tags("initial").count_values("ground_truth.detections.label")
-    unseen.request_annotations(
-        dataset, classes=("particle", "scratch", "crack"), instructions="Mind the **edges**."
-    )
-    (text,) = guides(cvat)
-    assert "Mind the **edges**." in text
-    rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert any(r.startswith("| crack | none yet") for r in rows)
-    assert any(r.startswith(f"| particle | {counts['particle']}") for r in rows)
-    assert "Boxes of class `unseen` are suggestions" in text
 
 
 def test_each_guide_tells_what_its_own_task_holds(cvat, batch):
@@ -178,23 +174,10 @@ def test_everything_switched_off_sends_the_plain_images(cvat, batch, uploaded):
     assert shapes_of(cvat) == []
     assert cvat.state.guides == {}
     assert [label.name for label in cvat.tasks[1].labels] == ["particle", "scratch"]
-    originals = {Path(p).name: Path(p).read_bytes() for p in dataset.values("filepath")}
-    assert all(content == originals[name] for name, _, content in uploaded)
+    files = originals(dataset)
+    assert all(content == files[name].read_bytes() for name, _, content in uploaded)
     assert (result.suggestions, result.predictions, result.labels, result.overlays) == (0, 0, 0, 0)
     assert not [r for r in cvat.requests if r.method == "PUT"]
-
-
-def test_all_together_reach_the_annotator(cvat, batch, uploaded):
-    dataset = batch(2)
-    with_heatmaps(dataset)
-    with_predictions(dataset)
-    result = unseen.request_annotations(dataset, overlay=True, predictions=True)
-    labels = sorted(s["label"] for s in cvat.annotator(1).shapes(frame=0))
-    assert labels == ["particle", "unseen", "unseen"]
-    assert (result.suggestions, result.predictions, result.overlays) == (4, 2, 2)
-    (text,) = guides(cvat)
-    for part in ("`unseen` are suggestions", "Colours mark", "drawn by a detector"):
-        assert part in text
 
 
 def test_known_structure_is_drawn_into_the_copies_and_explained(cvat, batch, uploaded):
@@ -202,11 +185,11 @@ def test_known_structure_is_drawn_into_the_copies_and_explained(cvat, batch, upl
     unseen.mark_structure(dataset, pitch=(32.0, 32.0), origin=(16.0, 16.0))
     result = unseen.request_annotations(dataset, structure=True, suggestions=False)
     assert result.overlays == 2
-    originals = {Path(path).name: path for path in dataset.values("filepath")}
+    files = originals(dataset)
     lines = np.zeros((64, 64), bool)
     lines[[16, 48]] = lines[:, [16, 48]] = True
     for name, path, _ in uploaded:
-        with Image.open(path) as drawn, Image.open(originals[name]) as original:
+        with Image.open(path) as drawn, Image.open(files[name]) as original:
             changed = np.any(np.asarray(drawn) != np.asarray(original.convert("RGB")), axis=2)
         np.testing.assert_array_equal(changed, lines)
     assert not shapes_of(cvat)  # nothing that could come back as a label
@@ -245,9 +228,6 @@ def test_a_box_that_sticks_out_is_cut_and_one_outside_is_left_out(cvat, batch):
 # projects
 
 
-ALL = ("particle", "scratch", "unseen")
-
-
 def project(cvat: CvatDouble, name: str, labels=ALL, attributes=(), **more) -> int:
     """A project that somebody made in CVAT; each label has these attributes."""
     text = {"input_type": "text", "mutable": True, "values": []}
@@ -259,18 +239,14 @@ def project(cvat: CvatDouble, name: str, labels=ALL, attributes=(), **more) -> i
 
 
 def test_a_new_project_gets_the_classes_and_one_guide_for_all_tasks(cvat, batch):
-    dataset = batch(4)
-    unseen.request_annotations(dataset, project="wafers", task_size=2)
+    unseen.request_annotations(batch(4), project="wafers", task_size=2)
     [made] = cvat.projects.values()
-    assert (made.name, [label.name for label in made.labels]) == (
-        "wafers",
-        ["particle", "scratch", "unseen"],
-    )
+    assert (made.name, [label.name for label in made.labels]) == ("wafers", list(ALL))
     assert [t.project for t in cvat.tasks.values()] == [made, made]
-    text = cvat.state.guides[made.guide_id].markdown
-    assert "`unseen` are suggestions" in text
-    assert "This task holds" not in text
-    assert len(cvat.state.guides) == 1
+    [guide] = cvat.state.guides.values()
+    assert guide.id == made.guide_id
+    assert "`unseen` are suggestions" in guide.markdown
+    assert "This task holds" not in guide.markdown
 
 
 def test_the_next_batch_renews_our_guide_in_a_project_and_leaves_other_peoples(cvat, batch):
@@ -295,7 +271,7 @@ def test_boxes_reach_an_existing_project_with_and_without_the_attribute(cvat, ba
     assert list(cvat.projects) == [number]
     shown = cvat.annotator(1).shapes(frame=0)
     assert sorted(s["label"] for s in shown) == ["particle", "unseen", "unseen"]
-    first = dataset.match_tags("batch_01").sort_by("unseen_rank").first()
+    first = ranked(dataset).first()
     base = first["unseen_annotation_base"]["unseen_batch_01"]
     by_id = {s["id"]: s for s in shown}
     for box in base:
@@ -309,29 +285,27 @@ def test_a_project_that_lacks_classes_is_refused_or_extended(cvat, batch):
     number = project(cvat, "wafers", ["particle"])
     dataset = batch(2)
     before = state_of(dataset)
-    with pytest.raises(
-        AnnotationError, match=r"lacks the labels scratch, unseen; .*extend_project"
-    ):
+    lacks = r"lacks the labels scratch, unseen; .*extend_project"
+    with pytest.raises(AnnotationError, match=lacks):
         unseen.request_annotations(dataset, project="wafers")
     assert (state_of(dataset), cvat.tasks) == (before, {})
     assert [label.name for label in cvat.projects[number].labels] == ["particle"]
     unseen.request_annotations(dataset, project="wafers", extend_project=True)
-    there = [label.name for label in cvat.projects[number].labels]
-    assert there == ["particle", "scratch", "unseen"]
+    assert [label.name for label in cvat.projects[number].labels] == list(ALL)
     assert len(shapes_of(cvat)) == 4
 
 
-def test_without_suggestions_a_project_needs_no_class_for_them(cvat, batch):
-    project(cvat, "wafers", ["particle", "scratch"])
-    unseen.request_annotations(batch(2), project="wafers", suggestions=False)
-    assert len(cvat.tasks) == 1
-
-
-def test_a_class_that_takes_no_rectangles_is_refused(cvat, batch):
-    project(cvat, "wafers", type="polygon")
+def test_a_project_must_take_rectangles_and_without_suggestions_needs_no_class_for_them(
+    cvat, batch
+):
+    project(cvat, "outlines", type="polygon")
+    dataset = batch(2)
     with pytest.raises(AnnotationError, match="is for polygon shapes only"):
-        unseen.request_annotations(batch(2), project="wafers")
+        unseen.request_annotations(dataset, project="outlines")
     assert cvat.tasks == {}
+    project(cvat, "wafers", ["particle", "scratch"])
+    unseen.request_annotations(dataset, project="wafers", suggestions=False)
+    assert len(cvat.tasks) == 1
 
 
 def test_of_projects_that_sound_alike_the_very_one_is_taken(cvat, batch):
