@@ -8,8 +8,10 @@ import resource
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fiftyone as fo
 import pytest
 from PIL import Image
 
@@ -55,8 +57,6 @@ def test_a_dataset_that_does_not_exist_is_named_with_what_there_is(wafers):
 
 @pytest.mark.parametrize("kind", ["video", "point-cloud"])
 def test_a_dataset_of_other_media_is_refused(tmp_path, fiftyone_database, kind):
-    import fiftyone as fo
-
     dataset = fo.Dataset()
     name = "a.mp4" if kind == "video" else "a.pcd"
     dataset.add_sample(fo.Sample(filepath=str(tmp_path / name)))
@@ -66,32 +66,25 @@ def test_a_dataset_of_other_media_is_refused(tmp_path, fiftyone_database, kind):
     dataset.delete()
 
 
-def test_training_without_labels_says_what_to_do(make_wafers, state):
-    dataset = make_wafers(4, labelled=0, test=2)
-    before = state(dataset)
-    with pytest.raises(LabelError, match=r"no labelled images in field 'ground_truth'.*initial"):
-        unseen.train_unet(dataset, **UNET)
-    with pytest.raises(LabelError, match=r"no labelled images"):
-        unseen.train_detector(dataset, steps=1, architecture="small")
-    assert state(dataset) == before
-
-
-def test_training_without_boxes_says_what_to_do(make_wafers, state):
-    import fiftyone as fo
-
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, r"no labelled images in field 'ground_truth'.*initial"),
+        (fo.Detections(), r"4 labelled images hold no usable box"),
+    ],
+)
+def test_training_without_labels_or_boxes_says_what_to_do(make_wafers, state, labels, message):
     dataset = make_wafers(4, labelled=0, test=0)
-    dataset.set_values("ground_truth", [fo.Detections() for _ in range(4)])
+    dataset.set_values("ground_truth", [labels] * 4)
     before = state(dataset)
-    with pytest.raises(LabelError, match=r"4 labelled images hold no usable box"):
+    with pytest.raises(LabelError, match=message):
         unseen.train_unet(dataset, **UNET)
-    with pytest.raises(LabelError, match=r"no usable box"):
+    with pytest.raises(LabelError, match=message):
         unseen.train_detector(dataset, steps=1, architecture="small", classes=("particle",))
     assert state(dataset) == before
 
 
 def test_a_label_field_of_the_wrong_type_is_refused(wafers):
-    import fiftyone as fo
-
     wafers.set_values("kind", [fo.Classification(label="a")] * len(wafers))
     with pytest.raises(DatasetError, match=r"'kind' holds Classification; expected Detections"):
         unseen.train_unet(wafers, label_field="kind")
@@ -111,8 +104,6 @@ def test_a_reserved_class_name_is_refused(wafers, name):
 
 
 def test_bad_boxes_are_dropped_and_counted(wafers):
-    import fiftyone as fo
-
     sample = wafers.match_tags("test", bool=False).exists("ground_truth").first()
     boxes = {
         "clipped": [0.9, 0.9, 0.3, 0.3],
@@ -173,62 +164,48 @@ def test_an_empty_pool_is_said(make_wafers, state):
     assert state(dataset) == before
 
 
-def test_a_budget_beyond_the_pool_is_said(wafers, state):
-    unseen.train_unet(wafers, **UNET)
-    unseen.score_samples(wafers)
-    before = state(wafers)
+def test_a_budget_beyond_the_pool_is_said(scored, state):
+    before = state(scored)
     for strategy in ("diverse", "balanced", "random", "sequential", "entropy"):
         with pytest.raises(BudgetError, match=r"budget 9 exceeds the 8 unlabelled images"):
-            unseen.select_batch(wafers, budget=9, strategy=strategy)
+            unseen.select_batch(scored, budget=9, strategy=strategy)
     with pytest.raises(BudgetError, match=r"initial=13 exceeds the 12 images"):
-        unseen.split_dataset(wafers, initial=13)
-    assert state(wafers) == before
+        unseen.split_dataset(scored, initial=13)
+    assert state(scored) == before
 
 
-def test_ranking_without_scores_or_with_old_ones_says_what_to_do(wafers):
+def test_ranking_without_scores_or_with_old_ones_says_what_to_do(wafers, scored):
     with pytest.raises(LabelError, match=r"no UNet has been trained"):
         unseen.score_samples(wafers)
     with pytest.raises(DatasetError, match=r"has been scored yet"):
         unseen.select_batch(wafers, budget=2)
-    unseen.train_unet(wafers, **UNET)
-    unseen.score_samples(wafers)
-    unseen.train_unet(wafers, seed=1, **UNET)
+    unseen.train_unet(scored, seed=1, **UNET)
     with pytest.raises(DatasetError, match=r"older than the newest UNet"):
-        unseen.select_batch(wafers, budget=2)
+        unseen.select_batch(scored, budget=2)
 
 
 def test_a_damaged_checkpoint_is_refused(wafers, tmp_path):
-    trained = unseen.train_unet(wafers, **UNET)
-    path = Path(trained.checkpoint)
-    data = path.read_bytes()
-
-    path.write_bytes(data[:-100])
-    with pytest.raises(CheckpointError, match=r"truncated or changed"):
-        unseen.score_samples(wafers)
-    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(CheckpointError, match=r"SHA-256"):
-        unseen.score_samples(wafers)
-    path.write_bytes(data)
+    path = Path(unseen.train_unet(wafers, **UNET).checkpoint)
     sidecar = path.with_suffix(".json")
-    text = sidecar.read_text()
-    sidecar.write_text("{")
-    with pytest.raises(CheckpointError, match=r"cannot be read"):
-        unseen.score_samples(wafers)
-    sidecar.unlink()
-    with pytest.raises(CheckpointError, match=r"needs its JSON sidecar"):
-        unseen.score_samples(wafers)
-    changed = json.loads(text)
-    changed["spec"]["classes"] = ["other"]
-    sidecar.write_text(json.dumps(changed))
-    with pytest.raises(CheckpointError, match=r"do not fit"):
-        unseen.score_samples(wafers)
-    sidecar.write_text(text)
-    path.unlink()
-    with pytest.raises(CheckpointError, match=r"No such file"):
-        unseen.score_samples(wafers)
+    data, text = path.read_bytes(), sidecar.read_text()
+    foreign = json.loads(text)
+    foreign["spec"]["classes"] = ["other"]
+    cases = [
+        (path, data[:-100], r"truncated or changed"),
+        (path, data[:-1] + bytes([data[-1] ^ 1]), r"SHA-256"),
+        (path, None, r"No such file"),
+        (sidecar, b"{", r"cannot be read"),
+        (sidecar, None, r"needs its JSON sidecar"),
+        (sidecar, json.dumps(foreign).encode(), r"do not fit"),
+    ]
+    for file, content, message in cases:
+        before = file.read_bytes()
+        file.unlink() if content is None else file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=message):
+            unseen.score_samples(wafers)
+        file.write_bytes(before)
     with pytest.raises(CheckpointError, match=r"nothing.safetensors"):
         unseen.score_samples(wafers, checkpoint=str(tmp_path / "nothing.safetensors"))
-    path.write_bytes(data)
     assert unseen.score_samples(wafers).scored == 8
 
 
@@ -273,30 +250,19 @@ def test_two_runs_at_once_on_one_dataset_are_refused(wafers):
         if not refused:
             run = [sys.executable, "-c", code, wafers.name]
             refused.append(subprocess.run(run, capture_output=True, text=True).stdout)
+            with ThreadPoolExecutor(1) as threads:
+                refused.append(threads.submit(unseen.split_dataset, wafers.name).exception())
 
     unseen.train_unet(wafers, progress=second_run, **UNET)
-    assert "LockedError" in refused[0]
-    assert f"dataset '{wafers.name}' is in use: train_unet has been running since" in refused[0]
+    said = f"LockedError dataset '{wafers.name}' is in use: train_unet has been running since"
+    assert said in refused[0]
+    assert isinstance(refused[1], LockedError)
     unseen.train_unet(wafers, **UNET)  # the lock fell with the first run
 
 
-def test_two_threads_at_once_are_refused_too(wafers):
-    from concurrent.futures import ThreadPoolExecutor
-
-    caught = []
-
-    def second_run(done, total, label=""):
-        if not caught:
-            with ThreadPoolExecutor(1) as threads:
-                caught.append(threads.submit(unseen.split_dataset, wafers.name).exception())
-
-    unseen.train_unet(wafers, progress=second_run, **UNET)
-    assert isinstance(caught[0], LockedError)
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_scoring_that_was_interrupted_goes_on_with_the_same_thresholds(wafers, how):
-    unseen.train_unet(wafers, **UNET)
+def test_scoring_that_was_interrupted_goes_on_with_the_same_thresholds(trained, how):
+    wafers = trained
     code = (
         "import os, signal, sys, unseen, unseen.steps.score_samples.writer as s\n"
         "s.CHUNK = 2\n"
@@ -344,8 +310,6 @@ def test_parameters_out_of_range_are_refused_before_anything_happens(wafers, sta
 
 
 def test_a_field_of_the_user_is_never_taken_over_nor_cleaned(wafers):
-    import fiftyone as fo
-
     wafers.add_sample_field("unseen_excess", fo.FloatField)
     wafers.add_sample_field("predictions_01", fo.StringField)
     unseen.train_unet(wafers, **UNET)

@@ -92,6 +92,12 @@ def test_a_field_of_something_else_is_refused_and_a_field_made_by_hand_is_read(w
     assert wafers.has_sample_field(NAMES.scope)  # it was not made by this package
 
 
+def test_each_label_field_has_its_own_scope():
+    names = Names(series="random", label_field="unseen_random_labels")
+    assert names.scope == "unseen_random_labels_scope"
+    assert Names(series="b").scope == Names().scope == "unseen_ground_truth_scope"
+
+
 # --- training ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("train", [unseen.train_unet, unseen.train_detector])
 def test_training_respects_scopes_counts_them_and_lists_unusable_ones(wafers, train):

@@ -12,21 +12,17 @@ from unseen.errors import DatasetError
 pytestmark = pytest.mark.fiftyone
 
 
-def test_the_initial_images_are_the_first_in_directory_order(make_wafers):
+def test_the_initial_images_are_the_first_in_directory_order_and_a_test_split_stays(make_wafers):
     dataset = make_wafers(8, labelled=0, test=3)
-    unseen.split_dataset(dataset.sort_by("filepath", reverse=True), initial=3)
+    test = dataset.match_tags("test").values("id")
+    backwards = dataset.sort_by("filepath", reverse=True)
+    result = unseen.split_dataset(backwards, initial=3, test_share=0.5)
+    assert result.test_was_fixed
     expected = dataset.match_tags("test", bool=False).sort_by("filepath").limit(3).values("id")
     assert dataset.match_tags("initial").sort_by("filepath").values("id") == expected
-
-
-def test_a_test_split_that_exists_is_never_changed(make_wafers):
-    dataset = make_wafers(8, labelled=0, test=3)
-    before = dataset.match_tags("test").values("id")
-    result = unseen.split_dataset(dataset, initial=2, test_share=0.5)
-    assert result.test_was_fixed
-    assert dataset.match_tags("test").values("id") == before
+    assert dataset.match_tags("test").values("id") == test
     unseen.clean_dataset(dataset)
-    assert dataset.match_tags("test").values("id") == before
+    assert dataset.match_tags("test").values("id") == test
     assert "initial" not in dataset.distinct("tags")
 
 
