@@ -95,67 +95,6 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
-# --- parameters that several steps have --------------------------------------------------------
-def device_setting() -> str:
-    """Where to compute."""
-    return setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
-
-
-def precision_setting() -> str:
-    """The arithmetic of a network."""
-    text = "Arithmetic: bf16 where it pays (auto), or fp32."
-    return setting("auto", text, choices=("auto", "bf16", "fp32"), advanced=True)
-
-
-def iteration_setting(help: str, *, advanced: bool = True) -> int | None:
-    """An iteration; None takes the default that `help` names."""
-    return setting(None, help, minimum=0, advanced=advanced)
-
-
-def seed_setting(help: str = "Seed of all random choices.", *, advanced: bool = False) -> int:
-    """A seed."""
-    return setting(51, help, minimum=0, advanced=advanced)
-
-
-def workers_setting() -> int:
-    """Threads that read images."""
-    return setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
-
-
-def batch_setting(default: int, help: str = "Images per forward pass.", **more: Any) -> int:
-    """Images per step of a network."""
-    return setting(default, help, minimum=1, **{"unit": "images", "advanced": True, **more})
-
-
-def image_size_setting() -> int | None:
-    """The size of images inside the detector."""
-    text = (
-        "Longest side of the images inside the detector. Default: by architecture and image size."
-    )
-    return setting(None, text, unit="px", minimum=64, maximum=4096, advanced=True)
-
-
-def overlap_setting(help: str) -> float:
-    """A threshold on the intersection over union of boxes."""
-    return setting(0.5, help, minimum=0.05, maximum=0.95)
-
-
-def gt_field_setting() -> str | None:
-    """The labels of the test split."""
-    text = "Field with the labels of the test split. Default: the label field."
-    return setting(None, text, advanced=True)
-
-
-def excluded_tag_setting() -> str:
-    """The tag of images that the loop leaves out."""
-    return setting("excluded", "Tag of images left out of the pool.", advanced=True)
-
-
-def dry_run_setting(help: str = "Say what would change; change nothing.") -> bool:
-    """Whether to write nothing."""
-    return setting(False, help)
-
-
 @dataclass(frozen=True, kw_only=True)
 class StepConfig:
     """What all steps share: where things are stored in the dataset."""

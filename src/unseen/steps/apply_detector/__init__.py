@@ -5,16 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from unseen.parameters import (
-    StepConfig,
-    batch_setting,
-    device_setting,
-    iteration_setting,
-    precision_setting,
-    setting,
-    workers_setting,
-)
+from unseen.parameters import StepConfig, setting
 from unseen.results import Skipped, StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -33,11 +26,11 @@ class ApplyDetectorConfig(StepConfig):
     min_confidence: float = setting(
         0.05, "Predictions below this confidence are not stored.", minimum=0, maximum=1
     )
-    batch_size: int = batch_setting(4)
-    workers: int = workers_setting()
-    device: str = device_setting()
-    precision: str = precision_setting()
-    iteration: int | None = iteration_setting(
+    batch_size: int = settings.batch_size(4)
+    workers: int = settings.workers()
+    device: str = settings.device()
+    precision: str = settings.precision()
+    iteration: int | None = settings.iteration(
         "Iteration whose detector is applied. Default: the newest with one."
     )
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from unseen.parameters import (
-    StepConfig,
-    device_setting,
-    dry_run_setting,
-    gt_field_setting,
-    overlap_setting,
-    setting,
-)
+from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -34,10 +28,10 @@ class AutoLabelConfig(StepConfig):
         maximum=0.999,
         advanced=True,
     )
-    iou: float = overlap_setting("Overlap from which a prediction counts as right.")
-    gt_field: str | None = gt_field_setting()
-    device: str = device_setting()
-    dry_run: bool = dry_run_setting()
+    iou: float = settings.iou("Overlap from which a prediction counts as right.")
+    gt_field: str | None = settings.gt_field()
+    device: str = settings.device()
+    dry_run: bool = settings.dry_run()
 
 
 @dataclass(frozen=True, kw_only=True)

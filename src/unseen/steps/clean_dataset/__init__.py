@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.parameters import StepConfig, dry_run_setting, setting
+from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -14,7 +15,7 @@ class CleanConfig(StepConfig):
     """Parameters of `clean_dataset`."""
 
     keep_checkpoints: bool = setting(False, "Keep the model files on disk.")
-    dry_run: bool = dry_run_setting()
+    dry_run: bool = settings.dry_run()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unseen.loop.iteration import ClassMetrics
-from unseen.parameters import (
-    StepConfig,
-    gt_field_setting,
-    iteration_setting,
-    overlap_setting,
-    setting,
-)
+from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult, partly
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -20,18 +15,18 @@ from unseen.steps.catalogue import Step
 class EvaluateConfig(StepConfig):
     """Parameters of `evaluate_detector`."""
 
-    iou: float = overlap_setting("Overlap from which a prediction counts as correct.")
+    iou: float = settings.iou("Overlap from which a prediction counts as correct.")
     min_confidence: float = setting(
         0.5,
         "Precision, recall and F1 count predictions from this confidence on; AP counts all.",
         minimum=0,
         maximum=1,
     )
-    gt_field: str | None = gt_field_setting()
+    gt_field: str | None = settings.gt_field()
     classes: tuple[str, ...] = setting(
         (), "Fixed class list. Default: that of the detector.", advanced=True
     )
-    iteration: int | None = iteration_setting(
+    iteration: int | None = settings.iteration(
         "Iteration to evaluate. Default: the newest with predictions."
     )
 

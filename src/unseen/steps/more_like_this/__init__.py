@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unseen.parameters import StepConfig, seed_setting, setting
+from unseen.parameters import StepConfig, setting
 from unseen.results import Skipped, StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -26,7 +27,7 @@ class MoreLikeThisConfig(StepConfig):
     max_per_image: int = setting(
         3, "At most so many regions of one image.", unit="regions", minimum=1, maximum=1000
     )
-    seed: int = seed_setting("Seed of the sample of ordinary patches.", advanced=True)
+    seed: int = settings.seed("Seed of the sample of ordinary patches.", advanced=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.parameters import StepConfig, iteration_setting, setting
+from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult, partly
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -16,7 +17,7 @@ class RevealConfig(StepConfig):
     hidden_field: str = setting(
         "hidden_truth", "Field with the complete labels that the simulated annotator copies from."
     )
-    iteration: int | None = iteration_setting(
+    iteration: int | None = settings.iteration(
         "Batch to reveal: 0 is the initial set. Default: the first unlabelled one.",
         advanced=False,
     )

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unseen.parameters import (
-    StepConfig,
-    batch_setting,
-    device_setting,
-    precision_setting,
-    seed_setting,
-    setting,
-    workers_setting,
-)
+from unseen.parameters import StepConfig, setting
 from unseen.results import Skipped, StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -69,7 +62,7 @@ class ScoreConfig(StepConfig):
         maximum=1024,
         advanced=True,
     )
-    batch_size: int = batch_setting(8)
+    batch_size: int = settings.batch_size(8)
     tile_size: int = setting(
         1536,
         "Images with a longer side are computed in overlapping tiles of this side (at working scale), so that memory stays bounded.",
@@ -77,16 +70,16 @@ class ScoreConfig(StepConfig):
         minimum=256,
         advanced=True,
     )
-    workers: int = workers_setting()
+    workers: int = settings.workers()
     rescore: bool = setting(False, "Score again what this model has scored already.", advanced=True)
     embeddings: bool = setting(
         True,
         "Also make FiftyOne Brain's similarity and visualization of the pretrained features, for the App's Embeddings panel and Sort by similarity; up to 50,000 images.",
         advanced=True,
     )
-    device: str = device_setting()
-    precision: str = precision_setting()
-    seed: int = seed_setting("Seed of the sample of images behind the quantiles.", advanced=True)
+    device: str = settings.device()
+    precision: str = settings.precision()
+    seed: int = settings.seed("Seed of the sample of images behind the quantiles.", advanced=True)
 
 
 @dataclass(frozen=True, kw_only=True)

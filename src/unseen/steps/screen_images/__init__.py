@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unseen.parameters import (
-    StepConfig,
-    dry_run_setting,
-    excluded_tag_setting,
-    setting,
-    workers_setting,
-)
+from unseen.parameters import StepConfig, setting
 from unseen.results import Skipped, StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -31,9 +26,9 @@ class ScreenConfig(StepConfig):
         minimum=0,
         maximum=1,
     )
-    workers: int = workers_setting()
-    excluded_tag: str = excluded_tag_setting()
-    dry_run: bool = dry_run_setting()
+    workers: int = settings.workers()
+    excluded_tag: str = settings.excluded_tag()
+    dry_run: bool = settings.dry_run()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unseen.parameters import StepConfig, seed_setting, setting
+from unseen.parameters import StepConfig, setting
 from unseen.ranking import METRICS, STRATEGIES
 from unseen.results import StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -29,7 +30,7 @@ class SelectConfig(StepConfig):
         advanced=True,
         only_with={"strategy": ("mixed",)},
     )
-    seed: int = seed_setting()
+    seed: int = settings.seed()
 
 
 @dataclass(frozen=True, kw_only=True)

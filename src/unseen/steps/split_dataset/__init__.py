@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.parameters import (
-    StepConfig,
-    dry_run_setting,
-    excluded_tag_setting,
-    seed_setting,
-    setting,
-)
+from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -37,10 +32,10 @@ class SplitConfig(StepConfig):
         "How the initial images are chosen: the first in directory order, at random, or by coverage: a typical image of each cluster of pretrained features (of a random 20,000 images of a larger pool). If something is labelled already, coverage keeps the initial images, or takes the first in directory order.",
         choices=("coverage", "directory", "random"),
     )
-    seed: int = seed_setting()
+    seed: int = settings.seed()
     initial_tag: str = setting("initial", "Tag of the initial images.", advanced=True)
-    excluded_tag: str = excluded_tag_setting()
-    dry_run: bool = dry_run_setting()
+    excluded_tag: str = settings.excluded_tag()
+    dry_run: bool = settings.dry_run()
 
 
 @dataclass(frozen=True, kw_only=True)

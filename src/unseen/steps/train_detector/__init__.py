@@ -6,17 +6,9 @@ from dataclasses import dataclass
 
 from unseen.detector import architecture_choices, check_architecture, detectors
 from unseen.errors import ConfigError
-from unseen.parameters import (
-    StepConfig,
-    batch_setting,
-    device_setting,
-    image_size_setting,
-    iteration_setting,
-    precision_setting,
-    seed_setting,
-    setting,
-)
+from unseen.parameters import StepConfig, setting
 from unseen.results import TrainingResult, partly
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -43,7 +35,7 @@ class TrainDetectorConfig(StepConfig):
         unit="steps",
         minimum=1,
     )
-    batch_size: int = batch_setting(4, "Images per step.", advanced=False)
+    batch_size: int = settings.batch_size(4, "Images per step.", advanced=False)
     learning_rate: float | None = setting(
         None,
         "Peak learning rate. Default: by architecture.",
@@ -76,11 +68,11 @@ class TrainDetectorConfig(StepConfig):
         "Fixed class list. Default: the dataset's classes, or else all labels of the label field.",
         advanced=True,
     )
-    image_size: int | None = image_size_setting()
-    device: str = device_setting()
-    precision: str = precision_setting()
-    iteration: int | None = iteration_setting("Iteration to train for. Default: the current one.")
-    seed: int = seed_setting()
+    image_size: int | None = settings.image_size()
+    device: str = settings.device()
+    precision: str = settings.precision()
+    iteration: int | None = settings.iteration("Iteration to train for. Default: the current one.")
+    seed: int = settings.seed()
 
     def _check_together(self) -> None:
         super()._check_together()

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.parameters import (
-    StepConfig,
-    batch_setting,
-    device_setting,
-    iteration_setting,
-    precision_setting,
-    seed_setting,
-    setting,
-)
+from unseen.parameters import StepConfig, setting
 from unseen.results import TrainingResult, partly
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -39,7 +32,7 @@ class TrainUnetConfig(StepConfig):
         unit="steps",
         minimum=1,
     )
-    batch_size: int = batch_setting(4, "Crops per step.", unit="crops")
+    batch_size: int = settings.batch_size(4, "Crops per step.", unit="crops")
     crop_size: int = setting(
         128,
         "Side of a training crop at working scale.",
@@ -83,10 +76,10 @@ class TrainUnetConfig(StepConfig):
         maximum=1,
         advanced=True,
     )
-    device: str = device_setting()
-    precision: str = precision_setting()
-    iteration: int | None = iteration_setting("Iteration to train for. Default: the current one.")
-    seed: int = seed_setting()
+    device: str = settings.device()
+    precision: str = settings.precision()
+    iteration: int | None = settings.iteration("Iteration to train for. Default: the current one.")
+    seed: int = settings.seed()
 
     @property
     def optimiser_steps(self) -> int:
