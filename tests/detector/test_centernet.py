@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from torchvision.ops import FeaturePyramidNetwork, box_iou
+from torchvision.ops import box_iou
 
-from unseen.detector.centernet.network import TopDown
 from unseen.detector.models import build_detector, detector_spec
 
 NO_BOXES = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
@@ -111,18 +110,6 @@ def test_losses_and_scores_are_float32_also_in_mixed_precision():
         (one,) = model.eval()([image])
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
     assert {one[name].dtype for name in ("boxes", "scores")} == {torch.float32}
-
-
-def test_the_way_up_is_the_finest_level_of_torchvisions_pyramid():
-    channels, out = [3, 5, 7], 4
-    reference = FeaturePyramidNetwork(channels, out)
-    ours = TopDown(channels, out, as_pyramid=True)
-    for lateral, block in zip(ours.lateral, reference.inner_blocks, strict=True):
-        lateral.load_state_dict(block[0].state_dict())
-    ours.smooth.load_state_dict(reference.layer_blocks[0][0].state_dict())
-    levels = [torch.rand(1, c, 16 >> i, 24 >> i) for i, c in enumerate(channels)]
-    expected = reference({str(i): level for i, level in enumerate(levels)})["0"]
-    torch.testing.assert_close(ours(levels), expected)
 
 
 def test_a_detectors_pretrained_weights_give_the_features_it_has(resnet50_fpn, weights_files):

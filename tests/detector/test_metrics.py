@@ -1,13 +1,15 @@
-"""Counts and AP are those of pycocotools and FiftyOne on random boxes."""
+"""Counts and AP are those of pycocotools and FiftyOne; thresholds are the lowest of all."""
 
 import contextlib
 import io
 
 import numpy as np
 import pytest
+from scipy import optimize, stats
 
 from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.detector import metrics as metrics_module
+from unseen.detector.confidence_thresholds import confidence_threshold
 from unseen.detector.metrics import detection_metrics
 
 CLASSES = ["particle", "scratch", "stain"]
@@ -19,20 +21,20 @@ def images(seed: int, number: int = 8, ties: bool = False):
     """Predictions near true boxes, some with the wrong class, some twice, some of nothing."""
     rng = np.random.default_rng(seed)
     predictions, truths = [], []
-    for _ in range(number):
-        count = int(rng.integers(0, 9))
+    for count in rng.integers(0, 9, number):
         corner = rng.uniform(0, 60, (count, 2))
         true = np.concatenate([corner, corner + rng.uniform(6, 30, (count, 2))], axis=1)
         labels = rng.integers(0, 3, count)
         rows = np.repeat(np.arange(count), rng.integers(0, 3, count))
-        found = true[rows] + rng.normal(0, 3, (len(rows), 4))
-        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
-        guessed = np.where(rng.random(len(rows)) < 0.8, labels[rows], rng.integers(0, 3, len(rows)))
+        near = true[rows] + rng.normal(0, 3, (len(rows), 4))
+        near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 1)
         extra = rng.uniform(0, 60, (int(rng.integers(0, 4)), 2))
-        found = np.concatenate([found, np.concatenate([extra, extra + 9], axis=1)])
-        guessed = np.concatenate([guessed, rng.integers(0, 3, len(extra))])
-        scores = rng.random(len(found)).round(1 if ties else 9)
-        predictions.append((found.astype(np.float32), guessed, scores))
+        boxes = np.concatenate([near, np.concatenate([extra, extra + 9], axis=1)])
+        guessed = rng.integers(0, 3, len(boxes))
+        is_right = rng.random(len(rows)) < 0.8
+        guessed[: len(rows)][is_right] = labels[rows][is_right]
+        scores = rng.random(len(boxes)).round(1 if ties else 9)
+        predictions.append((boxes.astype(np.float32), guessed, scores))
         truths.append((true.astype(np.float32), labels))
     return predictions, truths
 
@@ -136,13 +138,13 @@ def test_all_metrics_are_those_of_fiftyone(tmp_path):
                 filepath=str(tmp_path / f"{i}.png"),
                 metadata=fo.ImageMetadata(width=size, height=size),
                 true=stored(*true),
-                found=stored(*predicted),
+                predicted=stored(*predicted),
             )
             for i, (predicted, true) in enumerate(zip(predictions, truths, strict=True))
         )
-        sure = dataset.filter_labels("found", F("confidence") >= 0.5, only_matches=False)
+        sure = dataset.filter_labels("predicted", F("confidence") >= 0.5, only_matches=False)
         settings = {"gt_field": "true", "classes": CLASSES, "progress": False}
-        results = sure.evaluate_detections("found", eval_key="e", iou=0.5, **settings)
+        results = sure.evaluate_detections("predicted", eval_key="e", iou=0.5, **settings)
         report = results.report(classes=CLASSES)
         per_image = np.stack([sure.values(f"e_{part}") for part in ("tp", "fp", "fn")], axis=1)
     finally:
@@ -153,3 +155,54 @@ def test_all_metrics_are_those_of_fiftyone(tmp_path):
         column = "f1-score" if name == "f1" else name
         expected = [report[label][column] for label in CLASSES]
         np.testing.assert_allclose(getattr(metrics, name), expected)
+
+
+def bound(right, kept, level):
+    """Clopper-Pearson by its definition: the p at which so many or more are this unlikely."""
+    if not right:
+        return 0.0
+    return optimize.brentq(
+        lambda p: stats.binom.sf(right - 1, kept, p) - (1 - level), 0, 1, xtol=1e-13
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_it_is_the_lowest_confidence_that_is_good_enough(seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.uniform(0.05, 1, 200).round(2)  # with ties
+    right = rng.random(200) < scores**0.3
+    for wanted, level in ((0.8, 0.9), (0.9, 0.8), (0.7, 0.95)):
+        threshold = confidence_threshold(scores, right, 300, wanted=wanted, level=level)
+        cuts = {t: scores >= t for t in np.unique(scores)}
+        bounds = {t: bound(right[kept].sum(), kept.sum(), level) for t, kept in cuts.items()}
+        expected = min((t for t in cuts if bounds[t] >= wanted), default=None)
+        assert threshold.confidence == expected
+        if expected is None:
+            assert threshold.kept == 0
+            continue
+        kept = cuts[expected]
+        assert threshold.kept == kept.sum()
+        assert threshold.precision == pytest.approx(right[kept].mean())
+        assert threshold.recall == pytest.approx(right[kept].sum() / 300)
+        assert threshold.bound == pytest.approx(bounds[expected], abs=1e-9)
+
+
+def test_it_takes_45_predictions_without_a_mistake_to_be_sure_of_95_per_cent():
+    def right(count):
+        scores = np.linspace(0.5, 1, count)
+        return confidence_threshold(scores, np.ones(count, bool), count, wanted=0.95)
+
+    assert right(44).confidence is None
+    assert right(45).confidence == 0.5
+
+
+def test_without_predictions_nothing_is_kept():
+    none = confidence_threshold([], [], 5, wanted=0.9)
+    assert (none.confidence, none.precision, none.recall, none.kept) == (None, None, 0.0, 0)
+    assert confidence_threshold([], [], 0, wanted=0.9).recall is None
+
+
+def test_what_is_out_of_reach_says_how_good_it_got():
+    best = confidence_threshold([0.9, 0.8], [True, False], 2, wanted=0.9)
+    assert (best.confidence, best.precision) == (None, 1.0)
+    assert best.bound == pytest.approx(0.1)  # one of one, at a level of .9

@@ -31,6 +31,7 @@ from unseen.steps.train_detector import TrainDetectorConfig
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 NETWORKS = [(one.name, name) for one in detectors().values() for name in one.architectures]
 PRETRAINED = [network for network in NETWORKS if network[1] != "small"]
+each_pretrained = pytest.mark.parametrize(("detector", "architecture"), PRETRAINED)
 
 
 def spec_of(detector="faster_rcnn", architecture="small", classes=("a", "b")):
@@ -89,7 +90,7 @@ def test_auto_is_the_best_that_is_at_hand(monkeypatch, tmp_path):
 
 
 def assert_stored_and_loaded_again(trained, spec, scenes):
-    state = {name: value.clone() for name, value in trained.model.state_dict().items()}
+    state = trained.model.state_dict()
     again = load_detector(DetectorSpec.from_dict(json.loads(json.dumps(spec.to_dict()))), state)
     assert not again.training
     assert all(torch.equal(value, state[name]) for name, value in again.state_dict().items())
@@ -113,7 +114,7 @@ def test_from_scratch_all_of_it_learns(detector, architecture, scenes):
     assert_stored_and_loaded_again(trained, spec, scenes)
 
 
-@pytest.mark.parametrize(("detector", "architecture"), PRETRAINED)
+@each_pretrained
 def test_from_a_file_stem_and_first_stages_stay_and_the_rest_learns(
     detector, architecture, scenes, weights_files
 ):
@@ -151,24 +152,20 @@ def test_the_names_in_torchvisions_published_files_are_understood(
     assert "rpn.head.conv.weight" in old
     torch.save(old, tmp_path / "published.pth")
     spec = spec_of(detector, architecture)
-    states = [
-        build_detector(spec, weights=str(path))[0].state_dict()
-        for path in (tmp_path / "published.pth", weights_files[architecture])
-    ]
-    loaded = [n for n in states[0] if not n.startswith(("heads.", "roi_heads.box_predictor."))]
+    paths = str(tmp_path / "published.pth"), weights_files[architecture]
+    published, current = (build_detector(spec, weights=p)[0].state_dict() for p in paths)
+    loaded = [n for n in published if not n.startswith(("heads.", "roi_heads.box_predictor."))]
     assert len(loaded) > 200
-    assert all(torch.equal(states[0][name], states[1][name]) for name in loaded)
+    assert all(torch.equal(published[name], current[name]) for name in loaded)
     if detector == "faster_rcnn":
-        stored = torch.load(weights_files[architecture])
-        assert all(torch.equal(states[0][name], stored[name]) for name in loaded)
+        stored = torch.load(paths[1])
+        assert all(torch.equal(published[name], stored[name]) for name in loaded)
 
 
 @pytest.mark.parametrize("detector", ["faster_rcnn", "centernet"])
 def test_resnet50_starts_from_an_imagenet_backbone(detector, tmp_path):
-    torch.manual_seed(0)
-    classifier = resnet50(weights=None).eval()
-    save_file(classifier.state_dict(), tmp_path / "resnet50.safetensors")
-    path = str(tmp_path / "resnet50.safetensors")
+    classifier, path = resnet50(weights=None).eval(), str(tmp_path / "resnet50.safetensors")
+    save_file(classifier.state_dict(), path)
     model, is_pretrained, _ = build_detector(spec_of(detector, "resnet50"), weights=path)
     assert is_pretrained
     body = (model.backbone if detector == "faster_rcnn" else model.levels).body
@@ -180,7 +177,7 @@ def test_resnet50_starts_from_an_imagenet_backbone(detector, tmp_path):
     torch.testing.assert_close(features, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("detector", "architecture"), PRETRAINED)
+@each_pretrained
 def test_without_weights_it_says_where_to_get_them(detector, architecture, no_network, monkeypatch):
     monkeypatch.setattr(backbones, "packaged_weights", lambda: None)
     model, is_pretrained, message = build_detector(spec_of(detector, architecture))
@@ -193,15 +190,7 @@ def test_without_weights_it_says_where_to_get_them(detector, architecture, no_ne
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_the_weights_of_the_package_are_found():
-    if backbones.packaged_weights() is None:
-        pytest.skip(f"{PACKAGE} is not installed")
-    _, is_pretrained, message = build_detector(spec_of(architecture="lite0"))
-    assert is_pretrained
-    assert PACKAGE in message
-
-
-@pytest.mark.parametrize(("detector", "architecture"), PRETRAINED)
+@each_pretrained
 def test_files_that_are_missing_damaged_or_of_another_network_are_refused(
     detector, architecture, weights_files, tmp_path
 ):
@@ -209,20 +198,18 @@ def test_files_that_are_missing_damaged_or_of_another_network_are_refused(
     torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "other.pth")
     (tmp_path / "damaged.pth").write_bytes(b"not weights at all")
     (tmp_path / "damaged.safetensors").write_bytes(b"not weights at all")
+    state = torch.load(weights_files[architecture])
+    state[next(name for name in state if name.endswith("weight"))] = torch.zeros(1)
+    torch.save(state, tmp_path / "odd.pth")
     for name, message in (
         ("gone.pth", r"gone\.pth: no such"),
         ("other.pth", r"tensors (differ|of an unknown network)"),
+        ("odd.pth", r"do not fit|tensors are not those"),
         ("damaged.pth", r"damaged\.pth: not a weights file"),
         ("damaged.safetensors", r"damaged\.safetensors: not a weights file"),
     ):
         with pytest.raises(CheckpointError, match=message):
             build_detector(spec, weights=str(tmp_path / name))
-    state = torch.load(weights_files[architecture])
-    name = next(name for name in state if name.endswith("weight"))
-    state[name] = torch.zeros(1)
-    torch.save(state, tmp_path / "odd.pth")
-    with pytest.raises(CheckpointError, match=r"do not fit|tensors are not those"):
-        build_detector(spec, weights=str(tmp_path / "odd.pth"))
 
 
 def test_lite0_refuses_other_backbones_and_small_any_file(tmp_path):

@@ -96,13 +96,6 @@ def test_rectification_and_balance_change_the_training():
     assert fit(*two, steps=2, balance=1.0).losses != plain
 
 
-def test_bf16_learns_as_well():
-    image, boxes, labels = scene()
-    trained = fit([image], [boxes], [labels], steps=12, batch_size=4, precision="bf16")
-    assert np.mean(trained.losses[-3:]) < trained.losses[0]
-    assert detect(trained.model, [image], precision="bf16")[0].scores.dtype == np.float32
-
-
 def test_a_loss_that_is_not_finite_stops_the_training():
     image, boxes, labels = scene(64, 64)
     with pytest.raises(TrainingError, match="at step 1 of 2"):

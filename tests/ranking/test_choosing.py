@@ -6,7 +6,6 @@ import pytest
 from unseen.ranking import ranking_metric, selection
 from unseen.ranking.choosing import Pool, choose
 from unseen.ranking.feature_evidence import FeatureEvidence
-from unseen.ranking.mixed import CRITERIA
 from unseen.ranking.rehearsal import Rehearsal
 
 SIZE = 30
@@ -63,16 +62,6 @@ def test_random_is_uniform_and_follows_the_generator(pool):
     share = np.bincount(np.concatenate(draws), minlength=SIZE) / 1000
     np.testing.assert_allclose(share, 6 / SIZE, atol=0.06)
     assert draws[51].tolist() == np.random.default_rng(51).permutation(SIZE)[:6].tolist()
-
-
-def test_a_mixed_batch_says_why_each_image_is_in_it(pool):
-    chosen = batch("mixed", pool, 10, share=0.2)
-    assert len(chosen.criteria) == 8  # the others are drawn at random
-    assert set(chosen.criteria) <= set(CRITERIA)
-    assert set(chosen.order[:8].tolist()) <= set(SCORED.tolist())
-    assert sum(chosen.shares.values()) == pytest.approx(1)
-    assert "of 8 images by features" in chosen.trust
-    assert batch("plain", pool, 10).criteria == ()
 
 
 @pytest.mark.parametrize("strategy", ["plain", "sequential"])

@@ -1,3 +1,5 @@
+"""Patches of labelled images: their classes, how well they tell, and regions like them."""
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ from unseen.ranking.patch_classes import (
     learn_patch_classes,
     patch_labels,
 )
+from unseen.ranking.rehearsal import FEWEST_OTHERS, Rehearsal, rehearse
+from unseen.ranking.similar import learn_likeness, similar_regions
 
 
 def label(boxes, classes, **more):
@@ -56,18 +60,15 @@ def test_outside_the_scope_nothing_is_background_but_boxes_still_count():
 
 def test_whitened_patches_have_mean_0_variance_1_and_no_correlation(rng):
     patches = rng.normal(5, 1, (4000, 6)) @ rng.normal(size=(6, 6)) * [1, 100, 1e-2, 1, 1, 1]
-    found = PatchSpace.of(patches)(patches.reshape(40, 100, 6))
-    assert found.shape == (4000, 6)
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-9)
-    np.testing.assert_allclose(found.T @ found / 4000, np.eye(6), atol=0.05)
-
-
-def test_a_constant_number_does_no_harm_and_only_the_widest_directions_are_kept(rng):
-    patches = rng.normal(size=(500, 90))
-    patches[:, 3] = 1
-    found = PatchSpace.of(patches)(patches)
-    assert found.shape == (500, 64)
-    assert np.isfinite(found).all()
+    white = PatchSpace.of(patches)(patches.reshape(40, 100, 6))
+    assert white.shape == (4000, 6)
+    np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(white.T @ white / 4000, np.eye(6), atol=0.05)
+    many = rng.normal(size=(500, 90))
+    many[:, 3] = 1
+    white = PatchSpace.of(many)(many)
+    assert white.shape == (500, 64)  # the widest directions
+    assert np.isfinite(white).all()
 
 
 def test_the_discriminant_is_that_of_scikit_learn_with_the_same_shrinkage(rng):
@@ -112,3 +113,91 @@ def test_a_class_is_known_when_there_was_a_patch_of_it_and_one_of_another():
     for labels, known in (([0, 1], True), ([1, 1], False), ([0, 2], False), ([-1, -1], False)):
         assert learn_patch_classes([points], [np.asarray(labels)]).knows(1) is known
     assert not learn_patch_classes([], []).knows(1)
+
+
+def _labelled(rng, count=4, apart=20.0, gap=30.0):
+    """Two classes, images of each far from the other; of 25 patches 5 show the class."""
+    kind = np.repeat([0, 1], count)
+    known = rng.normal(size=(2 * count, 3)) + apart * np.eye(2, 3)[kind]
+    holds = np.eye(2, dtype=bool)[kind]
+    labels = [np.where(np.arange(25) < 5, k + 1, 0) for k in kind]
+    patches = [rng.normal(size=(25, 4)) for _ in kind]
+    for image, k in zip(patches, kind, strict=True):
+        image[:5, k] += gap
+    return known, holds, patches, labels
+
+
+def test_separable_classes_are_found_without_fail(rng):
+    assert rehearse(*_labelled(rng)) == Rehearsal(1.0, 1.0, 2)
+
+
+def test_classes_that_look_like_anything_else_are_found_by_chance(rng):
+    told = rehearse(*_labelled(rng, count=60, apart=0, gap=0))
+    assert told.novelty == pytest.approx(0.5, abs=0.1)
+    assert told.recognition == pytest.approx(0.5, abs=0.2)
+
+
+def test_nothing_is_rehearsed_with_too_few_images_of_other_kinds(rng):
+    assert rehearse(*_labelled(rng, count=FEWEST_OTHERS - 1)) == Rehearsal()
+    assert rehearse(*_labelled(rng, count=FEWEST_OTHERS)).classes == 2
+    known, holds, patches, labels = _labelled(rng)
+    assert rehearse(known, np.ones_like(holds), patches, labels) == Rehearsal()
+    assert rehearse(known, np.zeros_like(holds), patches, labels) == Rehearsal()
+    assert rehearse(np.zeros((0, 3)), np.zeros((0, 2), bool), [], []) == Rehearsal()
+
+
+def test_from_the_only_image_of_a_class_nothing_can_be_recognised(rng):
+    known, holds, patches, labels = _labelled(rng)
+    told = rehearse(known[3:], holds[3:], patches[3:], labels[3:])
+    assert told == Rehearsal(1, None, 1)  # the other class has no other images than the one
+
+
+def test_images_without_features_are_left_out(rng):
+    known, holds, patches, labels = _labelled(rng)
+    expected = rehearse(known, holds, patches, labels)
+    gaps = np.insert(known, [0, 5], np.nan, axis=0)
+    shown = np.insert(holds, [0, 5], True, axis=0)
+    for place in (0, 6):
+        patches.insert(place, np.zeros((0, 0)))
+        labels.insert(place, np.zeros(0, np.int64))
+    assert rehearse(gaps, shown, patches, labels) == expected
+    assert rehearse(np.full_like(gaps, np.nan), shown, patches, labels) == Rehearsal()
+
+
+def test_without_patches_or_above_zero_there_is_nothing():
+    assert similar_regions(np.zeros((0, 0)), limit=3) == []
+    assert similar_regions(np.full((4, 5), -1.0), limit=3) == []
+
+
+def test_each_peak_makes_one_region_of_what_reaches_half_its_margin():
+    margins = np.full((4, 10), -1.0)
+    margins[1, 1:5] = [4, 8, 5, 3]
+    margins[3, 8:] = [2, 6]
+    first, second = similar_regions(margins, limit=5)
+    assert (first.margin, first.xywh) == (8, (0.1, 0.25, pytest.approx(0.3), 0.25))
+    assert (second.margin, second.xywh) == (6, (0.9, 0.75, 0.1, 0.25))
+    assert similar_regions(margins, limit=1) == [first]
+
+
+def test_what_was_given_is_not_found_again():
+    margins = np.full((3, 5), -1.0)
+    margins[1, 0], margins[1, 4] = 9, 2
+    is_given = np.zeros((3, 5), bool)
+    is_given[:, :2] = True
+    assert [r.margin for r in similar_regions(margins, limit=5, is_given=is_given)] == [2]
+
+
+def test_unwanted_examples_push_their_like_down(rng):
+    def cloud(centre, n=40):
+        return rng.normal(0, 0.1, (n, 2)) + centre
+
+    ordinary, wanted, unwanted = cloud((0, 0), 200), cloud((3, 1)), cloud((3, -1))
+    ones = np.ones(40, np.int64)
+    before = learn_likeness([wanted], [ones], ordinary)
+    after = learn_likeness([wanted, unwanted], [ones, 2 * ones], ordinary)
+    assert (before.margins(unwanted) > 0).all()
+    assert (after.margins(wanted) > 0).all()
+    assert after.margins(unwanted).max() < after.margins(wanted).min()
+    gap = after.margins(wanted).mean() - after.margins(unwanted).mean()
+    assert gap > before.margins(wanted).mean() - before.margins(unwanted).mean()
+    assert after.confidence(after.usual) == 0.5

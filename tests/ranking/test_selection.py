@@ -9,13 +9,6 @@ from unseen.ranking.selection import alternate, balanced, candidates, diverse, p
 NAN = math.nan
 
 
-def test_a_budget_of_nothing_chooses_nothing():
-    assert len(plain([], 0)) == 0
-    assert len(diverse([], np.zeros((0, 3)), 0)) == 0
-    assert len(balanced(np.zeros((0, 2)), [0, 0], 0)) == 0
-    assert len(alternate([[0], [1]], [1, 1], 0)[0]) == 0
-
-
 @pytest.mark.parametrize(
     "choose",
     [
@@ -25,7 +18,8 @@ def test_a_budget_of_nothing_chooses_nothing():
         lambda n: balanced(np.ones((2, 3)), [0, 0, 0], n),
     ],
 )
-def test_a_budget_beyond_the_pool_is_refused(choose):
+def test_a_budget_is_from_nothing_to_the_whole_pool(choose):
+    assert len(choose(0)) == 0
     for budget in (3, -1):
         with pytest.raises(BudgetError, match=f"budget {budget}; expected 0 to 2"):
             choose(budget)
@@ -33,14 +27,10 @@ def test_a_budget_beyond_the_pool_is_refused(choose):
 
 
 def test_plain_takes_the_highest_then_the_earlier_and_the_unscored_last():
+    assert candidates(np.arange(10.0), 2).tolist() == [9, 8, 7, 6, 5, 4]  # three times the budget
     metric = [1, NAN, 3, 3, -math.inf, 2, NAN]
     assert plain(metric, 7).tolist() == [2, 3, 5, 0, 4, 1, 6]
     assert plain(metric, 2).tolist() == [2, 3]
-
-
-def test_candidates_are_the_best_three_times_the_budget():
-    assert candidates(np.arange(10.0), 2).tolist() == [9, 8, 7, 6, 5, 4]
-    assert len(candidates(np.arange(4.0), 2)) == 4
 
 
 def _diverse_by_brute_force(metric, points, budget):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from unseen.benchmark.synthetic.dataset import KINDS, generate
 from unseen.benchmark.synthetic.device_wafer import DIE
@@ -24,10 +23,8 @@ def wafer_images(kind, count, *, start=60, size=256):
 def wafer_origins(count, *, start=60):
     """(N, 2) x, y where a die begins behind its street: the first numbers that an image draws."""
     stream = [SEED, KINDS.index("device"), 0, 0]
-    phases = [
-        np.random.default_rng([*stream, start + i]).uniform(0, DIE, 2)[::-1] for i in range(count)
-    ]
-    return np.asarray(phases) + STREET
+    streams = [np.random.default_rng([*stream, start + i]) for i in range(count)]
+    return np.asarray([stream.uniform(0, DIE, 2)[::-1] for stream in streams]) + STREET
 
 
 def drawn(blocks, grid, *, height=240, width=300, rng, noise=0.1):
@@ -68,12 +65,6 @@ def device(device_images):
 
 
 # --- learning ----------------------------------------------------------------------------------------
-def test_without_contrast_nothing_is_learned():
-    for images in ([], [np.full((100, 100), 3, np.float32)]):
-        with pytest.raises(StructureError, match="contrast"):
-            learn_grid(images)
-
-
 def test_the_device_wafer_is_recovered_with_its_streets(device):
     is_the_wafer(device)
     assert min(device.strength) > 0.8
@@ -130,11 +121,11 @@ def test_a_given_street_is_laid_around_the_middle_of_the_one_that_is_seen(device
     given = learn_grid(device_images[:3], pitch=(64.0, 64.0), street=(6.0, 0.0))
     assert (given.pitch, given.street) == ((64.0, 64.0), (6.0, 0.0))
     seen = learn_grid(device_images[:3], pitch=(64.0, 64.0))
-    middles = [
+    first, second = (
         np.subtract(locate(device_images[0], m)[0].origin, np.divide(m.street, 2))
         for m in (given, seen)
-    ]
-    assert np.abs(off(*middles, DIE)).max() < 0.01
+    )
+    assert np.abs(off(first, second, DIE)).max() < 0.01
 
 
 # --- locating ----------------------------------------------------------------------------------------
@@ -165,39 +156,27 @@ def test_an_image_of_something_else_does_not_fit(rng, device):
 
 
 # --- refusals ----------------------------------------------------------------------------------------
-def nothing_repeats(rng):
-    y, x = np.mgrid[:200, :200].astype(np.float32)
-    yield [rng.standard_normal((200, 200)).astype(np.float32) for _ in range(3)]
-    for blur in (2, 6, 20):
-        yield [ndimage.gaussian_filter(rng.standard_normal((200, 200)), blur).astype(np.float32)]
-    yield [x + 2 * y, x - y]
-    yield [x**2 + y**2]
-    yield wafer_images("bare", 1)
-    yield wafer_images("bare", 8)
-
-
 def test_images_without_a_repeating_pattern_are_refused_with_the_way_out(rng):
-    for images in nothing_repeats(rng):
+    for images in ([], [np.full((100, 100), 3, np.float32)]):
+        with pytest.raises(StructureError, match="contrast"):
+            learn_grid(images)
+    y, x = np.mgrid[:200, :200].astype(np.float32)
+    noise = [rng.standard_normal((200, 200)).astype(np.float32) for _ in range(3)]
+    for images in (noise, [x + 2 * y, x - y], [x**2 + y**2], wafer_images("bare", 8)):
         with pytest.raises(StructureError, match=r"no pattern repeats.*least 0\.5.*Give the pitch"):
             learn_grid(images)
-
-
-@pytest.mark.parametrize(("is_turned", "name"), [(False, "across"), (True, "down")])
-def test_long_lines_repeat_along_one_axis_only(rng, is_turned, name):
-    x = np.arange(200) + rng.uniform(0, 17)
-    image = np.sin(2 * np.pi * x / 17)[None, :] + 0.1 * rng.standard_normal((200, 200))
-    image = (image.T if is_turned else image).astype(np.float32)
-    with pytest.raises(StructureError, match=rf"one axis only.*{name} it repeats every 17\.0 px"):
-        learn_grid([image])
+    stripes = np.sin(2 * np.pi * x / 17) + 0.1 * noise[0]
+    for image, name in ((stripes, "across"), (stripes.T, "down")):
+        words = rf"one axis only.*{name} it repeats every 17\.0 px"
+        with pytest.raises(StructureError, match=words):
+            learn_grid([image])
 
 
 @pytest.mark.parametrize(
     ("size", "options", "named"),
     [
         (256, {"pitch": (300.0, 64.0)}, "one whole die"),
-        (256, {"pitch": (64.0, 0.0)}, "pitch"),
         (256, {"pitch": (64.0, 64.0), "street": (64.0, 0.0)}, "street"),
-        (256, {"street": (0.0, 70.0)}, "street"),
         (15, {}, "15 x 15 px, too few"),
     ],
 )

@@ -65,15 +65,6 @@ def test_a_simplified_outline_stays_within_its_tolerance(rng, monkeypatch):
     assert points[1] < points[0] / 2
 
 
-def test_a_hole_and_an_island_in_it_are_kept():
-    mask = np.zeros((60, 60), bool)
-    for size, value in ((50, True), (30, False), (10, True)):
-        mask[30 - size // 2 : 30 + size // 2, 30 - size // 2 : 30 + size // 2] = value
-    shapes = mask_outlines(mask)
-    assert [len(outline) for outline in shapes] == [2, 1]
-    np.testing.assert_array_equal(inside(shapes, (60, 60)), mask)
-
-
 def test_masks_that_cannot_be_outlined_are_refused(rng, monkeypatch):
     with pytest.raises(StructureError, match="empty: 0 of 20"):
         mask_outlines(np.zeros((4, 5), bool))

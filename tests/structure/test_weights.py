@@ -35,17 +35,14 @@ def expected_weights(within, near, zone):
 
 def of_dies(grid, shape, margin):
     """(h, w) each: in a die; nearer than the margin to a side of one. Die by die."""
-    h, w = shape
-    (inside_x, near_x), (inside_y, near_y) = (
-        (np.zeros(count, bool), np.zeros(count, bool)) for count in (w, h)
-    )
-    for axis, size, is_in, near in ((0, WIDTH, inside_x, near_x), (1, HEIGHT, inside_y, near_y)):
-        centres = (np.arange(len(is_in)) + 0.5) * size / len(is_in)
-        for k in range(-50, 50):
-            begin = grid.origin[axis] + k * grid.pitch[axis]
-            end = begin + grid.pitch[axis] - grid.street[axis]
-            is_in |= (centres >= begin) & (centres < end)
-            near |= (np.abs(centres - begin) < margin) | (np.abs(centres - end) < margin)
+    sides = []
+    for axis, (size, count) in enumerate(zip((WIDTH, HEIGHT), shape[::-1], strict=True)):
+        centres = (np.arange(count) + 0.5)[:, None] * size / count
+        begin = grid.origin[axis] + np.arange(-50, 50) * grid.pitch[axis]
+        end = begin + grid.pitch[axis] - grid.street[axis]
+        near = (np.abs(centres - begin) < margin) | (np.abs(centres - end) < margin)
+        sides.append((((centres >= begin) & (centres < end)).any(1), near.any(1)))
+    (inside_x, near_x), (inside_y, near_y) = sides
     return inside_y[:, None] & inside_x, near_y[:, None] | near_x
 
 

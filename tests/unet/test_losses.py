@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional
 
+from unseen.unet.imbalance import adapted_alpha, class_imbalance
 from unseen.unet.losses import generalised_dice_loss, unet_loss
 from unseen.unet.network import UNetSpec
 from unseen.unet.outlier_exposure import IGNORE
@@ -26,16 +26,6 @@ def batch():
 
 
 @pytest.mark.parametrize(("mode", "loss", "dice"), MODES)
-def test_without_a_pixel_that_counts_there_is_no_loss_and_no_gradient(mode, loss, dice):
-    spec = spec_of(mode, loss)
-    logits = torch.randn(1, len(spec.maps), 3, 3, requires_grad=True)
-    value = unet_loss(logits, torch.full((1, 3, 3), IGNORE), spec, dice=dice)
-    value.backward()
-    assert value == 0
-    assert logits.grad.abs().max() == 0
-
-
-@pytest.mark.parametrize(("mode", "loss", "dice"), MODES)
 def test_ignored_pixels_have_no_influence_and_no_gradient(batch, mode, loss, dice):
     spec = spec_of(mode, loss)
     logits, target = batch[0][:, : len(spec.maps)], batch[1]
@@ -47,6 +37,10 @@ def test_ignored_pixels_have_no_influence_and_no_gradient(batch, mode, loss, dic
     assert value.item() == pytest.approx(unet_loss(logits, target, spec, dice=dice).item())
     assert other.grad[0, :, 0].abs().sum() == 0
     assert other.grad[0, :, 1:].abs().sum() > 0
+    other.grad = None
+    nothing = unet_loss(other, torch.full_like(target, IGNORE), spec, dice=dice)
+    nothing.backward()
+    assert nothing == other.grad.abs().sum() == 0
 
 
 def test_losses_in_closed_form():
@@ -84,21 +78,12 @@ def test_dice_is_its_formula_in_float32(batch, dtype, error):
     )
 
 
-def test_dice_is_0_for_the_truth_and_1_for_its_opposite():
-    target = torch.tensor([[[0, 1], [2, 1]]])
-    right = 100.0 * functional.one_hot(target, 3).movedim(-1, 1)
-    assert generalised_dice_loss(right, target).item() == pytest.approx(0, abs=1e-6)
-    assert generalised_dice_loss(right.roll(1, dims=1), target).item() == pytest.approx(1)
-
-
 def test_an_absent_class_weighs_as_much_as_the_rarest_present_one():
     # Three pixels of class 0 and one of class 1; class 2 is absent: weights 1/9, 1, 1.
     target = torch.tensor([[[0, 0], [0, 1]]])
     p = torch.tensor([0.5, 0.3, 0.2])[None, :, None, None].expand(1, 3, 2, 2)
-    above = (1 / 9) * 1.5 + 1 * 0.3
-    below = (1 / 9) * (3 + 2.0) + 1 * (1 + 1.2) + 1 * (0 + 0.8)
-    loss = generalised_dice_loss(p.log(), target)
-    assert loss.item() == pytest.approx(1 - 2 * above / below, rel=1e-6)
+    expected = 1 - 2 * (1.5 / 9 + 0.3) / ((3 + 2.0) / 9 + (1 + 1.2) + (0 + 0.8))
+    assert generalised_dice_loss(p.log(), target).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_dice_is_finite_for_millions_of_pixels_and_extreme_logits():
@@ -111,3 +96,19 @@ def test_dice_is_finite_for_millions_of_pixels_and_extreme_logits():
     loss.backward()
     assert 0 < loss < 1
     assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [([], 0), ([0, 0], 0), ([7], 0), ([5, 5, 5], 0), ([10, 0], 0.5), ([8, 4, 0], 12 / 24)],
+)
+def test_imbalance_is_what_is_missing_to_equal_classes(counts, expected):
+    assert class_imbalance(counts) == pytest.approx(expected)
+    assert class_imbalance([10 * n for n in counts]) == pytest.approx(expected)
+
+
+def test_alpha_stays_for_even_classes_and_grows_as_one_takes_over():
+    exponents = [adapted_alpha(2, class_imbalance([n, 5, 5])) for n in (5, 10, 50, 5000)]
+    assert exponents == sorted(exponents)
+    assert exponents[:2] == [2, pytest.approx(2 * (1 + 10 / 30))]
+    assert exponents[-1] < 4

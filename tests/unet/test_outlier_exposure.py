@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_cdt
 
-from unseen.unet.outlier_exposure import _SHAPES, IGNORE, PatchSource
+from unseen.unet.outlier_exposure import IGNORE, PatchSource
 
 UNSEEN = 3
 
@@ -57,17 +57,6 @@ def test_what_would_hardly_change_the_image_is_not_pasted(rng):
         source.paste(image, target, max_radius=10, rng=rng)
     np.testing.assert_array_equal(image, before)
     np.testing.assert_array_equal(target, truth)
-
-
-@pytest.mark.parametrize("shape", _SHAPES)
-def test_every_shape_has_the_size_that_was_asked_for(rng, shape):
-    for radius in (5.0, 12.3, 28.0):
-        for _ in range(20):
-            stencil = shape(radius, rng)
-            rows, columns = np.nonzero(stencil)
-            longest = max(np.ptp(rows), np.ptp(columns)) + 1
-            assert 0.7 * radius < longest < 3.2 * max(radius, 10) + 6
-            assert stencil.ndim == 2
 
 
 def test_tiny_crops_and_tiny_donors_are_no_problem(rng):

@@ -30,26 +30,14 @@ def make_images(count):
 
 def fit(scopes, boxes=BOXES[:1], mode="recommended"):
     count = len(scopes or [None, None])
-    return fit_unet(
-        make_images(count),
-        [boxes] * count,
-        [np.zeros(len(boxes), int)] * count,
-        spec=UNetSpec(mode, "mse", (6, 8, 10), ("dot",)),
-        config=replace(QUICK, mode=mode),
-        scopes=scopes,
-    )
+    data = make_images(count), [boxes] * count, [np.zeros(len(boxes), int)] * count
+    spec = UNetSpec(mode, "mse", (6, 8, 10), ("dot",))
+    return fit_unet(*data, spec=spec, config=replace(QUICK, mode=mode), scopes=scopes)
 
 
 def labelled(scope, boxes=BOXES):
-    return LabelledImages.of(
-        make_images(1),
-        [boxes],
-        [np.zeros(len(boxes), int)],
-        class_count=1,
-        scale=1.0,
-        margin=3.0,
-        scopes=[scope],
-    )
+    data = make_images(1), [boxes], [np.zeros(len(boxes), int)]
+    return LabelledImages.of(*data, class_count=1, scale=1.0, margin=3.0, scopes=[scope])
 
 
 def test_outside_of_the_scope_background_is_ignored_and_boxes_are_not():

@@ -56,10 +56,8 @@ def mobilenet(monkeypatch):
 @pytest.mark.parametrize("size", [1, 7, 8, 31, 64, 65, 200])
 def test_stages_have_strides_8_16_and_32_rounded_up(lite0, size):
     shapes = [tuple(s.shape) for s in lite0.stages(torch.rand(2, 3, size, 40))]
-    assert shapes == [
-        (2, channels, -(-size // stride), -(-40 // stride))
-        for channels, stride in zip((40, 112, 320), (8, 16, 32), strict=True)
-    ]
+    sizes = {40: 8, 112: 16, 320: 32}
+    assert shapes == [(2, c, -(-size // s), -(-40 // s)) for c, s in sizes.items()]
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
@@ -143,14 +141,6 @@ def test_a_damaged_package_file_is_an_error_and_not_skipped(monkeypatch, tmp_pat
     for wanted in ("auto", "efficientnet_lite0"):
         with pytest.raises(CheckpointError, match=r"SHA-256 is .* expected 579344248a93.*install"):
             find_backbone(wanted)
-
-
-@pytest.mark.usefixtures("without_package")
-def test_a_damaged_file_in_torchs_store_is_an_error(mobilenet):
-    path, _ = mobilenet
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match="truncated or changed"):
-        find_backbone()
 
 
 def test_the_tensors_of_a_named_file_tell_the_network_and_its_digest(
