@@ -13,7 +13,6 @@ from pathlib import Path
 
 import fiftyone as fo
 import pytest
-from PIL import Image
 
 import unseen
 from unseen.dataset.fields import Names
@@ -319,17 +318,3 @@ def test_a_field_of_the_user_is_never_taken_over_nor_cleaned(wafers):
     assert {"unseen_excess", "predictions_01"} <= set(wafers.get_field_schema())
     unseen.train_unet(wafers, prefix="novelty", **UNET)
     assert unseen.score_samples(wafers, prefix="novelty").scored == 8
-
-
-def test_blank_images_are_excluded_and_nothing_is_deleted(wafers):
-    pool = wafers.match_tags("test", bool=False).exists("ground_truth", False)
-    blank = pool.sort_by("filepath").first()
-    Image.new("L", (64, 64), 90).save(blank.filepath)
-    result = unseen.screen_images(wafers)
-    assert result.excluded == {"unreadable": 0, "blank": 1, "partial": 0}
-    wafers.reload()
-    assert wafers.match_tags("excluded").values("id") == [blank.id]
-    assert wafers[blank.id]["unseen_excluded_reason"] == "blank"
-    assert Path(blank.filepath).is_file()
-    unseen.clean_dataset(wafers)
-    assert "excluded" not in wafers.distinct("tags")

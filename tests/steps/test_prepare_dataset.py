@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fiftyone as fo
 import numpy as np
 import pytest
 from PIL import Image
@@ -30,9 +31,14 @@ def contents(dataset):
 
 def test_a_plain_dataset_is_ready_for_the_loop_afterwards(make_wafers):
     wafers = make_wafers(12, labelled=0, test=0)
-    result = unseen.prepare_dataset(
-        wafers, label_field="boxes", classes=("particle", "scratch"), test_count=3, initial=4
-    )
+    Image.new("L", (64, 64), 7).save(wafers.first().filepath)  # blank
+    settings = {"label_field": "boxes", "classes": ("particle", "scratch"), "test_count": 3}
+    before = contents(wafers)
+    planned = unseen.prepare_dataset(wafers, initial=4, dry_run=True, **settings)
+    assert contents(wafers) == before
+    assert (planned.test, planned.initial, planned.excluded) == (3, 4, 1)
+    assert "would be ready" in planned.summary()
+    result = unseen.prepare_dataset(wafers, initial=4, **settings)
     wafers.reload()
     assert wafers.classes["boxes"] == ["particle", "scratch"]
     assert wafers.get_field("boxes") is not None
@@ -40,19 +46,28 @@ def test_a_plain_dataset_is_ready_for_the_loop_afterwards(make_wafers):
     assert wafers.list_workspaces() == ["Curation"]
     coloured = [entry["path"] for entry in wafers.app_config.color_scheme.fields]
     assert {"boxes", "unseen_heatmap", "unseen_regions"} <= set(coloured)
-    assert wafers.count_sample_tags() == {"test": 3, "initial": 4}
-    assert (result.test, result.initial, result.pool, result.excluded) == (3, 4, 5, 0)
+    assert wafers.count_sample_tags() == {"test": 3, "initial": 4, "excluded": 1}
+    assert (result.test, result.initial, result.pool, result.excluded) == (3, 4, 4, 1)
     assert (result.test_unlabelled, result.initial_unlabelled) == (3, 4)
     assert "is ready" in result.summary()
     now = overview.now(wafers)
     assert now.next_action.operator == "request_annotations"
-    assert now.counts.pool == 9  # initial images are in the pool until they have labels
-    wafers.persistent = False
+    assert now.counts.pool == 8  # initial images are in the pool until they have labels
+
+    # Before the first batch, new parameters are taken; the test split is kept.
+    test = set(wafers.match_tags("test").values("id"))
+    again = unseen.prepare_dataset(wafers, initial=2, **{**settings, "test_count": 5})
+    assert set(wafers.match_tags("test").values("id")) == test
+    assert wafers.count_sample_tags() == {"test": 3, "initial": 2, "excluded": 1}
+    assert again.initial == 2
+    unseen.select_batch(wafers, budget=2, strategy="random")
+    before = contents(wafers)
+    with pytest.raises(DatasetError, match="has batches already"):
+        unseen.prepare_dataset(wafers)
+    assert contents(wafers) == before
 
 
 def test_later_steps_use_the_label_field_and_the_tags_it_was_set_up_with(make_wafers, tmp_path):
-    import fiftyone as fo
-
     wafers = make_wafers(12, labelled=0, test=0)
     labelled = wafers.sort_by("filepath").limit(6)
     labels = dict(zip(*labelled.values(["id", "hidden_truth"]), strict=True))
@@ -70,32 +85,6 @@ def test_later_steps_use_the_label_field_and_the_tags_it_was_set_up_with(make_wa
     assert overview.now(wafers).next_action.params == {"label_field": "boxes", "test_tag": "held"}
     with pytest.raises(DatasetError, match="no label field 'elsewhere'"):
         unseen.train_unet(wafers, label_field="elsewhere")
-    wafers.persistent = False
-
-
-def test_set_up_again_takes_new_parameters_and_keeps_the_test_split(make_wafers):
-    wafers = make_wafers(12, labelled=0, test=0)
-    unseen.prepare_dataset(wafers, test_count=3, initial=4, initial_order="directory")
-    test = set(wafers.match_tags("test").values("id"))
-    again = unseen.prepare_dataset(wafers, test_count=5, initial=2)
-    assert set(wafers.match_tags("test").values("id")) == test
-    assert wafers.count_sample_tags() == {"test": 3, "initial": 2}
-    assert again.initial == 2
-    wafers.persistent = False
-
-
-def test_a_dry_run_says_the_same_and_writes_nothing(make_wafers):
-    wafers = make_wafers(12, labelled=0, test=0)
-    Image.new("L", (64, 64), 7).save(wafers.first().filepath)  # blank
-    settings = {"classes": ("particle",), "test_count": 3, "initial": 4, "label_field": "boxes"}
-    before = contents(wafers)
-    planned = unseen.prepare_dataset(wafers, dry_run=True, **settings)
-    assert contents(wafers) == before
-    done = unseen.prepare_dataset(wafers, **settings)
-    assert (planned.test, planned.initial, planned.excluded) == (3, 4, 1)
-    assert (done.test, done.initial, done.excluded) == (3, 4, 1)
-    assert "would be ready" in planned.summary()
-    wafers.persistent = False
 
 
 @pytest.mark.parametrize(
@@ -121,21 +110,10 @@ def test_what_is_wrong_is_said_before_anything_is_written(wafers, settings, erro
 
 
 def test_an_empty_dataset_is_refused(fiftyone_database):
-    import fiftyone as fo
-
     dataset = fo.Dataset()
     with pytest.raises(DatasetError, match="is empty; add images"):
         unseen.prepare_dataset(dataset)
     dataset.delete()
-
-
-def test_a_loop_that_has_begun_keeps_its_split(wafers):
-    unseen.split_dataset(wafers, initial=4)
-    unseen.select_batch(wafers, budget=2, strategy="random")
-    before = contents(wafers)
-    with pytest.raises(DatasetError, match="has batches already"):
-        unseen.prepare_dataset(wafers)
-    assert contents(wafers) == before
 
 
 def initial(dataset):
@@ -163,7 +141,6 @@ def test_where_nothing_is_labelled_the_initial_images_show_each_kind(make_wafers
     assert initial(wafers) == chosen
     with pytest.raises(BudgetError, match="initial=12 exceeds the 11 of 12 images"):
         unseen.prepare_dataset(wafers, **{**settings, "initial": 12})
-    wafers.persistent = False
 
 
 def test_with_labels_the_initial_images_stay_or_are_the_first_in_directory_order(make_wafers):
@@ -177,7 +154,6 @@ def test_with_labels_the_initial_images_stay_or_are_the_first_in_directory_order
     assert before != paths[:3]
     unseen.prepare_dataset(wafers, initial=3)
     assert initial(wafers) == before
-    wafers.persistent = False
 
 
 def test_of_very_many_images_a_random_sample_is_looked_at(make_wafers, tmp_path, monkeypatch):
@@ -188,4 +164,3 @@ def test_of_very_many_images_a_random_sample_is_looked_at(make_wafers, tmp_path,
     done = unseen.prepare_dataset(wafers, test_count=1, initial=3, model_dir=str(tmp_path))
     assert "of a random 5 images" in done.chosen_by
     assert len(initial(wafers)) == 3
-    wafers.persistent = False

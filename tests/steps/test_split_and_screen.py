@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,14 +65,23 @@ def test_excluded_images_are_neither_test_nor_initial(make_wafers):
     assert len(chosen) == 0
 
 
-def test_an_image_that_is_cut_off_is_excluded_and_a_labelled_one_is_not(make_wafers):
+def test_blank_and_cut_off_images_are_excluded_labelled_ones_are_not_and_all_files_stay(
+    make_wafers,
+):
     dataset = make_wafers(10, labelled=1, test=0, size=128)
     paths = dataset.sort_by("filepath").values("filepath")
     for path in (paths[0], paths[5]):
         pixels = np.asarray(Image.open(path)).copy()
         pixels[:, 64:] = 20
         Image.fromarray(pixels).save(path)
+    Image.new("L", (128, 128), 90).save(paths[7])
     result = unseen.screen_images(dataset)
-    assert result.excluded == {"unreadable": 0, "blank": 0, "partial": 1}
-    assert dataset.match_tags("excluded").values("filepath") == [paths[5]]
+    assert result.excluded == {"unreadable": 0, "blank": 1, "partial": 1}
+    dataset.reload()
+    excluded = dataset.match_tags("excluded").sort_by("filepath")
+    assert excluded.values("filepath") == [paths[5], paths[7]]
+    assert excluded.values("unseen_excluded_reason") == ["partial", "blank"]
+    assert all(Path(path).is_file() for path in paths)
     assert unseen.screen_images(dataset).excluded == result.excluded
+    unseen.clean_dataset(dataset)
+    assert "excluded" not in dataset.distinct("tags")
