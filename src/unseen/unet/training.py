@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from unseen.steps.train_unet import TrainUnetConfig
 
 _WARM_UP = 0.15
+#: Share of the crops with synthetic unseen patches (recommended mode).
+PATCH_SHARE = 0.7
 _WEIGHT_DECAY = 1e-4
 _GRADIENT_NORM = 1.0
 
@@ -88,7 +90,7 @@ def fit_unet(
     # No larger than the largest image needs, and a multiple of the stride.
     size = min(config.crop_size, max(max(target.shape) for target in data.targets))
     size = math.ceil(size / model.stride) * model.stride
-    sampler = CropSampler(data, size=size, patches=patches, patch_share=config.patch_share, rng=rng)
+    sampler = CropSampler(data, size=size, patches=patches, patch_share=PATCH_SHARE, rng=rng)
     losses = _optimise(model, sampler, config, progress)
     return TrainedUNet(model.eval(), losses, data.mean_areas(len(spec.foreground_maps)))
 

@@ -23,9 +23,6 @@ class EvaluateConfig(StepConfig):
         maximum=1,
     )
     gt_field: str | None = settings.gt_field()
-    classes: tuple[str, ...] = setting(
-        (), "Fixed class list. Default: that of the detector.", advanced=True
-    )
     iteration: int | None = settings.iteration(
         "Iteration to evaluate. Default: the newest with predictions."
     )

@@ -39,7 +39,7 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
             "train_detector and apply_detector first"
         )
     trained = loop.entry(iteration, "train_detector")
-    classes = list(config.classes or trained.get("classes", ())) or loop.classes()
+    classes = list(trained.get("classes", ())) or loop.classes()
     field = loop.names.predictions(iteration)
     test = loop.test.exists(gt_field).exists(field)
     if not len(test):

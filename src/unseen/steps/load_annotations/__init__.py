@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from unseen.annotation import STAGES
 from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -34,7 +35,7 @@ class LoadConfig(StepConfig):
         False,
         "Other backends than CVAT only: images without a box count as looked at, with nothing there. CVAT's jobs tell this themselves.",
     )
-    dry_run: bool = setting(False, "Say what would change; change nothing.")
+    dry_run: bool = settings.dry_run()
     anno_key: str | None = setting(
         None, "Key of one annotation run. Default: every run that is out.", advanced=True
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from unseen.errors import ConfigError
 from unseen.parameters import StepConfig, setting
 from unseen.results import Skipped, StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 from unseen.structure import STRUCTURES, ZONES
 
@@ -71,9 +72,9 @@ class StructureConfig(StepConfig):
         maximum=1,
         only_with={"structure": ("grid", "mask", "polylines", "field")},
     )
-    workers: int = setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
-    seed: int = setting(51, "Seed of all random choices.", minimum=0, advanced=True)
-    dry_run: bool = setting(False, "Say what would change; change nothing.")
+    workers: int = settings.workers()
+    seed: int = settings.seed(advanced=True)
+    dry_run: bool = settings.dry_run()
 
     def _check_together(self) -> None:
         super()._check_together()

@@ -10,6 +10,7 @@ from unseen.annotation import STAGES
 from unseen.parameters import StepConfig, setting
 from unseen.ranking import STRATEGIES
 from unseen.results import StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -44,7 +45,7 @@ class NextConfig(StepConfig):
         maximum=1,
         advanced=True,
     )
-    seed: int = setting(51, "Seed of all random choices.", minimum=0, advanced=True)
+    seed: int = settings.seed(advanced=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from unseen.loop.iteration import IterationSummary
 from unseen.parameters import StepConfig, setting
 from unseen.ranking import METRICS, STRATEGIES
 from unseen.results import StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -70,16 +71,9 @@ class SimulateConfig(StepConfig):
         minimum=1,
         advanced=True,
     )
-    image_size: int | None = setting(
-        None,
-        "Longest side of the images inside the detector. Default: by architecture and image size.",
-        unit="px",
-        minimum=64,
-        maximum=4096,
-        advanced=True,
-    )
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
-    seed: int = setting(51, "Seed of all random choices.", minimum=0)
+    image_size: int | None = settings.image_size()
+    device: str = settings.device()
+    seed: int = settings.seed()
 
     def _check_together(self) -> None:
         super()._check_together()

@@ -69,13 +69,6 @@ class TrainUnetConfig(StepConfig):
         advanced=True,
         only_with={"mode": ("recommended",)},
     )
-    patch_share: float = setting(
-        0.7,
-        "Share of crops with synthetic unseen patches (recommended mode).",
-        minimum=0,
-        maximum=1,
-        advanced=True,
-    )
     device: str = settings.device()
     precision: str = settings.precision()
     iteration: int | None = settings.iteration("Iteration to train for. Default: the current one.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
+from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
 
@@ -16,7 +17,7 @@ class UndoConfig(StepConfig):
     snapshot: str | None = setting(
         None, "Snapshot to restore. Default: the labels before the newest load that still applies."
     )
-    dry_run: bool = setting(False, "Say what would change; change nothing.")
+    dry_run: bool = settings.dry_run()
 
 
 @dataclass(frozen=True, kw_only=True)
