@@ -36,15 +36,13 @@ class CvatDouble:
     From `version` 2.31 on, an upload answers with a `rq_id` to ask `/api/requests` about, and
     `/api/tasks/N/status` is gone. `tls` serves https with a certificate of the authority in
     `ca_file` (PEM); `requests` prefers REQUESTS_CA_BUNDLE to `Session.verify`, so pass `verify=`.
-    With `reissue_ids` an annotator's edit gives the shape a new id, as some servers do.
+    Where `reissue_ids` is set, an edit gives the shape a new id, as some servers do.
 
     `username`, `password` and `access_token` are the admin's; `requests` holds every request that
     arrived, oldest first; `projects`, `tasks` and `jobs` what the server knows, by id.
     """
 
-    def __init__(
-        self, version: str = "2.15.0", tls: bool = False, *, reissue_ids: bool = False
-    ) -> None:
+    def __init__(self, version: str = "2.15.0", tls: bool = False) -> None:
         self.username, self.password = "fo_user", "a-Secret-of-the-admin"
         self.state = CvatState()
         self.projects, self.tasks, self.jobs = (
@@ -61,7 +59,7 @@ class CvatDouble:
         self.drop_files = 0
         self.ca_file: str | None = None
         self.tls_context: ssl.SSLContext | None = None
-        self._reissue_ids = reissue_ids
+        self.reissue_ids = False
         self._faults: list[Fault] = []
         self._guard = threading.Lock()
         self._closed = threading.Event()
@@ -139,7 +137,7 @@ class CvatDouble:
             self.state.sessions.clear()
 
     def annotator(self, job_id: int) -> Annotator:
-        return Annotator(self.state, self.jobs[job_id], self._reissue_ids)
+        return Annotator(self.state, self.jobs[job_id], self.reissue_ids)
 
     # what people change in CVAT's own pages
 

@@ -33,24 +33,19 @@ def test_a_batch_goes_out_and_comes_back_operator_by_operator(cvat, batch):
     annotator.set(state="completed")
     status = operator("list_annotations")(dataset).result
     assert [job["waiting"] for job in status["batches"][0]["tasks"][0]["jobs"]] == [True, False]
-    loaded = operator("load_annotations")(dataset).result
-    assert (loaded["jobs_loaded"], loaded["added"]) == (1, {"particle": 1})
-    undone = operator("undo_annotations")(dataset).result
-    assert (undone["images"], undone["boxes_after"]) == (2, 0)
-
-
-def test_the_status_links_every_job_and_says_what_waits(cvat, batch):
-    dataset = batch(3)
-    operator("request_annotations")(dataset, segment_size=2)
-    cvat.annotator(min(cvat.jobs)).set(state="completed")
+    # The status links every job and says what waits.
     ctx = context(dataset, "list_annotations")
-    ctx.request_params["results"] = operator("list_annotations")(dataset).result
+    ctx.request_params["results"] = status
     text = operator("list_annotations").resolve_type(ctx, "outputs").to_json()
     shown = text["type"]["properties"]["shown"]["default"]
     assert "waiting to be loaded" in shown
     rows = [line for line in shown.splitlines() if "/jobs/" in line]
     assert [row.split("|")[-2].strip() for row in rows] == ["yes", "no"]
     assert all(f"({cvat.url}/tasks/" in row for row in rows)
+    loaded = operator("load_annotations")(dataset).result
+    assert (loaded["jobs_loaded"], loaded["added"]) == (1, {"particle": 1})
+    undone = operator("undo_annotations")(dataset).result
+    assert (undone["images"], undone["boxes_after"]) == (2, 0)
 
 
 def test_operators_take_the_credentials_from_fiftyones_secrets(cvat, batch, monkeypatch):

@@ -12,7 +12,6 @@ from pathlib import Path
 import fiftyone as fo
 import pytest
 import requests
-from cvat_double import CvatDouble
 from cvat_traces import database_text
 
 import unseen
@@ -34,17 +33,17 @@ def _no_token_from_another_test(monkeypatch):
 
 @pytest.fixture
 def secrets_of(monkeypatch):
-    """Every secret of a run as it goes on: the password, tokens, session and CSRF cookies."""
-    found: set[str] = set()
+    """The session and CSRF cookies of a run, as it goes on."""
+    secrets: set[str] = set()
     send = requests.Session.send
 
     def look(self, request, **kwargs):
         answer = send(self, request, **kwargs)
-        found.update(value for value in self.cookies.values() if value)
+        secrets.update(value for value in self.cookies.values() if value)
         return answer
 
     monkeypatch.setattr(requests.Session, "send", look)
-    return found
+    return secrets
 
 
 @pytest.fixture
@@ -66,9 +65,11 @@ def everything_logged(caplog) -> str:
 
 
 def test_a_whole_round_trip_stores_and_logs_no_secret_and_no_image(
-    locked, batch, caplog, capfd, secrets_of
+    locked, batch, caplog, capfd, secrets_of, monkeypatch
 ):
     caplog.set_level(logging.DEBUG)
+    for name in ("my_token", "client_secret"):  # variables that FiftyOne does not know
+        monkeypatch.setitem(fo.annotation_config.backends["cvat"], name, "s3cret")
     dataset = batch(3)
     locked.fail("POST", "/data", status=502)
     locked.fail("PUT", "/annotations", status=400)
@@ -81,16 +82,14 @@ def test_a_whole_round_trip_stores_and_logs_no_secret_and_no_image(
     person.set(state="completed")
     unseen.list_annotations(dataset)
     unseen.load_annotations(dataset)
+    stored, logged = database_text(), everything_logged(caplog)
     output = "".join(capfd.readouterr())
     assert len(secrets_of) >= 4  # two logins, each with two cookies
-    stored = database_text()
-    logged = everything_logged(caplog)
     assert locked.url in stored
     assert "POST /api/tasks HTTP/1.1" in logged
-    for secret in {PASSWORD, *secrets_of}:
+    for secret in {PASSWORD, "s3cret", *secrets_of}:
         for where in (stored, logged, output):
             assert secret not in where
-            assert repr(secret.encode()) not in where
     pixels = Path(dataset.first().filepath).read_bytes()[1000:1012]
     for text in (logged, output):
         assert repr(pixels)[2:-1] not in text
@@ -111,25 +110,24 @@ def test_a_token_is_stored_and_logged_nowhere(cvat, batch, caplog, monkeypatch, 
     assert token not in everything_logged(caplog)
 
 
-def failures(cvat: CvatDouble):
-    yield "refused login", lambda: setattr(cvat.state.user_named("fo_user"), "password", "other")
-    yield "error", lambda: cvat.fail("POST", "/api/tasks", status=400)
-    yield "cut", lambda: cvat.fail("POST", "/data", drop="during", times=3)
-    yield "no CVAT", lambda: cvat.fail("GET", "/api/users/self", status=200)
-    yield "cut login", lambda: cvat.fail("POST", "/api/auth/login", drop="after")
+FAILURES = {
+    "refused login": lambda cvat: setattr(cvat.state.user_named("fo_user"), "password", "other"),
+    "error": lambda cvat: cvat.fail("POST", "/api/tasks", status=400),
+    "cut": lambda cvat: cvat.fail("POST", "/data", drop="during", times=3),
+    "no CVAT": lambda cvat: cvat.fail("GET", "/api/users/self", status=200),
+    "cut login": lambda cvat: cvat.fail("POST", "/api/auth/login", drop="after"),
+}
 
 
 def test_no_error_tells_a_secret(locked, batch, secrets_of):
     dataset = batch(2)
-    for name, spoil in failures(locked):
+    for name, spoil in FAILURES.items():
         locked.state.user_named("fo_user").password = PASSWORD
-        spoil()
-        with pytest.raises(AnnotationError) as found:
+        spoil(locked)
+        with pytest.raises(AnnotationError) as caught:
             unseen.request_annotations(dataset)
-        lines = traceback.TracebackException.from_exception(
-            found.value, capture_locals=False
-        ).format()
-        text = "".join([*lines, str(found.value), repr(found.value), repr(found.value.__dict__)])
+        error = caught.value
+        text = "".join([*traceback.format_exception(error), repr(error), repr(error.__dict__)])
         for secret in {PASSWORD, *secrets_of}:
             assert secret not in text, name
 
@@ -149,48 +147,33 @@ def test_what_holds_a_secret_does_not_show_it(locked, monkeypatch):
     assert PASSWORD not in stored
 
 
-def test_variables_that_fiftyone_does_not_know_are_not_stored(cvat, batch, monkeypatch):
-    for name in ("my_token", "client_secret", "ca_bundle", "verify_tls"):
-        monkeypatch.setitem(
-            fo.annotation_config.backends["cvat"], name, "" if "_" not in name else f"s3cret-{name}"
-        )
-    monkeypatch.setitem(fo.annotation_config.backends["cvat"], "ca_bundle", None)
-    unseen.request_annotations(batch(1))
-    assert "s3cret" not in database_text()
-
-
 OWN = """
 import fiftyone as fo, sys
 from unseen.annotation.cvat.credentials import find
-assert find().access_token == "t0ken-of-somebody"
+assert find().access_token == "t0ken"
 dataset = fo.load_dataset(sys.argv[1])
 dataset.annotate(
     "own", label_field="other", label_type="detections", classes=["a"],
     url=sys.argv[2], username=sys.argv[3], password=sys.argv[4],
 )
-assert find().access_token == "t0ken-of-somebody"
+assert find().access_token == "t0ken"
 """
 
 
 def test_fiftyones_own_annotate_does_not_store_the_token_after_us(cvat, batch):
     dataset = batch(1)
-    found = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", OWN, dataset.name, cvat.url, cvat.username, cvat.password],
-        env={
-            **os.environ,
-            "FIFTYONE_CVAT_ACCESS_TOKEN": "t0ken-of-somebody",
-            "FIFTYONE_DO_NOT_TRACK": "true",
-        },
+        env=os.environ | {"FIFTYONE_CVAT_ACCESS_TOKEN": "t0ken", "FIFTYONE_DO_NOT_TRACK": "true"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert found.returncode == 0, found.stderr
+    assert done.returncode == 0, done.stderr
     dataset.reload()
     assert dataset.list_annotation_runs() == ["own"]
-    assert "t0ken-of-somebody" not in database_text()
-    assert "t0ken-of-somebody" not in found.stdout + found.stderr
+    assert "t0ken" not in database_text() + done.stdout + done.stderr
 
 
 # where credentials come from
@@ -228,24 +211,14 @@ def test_the_public_server_is_never_taken_by_default(monkeypatch):
         find("https://app.cvat.ai/")
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://me:my-word@host:8080",
-        "https://my-word@host",
-        "my-word:8@host",
-        "http://me:my-word@ho st",
-    ],
-)
+@pytest.mark.parametrize("url", ["http://me:w0rd@host:8080", "https://w0rd@host", "w0rd:8@host"])
 def test_an_address_with_credentials_is_refused_without_repeating_them(url):
-    with pytest.raises(AnnotationError, match="holds credentials") as found:
+    with pytest.raises(AnnotationError, match="holds credentials") as error:
         check_url(url)
-    assert "my-word" not in str(found.value)
+    assert "w0rd" not in str(error.value)
 
 
 def test_a_netrc_file_is_not_used(cvat, monkeypatch, tmp_path):
-    from unseen.annotation.cvat.api import Api
-
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))

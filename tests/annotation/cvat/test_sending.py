@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from cvat_traces import frames_of, ranked_names, state_of
+from cvat_fixtures import running
+from cvat_traces import frames_of, ranked, ranked_names, state_of
 
 import unseen
+from unseen.annotation.cvat import server
+from unseen.errors import AnnotationError, ServerError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -22,59 +25,41 @@ def test_frame_0_of_job_1_of_task_1_is_the_most_novel_image(cvat, batch):
     names = ranked_names(dataset)
     assert names != sorted(names)
     assert frames_of(cvat) == names
-    assert [len(cvat.tasks[n].frames) for n in sorted(cvat.tasks)] == [4, 3]
     jobs = [cvat.jobs[n] for n in sorted(cvat.jobs)]
     assert [(j.task.id, *j.frames) for j in jobs] == [(1, 0, 1), (1, 2, 3), (2, 0, 1), (2, 2)]
     uploads = [r for r in cvat.requests if r.method == "POST" and r.path.endswith("/data")]
     assert [name for r in uploads for _, name, _ in r.files] == names
     assert {r.form["sorting_method"] for r in uploads} == {"predefined"}
     assert [t.name.split(" ")[2] for t in cvat.tasks.values()] == ["1-4", "5-7"]
-
-
-def test_each_sample_links_to_its_own_image_in_its_own_job(cvat, batch):
-    dataset = batch(5)
-    unseen.request_annotations(dataset, task_size=3, segment_size=2)
-    ranked = dataset.match_tags("batch_01").sort_by("unseen_rank")
-    urls = ranked.values("unseen_annotation_url")
-    assert urls == [
-        f"{cvat.url}/tasks/{task}/jobs/{job}?frame={frame}"
-        for task, job, frame in [(1, 1, 0), (1, 1, 1), (1, 2, 2), (2, 3, 0), (2, 3, 1)]
+    # Each sample links to its own image in its own job.
+    assert ranked(dataset).values("unseen_annotation_url") == [
+        f"{cvat.url}/tasks/{job.task.id}/jobs/{job.id}?frame={frame}"
+        for job in jobs
+        for frame in job.frames
     ]
 
 
 def test_names_that_occur_twice_and_names_in_any_script_keep_the_order(cvat, batch, tmp_path):
     dataset = batch(6, regions=False)
-    ranked = dataset.match_tags("batch_01").sort_by("unseen_rank")
-    names = [
-        "b/defect.png",
-        "a/defect.png",
-        "c/defect-2.png",
-        "a/Ä ö,ß 晶圆.png",
-        "a/x&amp;y.png",
-        'a/q"q.png',
-    ]
-    for sample, name in zip(ranked, names, strict=True):
+    names = {
+        "b/defect.png": "defect.png",
+        "a/defect.png": "defect-3.png",
+        "c/defect-2.png": "defect-2.png",
+        "a/Ä ö,ß 晶圆.png": "Ä ö,ß 晶圆.png",
+        "a/x&amp;y.png": "x_amp;y.png",
+        'a/q"q.png': "q_q.png",
+    }
+    for sample, name in zip(ranked(dataset), names, strict=True):
         target = tmp_path / "odd" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(sample.filepath, target)
         sample.filepath = str(target)
         sample.save()
     unseen.request_annotations(dataset)
-    expected = [
-        "defect.png",
-        "defect-3.png",
-        "defect-2.png",
-        "Ä ö,ß 晶圆.png",
-        "x_amp;y.png",
-        "q_q.png",
-    ]
-    assert frames_of(cvat) == expected
+    assert frames_of(cvat) == list(names.values())
 
 
 def test_every_image_is_checked_against_what_the_server_has(cvat, batch, monkeypatch):
-    from unseen.annotation.cvat import server
-    from unseen.errors import ServerError
-
     dataset = batch(3)
     before = state_of(dataset)
     form = server.form
@@ -85,24 +70,20 @@ def test_every_image_is_checked_against_what_the_server_has(cvat, batch, monkeyp
     assert state_of(dataset) == before
 
 
-def test_jobs_go_round_the_assignees_across_tasks(cvat, batch):
+def test_settings_reach_the_server_and_jobs_go_round_the_assignees(cvat, batch):
+    cvat.add_organization("fab", [cvat.username])
     for name in ("ann", "bob", "chris"):
-        cvat.add_user(name)
+        cvat.add_user(name, organization="fab")
+    people = {"assignees": ("bob", "ann"), "task_assignee": "chris", "organization": "fab"}
+    tracker = "https://issues.example/7"
     unseen.request_annotations(
-        batch(6), task_size=2, assignees=("bob", "ann"), task_assignee="chris"
+        batch(6), task_size=2, image_quality=100, issue_tracker=tracker, **people
     )
     assert [j.assignee.username for j in cvat.jobs.values()] == ["bob", "ann", "bob"]
-    assert {t.assignee.username for t in cvat.tasks.values()} == {"chris"}
-
-
-def test_settings_reach_the_server(cvat, batch):
-    cvat.add_organization("fab", [cvat.username])
-    unseen.request_annotations(
-        batch(2), organization="fab", image_quality=100, issue_tracker="https://issues.example/7"
-    )
-    task = cvat.tasks[1]
-    assert (task.image_quality, task.bug_tracker) == (100, "https://issues.example/7")
-    assert cvat.state.organizations[task.organization].slug == "fab"
+    for task in cvat.tasks.values():
+        assert task.assignee.username == "chris"
+        assert (task.image_quality, task.bug_tracker) == (100, tracker)
+        assert cvat.state.organizations[task.organization].slug == "fab"
 
 
 def test_sending_twice_is_sending_once(cvat, batch):
@@ -125,22 +106,14 @@ def test_a_dry_run_checks_everything_and_changes_nothing(cvat, batch):
     assert state_of(dataset) == before
     assert (cvat.tasks, cvat.projects) == ({}, {})
     assert {r.method for r in cvat.requests if "auth" not in r.path} == {"GET"}
-    with pytest.raises(unseen.errors.AnnotationError, match="knows no user 'nobody'"):
+    with pytest.raises(AnnotationError, match="knows no user 'nobody'"):
         unseen.request_annotations(dataset, dry_run=True, assignees=("nobody",))
     assert unseen.request_annotations(dataset).sent == planned.sent
 
 
 def test_newer_servers_are_asked_by_the_id_of_the_request(batch, monkeypatch, quick):
-    from cvat_double import CvatDouble
-
-    with CvatDouble("2.57.0") as cvat:
+    with running(monkeypatch, "2.57.0") as cvat:
         cvat.job_delay = 2
-        for name, value in (
-            ("URL", cvat.url),
-            ("USERNAME", cvat.username),
-            ("PASSWORD", cvat.password),
-        ):
-            monkeypatch.setenv(f"FIFTYONE_CVAT_{name}", value)
         dataset = batch(3)
         unseen.request_annotations(dataset)
         assert frames_of(cvat) == ranked_names(dataset)
@@ -173,22 +146,22 @@ assert not [name for name in sys.modules if name.startswith("unseen")], "this pa
 def test_fiftyone_alone_can_load_and_clean_up_the_run(cvat, batch):
     dataset = batch(4)
     unseen.request_annotations(dataset, task_size=2)
-    person = cvat.annotator(1)
-    person.draw(0, "particle", [8, 16, 24, 32])
-    suggestion = dataset.match_tags("batch_01").sort_by("unseen_rank").first().unseen_regions
-    found = subprocess.run(
+    cvat.annotator(1).draw(0, "particle", [8, 16, 24, 32])
+    suggestions = ranked(dataset).first().unseen_regions
+    done = subprocess.run(
         [sys.executable, "-c", LOAD, dataset.name],
-        env={**os.environ, "FIFTYONE_DO_NOT_TRACK": "true"},
+        env=os.environ | {"FIFTYONE_DO_NOT_TRACK": "true"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert "Status for label field 'ground_truth'" in found.stdout + found.stderr
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "Status for label field 'ground_truth'" in output
     dataset.reload()
-    best = dataset.match_tags("batch_01").sort_by("unseen_rank").first()
+    best = ranked(dataset).first()
     drawn = [(d.label, d.bounding_box) for d in best.ground_truth.detections]
     assert drawn == [("particle", [0.125, 0.25, 0.25, 0.25])]
-    assert best.unseen_regions == suggestion
+    assert best.unseen_regions == suggestions
     assert cvat.tasks == {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import certifi
 import pytest
-from cvat_double import CvatDouble
+from cvat_fixtures import running
 
 from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.credentials import Credentials, find
@@ -27,12 +27,9 @@ def client(cvat):
 @pytest.fixture
 def secure(monkeypatch, quick):
     """A double that speaks TLS with a certificate of an authority of its own."""
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    with CvatDouble(tls=True) as server:
-        monkeypatch.setenv("FIFTYONE_CVAT_URL", server.url)
-        monkeypatch.setenv("FIFTYONE_CVAT_USERNAME", server.username)
-        monkeypatch.setenv("FIFTYONE_CVAT_PASSWORD", server.password)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with running(monkeypatch, tls=True) as server:
         yield server
 
 
@@ -53,15 +50,12 @@ def test_a_certificate_of_nobody_known_is_refused_at_once(secure, quick, monkeyp
     assert secure.requests == []
 
 
-def test_ones_own_authority_counts_for_more_than_the_companys(secure, monkeypatch):
+def test_ones_own_authority_counts_for_more_than_the_companys(secure, monkeypatch, tmp_path):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
     with pytest.raises(ServerError, match="not trusted"):
         sign_in()
     monkeypatch.setenv("FIFTYONE_CVAT_CA_BUNDLE", secure.ca_file)
     assert sign_in().username == secure.username
-
-
-def test_a_bundle_that_does_not_exist_is_named(secure, monkeypatch, tmp_path):
     monkeypatch.setenv("FIFTYONE_CVAT_CA_BUNDLE", str(tmp_path / "no.pem"))
     with pytest.raises(AnnotationError, match=r"no.pem' does not exist; expected a file of PEM"):
         sign_in()
@@ -79,24 +73,15 @@ def test_not_to_check_certificates_must_be_asked_for_and_is_warned_of(secure, mo
         sign_in()
 
 
-@pytest.mark.parametrize(
-    ("url", "exposed"),
-    [
-        ("http://cvat.example.com", True),
-        ("http://8.8.8.8:8080", True),
-        ("https://cvat.example.com", False),
-        ("http://localhost:8080", False),
-        ("http://127.0.0.1", False),
-        ("http://[::1]:8080", False),
-        ("http://10.1.2.3", False),
-        ("http://192.168.0.7:8080", False),
-        ("http://cvat", False),
-        ("http://cvat.fab.local", False),
-    ],
-)
-def test_plain_http_over_the_internet_is_warned_of(url, exposed, caplog):
+PRIVATE = ["https://cvat.example.com", "http://cvat", "http://cvat.fab.local", "http://10.1.2.3"]
+PRIVATE += ["http://localhost:8080", "http://127.0.0.1", "http://[::1]:8080", "http://192.168.0.7"]
+EXPOSED = ["http://cvat.example.com", "http://8.8.8.8:8080"]
+
+
+@pytest.mark.parametrize("url", PRIVATE + EXPOSED)
+def test_plain_http_over_the_internet_is_warned_of(url, caplog):
     Session(Credentials(url, "me", "word"))
-    assert ("is not encrypted" in caplog.text) == exposed
+    assert ("is not encrypted" in caplog.text) == (url in EXPOSED)
     assert "word" not in caplog.text
 
 
@@ -121,7 +106,7 @@ def test_a_token_signs_in_without_a_password(cvat, monkeypatch, kind):
     assert api.make_project("p", []) == 1
 
 
-def test_an_expired_login_is_renewed_once(cvat, client):
+def test_an_expired_login_is_renewed_once_and_says_where_it_cannot(cvat, client):
     cvat.expire_sessions()
     cvat.clear_requests()
     assert client.task(1) is None
@@ -130,18 +115,12 @@ def test_an_expired_login_is_renewed_once(cvat, client):
         ("POST", "/api/auth/login", 200),
         ("GET", "/api/tasks/1", 404),
     ]
-
-
-def test_a_login_that_cannot_be_renewed_says_so(cvat, client):
+    client._session.headers["X-CSRFToken"] = "stale"
+    assert client.make_project("p", []) == 1
     cvat.expire_sessions()
     cvat.state.user_named(cvat.username).password = "changed"
     with pytest.raises(AnnotationError, match="refused the login of user"):
         client.task(1)
-
-
-def test_a_stale_csrf_token_is_renewed_too(cvat, client):
-    client._session.headers["X-CSRFToken"] = "stale"
-    assert client.make_project("p", []) == 1
 
 
 # limits
@@ -164,60 +143,54 @@ def test_errors_that_do_not_pass_are_told_with_the_servers_reason(cvat, client):
     with pytest.raises(ServerError, match=r"answered 400 .*: name: too, name: bad, b: worse"):
         client.task(2)
     cvat.fail("GET", "/api/tasks/2", status=418, html=f"<title>{'long ' * 1000}</title>")
-    with pytest.raises(ServerError) as found:
+    with pytest.raises(ServerError) as error:
         client.task(2)
-    assert len(str(found.value)) < 500
+    assert len(str(error.value)) < 500
 
 
-def test_a_hanging_server_costs_a_few_time_limits(cvat, client, quick, monkeypatch):
+def test_a_hanging_server_costs_a_few_time_limits_and_its_login_one(
+    cvat, client, quick, monkeypatch
+):
     monkeypatch.setattr(quick, "read", 0.1)
-    cvat.fail("GET", "/api/tasks/1", hang=2, times=9)
-    start = time.monotonic()
-    with pytest.raises(ServerError, match="did not answer GET /api/tasks/1 in time"):
-        client.task(1)
-    assert time.monotonic() - start < 1.5
+    for request, limit, use in [
+        ("GET /api/tasks/1", 1.5, lambda: client.task(1)),
+        ("POST /api/auth/login", 1, sign_in),
+    ]:
+        cvat.fail(*request.split(), hang=2, times=9)
+        start = time.monotonic()
+        with pytest.raises(ServerError, match=f"did not answer {request} in time"):
+            use()
+        assert time.monotonic() - start < limit
     assert sum(r.path == "/api/tasks/1" for r in cvat.requests) == 1 + quick.cuts
 
 
-def test_the_login_of_a_hanging_server_is_not_repeated(cvat, quick, monkeypatch):
-    monkeypatch.setattr(quick, "read", 0.1)
-    cvat.fail("POST", "/api/auth/login", hang=2, times=9)
-    start = time.monotonic()
-    with pytest.raises(ServerError, match="did not answer POST /api/auth/login in time"):
-        sign_in()
-    assert time.monotonic() - start < 1
-
-
-def test_long_lists_are_read_to_their_end_whatever_host_their_links_name(cvat, client, monkeypatch):
-    for i in range(230):
-        cvat.add_user(f"worker{i:03d}")
-    monkeypatch.setattr(cvat.routes, "url", "http://behind-the-proxy.invalid")
-    assert len(list(client.paged("users"))) == 231
-    pages = [r for r in cvat.requests if r.path.startswith("/api/users?")]
-    assert len(pages) == 3
-
-
-def test_a_search_that_finds_more_than_it_should_is_narrowed(cvat, client):
-    for name in ("Ann", "anna", "ann"):
+def test_lists_are_read_to_their_end_and_searches_narrowed(cvat, client, monkeypatch):
+    for name in ("Ann", "anna", "ann", *(f"worker{i:03d}" for i in range(230))):
         cvat.add_user(name)
     assert client.find_user("ann") == cvat.state.user_named("ann").id
     assert client.find_user("an") is None
+    monkeypatch.setattr(cvat.routes, "url", "http://behind-the-proxy.invalid")
+    assert len(list(client.paged("users"))) == 234  # whatever host the links name
+    assert (
+        sum(r.path.startswith("/api/users?") and "search" not in r.path for r in cvat.requests) == 3
+    )
 
 
 def test_an_uploads_files_are_open_only_while_they_are_read(tmp_path: Path):
-    files = []
-    for i in range(300):
-        path = tmp_path / f"{i}.bin"
-        path.write_bytes(bytes([i % 256]) * 5000)
-        files.append((f"{i}.png", path))
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # Path.iterdir opens more
+
+    contents = [bytes([i % 256]) * 5000 for i in range(300)]
+    files = [(f"{i}.png", tmp_path / f"{i}.bin") for i in range(300)]
+    for (_, path), content in zip(files, contents, strict=True):
+        path.write_bytes(content)
     shares: list[float] = []
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # no Path: one system call, while files are open
+    before, most, total = open_files(), 0, b""
     sent = form(files, 95, shares.append)
-    most, total = 0, b""
     while piece := sent["data"].read(8192):
         total += piece
-        most = max(most, len(os.listdir("/proc/self/fd")) - before)  # noqa: PTH208  # no Path: one system call, while files are open
+        most = max(most, open_files() - before)
     assert most <= 1
-    assert all(bytes([i % 256]) * 5000 in total for i in (0, 7, 255, 299))
+    assert all(contents[i] in total for i in (0, 7, 255, 299))
     assert shares == sorted(shares)
     assert shares[-1] == 1

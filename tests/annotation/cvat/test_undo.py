@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cvat_traces import ranked
 
 import unseen
 from unseen.annotation import snapshots
@@ -21,20 +22,25 @@ def stored(dataset):
 
 @pytest.fixture
 def loop(cvat, batch):
-    """A batch of four, and somebody to label it."""
+    """A batch of four, of which the first image got a box; and who drew it."""
     dataset = batch(4)
     unseen.request_annotations(dataset)
-    return dataset, cvat.annotator(min(cvat.jobs))
-
-
-def test_an_undo_restores_labels_and_can_be_undone_by_name(loop):
-    dataset, worker = loop
+    worker = cvat.annotator(min(cvat.jobs))
     worker.draw(0, "particle", [8, 16, 24, 40])
     worker.set(state="completed")
+    return dataset, worker
+
+
+def test_an_undo_restores_labels_and_can_be_rehearsed_undone_and_loaded_again(loop):
+    dataset, _ = loop
     before = stored(dataset)
-    unseen.load_annotations(dataset)
-    loaded = stored(dataset)
+    [key] = unseen.load_annotations(dataset).snapshots
+    loaded, runs = stored(dataset), dataset.list_runs()
     assert loaded != before
+    rehearsed = unseen.undo_annotations(dataset, dry_run=True)
+    dataset.reload()
+    assert (rehearsed.boxes_before, rehearsed.boxes_after, rehearsed.kept) == (1, 0, None)
+    assert (stored(dataset), dataset.list_runs()) == (loaded, runs)
     result = unseen.undo_annotations(dataset)
     assert stored(dataset) == before
     assert (result.images, result.boxes_before, result.boxes_after) == (4, 1, 0)
@@ -42,24 +48,15 @@ def test_an_undo_restores_labels_and_can_be_undone_by_name(loop):
         unseen.undo_annotations(dataset, snapshot="nope")
     unseen.undo_annotations(dataset, snapshot=result.kept)
     assert stored(dataset) == loaded
-
-
-def test_what_was_undone_is_loaded_again(loop):
-    dataset, worker = loop
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
-    unseen.undo_annotations(dataset)
+    unseen.undo_annotations(dataset, snapshot=key)
     unseen.load_annotations(dataset)  # the annotators' work is still on the server
-    boxes = dataset.match_tags("batch_01").values("ground_truth.detections.label", unwind=True)
-    assert boxes == ["particle"]
+    assert ranked(dataset).values("ground_truth.detections.label", unwind=True) == ["particle"]
 
 
 def test_loads_are_undone_one_by_one_from_the_newest(loop):
     dataset, worker = loop
-    worker.set(state="completed")
     states = [stored(dataset)]
-    for corner in (8, 24):
+    for corner in (32, 48):
         worker.draw(0, "particle", [corner, 16, corner + 8, 40])
         unseen.load_annotations(dataset)
         states.append(stored(dataset))
@@ -71,23 +68,8 @@ def test_loads_are_undone_one_by_one_from_the_newest(loop):
         unseen.undo_annotations(dataset)
 
 
-def test_a_dry_run_of_an_undo_changes_nothing(loop):
-    dataset, worker = loop
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
-    before, runs = stored(dataset), dataset.list_runs()
-    result = unseen.undo_annotations(dataset, dry_run=True)
-    dataset.reload()
-    assert (result.boxes_before, result.boxes_after, result.kept) == (1, 0, None)
-    assert stored(dataset) == before
-    assert dataset.list_runs() == runs
-
-
 def test_an_undo_is_recorded_and_a_killed_one_can_be_repeated(loop, monkeypatch):
-    dataset, worker = loop
-    worker.draw(0, "particle", [8, 16, 24, 40])
-    worker.set(state="completed")
+    dataset, _ = loop
     unseen.load_annotations(dataset)
     loaded = stored(dataset)
 
@@ -113,8 +95,7 @@ def test_an_undo_is_recorded_and_a_killed_one_can_be_repeated(loop, monkeypatch)
 
 
 def test_what_is_undone_after_its_task_was_deleted_can_be_sent_again(cvat, loop):
-    dataset, worker = loop
-    worker.set(state="completed")
+    dataset, _ = loop
     unseen.load_annotations(dataset)
     cvat.delete_task(min(cvat.tasks))
     unseen.load_annotations(dataset)
