@@ -37,7 +37,6 @@ from unseen.detector import AUTO, architecture_choices
 from unseen.detector.metrics import detection_metrics
 from unseen.detector.models import detector_spec
 from unseen.detector.training import detect, fit_detector
-from unseen.progress import silent
 from unseen.steps.train_detector import TrainDetectorConfig
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -123,7 +122,7 @@ def _measure(options, settings: str, seed: int, classes, train: Split, test: Spl
 
 def _splits(options: argparse.Namespace, seed: int) -> tuple[tuple[str, ...], Split, Split]:
     if options.data is not None:
-        (case,) = read_cases([str(options.data)], BenchmarkConfig(), options.data, silent)
+        (case,) = read_cases([str(options.data)], BenchmarkConfig())
         train, test = (
             _arrays([files[i] for i in _evenly(len(files), count)], case.classes)
             for files, count in ((case.train, options.images), (case.test, options.test_images))

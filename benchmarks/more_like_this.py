@@ -22,7 +22,6 @@ from shared import parser, print_json, print_row
 from unseen.arrays.boxes import iou, rel_xywh_to_xyxy, xyxy_to_rel_xywh
 from unseen.benchmark.cases import LabelledFile, read_cases
 from unseen.benchmark.config import BenchmarkConfig
-from unseen.progress import silent
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
 from unseen.ranking.similar import Example, search
@@ -44,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.work or temporary)
         features = Features(find_backbone()[0], folder)
-        for case in read_cases(options.sources, BenchmarkConfig(), folder, silent):
+        for case in read_cases(options.sources, BenchmarkConfig()):
             held = {label for file in case.train for label in file.labels}
             for name in (name for name in case.classes if name in held):
                 shares = _measure(case.train, name, features, options)

@@ -41,7 +41,6 @@ from unseen.arrays.scale import working_scale
 from unseen.benchmark.cases import generated, read_cases
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.pools import Pool, make_pool
-from unseen.progress import silent
 from unseen.ranking.image_metrics import excess_metric
 from unseen.ranking.regions import shown_regions, unseen_regions
 from unseen.steps.score_samples import ScoreConfig
@@ -74,14 +73,14 @@ def main() -> None:
     """Measure, print a table, and end with a JSON line."""
     options = _options()
     torch.set_num_threads(options.threads)
-    names = ("rare_images", "tiles", "pool", "initial", "initial_order")
+    names = ("rare_images", "pool", "initial", "initial_order")
     config = BenchmarkConfig(
         held_back=tuple(options.held_back), **{name: getattr(options, name) for name in names}
     )
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.work or temporary)
-        for case in read_cases(options.sources, config, folder, silent):
+        for case in read_cases(options.sources, config):
             for seed in options.seeds:
                 pool = make_pool(generated(case, config, seed, folder), config, seed)
                 scale, images = _scored(pool, seed)
@@ -98,14 +97,13 @@ def _options() -> argparse.Namespace:
     add("sources", nargs="+", help="COCO folders, or synthetic:KIND")
     add("--held-back", nargs="+", default=[], help="classes made rare, one by one")
     add("--rare-images", type=int, default=12, help="images that hold that class")
-    add("--tiles", type=int, default=1, help="cut images into tiles x tiles first")
     add("--pool", type=int, help="images in the pool; default: all")
     add("--initial", type=int, default=10, help="labelled images")
     add("--initial-order", choices=("directory", "random"), default="directory", help="which")
     add("--images", type=int, default=20, help="ranked images that are looked at")
     add("--seeds", type=int, nargs="+", default=[0])
     add("--threads", type=int, default=torch.get_num_threads())
-    add("--work", help="folder that keeps cut and generated images")
+    add("--work", help="folder that keeps generated images")
     return arguments.parse_args()
 
 

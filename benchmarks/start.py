@@ -1,7 +1,7 @@
 """What the first images show: the first in the directory, random ones, or typical ones by features.
 
     python benchmarks/start.py DATA/steel --held-back crazing inclusion patches --rare-images 20
-    python benchmarks/start.py DATA/deeppcb --held-back pin-hole --tiles 2 --pool 200
+    python benchmarks/start.py DATA/cut/deeppcb --held-back pin-hole --pool 200
 
 Looked at are the pools of `unseen benchmark`, in which the class that is held back lies behind the first
 ten images. "classes": classes with a box in the first `--count` images; "rare": boxes of the class that
@@ -22,7 +22,6 @@ from shared import parser
 from unseen.benchmark.cases import generated, read_cases
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.pools import Pool, make_pool
-from unseen.progress import silent
 from unseen.ranking.feature_space import feature_space
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
@@ -36,15 +35,14 @@ def main() -> None:
     arguments.add_argument("data", nargs="+", help="COCO folders, or synthetic:bare and so on")
     arguments.add_argument("--held-back", nargs="*", default=[])
     arguments.add_argument("--rare-images", type=int, default=BenchmarkConfig().rare_images)
-    arguments.add_argument("--tiles", type=int, default=1)
     arguments.add_argument("--pool", type=int)
     arguments.add_argument("--count", type=int, default=10)
     arguments.add_argument("--draws", type=int, default=20)
     arguments.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    arguments.add_argument("--folder", type=Path, help="keeps tiles and features")
+    arguments.add_argument("--folder", type=Path, help="keeps images and features")
     options = arguments.parse_args()
     torch.set_num_threads(1)
-    names = ("rare_images", "tiles", "pool")
+    names = ("rare_images", "pool")
     config = BenchmarkConfig(
         held_back=tuple(options.held_back), **{name: getattr(options, name) for name in names}
     )
@@ -54,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         features = Features(backbone, folder / "features")
-        for case in read_cases(options.data, config, folder, silent):
+        for case in read_cases(options.data, config):
             figures = defaultdict(list)
             for seed in options.seeds:
                 pool = make_pool(generated(case, config, seed, folder), config, seed)

@@ -12,13 +12,12 @@ from unseen.benchmark.detectors import confidence_margin
 from unseen.benchmark.pools import make_pool
 from unseen.detector.training import Detections
 from unseen.errors import ConfigError, ImageError
-from unseen.progress import silent
 
 
 @pytest.fixture
-def pool(coco_folder, tmp_path):
+def pool(coco_folder):
     config = BenchmarkConfig(initial=6, budget=4)
-    (case,) = read_cases([str(coco_folder())], config, tmp_path / "out", silent)
+    (case,) = read_cases([str(coco_folder())], config)
     return make_pool(case, config, 0)
 
 

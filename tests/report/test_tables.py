@@ -41,11 +41,11 @@ def rows(*arguments) -> list[list[str]]:
 
 # --- one table -----------------------------------------------------------------------------------
 def test_a_table_without_rows_has_a_header_and_what_is_missing_is_a_dash():
-    columns = [Column("a", "A"), Column("b", "Score", "score")]
+    columns = [Column("A"), Column("Score", "score")]
     assert Table(title="t", columns=columns, rows=[]).text().splitlines()[2] == "A  Score"
-    table = Table(title="t", columns=columns, rows=[["x", None], ["y", math.nan]], key="k")
+    table = Table(title="t", columns=columns, rows=[["x", None], ["y", math.nan]])
     assert table.texts == [["x", "-"], ["y", "-"]]
-    assert table.to_dict()["rows"][0] == {"a": "x", "b": None}
+    assert table.to_dict()["rows"][0] == ["x", None]
 
 
 @pytest.mark.parametrize(
@@ -65,16 +65,10 @@ def test_differences_are_signed_and_zero_has_no_sign():
     assert [signed(v, "percent") for v in (0.031, -0.031, -0.0001)] == ["+3.1", "-3.1", "0.0"]
 
 
-def test_markdown_escapes_and_has_the_best_in_bold():
-    columns = [Column("a", "A|<b>"), Column("b", "B", "score")]
+def test_the_highest_number_of_a_column_is_the_best():
+    columns = [Column("A"), Column("B", "score")]
     table = Table(title="t", columns=columns, rows=[["x", 0.5], ["y", 0.7]], has_best=True)
     assert table.best == {(1, 1)}
-    assert table.markdown().splitlines()[2:] == [
-        "| A\\|&lt;b&gt; | B |",
-        "| --- | ---: |",
-        "| x | 0.50 |",
-        "| y | **0.70** |",
-    ]
 
 
 # --- the tables of a loop ------------------------------------------------------------------------

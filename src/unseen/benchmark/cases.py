@@ -1,38 +1,32 @@
 """Where images and labels come from: a FiftyOne dataset, a COCO folder, or a generator.
 
-All become the same plain data, so that runs in other processes need neither a database nor the layout
-of a folder.
+All become the same plain data, so that runs in other processes need no database.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from unseen.arrays.boxes import clean_boxes
-from unseen.arrays.images import read_image
 from unseen.benchmark.config import BenchmarkConfig
-from unseen.benchmark.files import whole_file, write_json
 from unseen.benchmark.synthetic.dataset import CLASSES, KINDS, RARE_CLASSES, write_coco_folder
 from unseen.dataset.coco_json import read_split
 from unseen.errors import ConfigError, DatasetError
-from unseen.progress import Progress
 from unseen.ranking import RARE_SHARE
 
-#: What a generated pool is called on the command line: `synthetic:bare`.
+#: Prefix of generated sources on the command line: `synthetic:bare`.
 SYNTHETIC = "synthetic:"
-#: Default number of images of a generated pool and of its test split.
+#: Default sizes of a generated pool and its test split.
 SYNTHETIC_POOL, SYNTHETIC_TEST = 200, 60
 
 
@@ -62,34 +56,17 @@ class Case:
 
     name: str  #: for tables and file names
     kind: str  #: of generated images; "" if `train` and `test` hold the files
-    classes: tuple[str, ...]  #: all classes in a fixed order
+    classes: tuple[str, ...]  #: in a fixed order
     held_back: str = ""  #: the class that is made rare
     train: tuple[LabelledFile, ...] = ()  #: the images to choose from, in directory order
-    test: tuple[LabelledFile, ...] = ()  #: the images that detectors are measured on
-
-    def write(self, path: Path) -> None:
-        """Store it for the runs."""
-        write_json(asdict(self), path)
-
-    @classmethod
-    def read(cls, path: Path) -> Case:
-        """The inverse of `write`."""
-        values = json.loads(path.read_text())
-        for split in ("train", "test"):
-            values[split] = tuple(LabelledFile(**record) for record in values[split])
-        return cls(**{**values, "classes": tuple(values["classes"])})
+    test: tuple[LabelledFile, ...] = ()  #: the images to evaluate detectors on
 
 
-def read_cases(
-    sources: Sequence[str], config: BenchmarkConfig, folder: Path, progress: Progress
-) -> list[Case]:
+def read_cases(sources: Sequence[str], config: BenchmarkConfig) -> list[Case]:
     """The comparisons on FiftyOne datasets (by name), COCO folders, and `synthetic:KIND`.
 
-    Pieces of cut images are kept in `folder`; progress counts the images that are cut.
-
-    Raises:
-        ConfigError: no source, one given twice, or an unknown class.
-        DatasetError: a source does not exist, or holds no labels.
+    Raises `ConfigError` for no source, one given twice or an unknown class, and `DatasetError` for
+    a source that does not exist or holds no labels.
     """
     if not sources:
         raise ConfigError(
@@ -98,15 +75,7 @@ def read_cases(
         )
     cases: list[Case] = []
     for source in sources:
-        case = _read(source, config)
-        if config.tiles > 1:
-            pieces = folder / "data" / f"{case.name}-tiles-{config.tiles}"
-            splits: dict[str, Any] = {
-                split: _tiled(getattr(case, split), pieces / split, config.tiles, progress)
-                for split in ("train", "test")
-            }
-            case = replace(case, **splits)
-        case = _of_classes(case, config)
+        case = _of_classes(_read(source, config), config)
         for held_back in config.held_back or ("",):
             if held_back and held_back not in case.classes:
                 raise ConfigError(
@@ -124,9 +93,9 @@ def read_cases(
 
 
 def generated(case: Case, config: BenchmarkConfig, seed: int, folder: Path) -> Case:
-    """The case with its images; a generator makes those of this seed, once.
+    """The case with its images, generated once per seed if it has none.
 
-    If several processes do so at the same time, the first one's images stay.
+    If several processes generate them at the same time, the first one's images stay.
     """
     if not case.kind:
         return case
@@ -144,26 +113,14 @@ def generated(case: Case, config: BenchmarkConfig, seed: int, folder: Path) -> C
     return _of_classes(replace(case, classes=CLASSES[case.kind], **splits), config)
 
 
-def rare_classes(
-    case: Case, train: Sequence[LabelledFile], given: Sequence[str]
-) -> tuple[str, ...]:
-    """The classes whose finding is counted.
+def rare_classes(case: Case, train: Sequence[LabelledFile]) -> tuple[str, ...]:
+    """The classes that strategies should find.
 
-    These are the class that is held back; else the given ones; else those that a generator makes
-    rare; else those with at most `RARE_SHARE` of an even share of the boxes.
-
-    Raises:
-        ConfigError: a given class does not exist.
+    The held-back class; else those that the generator makes rare; else those with at most
+    `RARE_SHARE` of an even share of the boxes.
     """
     if case.held_back:
         return (case.held_back,)
-    if unknown := sorted(set(given) - set(case.classes)):
-        raise ConfigError(
-            f"rare={', '.join(unknown)} is no class of {case.name}; it has "
-            f"{', '.join(case.classes)}"
-        )
-    if given:
-        return tuple(given)
     if case.kind:
         return tuple(name for name in RARE_CLASSES[case.kind] if name in case.classes)
     counts = [sum(file.labels.count(name) for file in train) for name in case.classes]
@@ -172,7 +129,7 @@ def rare_classes(
 
 
 def _of_classes(case: Case, config: BenchmarkConfig) -> Case:
-    """The case with the wanted classes and their boxes alone."""
+    """The case with the wanted classes and their boxes only."""
     wanted = config.classes
     if unknown := sorted(set(wanted) - set(case.classes)):
         raise ConfigError(
@@ -195,41 +152,34 @@ def _read(source: str, config: BenchmarkConfig) -> Case:
         kind = source[len(SYNTHETIC) :]
         if kind not in KINDS:
             raise ConfigError(f"{source!r}; expected {SYNTHETIC} and one of {', '.join(KINDS)}")
-        if config.held_back or config.tiles > 1:
+        if config.held_back:
             raise ConfigError(
-                f"{source} has rare classes of its own, in images of one size; held_back and tiles "
-                "are for real images. Run it in a benchmark without them"
+                f"{source} has rare classes of its own; held_back is for real images. Run it in a "
+                "benchmark without held_back"
             )
         return Case(kind, kind, CLASSES[kind])
     folder = Path(source).expanduser()
     if folder.is_dir():
-        both = ("train", "test")
-        classes = dict.fromkeys(c for s in both for c in read_split(folder / s).classes)
-        train, test = (_files_of(folder / split) for split in both)
+        splits = [read_split(folder / split) for split in ("train", "test")]
+        classes = dict.fromkeys(name for split in splits for name in split.classes)
+        train, test = (_files_of(folder / split) for split in ("train", "test"))
         return Case(folder.resolve().name, "", tuple(classes), "", train, test)
     if os.sep in source:
         raise DatasetError(f"{source}: no such folder; expected train/ and test/ with COCO labels")
     return _read_dataset(source, config)
 
 
-def _files_of(split: Path) -> tuple[LabelledFile, ...]:
+def _files_of(folder: Path) -> tuple[LabelledFile, ...]:
     files = []
-    for image in read_split(split).images:
+    for image in read_split(folder).images:
         if not image.is_readable or image.size is None:
             continue
         xywh = np.asarray([box for _, box in image.boxes], np.float32).reshape(-1, 4)
         xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-        files.append(
-            _cleaned(str(image.path), *image.size, xyxy, [name for name, _ in image.boxes])
-        )
+        names = np.asarray([name for name, _ in image.boxes], object)
+        boxes, labels, _ = clean_boxes(xyxy, names, *image.size)
+        files.append(LabelledFile(str(image.path), *image.size, boxes.tolist(), list(labels)))
     return tuple(files)
-
-
-def _cleaned(
-    path: str, width: int, height: int, xyxy: npt.NDArray[np.float32], labels: Sequence[str]
-) -> LabelledFile:
-    boxes, kept, _ = clean_boxes(xyxy, np.asarray(labels, object), width, height)
-    return LabelledFile(path, width, height, boxes.tolist(), list(kept))
 
 
 def _read_dataset(name: str, config: BenchmarkConfig) -> Case:
@@ -263,27 +213,3 @@ def _read_dataset(name: str, config: BenchmarkConfig) -> Case:
             "Name another label_field"
         )
     return Case(name, "", tuple(classes), "", *splits)
-
-
-def _tiled(
-    files: Sequence[LabelledFile], folder: Path, tiles: int, progress: Progress
-) -> tuple[LabelledFile, ...]:
-    """Every image as tiles x tiles pieces, row by row, with the boxes cut at the borders."""
-    pieces: list[LabelledFile] = []
-    for number, file in enumerate(files):
-        progress(number, len(files), "cut images")
-        width, height = file.width // tiles, file.height // tiles
-        paths = [folder / f"{number:06d}-{place:02d}.png" for place in range(tiles * tiles)]
-        pixels = None
-        if not all(path.is_file() for path in paths):
-            pixels = (read_image(file.path) * 255).round().astype(np.uint8)
-        for place, path in enumerate(paths):
-            left, top = place % tiles * width, place // tiles * height
-            moved = file.boxes - np.asarray([left, top, left, top], np.float32)
-            pieces.append(_cleaned(str(path), width, height, moved, file.labels))
-            if pixels is not None:
-                piece = pixels[top : top + height, left : left + width]
-                flat = piece[:, :, 0] if piece.shape[2] == 1 else piece
-                with whole_file(path) as temporary:
-                    Image.fromarray(flat).save(temporary, format="PNG", compress_level=1)
-    return tuple(pieces)

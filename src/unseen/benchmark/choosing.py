@@ -1,4 +1,4 @@
-"""One batch of one strategy. Those of the product choose in `ranking.choosing`, as there."""
+"""Choose a batch by any strategy; those of the package choose as they do there."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ Metric = npt.NDArray[np.float64]
 
 @dataclass
 class Choice:
-    """A batch, and what led to it."""
+    """A batch and what it was ranked by."""
 
     batch: Indices  #: positions in the pool, best first
     criteria: dict[str, int] | None = None  #: images per criterion, of `mixed`
-    score: dict[str, float | None] | None = None  #: AUROCs of what ranked, on unlabelled images
+    score: dict[str, float | None] | None = None  #: AUROCs of the ranking metric
     seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class Chooser:
-    """Chooses batch after batch for one strategy in one pool."""
+    """Chooses batch after batch for one strategy and one pool."""
 
     pool: Pool
     strategy: Strategy
@@ -60,7 +60,7 @@ class Chooser:
     _history: History = field(default_factory=History.none)
 
     def choose(self, labelled: Sequence[int]) -> Choice:
-        """The next batch from everything that is not labelled."""
+        """The next batch, from all unlabelled images."""
         left = np.setdiff1d(np.arange(len(self.pool.files)), labelled).astype(np.int64)
         rng = np.random.default_rng([self.seed, len(set(labelled))])
         name, budget = self.strategy.name, self.config.budget
@@ -110,20 +110,18 @@ class Chooser:
         return Choice(left[chosen.order], criteria, separation, scores.seconds)
 
     def _metric(self, labelled: Sequence[int]) -> tuple[Metric, dict[str, float]]:
-        """(N,) what a peer ranks by, higher = label sooner, and the seconds of its parts."""
+        """(N,) metric of a peer, higher = label sooner, and the seconds of its parts."""
         pool, config, name = self.pool, self.config, self.strategy.name
         if name == ENSEMBLE:
             return disagreement(pool, labelled, self.strategy, config, seed=self.seed)
         if name == "margin":
-            trained = detectors.train(
-                pool, labelled, config, schedule=config.schedules[0], seed=self.seed
-            )
-            found = detectors.predictions(trained, pool.files)
-            return np.asarray([detectors.confidence_margin(one) for one in found]), {}
+            trained = detectors.train(pool, labelled, config, seed=self.seed)
+            boxes = detectors.predictions(trained, pool.files)
+            return np.asarray([detectors.confidence_margin(one) for one in boxes]), {}
         vectors = self._embeddings(labelled)
         if name == "neighbours":
             return peers.neighbour_distance(vectors), {}
-        from unseen.dataset import brain  # only here: other strategies need no database
+        from unseen.dataset import brain  # the other strategies need no database
 
         return brain.image_scores(name, [file.path for file in pool.files], vectors), {}
 
@@ -142,16 +140,15 @@ class Chooser:
     def _remember(
         self, batch: Indices, criteria: Sequence[str], sought: npt.NDArray[np.bool_]
     ) -> None:
-        """See the labels of a batch, and note which criterion found what it looked for."""
-        found, tried = self._history.found.copy(), self._history.tried.copy()
+        """Reveal the labels of a batch: did each criterion find a class that was sought?"""
+        hits, tried = self._history.found.copy(), self._history.tried.copy()
         for image, criterion in zip(batch, criteria, strict=True):
             row = list(CRITERIA).index(criterion)
             tried[row] += 1
-            found[row] += sought[self.pool.files[image].numbers(self.pool.classes)].any()
-        self._history = History(found, tried)
+            hits[row] += sought[self.pool.files[image].numbers(self.pool.classes)].any()
+        self._history = History(hits, tried)
 
     def _evidence(self, labelled: Sequence[int], left: Indices) -> FeatureEvidence:
-        """What the pretrained features say, with the labels known so far."""
         files, classes = self.pool.files, self.pool.classes
         known = [
             KnownImage(
@@ -167,7 +164,7 @@ class Chooser:
         return feature_evidence(self._features, paths, known, len(classes), seed=self.seed)
 
     def _separation(self, metric: Metric, left: Indices) -> dict[str, float | None]:
-        """How well a metric tells unlabelled images with a rare class from the others."""
+        """AUROC of a metric: unlabelled images with a rare class against the others."""
         is_rare = np.asarray([self.pool.holds_rare(int(i)) for i in left])
         values = np.nan_to_num(metric[left], nan=-np.inf)
         area = auroc(values[is_rare], values[~is_rare])
@@ -191,11 +188,7 @@ class Chooser:
 
 
 def check_strategy(strategy: Strategy) -> None:
-    """Refuse before the first run what would otherwise fail in the middle of one.
-
-    Raises:
-        ConfigError: there are no pretrained weights, or a library is not installed.
-    """
+    """Raise `ConfigError` before the first run if pretrained weights or a library are missing."""
     if strategy.name in BORROWED_STRATEGIES:
         borrowed.check_installed(strategy.name)
     if strategy.name in EMBEDDING_STRATEGIES and strategy.embeddings == "pretrained":

@@ -1,4 +1,4 @@
-"""`unseen benchmark`: all runs, in as many processes as asked for, then one report."""
+"""`unseen benchmark`: all runs, in parallel if asked for, then one report."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ SETTINGS_FILE = "settings.json"
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """What `run_benchmark` leaves."""
+    """Result of `run_benchmark`."""
 
     report: str  #: the HTML page
-    figures: str  #: the JSON file with every figure of it
-    runs: int  #: runs that are done, those of earlier calls included
-    failed: dict[str, str]  #: run -> why it could not be done
+    figures: str  #: its figures as JSON
+    runs: int  #: finished runs, those of earlier calls included
+    failed: dict[str, str]  #: run -> why it failed
     table: str  #: the main table and the answer, as text
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON data."""
-        return dict(vars(self))
+        """As plain JSON data, without the table."""
+        return {name: value for name, value in vars(self).items() if name != "table"}
 
     def summary(self) -> str:
         """For a person."""
@@ -62,20 +62,20 @@ def run_benchmark(
 ) -> BenchmarkResult:
     """Compare strategies on fully labelled images.
 
-    Every run leaves a record below `output`; a repeated call does only what is missing, and further
-    strategies, seeds and datasets may be added. No dataset is changed.
+    Every run leaves a record below `output`. A repeated call does only what is missing, and may add
+    strategies, seeds and datasets. No dataset is changed.
 
     Args:
         *sources: FiftyOne datasets by name, COCO folders with train/ and test/, or `synthetic:KIND`.
         config: the parameters; default: all defaults.
-        progress: counts the runs that are done.
-        command: how it was called, for the report.
+        progress: counts the finished runs.
+        command: the command line, for the report.
         **settings: single parameters, instead of or on top of `config`.
 
     Raises:
         ConfigError: a parameter is wrong, or the folder holds a benchmark with others.
         DatasetError: a source is missing or not labelled.
-        BenchmarkError: not a single run could be done.
+        BenchmarkError: every run failed.
     """
     config = from_mapping(BenchmarkConfig, {**(vars(config) if config else {}), **settings})
     say = progress or silent
@@ -83,14 +83,11 @@ def run_benchmark(
         check_strategy(Strategy.of(text))
     folder = Path(config.output).expanduser().resolve()
     _check_folder(folder, config)
-    cases = read_cases(sources, config, folder, say)
+    cases = read_cases(sources, config)
     write_json(settings_of(config), folder / SETTINGS_FILE)
-    for case in cases:
-        case.write(Run(case.name, "", 0, folder).case_file)
-    # The first strategy of every case and seed comes first: the others find on disk what it
-    # computes for the initial images.
+    # By strategy: the first one fills the cache of the initial images for the others.
     runs = [
-        Run(case.name, strategy, seed, folder)
+        Run(case, strategy, seed, folder)
         for strategy in config.strategies
         for seed in config.seeds
         for case in cases
@@ -99,18 +96,18 @@ def run_benchmark(
     if not any(_is_done(run, config) for run in runs):
         name, reason = next(iter(failed.items()))
         raise BenchmarkError(f"no run could be done; the first one, {name}: {reason}")
-    # The runs of earlier calls too: strategies, seeds and datasets add up to one benchmark.
+    # Runs of earlier calls are part of the report.
     asked = {run.record: place for place, run in enumerate(runs)}
     paths = sorted((folder / "runs").glob("*.json"), key=lambda p: (asked.get(p, len(asked)), p))
     records = [json.loads(path.read_text()) for path in paths]
     first = next(text for text in config.strategies if text != FULL)
     written = write_benchmark(records, folder, first=first)
     return BenchmarkResult(
-        report=str(written["html"]),
-        figures=str(written["json"]),
+        report=written["html"],
+        figures=written["json"],
         runs=len(records),
         failed=failed,
-        table=str(written["text"]),
+        table=written["text"],
     )
 
 
@@ -135,21 +132,17 @@ def _check_folder(folder: Path, config: BenchmarkConfig) -> None:
 def _is_done(run: Run, config: BenchmarkConfig) -> bool:
     """Whether its record is there, with the detectors that are wanted now."""
     try:
-        record = json.loads(run.record.read_text())
+        iterations = json.loads(run.record.read_text())["iterations"]
     except (OSError, ValueError):
         return False
-    wanted = {"never": [], "last": record["iterations"][-1:], "each": record["iterations"]}
-    return all(
-        entry["detectors"][schedule] is not None
-        for entry in wanted[config.detector]
-        for schedule in config.schedules
-    )
+    wanted = {"never": [], "last": iterations[-1:], "each": iterations}[config.detector]
+    return all(entry["detector"] is not None for entry in wanted)
 
 
 def _execute_all(
     runs: Sequence[Run], config: BenchmarkConfig, command: str, say: Progress
 ) -> dict[str, str]:
-    """Do the runs that are missing; returns why some could not be done."""
+    """Do the missing runs; returns why some failed."""
     todo = [run for run in runs if not _is_done(run, config)]
     failed: dict[str, str] = {}
     done = len(runs) - len(todo)
@@ -161,13 +154,13 @@ def _execute_all(
     for run, problem in results:
         done += 1
         if problem:
-            failed[f"{run.case}, {run.strategy}, seed {run.seed}"] = problem
+            failed[run.name] = problem
         say(done, len(runs), "runs")
     return failed
 
 
 def _attempt(run: Run, config: BenchmarkConfig, command: str) -> str | None:
-    """Do one run; returns what was wrong if the user can put it right."""
+    """Do one run; returns the error, if the user can fix it."""
     try:
         execute(run, config, command)
     except UnseenError as error:
@@ -178,7 +171,7 @@ def _attempt(run: Run, config: BenchmarkConfig, command: str) -> str | None:
 def _in_processes(
     todo: Sequence[Run], config: BenchmarkConfig, command: str
 ) -> Iterator[tuple[Run, str | None]]:
-    # Spawned, not forked: neither CUDA nor the threads of PyTorch survive a fork.
+    # Neither CUDA nor the threads of PyTorch survive a fork.
     context = multiprocessing.get_context("spawn")
     with _database_of_brain(todo):
         workers = ProcessPoolExecutor(min(config.jobs, len(todo)), context, _ignore_ctrl_c)
@@ -196,25 +189,25 @@ def _in_processes(
             if isinstance(error, BrokenProcessPool):
                 raise BenchmarkError(
                     "a process of the benchmark was killed, most often for lack of memory; run the "
-                    "same command with fewer jobs: what is done is kept"
+                    "same command with fewer jobs: finished runs are kept"
                 ) from None
             raise
 
 
 def _ignore_ctrl_c() -> None:
-    """The first process hears it, and stops the others."""
+    """The first process handles it, and stops the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def _database_of_brain(todo: Sequence[Run]) -> Iterator[None]:
-    """A database for FiftyOne Brain: processes that each start FiftyOne's own would collide."""
+    """One database for FiftyOne Brain: the processes cannot each start FiftyOne's own."""
     needs_one = any(Strategy.of(run.strategy).name in BRAIN_STRATEGIES for run in todo)
     if not needs_one or os.environ.get("FIFTYONE_DATABASE_URI"):
         yield
         return
     database = ThrowawayDatabase()
-    # The home stays: torch keeps pretrained weights there.
+    # HOME stays: torch keeps pretrained weights there.
     variables = {k: v for k, v in database.environment().items() if k != "HOME"}
     try:
         with mock.patch.dict(os.environ, variables):

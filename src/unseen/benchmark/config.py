@@ -1,4 +1,4 @@
-"""The parameters of a benchmark, and the names of everything that can be compared."""
+"""The parameters of a benchmark, and the strategies that it can compare."""
 
 from __future__ import annotations
 
@@ -10,62 +10,47 @@ from unseen.loop.curves import FULL
 from unseen.parameters import StepConfig, setting
 from unseen.ranking import METRICS
 
-#: The paper's ranking, in both readings of "the final softmax is removed".
 PAPER_STRATEGIES = ("paper_mse", "paper_bce")
-#: Disagreement of several UNets.
 ENSEMBLE = "ensemble"
-#: Published strategies from the library scikit-activeml.
+#: From the library scikit-activeml.
 BORROWED_STRATEGIES = ("typiclust", "probcover", "badge", "dropquery")
-#: Those that FiftyOne Brain computes.
+#: From FiftyOne Brain.
 BRAIN_STRATEGIES = ("uniqueness", "representativeness")
-#: Peers that rank by one vector per image, and which vectors.
-EMBEDDING_STRATEGIES = (
-    "uniqueness",
-    "neighbours",
-    "representativeness",
-    "k_center",
-    *BORROWED_STRATEGIES,
-)
+#: Peers that rank by one vector per image, and where the vectors come from.
+EMBEDDING_STRATEGIES = (*BRAIN_STRATEGIES, "neighbours", "k_center", *BORROWED_STRATEGIES)
 EMBEDDINGS = ("simple", "unet", "pretrained")
-#: Criteria of `mixed` by themselves, on pretrained features.
+#: Single criteria of `mixed`, on pretrained features.
 CRITERION_STRATEGIES = ("novelty", "coverage")
-#: Strategies that look at nothing.
 UNSCORED_STRATEGIES = ("random", "sequential")
-#: Features that `mixed` and its criteria can use instead of the best available.
+#: Features for `mixed` and its criteria, instead of the best available.
 FEATURES = ("efficientnet_lite0", "mobilenet_v2", "dinov2_s", "statistics")
 
-#: Every strategy -> the options it takes; the default comes first for those that rank by vectors.
+#: Every strategy -> the options it takes; of embeddings, the first is the default.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "mixed": FEATURES,
     **dict.fromkeys(("diverse", "plain"), METRICS),
     **dict.fromkeys(("balanced", "entropy", "foreground"), ()),
-    **dict.fromkeys(PAPER_STRATEGIES, ()),
-    ENSEMBLE: (),
+    **dict.fromkeys((*PAPER_STRATEGIES, ENSEMBLE), ()),
     **dict.fromkeys(EMBEDDING_STRATEGIES, EMBEDDINGS),
     **dict.fromkeys(CRITERION_STRATEGIES, FEATURES),
-    "margin": (),  # the uncertainty of a detector
-    **dict.fromkeys(UNSCORED_STRATEGIES, ()),
-    FULL: (),
+    "margin": (),  # of a detector
+    **dict.fromkeys((*UNSCORED_STRATEGIES, FULL), ()),
 }
 ALL_STRATEGIES = tuple(OPTIONS)
-#: Parameters of steps without a meaning here: nothing is written into a dataset.
+#: Parameters of steps that mean nothing here, because no dataset is written.
 NOT_HERE = ("series", "prefix", "model_dir")
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """One competitor: `name` or `name:option`."""
+    """One competitor, written `name` or `name:option`."""
 
     name: str
     option: str = ""
 
     @classmethod
     def of(cls, text: str) -> Strategy:
-        """Read and check the text of a strategy.
-
-        Raises:
-            ConfigError: there is no such strategy, or it has no such option.
-        """
+        """Parse a strategy; raises `ConfigError` for an unknown name or option."""
         name, _, option = text.partition(":")
         if name not in OPTIONS:
             raise ConfigError(
@@ -80,12 +65,12 @@ class Strategy:
 
     @property
     def embeddings(self) -> str:
-        """The vectors it ranks by, if it does."""
+        """The vectors that the strategy ranks by, if it does."""
         return self.option or EMBEDDINGS[0]
 
     @property
     def metric(self) -> str:
-        """The metric of the UNet that it ranks by, if it does."""
+        """The metric of the UNet that the strategy ranks by, if it does."""
         if self.name in PAPER_STRATEGIES:
             return "alpha"
         own = self.name if self.name in ("entropy", "foreground") else METRICS[0]
@@ -98,12 +83,12 @@ class BenchmarkConfig(StepConfig):
 
     strategies: tuple[str, ...] = setting(
         ("mixed", "diverse", "entropy", "uniqueness", "k_center", "random", "sequential"),
-        "What is compared; the first one is measured against every other. "
+        "Strategies to compare; the first is measured against every other. "
         + ", ".join(ALL_STRATEGIES)
         + "; uniqueness:unet (also :pretrained) names other embeddings, plain:alpha another metric.",
     )
     seeds: tuple[int, ...] = setting(
-        (0, 1, 2), "One run per seed: its start set, its training, its random choices.", minimum=0
+        (0, 1, 2), "One run per seed, which sets its pool, training and random choices.", minimum=0
     )
     iterations: int = setting(
         2, "Batches after the initial images.", unit="batches", minimum=1, maximum=1000
@@ -123,36 +108,29 @@ class BenchmarkConfig(StepConfig):
     )
     test: int | None = setting(
         None,
-        "Images of the test split that the detector is measured on. Default: all (synthetic: 60).",
+        "Images of the test split to evaluate the detector on. Default: all (synthetic: 60).",
         unit="images",
         minimum=1,
     )
     held_back: tuple[str, ...] = setting(
         (),
-        "Classes to make rare, each in a comparison of its own: none in the initial images, and few in the pool.",
+        "Classes to make rare, each in a comparison of its own: none in the initial images, few in the pool. Default: classes with at most a third of an even share of the boxes count as rare.",
     )
     rare_images: int = setting(
-        12, "Images in the pool that hold the class that is held back.", unit="images", minimum=1
+        12, "Images in the pool that show the held-back class.", unit="images", minimum=1
     )
     classes: tuple[str, ...] = setting(
         (),
-        "Only these classes: boxes of others count as background. Default: all of the dataset.",
-    )
-    rare: tuple[str, ...] = setting(
-        (),
-        "Classes that count as rare where none is held back. Default: those with at most a third of an even share of the pool's boxes, or none among the initial images.",
-    )
-    tiles: int = setting(
-        1, "Cut every image into tiles x tiles pieces first.", minimum=1, maximum=16
+        "Use only these classes; boxes of others count as background. Default: all.",
     )
     detector: str = setting(
         "last",
-        "When a detector is trained and measured: after the last batch, after each, or never.",
+        "When to train and evaluate a detector: after the last batch, after each, or never.",
         choices=("last", "each", "never"),
     )
-    schedules: tuple[str, ...] = setting(
-        ("epochs",),
-        "How long detectors train: the same number of epochs, the same number of steps, or both, side by side.",
+    schedule: str = setting(
+        "epochs",
+        "Detectors train for the same number of epochs, or for the same number of steps.",
         choices=("epochs", "steps"),
     )
     epochs: int = setting(100, "Epochs of the detector.", unit="epochs", minimum=1)
@@ -184,10 +162,7 @@ class BenchmarkConfig(StepConfig):
     )
     output: str = setting("benchmark", "Folder of the runs, the report and the JSON file.")
     jobs: int = setting(
-        1, "Runs at the same time, each in a process of its own.", minimum=1, maximum=256
-    )
-    threads: int = setting(
-        1, "Threads of PyTorch in each process.", minimum=1, maximum=256, advanced=True
+        1, "Runs at the same time, each in its own process with one thread.", minimum=1, maximum=256
     )
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
 
@@ -196,7 +171,7 @@ class BenchmarkConfig(StepConfig):
         check_architecture(self.detector_kind, self.architecture)
         for text in self.strategies:
             Strategy.of(text)
-        for name in ("strategies", "seeds", "schedules"):
+        for name in ("strategies", "seeds"):
             if not getattr(self, name):
                 raise ConfigError(f"{name} is empty; expected at least one")
         if len(set(self.seeds)) != len(self.seeds):
@@ -207,20 +182,22 @@ class BenchmarkConfig(StepConfig):
             )
         if self.detector == "never" and FULL in self.strategies:
             raise ConfigError(
-                "strategy 'full' is a detector that has seen every label, and detector='never'; "
-                "leave it out, or measure a detector"
+                "strategy 'full' trains a detector on every label, but detector='never'; leave it "
+                "out, or pass detector='last'"
             )
-        common = None if self.pool is None else self.pool - self.rare_images
-        if self.held_back and common is not None and common <= self.initial:
+        if self.pool is None:
+            return
+        common = self.pool - self.rare_images
+        if self.held_back and common <= self.initial:
             raise ConfigError(
                 f"pool={self.pool} with rare_images={self.rare_images} leaves {common} other images; "
                 f"expected more than the {self.initial} initial ones. Enlarge the pool, or lower "
                 "rare_images"
             )
-        if self.pool is not None and self.pool < self.initial + self.iterations * self.budget:
+        if self.pool < self.wanted_images:
             raise ConfigError(
                 f"pool={self.pool} is less than initial + iterations x budget = "
-                f"{self.initial + self.iterations * self.budget}; enlarge it or label less"
+                f"{self.wanted_images}; enlarge it or label less"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all, also while another process writes them."""
+"""Files that appear whole or not at all, even while another process writes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder, which is made; it replaces `path` at the end."""
+    """Yield a temporary path that replaces `path` at the end; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     yield temporary

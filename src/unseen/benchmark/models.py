@@ -1,7 +1,7 @@
-"""A UNet trained on the labelled images, and its scores of every image of the pool.
+"""A UNet trained on the labelled images, and its scores of the whole pool.
 
-Training and scoring are the package's own, on files. Results that several strategies need - those of
-the initial images - are kept on disk.
+The package's own training and scoring, on files instead of a dataset. Scores are cached, because all
+strategies start from the same initial images.
 """
 
 from __future__ import annotations
@@ -41,35 +41,19 @@ from unseen.unet.unseen_score import ProbabilityMaps, entropy
 
 @dataclass(frozen=True)
 class PoolScores:
-    """What one UNet says about the whole pool; row i is image i, NaN if it cannot be read.
+    """The scores of one UNet; row i is image i, NaN if it cannot be read.
 
-    Attributes:
-        columns: name -> (N,) image metric, higher = label sooner; also `expected_counts`
-            (N, K + 1), examples per class with unseen last, and `embedding` (N, D).
-        classes: (K,) classes that the UNet knows.
-        pixel_auroc: of S on pixels of rare boxes of unlabelled images against all outside of their
-            enlarged boxes; None without any.
-        mean_score: mean S.
-        seconds: of training and of scoring.
+    `columns` has (N,) per image metric, higher = label sooner, `expected_counts` (N, K + 1), examples
+    per class with unseen last, and `embedding` (N, D).
     """
 
     columns: dict[str, np.ndarray]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  #: (K,) classes that the UNet knows
+    #: of S on unlabelled images: pixels in boxes of rare classes against pixels outside their
+    #: enlarged boxes; None without any
     pixel_auroc: float | None
-    mean_score: float
-    seconds: dict[str, float]
-
-
-def training_of(
-    strategy: Strategy, config: BenchmarkConfig, seed: int, member: int = 0
-) -> TrainUnetConfig:
-    """The parameters of `train_unet`; each member of an ensemble has a seed of its own."""
-    settings: dict[str, Any] = {}
-    if strategy.name in PAPER_STRATEGIES:
-        settings = {"mode": "paper", "paper_loss": strategy.name.rpartition("_")[2]}
-    return TrainUnetConfig(
-        steps=config.unet_steps, device=config.device, seed=seed + 7919 * member, **settings
-    )
+    mean_score: float  #: mean S
+    seconds: dict[str, float]  #: of training and of scoring
 
 
 def pool_scores(
@@ -81,12 +65,11 @@ def pool_scores(
     seed: int,
     cache: Path,
 ) -> PoolScores:
-    """Train on the labelled images and score all, or read what an earlier run found.
+    """Train on the labelled images and score all, or read the cache.
 
-    Raises:
-        TrainingError: none of the labelled images could be read.
+    Raises `TrainingError` if none of the labelled images can be read.
     """
-    training = training_of(strategy, config, seed)
+    training = _training(strategy, config, seed)
     key = json.dumps([sorted(map(int, labelled)), training.to_dict()], sort_keys=True)
     path = cache / f"{seed}-unet-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if not path.is_file():
@@ -107,16 +90,16 @@ def pool_scores(
 def disagreement(
     pool: Pool, labelled: Sequence[int], strategy: Strategy, config: BenchmarkConfig, *, seed: int
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """How much several UNets disagree on each image: (N,) nats, summed over pixels, and seconds.
+    """Disagreement of several UNets: (N,) nats, summed over pixels; and seconds.
 
-    The mutual information between prediction and model, the entropy of the mean prediction minus the
-    mean entropy (BALD: Houlsby et al. 2011; as an ensemble: Beluch et al. 2018).
+    The mutual information of prediction and model: entropy of the mean prediction minus mean entropy
+    (BALD: Houlsby et al. 2011; as an ensemble: Beluch et al. 2018).
     """
     members: list[Scorer] = []
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for member in range(config.members):
-            training = training_of(strategy, config, seed, member)
+            training = _training(strategy, config, seed + 7919 * member)
             checkpoint = _train(pool, sorted(labelled), training, Path(folder))
             members.append(Scorer(checkpoint, ScoreConfig(device=config.device)))
     trained = time.perf_counter()
@@ -134,8 +117,15 @@ def disagreement(
     return values, {"train_unet": trained - start, "score": time.perf_counter() - trained}
 
 
+def _training(strategy: Strategy, config: BenchmarkConfig, seed: int) -> TrainUnetConfig:
+    settings: dict[str, Any] = {}
+    if strategy.name in PAPER_STRATEGIES:
+        settings = {"mode": "paper", "paper_loss": strategy.name.rpartition("_")[2]}
+    return TrainUnetConfig(steps=config.unet_steps, device=config.device, seed=seed, **settings)
+
+
 def _train(pool: Pool, labelled: list[int], config: TrainUnetConfig, folder: Path) -> Path:
-    """`train_unet` on files instead of a dataset: a checkpoint in the folder."""
+    """Train and save a checkpoint in the folder."""
     files = [pool.files[i] for i in labelled]
     sides = [min(x2 - x1, y2 - y1) for file in files for x1, y1, x2, y2 in file.xyxy]
     scale = config.working_scale or working_scale(sides, [max(f.width, f.height) for f in files])
@@ -174,7 +164,7 @@ def _score(
     config: BenchmarkConfig,
     training: TrainUnetConfig,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """`score_samples` on files: the columns of `PoolScores`, and its other attributes."""
+    """The columns of `PoolScores`, and its other attributes but the seconds."""
     settings = ScoreConfig(device=config.device, heatmap_size=0)
     scorer = Scorer(checkpoint, settings)
     pixels = _RarePixels(pool, scorer.scale, training.box_margin)
@@ -183,12 +173,12 @@ def _score(
         "quantile": settings.threshold_quantile,
         "region_quantile": settings.region_quantile,
         "batch_size": settings.batch_size,
-        "workers": config.threads,
+        "workers": 1,
         "seed": settings.seed,
     }
     columns: dict[str, np.ndarray] = {}
     means: list[float] = []
-    # As in `score_samples`, the unlabelled images alone decide the thresholds.
+    # As in `score_samples`, only unlabelled images set the thresholds.
     scoring = LocalScoring(scorer, observe=lambda i, raw: pixels(left[i], raw), **options)
     for places in (left, sorted(labelled)):
         for result in scoring.score([pool.files[i].path for i in places]):
@@ -211,7 +201,7 @@ def _score(
 
 
 class _RarePixels:
-    """Observes the scores of images: pixels of rare boxes against pixels far from them."""
+    """AUROC of the scores it observes: pixels in rare boxes against pixels far from them."""
 
     def __init__(self, pool: Pool, scale: float, margin: float) -> None:
         self._pool, self._scale, self._margin = pool, scale, margin

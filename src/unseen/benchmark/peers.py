@@ -1,6 +1,6 @@
-"""What the package is measured against: vectors per image, and rankings by them.
+"""Peers of the package: embeddings of whole images, and rankings by them.
 
-Uniqueness and representativeness are FiftyOne Brain's own functions (`dataset.brain`).
+Uniqueness and representativeness are FiftyOne Brain's own (`dataset.brain`).
 """
 
 from __future__ import annotations
@@ -26,16 +26,14 @@ Vectors = npt.NDArray[np.float64]
 
 
 def simple_embeddings(pool: Pool) -> Vectors:
-    """(N, 41) intensity, gradient and block statistics of each image, standardised over the pool."""
+    """(N, 41) statistics of intensity, gradient and blocks, standardised over the pool."""
     return standardised(np.stack([image_statistics(read_image(f.path)) for f in pool.files]))
 
 
 def pretrained_embeddings(pool: Pool, device: str, folder: Path) -> Vectors:
-    """(N, V) pretrained features of each image, standardised over the pool and kept in a folder.
+    """(N, V) pretrained features, standardised over the pool and cached in a folder.
 
-    Raises:
-        CheckpointError: the weights are damaged.
-        ImageError: an image cannot be read.
+    Raises `CheckpointError` for damaged weights, `ImageError` for an unreadable image.
     """
     features = Features(find_backbone()[0].on(resolve_device(device)), folder)
     vectors = features.vectors([file.path for file in pool.files])
@@ -45,10 +43,10 @@ def pretrained_embeddings(pool: Pool, device: str, folder: Path) -> Vectors:
 
 
 def neighbour_distance(embeddings: Vectors, count: int = 3) -> npt.NDArray[np.float64]:
-    """(N,) mean distance of each image to its `count` nearest neighbours; higher = more unlike.
+    """(N,) mean distance of each image to its `count` nearest neighbours; NaN for NaN rows.
 
-    Brain's uniqueness is a variant, which compares directions only and (in 1.22) does not sort the
-    neighbours that it weighs. Images with NaN in their embedding (N, D) get NaN.
+    Brain's uniqueness is a variant that compares directions only and (in 1.22) does not sort the
+    neighbours it weighs.
     """
     rows = np.flatnonzero(~np.isnan(embeddings).any(axis=1))
     points = embeddings[rows]
@@ -60,15 +58,12 @@ def neighbour_distance(embeddings: Vectors, count: int = 3) -> npt.NDArray[np.fl
 
 
 def k_center(embeddings: Vectors, labelled: Sequence[int], budget: int) -> Indices:
-    """Coreset: again and again the image farthest from all that are labelled or chosen.
+    """Coreset: repeatedly the image farthest from all labelled and chosen ones.
 
     The greedy algorithm of Sener and Savarese, *Active Learning for Convolutional Neural Networks: A
-    Core-Set Approach*, 2018; equal to CoreSet of scikit-activeml, but compared by default and thus
-    without that library. Embeddings are (N, D); images with NaN come last. Returns (budget,)
-    positions in the order chosen.
-
-    Raises:
-        BudgetError: the budget exceeds the unlabelled images.
+    Core-Set Approach*, 2018; equal to CoreSet of scikit-activeml without the dependency. Takes (N, D)
+    embeddings and returns (budget,) positions in the order chosen, images with NaN last. Raises
+    `BudgetError` if the budget exceeds the unlabelled images.
     """
     left = np.setdiff1d(np.arange(len(embeddings)), labelled).astype(np.int64)
     check_budget(budget, len(left))

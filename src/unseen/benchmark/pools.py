@@ -1,4 +1,4 @@
-"""From a case to the pool of one seed: its images, their order, and the initial ones."""
+"""The pool of one seed: its images, their order, and the initial ones."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Pool:
     """Images in directory order with complete labels."""
 
     files: tuple[LabelledFile, ...]
-    test: tuple[LabelledFile, ...]  #: what detectors are measured on
-    classes: tuple[str, ...]  #: all classes in a fixed order
-    rare: tuple[str, ...]  #: those of them whose finding is counted
+    test: tuple[LabelledFile, ...]  #: for evaluating detectors
+    classes: tuple[str, ...]  #: in a fixed order
+    rare: tuple[str, ...]  #: the classes that strategies should find
     start: tuple[int, ...]  #: positions of the initial images
 
     def counts(self, chosen: Sequence[int]) -> dict[str, int]:
-        """Boxes per class in some of the images, 0 included."""
+        """Boxes per class in the chosen images, 0 included."""
         counts = Counter(label for i in chosen for label in self.files[i].labels)
         return {name: counts[name] for name in self.classes}
 
@@ -34,16 +34,12 @@ class Pool:
 
 
 def make_pool(case: Case, config: BenchmarkConfig, seed: int) -> Pool:
-    """The pool of one seed.
+    """Draw the pool of one seed.
 
-    A pool that is smaller than the directory is a stretch of it, from a place drawn per seed:
-    neighbours in a directory resemble each other, and a labeller starts somewhere. If a class is
-    held back, the images with it come from that same stretch - from elsewhere they would be found
-    for other reasons - and lie at random places behind the initial images.
-
-    Raises:
-        BudgetError: there are not enough images.
-        LabelError: the initial images hold no box.
+    A pool smaller than the directory is a stretch of it from a random place, as neighbouring files
+    resemble each other. The images of a held-back class come from the same stretch (from elsewhere
+    they would stand out for other reasons) and lie at random places behind the initial images.
+    Raises `BudgetError` for too few images, `LabelError` if the initial ones hold no box.
     """
     rng = np.random.default_rng([seed, 7])
     files = list(case.train)
@@ -65,20 +61,20 @@ def make_pool(case: Case, config: BenchmarkConfig, seed: int) -> Pool:
     if not any(files[i].labels for i in start):
         raise LabelError(
             f"none of the {config.initial} initial images of {case.name} (seed {seed}) holds a box, "
-            "so there is nothing to learn from; take more of them, or initial_order=random"
+            "so there is nothing to learn from; raise initial, or pass initial_order=random"
         )
     test = case.test if case.kind else case.test[: config.test]
-    rare = rare_classes(case, files, config.rare)
+    rare = rare_classes(case, files)
     return Pool(tuple(files), test, case.classes, rare, tuple(start))
 
 
 def _thinned(case: Case, config: BenchmarkConfig, rng: np.random.Generator) -> list[LabelledFile]:
-    """Images without the class in directory order, and `rare_images` with it at random places."""
+    """Images without the held-back class in order, and `rare_images` with it at random places."""
     wanted = None if config.pool is None else config.pool - config.rare_images
     is_rare = np.asarray([case.held_back in file.labels for file in case.train])
     first, last = 0, len(case.train)
     if wanted is not None:
-        # The shortest stretch from each place that holds enough of both, if there is one.
+        # From each place, the shortest stretch with enough of both.
         rares = np.concatenate([[0], np.cumsum(is_rare)])
         commons = np.arange(len(rares)) - rares
         ends = np.maximum(
@@ -104,7 +100,7 @@ def _thinned(case: Case, config: BenchmarkConfig, rng: np.random.Generator) -> l
             f"the {config.initial} initial ones"
         )
     if wanted is not None:
-        # Evenly over the stretch, which holds more of them if the class is rare already.
+        # Evenly over the stretch, which has too many if the class is rare already.
         places = np.linspace(0, len(common) - 1, wanted).round().astype(int)
         common = [common[i] for i in places]
     chosen = rng.choice(len(rare), config.rare_images, replace=False)

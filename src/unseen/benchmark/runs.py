@@ -14,7 +14,7 @@ from typing import Any
 from unseen.benchmark import detectors
 from unseen.benchmark.cases import Case, generated
 from unseen.benchmark.choosing import Choice, Chooser
-from unseen.benchmark.config import PAPER_STRATEGIES, BenchmarkConfig, Strategy
+from unseen.benchmark.config import BenchmarkConfig, Strategy
 from unseen.benchmark.files import write_json
 from unseen.benchmark.pools import Pool, make_pool
 from unseen.loop.curves import FULL
@@ -22,57 +22,53 @@ from unseen.loop.curves import FULL
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be done, and where its record is."""
+    """A run to do, and its files."""
 
-    case: str  #: name of the case
-    strategy: str  #: its text, as the user gave it
+    case: Case
+    strategy: str  #: as the user wrote it
     seed: int  #: of the pool, the training and all choices
     folder: Path  #: of the whole benchmark
 
     @property
-    def record(self) -> Path:
-        """The file that says that the run is done, and what it found."""
-        name = re.sub(r"[^\w.-]+", "_", f"{self.case}-{self.strategy}-{self.seed}")
-        return self.folder / "runs" / f"{name}.json"
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.case.name}, {self.strategy}, seed {self.seed}"
 
     @property
-    def case_file(self) -> Path:
-        """Where the case is stored."""
-        return self.folder / "cases" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', self.case)}.json"
+    def record(self) -> Path:
+        """The result; it exists once the run is done."""
+        name = _file_name(f"{self.case.name}-{self.strategy}-{self.seed}")
+        return self.folder / "runs" / f"{name}.json"
 
     @property
     def cache(self) -> Path:
         """The folder of results that runs share."""
-        return self.folder / "cache" / self.case_file.stem
+        return self.folder / "cache" / _file_name(self.case.name)
 
 
 def execute(run: Run, config: BenchmarkConfig, command: str) -> None:
     """Do one run and write its record.
 
-    Raises:
-        UnseenError: the images, labels or parameters do not allow it.
+    It takes one thread: sums of several threads differ from call to call, and `jobs` use the cores
+    better. Raises `UnseenError` if the images, labels or parameters do not allow the run.
     """
     import torch
 
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(1)
     start = time.perf_counter()
-    case = generated(Case.read(run.case_file), config, run.seed, run.folder)
+    case = generated(run.case, config, run.seed, run.folder)
     pool = make_pool(case, config, run.seed)
     everything = range(len(pool.files))
     labelled, iterations = _play(pool, run, config)
     record = {
-        "case": run.case,
+        "case": case.name,
         "strategy": run.strategy,
         "seed": run.seed,
-        "mode": "paper" if Strategy.of(run.strategy).name in PAPER_STRATEGIES else "recommended",
         "classes": list(pool.classes),
         "rare": list(pool.rare),
         "pool": {
             "images": len(pool.files),
             "boxes": pool.counts(everything),
-            "class_images": {
-                name: sum(name in file.labels for file in pool.files) for name in pool.classes
-            },
             "rare_images": sum(map(pool.holds_rare, everything)),
         },
         "initial": len(pool.start),
@@ -80,7 +76,7 @@ def execute(run: Run, config: BenchmarkConfig, command: str) -> None:
         "labelled": [[i, {n: c for n, c in pool.counts([i]).items() if c}] for i in labelled],
         "iterations": iterations,
         "seconds": round(time.perf_counter() - start, 1),
-        "machine": machine(config),
+        "machine": _machine(config),
         "command": command,
     }
     write_json(record, run.record)
@@ -114,40 +110,31 @@ def _iteration(
     config: BenchmarkConfig,
 ) -> dict[str, Any]:
     """What is measured after a batch; no choice means that it was the last one."""
-    records: dict[str, Any] = {"epochs": None, "steps": None}
-    seconds: dict[str, float | None] = {"epochs": None, "steps": None}
+    detector, seconds = None, None
     if config.detector == "each" or (config.detector == "last" and choice is None):
-        for schedule in config.schedules:
-            records[schedule], seconds[schedule] = detectors.measure(
-                pool, labelled, config, schedule=schedule, seed=run.seed, cache=run.cache
-            )
-    spent = choice.seconds if choice else {}
+        detector, seconds = detectors.measure(
+            pool, labelled, config, seed=run.seed, cache=run.cache
+        )
     return {
         "images": len(labelled),
         "batch": batch,
         "criteria": choice and choice.criteria,
-        "seconds": {
-            "train_unet": spent.get("train_unet"),
-            "score": spent.get("score"),
-            "train_detector": seconds,
-        },
         "score": choice and choice.score,
-        "detectors": records,
+        "detector": detector,
+        "seconds": {**(choice.seconds if choice else {}), "train_detector": seconds},
     }
 
 
-def machine(config: BenchmarkConfig) -> str:
-    """What it ran on, for whoever reads the times."""
+def _machine(config: BenchmarkConfig) -> str:
+    """What it ran on, for the table of times."""
     import torch
 
     from unseen.arrays.devices import resolve_device
 
     device = resolve_device(config.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return (
-        f"{name}, {os.cpu_count()} cores, {config.jobs} processes of {config.threads} "
-        f"threads, torch {torch.__version__.split('+')[0]}"
-    )
+    version = torch.__version__.split("+")[0]
+    return f"{name}, {os.cpu_count()} cores, {config.jobs} processes, torch {version}"
 
 
 def _processor() -> str:
@@ -157,7 +144,11 @@ def _processor() -> str:
 
 
 def settings_of(config: BenchmarkConfig) -> dict[str, Any]:
-    """The parameters that all runs of one benchmark share, because results depend on them."""
-    free = {"strategies", "seeds", "held_back", "output", "jobs", "threads", "device"}
-    free |= {"detector", "schedules"}  # the records tell which of these are missing
+    """The parameters that results depend on, so that all runs of one benchmark share them."""
+    # Records tell whether a detector is missing.
+    free = {"strategies", "seeds", "held_back", "output", "jobs", "device", "detector"}
     return {name: value for name, value in config.to_dict().items() if name not in free}
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", text)

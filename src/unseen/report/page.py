@@ -1,4 +1,4 @@
-"""A report as one HTML file that loads nothing from anywhere, and as Markdown."""
+"""A report as one HTML file that loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from unseen.loop.facts import fact_text
 from unseen.loop.verdict import Bar, short
 from unseen.report.figures import looks
-from unseen.report.table import Table, escaped
+from unseen.report.table import Table
 
 _PLOT = {"displaylogo": False, "responsive": True, "modeBarButtons": [["toImage"]]}
 
@@ -31,10 +31,8 @@ class Section:
     figures: Sequence[go.Figure] = ()
     tables: Sequence[Table] = ()
     details: Sequence[Table] = ()  #: of each dataset by itself; they open on a click
-    plain: str = ""  #: text to copy, which opens likewise; not in Markdown
     pictures: Mapping[str, Path] = field(default_factory=dict)  #: name -> JPEG, embedded
     notes: Sequence[str] = ()
-    items: Sequence[str] = ()  #: a list
     terms: Mapping[str, object] = field(default_factory=dict)  #: key/value pairs
 
 
@@ -55,18 +53,6 @@ class Page:
         """The whole page; all text is escaped."""
         return _environment().get_template("page.html.j2").render(page=self)
 
-    def markdown(self) -> str:
-        """Words and tables, without figures and pictures."""
-        parts = [f"# {escaped(self.title)}", f"**{escaped(self.headline)}**", escaped(self.lead)]
-        parts.append(_bullets(self.sentences))
-        for section in self.sections:
-            tables = [t.markdown() for t in (*section.tables, *section.details)]
-            pairs = [f"{key}: {fact_text(value)}" for key, value in section.terms.items()]
-            items = _bullets([*section.items, *pairs])
-            if tables or items:
-                parts += [f"## {escaped(section.title)}", escaped(section.caption), *tables, items]
-        return "\n\n".join(filter(None, parts)) + "\n"
-
 
 @functools.cache
 def _environment() -> jinja2.Environment:
@@ -82,16 +68,9 @@ def _environment() -> jinja2.Environment:
 
 
 def _plot(figure: go.Figure, name: str) -> str:
-    return str(
-        plotly.io.to_html(
-            figure, include_plotlyjs=False, full_html=False, div_id=name, config=_PLOT
-        )
-    )
+    options = {"include_plotlyjs": False, "full_html": False, "config": _PLOT}
+    return str(plotly.io.to_html(figure, div_id=name, **options))
 
 
 def _data_url(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {escaped(line)}" for line in lines)

@@ -1,8 +1,8 @@
-"""A table of a report: values in; text, Markdown and plain JSON data out. The page draws the HTML."""
+"""A table of a report: values in; text and JSON data out. The page draws the HTML."""
 
 from __future__ import annotations
 
-import html
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,9 +30,8 @@ Cell = str | int | float | Spread | PairedDifference | None
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its key in JSON, its heading, and how its numbers are written."""
+    """The heading of a column, and how its numbers are written."""
 
-    key: str
     label: str
     form: Form = "text"
 
@@ -44,8 +43,7 @@ class Table:
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
-    key: str = ""  #: its name in JSON
-    text_columns: int = 1  #: left-aligned columns; those to their right are right-aligned
+    text_columns: int = 1  #: left-aligned columns; the others are right-aligned
     notes: Sequence[str] = ()  #: sentences below it
     groups: frozenset[int] = frozenset()  #: rows that start a new group
     has_best: bool = False  #: mark the highest number of each column
@@ -67,7 +65,7 @@ class Table:
 
     @property
     def best(self) -> set[tuple[int, int]]:
-        """(row, column) of the highest numbers, where a column has different ones."""
+        """(row, column) of the highest numbers, in columns whose numbers differ."""
         marked: set[tuple[int, int]] = set()
         for k in range(self.text_columns, len(self.columns)) if self.has_best else ():
             numbers = {
@@ -96,32 +94,13 @@ class Table:
             body.append(line(row))
         return "\n".join([self.title, rule, line(self.header), rule, *body, rule, *self.notes])
 
-    def markdown(self) -> str:
-        """A pipe table with its title in bold."""
-
-        def line(cells: Sequence[str]) -> str:
-            return "| " + " | ".join(cells) + " |"
-
-        aligned = ["---" if k < self.text_columns else "---:" for k, _ in enumerate(self.columns)]
-        parts = [f"**{escaped(self.title)}**", "", line([*map(escaped, self.header)])]
-        parts.append(line(aligned))
-        for i, row in enumerate(self.texts):
-            bold = ["**" if (i, k) in self.best else "" for k in range(len(row))]
-            parts.append(line([f"{b}{escaped(c)}{b}" for b, c in zip(bold, row, strict=True)]))
-        if self.notes:
-            parts += ["", "  \n".join(map(escaped, self.notes))]
-        return "\n".join(parts)
-
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data with the numbers unrounded."""
-        keys = [column.key for column in self.columns]
-        return {
-            "key": self.key,
-            "title": self.title,
-            "columns": [{"key": c.key, "label": c.label} for c in self.columns],
-            "rows": [dict(zip(keys, map(_plain, row), strict=True)) for row in self.rows],
-            "notes": list(self.notes),
-        }
+        """Plain JSON data with unrounded numbers."""
+        plain = [
+            [dataclasses.asdict(c) if dataclasses.is_dataclass(c) else c for c in row]
+            for row in self.rows
+        ]
+        return {"title": self.title, "columns": self.header, "rows": plain, "notes": [*self.notes]}
 
 
 def spread(values: Sequence[float]) -> Spread | None:
@@ -133,12 +112,12 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def group_starts(rows: Sequence[Sequence[Cell]]) -> frozenset[int]:
-    """Rows whose first cell is not empty, where a group's name stands in its first row only."""
+    """Rows with a text in their first cell, where only the first row of a group names it."""
     return frozenset(i for i, row in enumerate(rows) if row[0])
 
 
 def cell_text(cell: Cell, form: Form, seeds: int = 1) -> str:
-    """A cell as it is printed: "84.2 +- 3.1", "+12.0", "-" where there is nothing."""
+    """A cell as it is printed: "84.2 +- 3.1", "+12.0", "-" for nothing."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, PairedDifference):
@@ -165,29 +144,7 @@ def signed(value: float, form: Form) -> str:
     return text if value < 0 else f"+{text}"
 
 
-def escaped(text: str) -> str:
-    """Text for Markdown, inside a table or outside."""
-    return html.escape(text.replace("\n", " "), quote=False).replace("|", "\\|")
-
-
 def _number(cell: Cell) -> float | None:
     if isinstance(cell, Spread):
         return cell.mean
     return float(cell) if isinstance(cell, (int, float)) else None
-
-
-def _plain(cell: Cell) -> Any:
-    if isinstance(cell, Spread):
-        return vars(cell)
-    if isinstance(cell, PairedDifference):
-        return {
-            "mean": cell.mean,
-            "interval": None if cell.interval is None else list(cell.interval),
-            "reason": cell.reason,
-            "above": cell.above,
-            "equal": cell.equal,
-            "below": cell.below,
-            "sign_test_p": cell.p,
-            "verdict": cell.verdict,
-        }
-    return cell

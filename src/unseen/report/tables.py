@@ -63,7 +63,6 @@ def performance_table(
     columns: Sequence[Column],
     value: Callable[[int, str | None, str], Cell],
     counts: Mapping[str, Sequence[Cell]] | None = None,
-    key: str = "",
     notes: Sequence[str] = (),
 ) -> Table:
     """The form of Tables I (one class) and III: class x metric x column, then all classes.
@@ -79,10 +78,9 @@ def performance_table(
             cells = [value(n, label, metric) for n, _ in enumerate(columns)]
             rows.append(["" if i else label or "All", name, *cells])
     rows += [["", name, *cells] for name, cells in (counts or {}).items()]
-    texts = [Column("class", "Class"), Column("metric", "Metric")]
+    texts = [Column("Class"), Column("Metric")]
     skipped = 1 if len(classes) == 1 else 0  # the column of the class
     return Table(
-        key=key,
         title=title,
         columns=[*texts[skipped:], *columns],
         rows=[row[skipped:] for row in rows],
@@ -119,7 +117,7 @@ def _labelled(classes: Sequence[str], points: _Points) -> Table:
         notes = ["Balance: normalised entropy of the classes; 1 = equally many boxes of each."]
     return Table(
         title="Labelled boxes per class",
-        columns=[Column("class", "Class"), *_columns(points)],
+        columns=[Column("Class"), *_columns(points)],
         rows=rows,
         notes=notes,
         groups=frozenset({len(classes)}),
@@ -128,7 +126,7 @@ def _labelled(classes: Sequence[str], points: _Points) -> Table:
 
 # --- columns and rows ----------------------------------------------------------------------------
 def _columns(points: _Points) -> list[Column]:
-    return [Column(name, name, "score") for name in points]
+    return [Column(name, "score") for name in points]
 
 
 def _iterations(curves: Curves) -> dict[str, IterationSummary]:

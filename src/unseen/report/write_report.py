@@ -17,15 +17,15 @@ from unseen.report.page import Page, Section
 from unseen.report.pictures import BatchPicture, ranked_batch
 from unseen.report.tables import build_tables
 
-#: A loop of a thousand iterations must still make a page that opens: first and last batches.
+#: The first and last batches of a long loop; the page must still open.
 MAX_SHEETS = 12
 _GLOSSARY = {
-    "Unseen score": "Per pixel, 1 - P(background) - P(seen foreground): how much the UNet takes it "
-    "for something that was never labelled. Image metrics add it up; the highest are labelled first.",
-    "Precision, recall, F1": "The share of the detections that is right; the share of the true boxes "
-    "that is found; their harmonic mean. Mean F1 is the plain mean over the classes with test boxes.",
-    "AP": "Average precision: the area under precision over recall for all confidences, averaged "
-    "over the classes with test boxes. It does not depend on the confidence threshold.",
+    "Unseen score": "Per pixel, 1 - P(background) - P(seen foreground): how likely it shows something "
+    "never labelled. Image metrics sum it up; the highest images are labelled first.",
+    "Precision, recall, F1": "The share of detections that are correct, the share of true boxes that "
+    "are detected, and their harmonic mean. Mean F1 averages over the classes with test boxes.",
+    "AP": "Average precision: the area under the precision-recall curve, averaged over the classes "
+    "with test boxes. It does not depend on the confidence threshold.",
 }
 
 
@@ -35,7 +35,7 @@ class ReportFiles:
 
     html: Path
     pictures: list[Path]
-    tables: list[Path]
+    tables: Path
     text: str
 
 
@@ -49,12 +49,11 @@ def write_report(
     batches: Sequence[BatchPicture],
     facts: Mapping[str, object],
 ) -> ReportFiles:
-    """Write `report.html`, `tables.txt`, `tables.md` and a picture per batch, all or nothing.
+    """Write `report.html`, `tables.txt` and a picture per batch, all or nothing.
 
-    The iterations of all series and the batches may come in any order. `facts` are free key/value
-    pairs; `iou`, `min_confidence`, `test_images`, `schedule` and `architecture` are also stated at the
-    tables and in the verdict. Raises `UnseenError` if the folder holds files already or cannot be
-    written.
+    Iterations of all series and batches may come in any order. `facts` are key/value pairs; the
+    tables and the verdict also state `iou`, `min_confidence`, `test_images`, `schedule` and
+    `architecture`. Raises `UnseenError` if the folder holds files already or cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -71,7 +70,7 @@ def write_report(
             for f in loop_figures(iterations, classes)
         ]
         if tables:
-            sections.append(Section(key="tables", title="Tables", tables=tables, plain=text))
+            sections.append(Section(key="tables", title="Tables", tables=tables))
         if sheets:
             what = "What was labelled next"
             sections.append(Section(key="batches", title=what, pictures=sheets, notes=notes))
@@ -89,13 +88,8 @@ def write_report(
             sentences=verdict.details,
             sections=sections,
         )
-        contents = {
-            "report.html": page.html(),
-            "tables.txt": f"{text}\n",
-            "tables.md": "\n\n".join(t.markdown() for t in tables) + "\n",
-        }
-        for name, content in contents.items():
-            (staging / name).write_text(content, encoding="utf-8")
+        (staging / "report.html").write_text(page.html(), encoding="utf-8")
+        (staging / "tables.txt").write_text(f"{text}\n", encoding="utf-8")
         if folder.exists():
             folder.rmdir()  # empty; a rename onto it works on POSIX only
         staging.replace(folder)
@@ -106,8 +100,8 @@ def write_report(
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    html, *others = (folder / name for name in contents)
-    return ReportFiles(html, [folder / path.name for path in sheets.values()], others, text)
+    pictures = [folder / path.name for path in sheets.values()]
+    return ReportFiles(folder / "report.html", pictures, folder / "tables.txt", text)
 
 
 def _sheets(folder: Path, batches: Sequence[BatchPicture]) -> tuple[dict[str, Path], list[str]]:

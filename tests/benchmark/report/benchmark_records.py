@@ -23,8 +23,7 @@ def record(
 ) -> dict[str, Any]:
     """A run over a pool given by the boxes of each image, labelled in that order.
 
-    `f1` and `ap`: what detectors measured after each batch, per schedule; `scores`: of the model that
-    chose the next batch.
+    `f1`: of the detector after each batch; `scores`: of the model that chose the next batch.
     """
     classes = classes or CLASSES
     sizes = [initial]
@@ -32,12 +31,11 @@ def record(
         sizes.append(min(sizes[-1] + budget, len(order)))
     if strategy == "full":
         sizes = [len(order)]
-    f1, scores = more.pop("f1", {}), more.pop("scores", {})
+    f1, scores = more.pop("f1", ()), more.pop("scores", {})
     return {
         "case": case,
         "strategy": strategy,
         "seed": seed,
-        "mode": "recommended",
         "classes": classes,
         "rare": list(rare),
         "pool": {
@@ -53,16 +51,9 @@ def record(
                 "images": n,
                 "batch": order[sizes[k - 1] : n] if k else [],
                 "criteria": None,
-                "seconds": {
-                    "train_unet": 24.0,
-                    "score": 9.0,
-                    "train_detector": {"epochs": 80.0, "steps": None},
-                },
+                "seconds": {"train_unet": 24.0, "score": 9.0, "train_detector": 80.0},
                 "score": scores.get(k),
-                "detectors": {
-                    s: detector(f1[s][k], classes) if s in f1 and f1[s][k] is not None else None
-                    for s in ("epochs", "steps")
-                },
+                "detector": detector(f1[k], classes) if f1 and f1[k] is not None else None,
             }
             for k, n in enumerate(sizes)
         ],
@@ -81,7 +72,6 @@ def detector(f1: float, classes: list[str], support: int = 20) -> dict[str, Any]
         "per_class": {name: dict(one) for name in classes},
         "macro_f1": f1,
         "mean_ap": 0.9 * f1,
-        "counts": [[[1, 0, 0] for _ in classes]],
     }
 
 
@@ -91,7 +81,6 @@ ODDS = {
     "device": {"mixed": 25, "diverse": 20, "entropy": 12, "uniqueness": 4, "random": 1},
     "lookalikes": {"mixed": 2, "diverse": 2, "entropy": 5, "uniqueness": 1, "random": 1},
 }
-SCHEDULES = ("epochs", "steps")
 
 
 def simulated(
@@ -118,17 +107,14 @@ def simulated(
             chosen = rng.choice(images - 10, 20, replace=False, p=weights / weights.sum()) + 10
             order = [*range(10), *(int(i) for i in chosen)]
             gain = 0.1 + 0.15 * sum("stain" in pool[i] for i in order) / 16
-            f1 = {
-                s: [float(0.4 + gain * k + rng.normal(0, 0.02)) for k in range(3)]
-                for s in SCHEDULES
-            }
+            f1 = [float(0.4 + gain * k + rng.normal(0, 0.02)) for k in range(3)]
             scores = {
                 k: {"pixel_auroc": float(rng.uniform(0.9, 1)), "image_auroc": float(rng.random())}
                 for k in range(2 if strategy in ("mixed", "diverse", "entropy") else 0)
             }
-            measured = {"f1": f1 if detectors else {}, "scores": scores}
+            measured = {"f1": f1 if detectors else (), "scores": scores}
             records.append(record(case, strategy, seed, pool, order, **measured, **known))
         if full:
-            f1 = {s: [0.86] for s in SCHEDULES} if detectors else {}
+            f1 = [0.86] if detectors else ()
             records.append(record(case, "full", seed, pool, list(range(images)), f1=f1, **known))
     return records

@@ -2,10 +2,10 @@
 
 import pytest
 
-from unseen.benchmark.report.charts import difference_chart, finding_chart, quality_chart
+from unseen.benchmark.report.charts import difference_chart, finding_chart
 from unseen.benchmark.report.differences import differences
-from unseen.benchmark.report.finding import finding_tables, rare_boxes, read_findings
 from unseen.benchmark.report.runs import read_runs
+from unseen.benchmark.report.tables import finding_tables, rare_boxes, read_findings
 
 from .benchmark_records import record, simulated
 
@@ -20,8 +20,6 @@ def benchmark():
 def test_without_figures_there_is_no_chart():
     nothing = read_runs([record("bare", "mixed", 0, POOL, [0, 1], rare=())])
     assert finding_chart(nothing) == difference_chart({"equal images": []}, "mixed", "points") == []
-    once = [record("bare", s, 0, POOL, [0, 1, 2], f1={"epochs": [None, 0.5]}) for s in "ab"]
-    assert quality_chart(read_runs(once)) == []
 
 
 def test_lines_start_at_nothing_found_never_fall_and_end_at_the_figures_of_the_table(benchmark):
@@ -50,18 +48,6 @@ def test_differences_and_their_intervals_are_those_of_the_table(benchmark):
         assert marks.x[k] == pytest.approx(100 * d.overall.mean)
         assert marks.x[k] - marks.error_x.arrayminus[k] == pytest.approx(100 * low)
         assert marks.x[k] + marks.error_x.array[k] == pytest.approx(100 * high)
-
-
-def test_quality_has_a_panel_per_case_and_schedule_with_the_range_of_the_seeds(benchmark):
-    (figure,) = quality_chart(benchmark)
-    assert len(figure.data) == 5 * 2 * 2  # strategies, cases, schedules
-    line = next(t for t in figure.data if t.name == "mixed")
-    values = [
-        run.iterations[-1]["detectors"]["epochs"]["macro_f1"]
-        for run in benchmark.of("bare", "mixed")
-    ]
-    assert line.y[-1] + line.error_y.array[-1] == pytest.approx(max(values))
-    assert line.y[-1] - line.error_y.arrayminus[-1] == pytest.approx(min(values))
 
 
 def test_names_in_charts_are_escaped():

@@ -1,27 +1,13 @@
-"""What a benchmark says, in words: what was compared, and the answer, made from the figures."""
+"""The answer of a benchmark in words, made from its figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unseen.benchmark.report.detectors import BASELINES
 from unseen.benchmark.report.differences import Difference
-from unseen.benchmark.report.measures import Values, over_cases, over_seeds
-from unseen.benchmark.report.runs import SCHEDULES, Benchmark
-from unseen.report.table import Form, number
-
-#: More names than this are counted instead of listed.
-MANY = 6
-
-_ABOVE, _LEVEL, _BELOW, _FEW = "above", "cannot be told apart", "below", "too few seeds to tell"
-#: Verdict -> the words before the names.
-_WORDS = {
-    _ABOVE: "above",
-    _LEVEL: "not to be told from",
-    _BELOW: "below",
-    _FEW: "too few seeds to tell from",
-}
+from unseen.benchmark.report.measures import Values, over_seeds
+from unseen.benchmark.report.runs import Benchmark
 
 
 @dataclass(frozen=True)
@@ -30,104 +16,56 @@ class Answer:
 
     outcome: str  #: "win" (ahead of every other), "loss" (behind some), "mixed" or "unknown"
     headline: str  #: the answer in one sentence
-    sentences: Sequence[str]  #: what it rests on
+    sentences: Sequence[str]  #: where it does not hold
     compared: str  #: what was compared
 
 
-def answer(
-    benchmark: Benchmark,
-    rare: Values,
-    at_equal_images: Sequence[Difference],
-    at_equal_boxes: Sequence[Difference],
-    detectors: Mapping[str, tuple[Values, Sequence[Difference]]],
-) -> Answer:
+def answer(benchmark: Benchmark, rare: Values, compared: Sequence[Difference]) -> Answer:
     """Does the first strategy find rare classes sooner than the others?
 
-    `rare` is the share of rare boxes found at equal images, followed by its differences at equal images
-    and boxes; `detectors` has the mean F1 at the last iteration, and its differences, per schedule.
+    `rare` is the share of rare boxes found at equal images, `compared` its differences.
     """
-    first = benchmark.first
+    first, several = benchmark.first, len(benchmark.cases) > 1
     outcome, headline = "unknown", "Only full sets."
     if not rare:
-        headline = "Nothing rare was there to be found, so nothing can be said."
-    elif at_equal_images:
-        outcome, headline = _headline(first, at_equal_images)
-        if len(benchmark.cases) > 1:
+        headline = "The pool holds nothing rare beyond the initial images."
+    elif compared:
+        outcome, headline = _headline(first, compared)
+        if several:
             headline = f"{headline[:-1]}, on average over {len(benchmark.cases)} datasets."
     elif first:
-        headline = f"{first} was run, and nothing to compare it with."
-    lines = []
-    if rare:
-        lines.append(_shares(benchmark, rare))
-        if len(benchmark.cases) > 1:
-            lines += [*_where(benchmark, at_equal_images), *_where_not(benchmark, rare)]
-    if at_equal_boxes:
-        lines.append(f"For the same number of boxes: {_list(at_equal_boxes, 'percent')}.")
-    for schedule, (values, gaps) in detectors.items():
-        mean = over_cases(values, first)
-        if gaps and mean is not None:
-            lines.append(
-                f"Detector at {SCHEDULES[schedule]}: mean F1 {mean:.2f} with what {first} chose; "
-                f"{_list(gaps, 'score')}."
-            )
-    return Answer(outcome, headline, lines, _compared(benchmark))
+        headline = f"{first} was run, but nothing to compare it with."
+    return Answer(
+        outcome, headline, _regret(benchmark, rare) if several else [], _compared(benchmark)
+    )
 
 
 def _headline(first: str, compared: Sequence[Difference]) -> tuple[str, str]:
     """The outcome, and one sentence."""
-    peers = {v: [d.peer for d in compared if d.overall.verdict == v] for v in _WORDS}
-    above, below, level = peers[_ABOVE], peers[_BELOW], peers[_LEVEL] + peers[_FEW]
-    every = len(compared)
-    others = "every other strategy" if every > 1 else compared[0].peer
-    if len(peers[_FEW]) == every:
+    peers: dict[str, list[str]] = {}
+    for difference in compared:
+        peers.setdefault(difference.overall.verdict, []).append(difference.peer)
+    above, below = peers.get("above", []), peers.get("below", [])
+    level = [d.peer for d in compared if d.peer not in (*above, *below)]
+    others = "every other strategy" if len(compared) > 1 else compared[0].peer
+    if set(peers) == {"too few seeds to tell"}:
         return "unknown", f"Too few seeds to tell whether {first} finds rare classes sooner."
-    if len(above) == every:
+    if set(peers) == {"above"}:
         return "win", f"Yes: {first} finds rare classes sooner than {others}."
-    if len(below) == every:
+    if set(peers) == {"below"}:
         return "loss", f"No: {first} finds rare classes later than {others}."
-    if len(level) == every:
+    if len(level) == len(compared):
         text = f"It cannot be told whether {first} finds rare classes sooner than {others}."
         return "unknown", text
     parts = [f"sooner than {_names(above)}"] if above else []
     parts += [f"later than {_names(below)}"] if below else []
     text = f"{first} finds rare classes {', but '.join(parts)}"
     if level:
-        text += f"; from {_names(level)} it cannot be told apart"
+        text += f"; it cannot be told apart from {_names(level)}"
     return ("loss" if below else "mixed"), f"{text}."
 
 
-def _shares(benchmark: Benchmark, rare: Values) -> str:
-    """How much each strategy found, most first."""
-    means = {s: m for s in benchmark.strategies if (m := over_cases(rare, s)) is not None}
-    order = sorted(means, key=lambda s: (s != benchmark.first, -means[s]))
-    if len(order) > MANY + 2:  # the best, and what everybody knows
-        order = [*order[:MANY], *(s for s in order[MANY:] if s in BASELINES)]
-    shares = ", ".join(f"{s} {100 * means[s]:.0f} %" for s in order)
-    further = {benchmark.images[r.case, r.seed] - r.initial for r in benchmark.choosing()}
-    work = _count(further.pop(), "further image") if len(further) == 1 else "equal images"
-    where = ", mean over the datasets" if len({case for case, _ in rare}) > 1 else ""
-    return f"With {work}, of the boxes of rare classes were found{where}: {shares}."
-
-
-def _where(benchmark: Benchmark, compared: Sequence[Difference]) -> list[str]:
-    """On which cases alone it is above every other, and on which it is not, and against whom."""
-    clear, open_ = [], []
-    for case in benchmark.cases:
-        verdicts = {d.peer: d.cases[case].verdict for d in compared if case in d.cases}
-        if not verdicts or _FEW in verdicts.values():
-            return []  # nobody can tell
-        others = [peer for peer, verdict in verdicts.items() if verdict != _ABOVE]
-        every = len(others) == len(verdicts) and len(verdicts) > 1
-        if others:
-            open_.append(f"{case} ({'any' if every else _names(others)})")
-        else:
-            clear.append(case)
-    parts = [f"above every other on {_names(clear)}"] if clear else []
-    parts += [f"not clearly above on {_names(open_)}"] if open_ else []
-    return [f"Each dataset by itself: {'; '.join(parts)}."]
-
-
-def _where_not(benchmark: Benchmark, rare: Values) -> list[str]:
+def _regret(benchmark: Benchmark, rare: Values) -> list[str]:
     """The cases in which another strategy found more on average."""
     first, lost = benchmark.first, []
     for case in benchmark.cases:
@@ -137,27 +75,6 @@ def _where_not(benchmark: Benchmark, rare: Values) -> list[str]:
             each = (f"{s} {100 * means[s]:.0f} %" for s in (best, first))
             lost.append(f"{case} ({', '.join(each)})")
     return [f"Another strategy found more on average on {_names(lost)}."] if lost else []
-
-
-def _list(compared: Sequence[Difference], form: Form) -> str:
-    """The peers by verdict, with the differences."""
-    unit = " points" if form == "percent" else ""
-
-    def gap(value: float) -> str:
-        return f"{'-' if value < 0 else '+'}{number(abs(value), form)}{unit}"
-
-    parts = []
-    for verdict, words in _WORDS.items():
-        peers = [d for d in compared if d.overall.verdict == verdict]
-        if len(peers) > MANY:
-            means = sorted((d.overall.mean for d in peers), key=abs)
-            every = "all " if len(peers) == len(compared) else ""
-            span = f"{gap(means[0])} to {gap(means[-1])}"
-            parts.append(f"{words} {every}{len(peers)} others ({span})")
-        elif peers:
-            gaps = ", ".join(f"{d.peer} ({gap(d.overall.mean)})" for d in peers)
-            parts.append(f"{words} {gaps}")
-    return "; ".join(parts)
 
 
 def _compared(benchmark: Benchmark) -> str:

@@ -1,25 +1,21 @@
-"""Charts of a benchmark: rare boxes over images, paired differences, F1 over iterations."""
+"""Charts of a benchmark: rare boxes found over images, and paired differences."""
 
 from __future__ import annotations
 
 import html
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from unseen.benchmark.report.detectors import detector_of, last_iteration
 from unseen.benchmark.report.differences import Difference
 from unseen.benchmark.report.measures import found_over_images
-from unseen.benchmark.report.runs import SCHEDULES, Benchmark, Run
-from unseen.loop.curves import FULL, defined
+from unseen.benchmark.report.runs import Benchmark, Run
 from unseen.report import figures
 
-#: Room for the range of one strategy beside the curves, as a share of the horizontal axis.
+#: Distance between the markers beside the curves, as a share of the horizontal axis.
 _APART = 0.04
 _COLORS = {"above": "#009E73", "below": "#D55E00"}
 _EVEN = "#7F7F7F"
@@ -52,43 +48,18 @@ def finding_chart(benchmark: Benchmark) -> list[go.Figure]:
             entries = [e for r in benchmark.choosing() if r.case == case for e in r.iterations]
             ticks = figures.few_ticks([e["images"] for e in entries])
             panels.append(figures.Panel(lines=[*lines, *ends], title=case, ticks=ticks))
-    return _multiples(panels, y_format=".0%")
-
-
-def quality_chart(benchmark: Benchmark) -> list[go.Figure]:
-    """Mean F1 over the iterations, a panel per case and schedule; none with one iteration only."""
-    styles = figures.looks(benchmark.strategies)
-    panels = []
-    for schedule, case in itertools.product(SCHEDULES, benchmark.cases):
-        lines = []
-        for name in benchmark.strategies:
-            points = _f1_points(benchmark, benchmark.of(case, name), schedule)
-            line = figures.Line(
-                name=name,
-                look=styles[name],
-                x=list(points),
-                y=[float(np.mean(values)) for values in points.values()],
-                bounds=[(min(values), max(values)) for values in points.values()],
-                is_bold=name == benchmark.first,
-            )
-            lines.append(line)
-        if max((len(line.x) for line in lines), default=0) > 1:
-            full = _f1_points(benchmark, benchmark.of(case, FULL), schedule).values()
-            panel = figures.Panel(
-                lines=lines,
-                title=f"{case}, {SCHEDULES[schedule]}",
-                level=float(np.mean([v[-1] for v in full])) if full else None,
-                level_name="full set",
-                ticks=figures.few_ticks([int(x) for line in lines for x in line.x]),
-            )
-            panels.append(panel)
-    return _multiples(panels)
-
-
-def _multiples(panels: Sequence[figures.Panel], **style: Any) -> list[go.Figure]:
-    """Three panels side by side."""
-    size: dict[str, Any] = {"y_range": figures.SHARES, "columns": 3, "height": 300}
-    return [figures.line_chart(panels, "Labelled images", **size, **style)] if panels else []
+    if not panels:
+        return []
+    return [
+        figures.line_chart(
+            panels,
+            "Labelled images",
+            y_range=figures.SHARES,
+            y_format=".0%",
+            columns=3,
+            height=300,
+        )
+    ]
 
 
 def difference_chart(
@@ -122,7 +93,7 @@ def difference_chart(
     return [figures.styled(figure, height, showlegend=False, margin={"l": 140})]
 
 
-def _points(points: Sequence[tuple[str, str, float]], scale: float, **style: Any) -> go.Scatter:
+def _points(points: Sequence[tuple[str, str, float]], scale: float, **style: object) -> go.Scatter:
     """(row, name, value) as marks."""
     return go.Scatter(
         x=[scale * value for _, _, value in points],
@@ -143,17 +114,3 @@ def _curves(benchmark: Benchmark, runs: Sequence[Run]) -> np.ndarray:
     ]
     length = min(map(len, curves), default=0)
     return np.asarray([curve[:length] for curve in curves])
-
-
-def _f1_points(
-    benchmark: Benchmark, runs: Sequence[Run], schedule: str
-) -> dict[float, list[float]]:
-    """Labelled images, ascending -> mean F1 of every seed."""
-    points: dict[float, list[float]] = {}
-    for run in runs:
-        for k in range(last_iteration(benchmark, run) + 1):
-            detector = detector_of(run, schedule, k)
-            value = defined(detector["macro_f1"]) if detector else None
-            if value is not None:
-                points.setdefault(run.iterations[k]["images"], []).append(value)
-    return dict(sorted(points.items()))

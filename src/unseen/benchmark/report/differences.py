@@ -1,4 +1,4 @@
-"""The judged strategy against every other: paired differences, with what they allow to say."""
+"""The judged strategy against every other: paired differences with their intervals."""
 
 from __future__ import annotations
 
@@ -33,79 +33,66 @@ def differences(benchmark: Benchmark, values: Values) -> list[Difference]:
 
 
 def difference_table(
-    key: str,
-    title: str,
-    benchmark: Benchmark,
-    readings: Mapping[str, Sequence[Difference]],
-    form: Form,
+    title: str, benchmark: Benchmark, readings: Mapping[str, Sequence[Difference]], form: Form
 ) -> Table | None:
-    """Rows: peer x reading, such as "equal images"; the differences over all cases."""
-    by_peer = {
+    """Rows: peer x reading, such as "equal images"; differences over all cases."""
+    parts = {
         peer: {r: d.overall for r, each in readings.items() for d in each if d.peer == peer}
         for peer in benchmark.peers
     }
-    column = Column("reading", "Reading") if len(readings) > 1 else None
     title = f"{title}: {benchmark.first} against every other"
-    return _table(key, title, benchmark, by_peer, column, form)
+    return _table(title, benchmark, parts, "Reading" if len(readings) > 1 else "", form)
 
 
 def case_table(
-    key: str, title: str, benchmark: Benchmark, compared: Sequence[Difference], form: Form
+    title: str, benchmark: Benchmark, compared: Sequence[Difference], form: Form
 ) -> Table | None:
     """Rows: peer x case. None with a single case, which the other table shows already."""
     if len(benchmark.cases) < 2:
         return None
-    by_peer = {d.peer: d.cases for d in compared}
-    title = f"{title}, each dataset by itself"
-    return _table(key, title, benchmark, by_peer, Column("case", "Dataset"), form)
+    parts = {d.peer: d.cases for d in compared}
+    return _table(f"{title}, each dataset by itself", benchmark, parts, "Dataset", form)
 
 
 def _table(
-    key: str,
     title: str,
     benchmark: Benchmark,
-    by_peer: Mapping[str, Mapping[str, PairedDifference]],
-    column: Column | None,
+    parts: Mapping[str, Mapping[str, PairedDifference]],
+    of: str,
     form: Form,
 ) -> Table | None:
+    """Rows: peer x part; `of` heads the parts, "" shows none."""
     rows: list[list[Cell]] = []
-    for peer, parts in by_peer.items():
-        for i, (part, d) in enumerate(parts.items()):
+    for peer, each in parts.items():
+        for i, (part, d) in enumerate(each.items()):
             interval = d.reason
             if d.interval is not None:
                 interval = " to ".join(signed(bound, form) for bound in d.interval)
             counts = f"{d.above} / {d.equal} / {d.below}"
-            names = ["" if i else peer, *([part] if column else [])]
+            names = ["" if i else peer, *([part] if of else [])]
             rows.append([*names, d, interval, counts, f"{d.p:.3f}", d.verdict])
     if not rows:
         return None
-    by_case = column is not None and column.key == "case"
     notes = [
-        "Differences between runs of the same dataset and seed, which start from the same images. "
-        f"The seeds are resampled within each dataset{'' if by_case else ', and every dataset counts alike'}"
-        "; what holds for these datasets need not hold for others. Not corrected for the number of "
-        "comparisons."
+        "Runs of the same dataset and seed start from the same images and make a pair. Intervals "
+        "resample the seeds within each dataset, and all datasets weigh the same; they are not "
+        "corrected for multiple comparisons and say nothing about other datasets."
     ]
-    each = [d for parts in by_peer.values() for d in parts.values()]
-    if (by_case or len(benchmark.cases) == 1) and any(d.pairs == 3 and d.interval for d in each):
+    if any(d.pairs == 3 and d.interval for each in parts.values() for d in each.values()):
         notes.append(
-            "Three seeds are the fewest of which an interval is made, and it is too narrow then: of "
-            "100 such intervals about 82 hold the truth."
+            "Three pairs are the fewest that give an interval, which is too narrow then: about 82 of "
+            "100 such intervals hold the truth."
         )
-    texts = [Column("peer", f"{benchmark.first} less"), *([column] if column else [])]
+    texts = [Column(f"{benchmark.first} less"), *([Column(of)] if of else [])]
+    numbers = [
+        Column(f"Difference{', points' if form == 'percent' else ''}", form),
+        *map(Column, ("95 % interval", "Above / equal / below", "Sign test, p", "Verdict")),
+    ]
     return Table(
-        key=key,
         title=title,
-        columns=[
-            *texts,
-            Column("difference", f"Difference{', points' if form == 'percent' else ''}", form),
-            Column("interval", "95 % interval"),
-            Column("counts", "Above / equal / below"),
-            Column("sign_test", "Sign test, p"),
-            Column("verdict", "Verdict"),
-        ],
+        columns=[*texts, *numbers],
         rows=rows,
         text_columns=len(texts),
         notes=notes,
-        groups=group_starts(rows) if column else frozenset(),
+        groups=group_starts(rows) if of else frozenset(),
     )

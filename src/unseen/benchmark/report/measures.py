@@ -1,8 +1,7 @@
-"""What each run found of the rare classes, for the same number of images and of boxes."""
+"""What each run found of the rare classes, at equal numbers of images and of boxes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,24 +13,21 @@ from unseen.benchmark.report.runs import Benchmark, Run
 from unseen.loop.curves import balance, defined
 from unseen.report.table import Spread, spread
 
-#: A measure of each run: (case, strategy) -> seed -> value. What was not measured is left out.
+#: A measure of each run: (case, strategy) -> seed -> value, without what was not measured.
 Values = dict[tuple[str, str], dict[int, float]]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one run found with some of its labelled images.
+    """What one run found.
 
-    All runs share the initial images: shares are of what can be found beyond them, in [0, 1], and None
-    where there is nothing.
+    Shares in [0, 1] are of what the pool holds beyond the initial images; None if it holds none.
     """
 
-    images: float  #: labelled beyond the initial ones
     boxes: float  #: in all labelled images, the initial ones included
     rare_boxes: float | None  #: share of the boxes of rare classes found
     rare_images: float | None  #: share of the images with a rare class found
-    entropy: float | None  #: of the classes of all labelled boxes, nats; None with one class
-    balance: float | None  #: the same over log(classes); 1 = equally many boxes of each
+    balance: float | None  #: entropy of the classes of all labelled boxes over log(classes)
 
 
 def finding(run: Run, weights: npt.ArrayLike) -> Finding:
@@ -42,21 +38,18 @@ def finding(run: Run, weights: npt.ArrayLike) -> Finding:
     rare_boxes, boxes = _rare_boxes(run)
     rare_images = (rare_boxes > 0).astype(np.float64)
     images = run.pool["rare_images"] - rare_images[~later].sum()
-    even = balance(dict(zip(run.classes, labelled.tolist(), strict=True)), run.classes)
     return Finding(
-        images=float(shares[later].sum()),
         boxes=float(labelled.sum()),
         rare_boxes=float((rare_boxes * shares)[later].sum() / boxes) if boxes else None,
         rare_images=float((rare_images * shares)[later].sum() / images) if images else None,
-        entropy=None if even is None else even * math.log(len(run.classes)),
-        balance=even,
+        balance=balance(dict(zip(run.classes, labelled.tolist(), strict=True)), run.classes),
     )
 
 
 def found_over_images(run: Run) -> np.ndarray | None:
     """(n + 1,) share of the rare boxes found after 0, 1, ... n images beyond the initial ones.
 
-    None where there is nothing rare to be found.
+    None if there are no rare boxes to find.
     """
     rare, total = _rare_boxes(run)
     return np.concatenate([[0.0], np.cumsum(rare[run.initial :])]) / total if total else None
@@ -65,8 +58,8 @@ def found_over_images(run: Run) -> np.ndarray | None:
 def area_under_curve(benchmark: Benchmark, run: Run) -> float | None:
     """Area under the share of rare boxes over images, in [0, 1], by the trapezoidal rule.
 
-    Over as many images as every strategy labelled. 1/2 = found evenly, all of them in the end; near 1
-    = all found at once. None where there is nothing to be found.
+    Over as many images as every strategy labelled. Near 1 = all found at once, 1/2 = found evenly.
+    None if there are no rare boxes to find.
     """
     curve = found_over_images(run)
     images = benchmark.images[run.case, run.seed] - run.initial
@@ -83,7 +76,7 @@ def equal_images(benchmark: Benchmark, run: Run) -> np.ndarray:
 def equal_boxes(benchmark: Benchmark, run: Run) -> np.ndarray:
     """(labelled,) weights: as many images as hold the boxes of the strategy that labelled fewest.
 
-    The image that crosses that number counts by the share of its boxes that is still allowed.
+    The image that crosses that number counts by the share of its boxes below it.
     """
     runs = [r for r in benchmark.choosing() if (r.case, r.seed) == (run.case, run.seed)]
     allowed = min(box_counts(r).sum(axis=1) @ equal_images(benchmark, r) for r in runs)
@@ -115,10 +108,7 @@ def over_seeds(values: Values, case: str, strategy: str) -> Spread | None:
 
 
 def over_cases(values: Values, strategy: str) -> float | None:
-    """Mean of the case means; None where the strategy lacks a case that another one has.
-
-    A mean over fewer cases could not be compared with the others.
-    """
+    """Mean of the case means; None if the strategy lacks a case, as means would not compare."""
     cases = dict.fromkeys(case for case, _ in values)
     means = [s.mean for c in cases if (s := over_seeds(values, c, strategy)) is not None]
     return float(np.mean(means)) if means and len(means) == len(cases) else None

@@ -1,4 +1,4 @@
-"""The runs of a benchmark: read, checked to be comparable, and put in order."""
+"""The runs of a benchmark: read, checked to be comparable, and sorted."""
 
 from __future__ import annotations
 
@@ -9,36 +9,28 @@ from typing import Any
 from unseen.errors import UnseenError
 from unseen.loop.curves import FULL
 
-#: How long detectors train, and how the tables say it.
-SCHEDULES = {"epochs": "equal epochs", "steps": "equal steps"}
-
 
 @dataclass(frozen=True)
 class Run:
-    """One strategy on one dataset with one seed, as its record (plain JSON) tells."""
+    """The record (plain JSON) of one strategy on one case with one seed."""
 
     case: str  #: name of the dataset with its recipe
-    strategy: str  #: its name; "full": the detector has seen every label
+    strategy: str  #: "full": a detector trained on every label
     seed: int
-    mode: str  #: of the UNet, "recommended" or "paper"
     classes: Sequence[str]  #: all classes in a fixed order
-    rare: Sequence[str]  #: those whose boxes are counted
-    pool: Mapping[
-        str, Any
-    ]  #: "images", "rare_images" and "boxes" per class, the initial ones included
+    rare: Sequence[str]  #: the classes that strategies should find
+    pool: Mapping[str, Any]  #: "images", "rare_images", "boxes" per class; initial ones included
     initial: int  #: images at the start
     budget: int  #: images in a batch
-    labelled: Sequence[
-        tuple[int, Mapping[str, int]]
-    ]  #: place in the pool, boxes per class; in order
+    labelled: Sequence[tuple[int, Mapping[str, int]]]  #: in order: place in the pool, boxes
     iterations: Sequence[Mapping[str, Any]]  #: what was measured after 0, 1, ... batches
-    seconds: float | None
-    machine: str | None
-    command: str | None
+    seconds: float
+    machine: str
+    command: str
 
     @property
     def is_full(self) -> bool:
-        """It has labelled everything."""
+        """Everything is labelled."""
         return self.strategy == FULL
 
     @property
@@ -57,16 +49,16 @@ class Benchmark:
     seeds: Sequence[int]  #: ascending
     missing: Sequence[tuple[str, str, int]]  #: (case, strategy, seed) that others have
     images: Mapping[tuple[str, int], int]
-    """Per case and seed, the images that every strategy labelled; what is compared is cut there."""
+    """Per case and seed, the images that every strategy labelled; comparisons are cut there."""
 
     @property
     def first(self) -> str:
-        """The strategy that is judged; "" where only full sets were run."""
+        """The judged strategy; "" if there are only full sets."""
         return self.strategies[0] if self.strategies else ""
 
     @property
     def peers(self) -> Sequence[str]:
-        """The strategies that it is compared with."""
+        """The strategies it is compared with."""
         return self.strategies[1:]
 
     def of(self, case: str, strategy: str) -> list[Run]:
@@ -79,11 +71,11 @@ class Benchmark:
 
 
 def read_runs(records: Sequence[Mapping[str, Any]], first: str | None = None) -> Benchmark:
-    """Sort records, and make sure that what is compared had the same start.
+    """Sort records, and check that compared runs had the same start.
 
-    Cases and strategies keep the order in which they come; `first` is the judged strategy, by default
-    that of the first record. Raises `UnseenError` without records, if `first` has no run, a run comes
-    twice, or runs of the same case and seed had different pools, classes or initial images.
+    Cases and strategies keep their order; `first` is the judged strategy, by default that of the
+    first record. Raises `UnseenError` without records, if `first` has no run, a run comes twice, or
+    runs of the same case and seed had different pools, classes or initial images.
     """
     runs = [_read(record) for record in records]
     if not runs:
@@ -92,7 +84,7 @@ def read_runs(records: Sequence[Mapping[str, Any]], first: str | None = None) ->
     strategies = [s for s in dict.fromkeys(r.strategy for r in runs) if s != FULL]
     if first is not None and first not in strategies:
         raise UnseenError(
-            f"first={first!r}, and no run of it has finished; there are runs of "
+            f"first={first!r}, but no run of it has finished; there are runs of "
             f"{', '.join(strategies) or 'no strategy'}"
         )
     strategies.sort(key=lambda s: s != first)
@@ -136,6 +128,6 @@ def _check_comparable(runs: Sequence[Run]) -> None:
             same = same and other.initial == run.initial and starts[0] == starts[1]
         if not same:
             raise UnseenError(
-                f"{name} and {other.strategy} had different pools, classes or initial images, so their "
-                "difference would say nothing; run the benchmark again into a new folder"
+                f"{name} and {other.strategy} had different pools, classes or initial images and "
+                "cannot be compared; run the benchmark again in a new folder"
             )
