@@ -102,16 +102,6 @@ def test_boxes_are_inside_images_of_any_size(size):
     assert one["labels"].min() >= 1
 
 
-def test_losses_and_scores_are_float32_also_in_mixed_precision():
-    image, target = scene(2)
-    model = small()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = step(model, [image], [target])
-        (one,) = model.eval()([image])
-    assert {loss.dtype for loss in losses.values()} == {torch.float32}
-    assert {one[name].dtype for name in ("boxes", "scores")} == {torch.float32}
-
-
 def test_a_detectors_pretrained_weights_give_the_features_it_has(resnet50_fpn, weights_files):
     spec = detector_spec("resnet50", ("a",), 96, detector="centernet")
     model = build_detector(spec, weights=weights_files["resnet50"])[0].eval()

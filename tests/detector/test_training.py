@@ -82,8 +82,8 @@ def test_the_seed_decides_and_the_global_state_is_untouched(detector):
 
     first, second = run(), run()
     assert first.losses == second.losses
-    for name, value in first.model.state_dict().items():
-        assert torch.equal(value, second.model.state_dict()[name])
+    states = first.model.state_dict(), second.model.state_dict()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert run(seed=2).losses != first.losses
     assert torch.equal(before, torch.get_rng_state())
 
@@ -150,13 +150,14 @@ def test_training_scales_images_as_inference_does(size, architecture):
     torch.testing.assert_close(expected.tensors[0, :, :height, :width], pixels)
 
 
-def test_boxes_follow_the_augmented_pixels(rng):
+def test_boxes_and_scope_follow_the_augmented_pixels(rng):
     image = torch.zeros(3, 40, 60)
     image[:, 5:12, 20:50] = 1
     shapes = set()
     for _ in range(40):
-        one = Labelled(image, torch.tensor([[20.0, 5.0, 50.0, 12.0]]), torch.tensor([2]))
-        pixels, xyxy, labels, _ = augment(one, rng)
+        box = torch.tensor([[20.0, 5.0, 50.0, 12.0]])
+        pixels, xyxy, labels, scope = augment(Labelled(image, box, torch.tensor([2]), box), rng)
+        assert torch.equal(scope, xyxy)
         x1, y1, x2, y2 = xyxy[0].int().tolist()
         is_object = pixels[0] > (pixels.min() + pixels.max()) / 2
         assert is_object[y1:y2, x1:x2].all()
@@ -166,7 +167,7 @@ def test_boxes_follow_the_augmented_pixels(rng):
     assert shapes == {(40, 60), (60, 40)}
 
 
-def test_boxes_follow_the_zoomed_pixels_and_leave_with_them():
+def test_boxes_and_scope_follow_the_zoomed_pixels_and_leave_with_them():
     image = torch.zeros(1, 60, 90).expand(3, -1, -1).clone()
     image[:, 20:32, 30:70] = 1
     image[:, :4, :4] = 0.5  # in a corner: often cut off
@@ -174,7 +175,9 @@ def test_boxes_follow_the_zoomed_pixels_and_leave_with_them():
     rng = np.random.default_rng(0)
     counts, sides = set(), set()
     for _ in range(60):
-        pixels, xyxy, labels, _ = zoom(Labelled(image, boxes, torch.tensor([1, 2])), rng)
+        pixels, xyxy, labels, scope = zoom(Labelled(image, boxes, torch.tensor([1, 2]), boxes), rng)
+        # A box that is mostly cut off leaves; the scope stays as far as it is seen.
+        assert {tuple(box) for box in xyxy.tolist()} <= {tuple(part) for part in scope.tolist()}
         height, width = pixels.shape[1:]
         assert max(height / 60, width / 90) <= 1
         counts.add(len(xyxy))

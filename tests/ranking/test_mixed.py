@@ -35,13 +35,6 @@ def make_pool(count=120, seed=0, wanted=(0.0, 1.0)):
     )
 
 
-def make_history(**counts):
-    found, tried = np.zeros((2, 4), np.int64)
-    for name, (hits, tries) in counts.items():
-        found[NAMES.index(name)], tried[NAMES.index(name)] = hits, tries
-    return History(found, tried)
-
-
 def shares(has=SEARCH, history=NONE, **rehearsal):
     return batch_shares(np.asarray(has), history, Rehearsal(**rehearsal))
 
@@ -58,26 +51,19 @@ def choose(pool, budget, history=NONE, **rehearsal):
         # A new class gets the chance that an image chosen for it holds it, within [.2, .8] ...
         *((r, 0, 0, 0.7, s) for r, s in ((None, 0.6), (0.9, 0.8), (0.5, 0.2), (0.75, 0.5))),
         # ... where a rehearsal counts as much as four images: (4 x .6 + found) / (4 + tried).
-        *(
-            (None, f, t, 0.7, s)
-            for f, t, s in ((4, 4, 0.8), (2, 4, 0.55), (0, 4, 0.3), (0, 40, 0.2))
-        ),
+        (None, 4, 4, 0.7, 0.8),
+        (None, 2, 4, 0.7, 0.55),
+        (None, 0, 40, 0.7, 0.2),
     ],
 )
 def test_shares_follow_rehearsal_and_finds(rehearsal, found, tried, by_features, new_class):
     if found is None:
         given = shares(novelty=rehearsal)
     else:
-        given = shares(ALL, make_history(new_class=(found, tried)), recognition=rehearsal)
+        history = History(np.asarray([0, 0, 0, found]), np.asarray([0, 0, 0, tried]))
+        given = shares(ALL, history, recognition=rehearsal)
     search = np.asarray([1 - by_features, by_features * 2 / 7, by_features * 5 / 7])
     np.testing.assert_allclose(given, [*(1 - new_class) * search, new_class])
-
-
-def test_criteria_that_found_something_get_more_of_the_search():
-    # Odds of 4 : 1/4 : 1/2 with one success and one failure added.
-    history = make_history(pixel=(3, 3), novelty=(0, 3), coverage=(1, 4))
-    part = np.asarray([0.3 * 4, 0.2 / 4, 0.5 / 2])
-    np.testing.assert_allclose(shares(history=history)[:3], part / part.sum())
 
 
 def test_criteria_without_images_get_nothing_and_the_others_everything():

@@ -1,9 +1,13 @@
+"""Ways to choose against brute force; one function chooses for product and benchmark."""
+
 import math
 
 import numpy as np
 import pytest
 
 from unseen.errors import BudgetError
+from unseen.ranking import ranking_metric, selection
+from unseen.ranking.choosing import Pool, choose
 from unseen.ranking.selection import alternate, balanced, candidates, diverse, plain
 
 NAN = math.nan
@@ -121,3 +125,75 @@ def test_every_beginning_of_a_batch_is_within_one_image_of_the_shares(shares):
     for count in range(1, 61):
         taken = np.bincount(ranking[:count], minlength=3)
         assert np.abs(taken - count * part).max() <= 1
+
+
+SIZE = 30
+#: Every third image was never scored.
+SCORED = np.asarray([i for i in range(SIZE) if i % 3])
+
+
+@pytest.fixture
+def pool():
+    rng = np.random.default_rng(5)
+    count = len(SCORED)
+    embeddings = rng.normal(size=(count, 4))
+    return Pool(
+        SIZE,
+        SCORED,
+        metric=rng.gamma(1, size=count),
+        embed=lambda rows: embeddings[rows],
+        expected_counts=rng.gamma(1, size=(count, 3)),
+        labelled_counts=[5, 1, 0],
+    )
+
+
+def batch(strategy, pool, budget, share=0.0, seed=51):
+    chosen = choose(strategy, pool, budget, random_share=share, rng=np.random.default_rng(seed))
+    assert len(set(chosen.order.tolist())) == budget
+    return chosen
+
+
+def test_each_strategy_ranks_the_scored_images_as_its_function_does(pool):
+    order = {
+        "plain": selection.plain(pool.metric, 6),
+        "entropy": selection.plain(pool.metric, 6),
+        "foreground": selection.plain(pool.metric, 6),
+        "balanced": selection.balanced(pool.expected_counts, pool.labelled_counts, 6),
+    }
+    best = selection.candidates(pool.metric, 6)
+    order["diverse"] = best[selection.diverse(pool.metric[best], pool.embed(best), 6)]
+    for strategy, rows in order.items():
+        assert batch(strategy, pool, 6).order.tolist() == SCORED[rows].tolist()
+    assert batch("sequential", pool, 6).order.tolist() == list(range(6))
+
+
+def test_random_is_uniform_and_follows_the_generator(pool):
+    draws = [batch("random", pool, 6, seed=seed).order for seed in range(1000)]
+    share = np.bincount(np.concatenate(draws), minlength=SIZE) / 1000
+    np.testing.assert_allclose(share, 6 / SIZE, atol=0.06)
+    assert draws[51].tolist() == np.random.default_rng(51).permutation(SIZE)[:6].tolist()
+
+
+@pytest.mark.parametrize("strategy", ["plain", "sequential"])
+@pytest.mark.parametrize(("share", "kept"), [(0.0, 4), (0.2, 3), (0.5, 2), (1.0, 0)])
+def test_a_random_share_keeps_the_best_and_draws_from_all_others(pool, strategy, share, kept):
+    first = batch(strategy, pool, kept).order.tolist()
+    drawn = set()
+    for seed in range(200):
+        order = batch(strategy, pool, 4, share, seed).order.tolist()
+        assert order[:kept] == first
+        drawn.update(order[kept:])
+    assert drawn == (set(range(SIZE)) - set(first) if kept < 4 else set())
+
+
+def test_too_few_scored_images_are_completed_at_random(pool):
+    order = batch("plain", pool, 25).order
+    assert set(order[:20].tolist()) == set(SCORED.tolist())
+    rest = np.setdiff1d(np.arange(SIZE), SCORED)
+    expected = np.random.default_rng(51).permutation(rest)[:5]
+    assert order[20:].tolist() == expected.tolist()
+
+
+def test_entropy_and_foreground_bring_their_own_metric():
+    assert ranking_metric("entropy", "alpha") == "entropy"
+    assert ranking_metric("mixed", "alpha") == "alpha"

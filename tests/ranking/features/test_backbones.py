@@ -108,13 +108,6 @@ def test_auto_takes_the_package_then_torchs_store_then_statistics(monkeypatch, m
         backbone.stages(torch.zeros(1, 3, 8, 8))
 
 
-@pytest.mark.parametrize("wanted", ["none", "statistics"])
-def test_statistics_can_be_asked_for(wanted):
-    backbone, message = find_backbone(wanted)
-    assert (backbone.name, backbone.network) == ("statistics", None)
-    assert f"backbone='{wanted}'" in message
-
-
 @pytest.mark.usefixtures("without_package")
 def test_a_named_backbone_is_never_replaced(tmp_path):
     for wanted, said in (
