@@ -22,11 +22,7 @@ class AutoLabelConfig(StepConfig):
         maximum=0.999,
     )
     level: float = setting(
-        0.9,
-        "Confidence level of that precision, judged on the labelled test split.",
-        minimum=0.5,
-        maximum=0.999,
-        advanced=True,
+        0.9, "Confidence level of that precision.", minimum=0.5, maximum=0.999, advanced=True
     )
     iou: float = settings.iou("Overlap from which a prediction counts as right.")
     gt_field: str | None = settings.gt_field()

@@ -22,10 +22,10 @@ class MoreLikeThisConfig(StepConfig):
         (), "Ids of what looks alike but is not wanted, given in the same way."
     )
     count: int = setting(
-        50, "Regions that are found at most.", unit="regions", minimum=1, maximum=10000
+        50, "Most regions that are found.", unit="regions", minimum=1, maximum=10000
     )
     max_per_image: int = setting(
-        3, "At most so many regions of one image.", unit="regions", minimum=1, maximum=1000
+        3, "Most regions of one image.", unit="regions", minimum=1, maximum=1000
     )
     seed: int = settings.seed("Seed of the sample of ordinary patches.", advanced=True)
 

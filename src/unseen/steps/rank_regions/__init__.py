@@ -14,18 +14,10 @@ class RankRegionsConfig(StepConfig):
     """Parameters of `rank_regions`."""
 
     count: int = setting(
-        100,
-        "Regions that get a rank, the strongest of the pool.",
-        unit="regions",
-        minimum=1,
-        maximum=10000,
+        100, "Most regions that get a rank.", unit="regions", minimum=1, maximum=10000
     )
     max_per_image: int = setting(
-        5,
-        "At most so many regions of one image, so that no single image fills the list.",
-        unit="regions",
-        minimum=1,
-        maximum=1000,
+        5, "Most regions of one image.", unit="regions", minimum=1, maximum=1000
     )
     min_score: float = setting(0.0, "Regions with a lower score get no rank.", minimum=0, maximum=1)
 

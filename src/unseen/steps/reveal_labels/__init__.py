@@ -18,14 +18,9 @@ class RevealConfig(StepConfig):
         "hidden_truth", "Field with the complete labels that the simulated annotator copies from."
     )
     iteration: int | None = settings.iteration(
-        "Batch to reveal: 0 is the initial set. Default: the first unlabelled one.",
-        advanced=False,
+        "Batch to reveal: 0 is the initial set. Default: the first unlabelled one.", advanced=False
     )
-    regions_only: bool = setting(
-        False,
-        "Label only the unseen regions of a batch; the rest of its images does not count.",
-        advanced=True,
-    )
+    regions_only: bool = setting(False, "Label only the unseen regions of a batch.", advanced=True)
     regions_per_image: int = setting(
         5,
         "As many regions per image, the strongest ones.",

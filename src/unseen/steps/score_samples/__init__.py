@@ -19,7 +19,7 @@ class ScoreConfig(StepConfig):
     )
     alpha: float = setting(
         2.0,
-        "Exponent of the alpha metric; the higher, the less low-scoring pixels count.",
+        "Exponent of the alpha metric; a higher one favours high scores.",
         minimum=0.1,
         maximum=64,
     )
@@ -30,19 +30,16 @@ class ScoreConfig(StepConfig):
     )
     threshold: float | None = setting(
         None,
-        "Unseen score above which a pixel counts. Default: a quantile over the pool.",
+        "Score above which a pixel counts. Default: a quantile of the pool.",
         minimum=0,
         maximum=1,
     )
     threshold_quantile: float = setting(
-        0.97,
-        "Quantile of the pool's unseen scores that is used as threshold.",
-        minimum=0.5,
-        maximum=0.99999,
+        0.97, "Quantile of the pool's scores that is the threshold.", minimum=0.5, maximum=0.99999
     )
     region_quantile: float = setting(
         0.97,
-        "Quantile of the pool's unseen scores above which pixels form regions.",
+        "Quantile of the pool's scores above which pixels form regions.",
         minimum=0.5,
         maximum=0.99999,
         advanced=True,
@@ -56,7 +53,7 @@ class ScoreConfig(StepConfig):
     )
     heatmap_size: int = setting(
         96,
-        "Longest side of the stored heatmap; 0 stores none.",
+        "Longest side of the heatmap; 0: none.",
         unit="px",
         minimum=0,
         maximum=1024,

@@ -21,10 +21,7 @@ class SplitConfig(StepConfig):
         maximum=0.9,
     )
     test_count: int | None = setting(
-        None,
-        "Number of images set aside as test split, instead of a share.",
-        unit="images",
-        minimum=0,
+        None, "Images in the test split, instead of a share.", unit="images", minimum=0
     )
     initial: int = setting(10, "Number of initial images to label first.", unit="images", minimum=1)
     initial_order: str = setting(

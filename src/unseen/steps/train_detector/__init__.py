@@ -30,10 +30,7 @@ class TrainDetectorConfig(StepConfig):
         100, "Passes over the labelled images (the paper's schedule).", unit="epochs", minimum=1
     )
     steps: int | None = setting(
-        None,
-        "Optimiser steps, instead of epochs: the same for every iteration.",
-        unit="steps",
-        minimum=1,
+        None, "Optimiser steps, instead of epochs.", unit="steps", minimum=1
     )
     batch_size: int = settings.batch_size(4, "Images per step.", advanced=False)
     learning_rate: float | None = setting(

@@ -34,12 +34,7 @@ class TrainUnetConfig(StepConfig):
     )
     batch_size: int = settings.batch_size(4, "Crops per step.", unit="crops")
     crop_size: int = setting(
-        128,
-        "Side of a training crop at working scale.",
-        unit="px",
-        minimum=32,
-        maximum=1024,
-        advanced=True,
+        128, "Side of a crop at working scale.", unit="px", minimum=32, maximum=1024, advanced=True
     )
     learning_rate: float = setting(
         3e-3, "Peak learning rate (AdamW, one cycle).", minimum=1e-6, maximum=1, advanced=True
@@ -48,11 +43,7 @@ class TrainUnetConfig(StepConfig):
         (16, 32, 64, 128), "Feature maps per level of the UNet.", minimum=1, advanced=True
     )
     box_margin: float = setting(
-        10.0,
-        "Boxes are enlarged by this much on each side, at native scale.",
-        unit="px",
-        minimum=0,
-        advanced=True,
+        10.0, "Native px added to boxes on each side.", unit="px", minimum=0, advanced=True
     )
     working_scale: float | None = setting(
         None,
