@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import fiftyone as fo
 import pytest
 
@@ -54,37 +56,30 @@ def test_regions_are_read_only_and_all_that_helps_is_switched_on_in_the_sidebar(
     assert active(wafers) == list(wafers.label_schemas) == ["ground_truth"]
 
 
-def test_a_series_shows_its_own_regions(wafers):
-    names = Names(series="b")
-    writing.declare_score_fields(Loop(wafers, names))
-    prepare(wafers, names=names)
-    assert active(wafers) == ["ground_truth", "unseen_b_regions"]
-
-
-def test_schemas_of_other_fields_stay(wafers):
+def test_a_series_shows_its_own_regions_and_schemas_of_other_fields_stay(wafers):
     other = wafers.generate_label_schemas("hidden_truth", scan_samples=False)
     wafers.set_label_schemas({"hidden_truth": other})
     wafers.activate_label_schemas("hidden_truth")
-    prepare(wafers)
+    names = Names(series="b")
+    writing.declare_score_fields(Loop(wafers, names))
+    prepare(wafers, names=names)
     assert wafers.label_schemas["hidden_truth"] == other
-    assert active(wafers) == ["hidden_truth", "ground_truth"]
+    assert active(wafers) == ["hidden_truth", "ground_truth", "unseen_b_regions"]
 
 
 def test_attributes_of_the_user_stay_and_those_of_evaluations_go(wafers):
     samples = wafers.exists("ground_truth")
-    labels = samples.values("ground_truth")
-    for image in labels:
-        for detection in image.detections:
-            detection["severity"] = 3
-    samples.set_values("ground_truth", labels)
-    wafers.clone_sample_field("ground_truth", "found")
-    predictions = wafers.values("found")
-    for image in filter(None, predictions):
-        for detection in image.detections:
-            detection.confidence = 0.5
-    wafers.set_values("found", predictions)
+    wafers.clone_sample_field("ground_truth", "predicted")
+    for field, attribute, value in [
+        ("ground_truth", "severity", 3),
+        ("predicted", "confidence", 0.5),
+    ]:
+        labels = samples.values(field)
+        for detection in itertools.chain(*(image.detections for image in labels)):
+            detection[attribute] = value
+        samples.set_values(field, labels)
     wafers.add_dynamic_sample_fields()
-    samples.evaluate_detections("found", gt_field="ground_truth", eval_key="iter_00")
+    samples.evaluate_detections("predicted", gt_field="ground_truth", eval_key="iter_00")
     scanned = wafers.generate_label_schemas("ground_truth")
     attributes = {a["name"]: a for a in scanned["attributes"]}
     assert {"severity", "iter_00", "iter_00_id"} <= set(attributes)  # what a scan takes over

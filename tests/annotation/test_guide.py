@@ -23,9 +23,13 @@ def guide(**changes):
     return task_guide(**{**settings, **changes})
 
 
-def test_first_line_is_the_marker_alone():
-    assert guide().splitlines()[0] == MARKER == "<!-- unseen guide -->"
-    assert guide().count(MARKER) == 1
+def test_the_marker_stands_first_and_alone_and_instructions_follow_the_title():
+    text = guide(instructions="\nLook at the *edges*.\n")
+    lines = [line for line in text.splitlines() if line]
+    assert lines[0] == MARKER == "<!-- unseen guide -->"
+    assert text.count(MARKER) == 1
+    assert lines[1].startswith("# ")
+    assert lines[2] == "Look at the *edges*."
 
 
 @pytest.mark.parametrize(
@@ -49,12 +53,11 @@ def test_a_task_without_any_marks_says_so():
     assert nothing not in guide(suggestions=False, overlay=False)
 
 
-def test_where_to_look_is_either_everywhere_or_inside_of_the_rectangles():
-    everywhere, inside = "every class, also where nothing is marked", "inside a yellow rectangle"
-    assert everywhere not in guide()
-    assert inside in guide()
-    assert everywhere in guide(regions_only=False)
-    assert inside not in guide(regions_only=False)
+@pytest.mark.parametrize("regions_only", [False, True])
+def test_where_to_look_is_either_everywhere_or_inside_of_the_rectangles(regions_only):
+    text = guide(regions_only=regions_only)
+    assert ("inside a yellow rectangle" in text) == regions_only
+    assert ("every class, also where nothing is marked" in text) != regions_only
 
 
 def test_ranks_count_both_ends():
@@ -70,12 +73,7 @@ def test_rare_classes_come_first_and_are_marked():
         "| scratch | 40 |",
     ]
     assert "| crack | 10 |" in guide(classes={"crack": 10})
-
-
-def test_instructions_follow_the_title():
-    lines = [line for line in guide(instructions="\nLook at the *edges*.\n").splitlines() if line]
-    assert lines[1].startswith("# ")
-    assert lines[2] == "Look at the *edges*."
+    assert "|" not in guide(classes={})
 
 
 def test_names_cannot_break_the_markdown():
@@ -88,7 +86,3 @@ def test_names_cannot_break_the_markdown():
         name = re.search(r"a\\\|b.*\\\)", line)[0]
         assert not re.search(r"(?<!\\)[|*<>`#\[\]()_]", name)
         assert re.sub(r"\\(.)", r"\1", name) == " ".join(evil.split())
-
-
-def test_a_task_without_classes_has_no_table():
-    assert "|" not in guide(classes={})

@@ -44,10 +44,6 @@ def sending(**values):
     return Sending(**{**facts, **values})
 
 
-def on(dataset, names=Names()):  # noqa: B008
-    return Loop(dataset, names)
-
-
 @pytest.fixture
 def dataset():
     made = fo.Dataset()
@@ -56,12 +52,12 @@ def dataset():
 
 
 def test_a_record_comes_back_as_it_was_whatever_the_classes_are_called(dataset):
-    sendings.write_sending(on(dataset), sending())
+    sendings.write_sending(Loop(dataset, Names()), sending())
     dataset.reload()
-    assert sendings.read_sending(on(dataset), "unseen_batch_01") == sending()
+    assert sendings.read_sending(Loop(dataset, Names()), "unseen_batch_01") == sending()
     changed = sending(closed=True)
-    sendings.write_sending(on(dataset), changed)
-    assert sendings.read_sendings(on(dataset)) == [changed]
+    sendings.write_sending(Loop(dataset, Names()), changed)
+    assert sendings.read_sendings(Loop(dataset, Names())) == [changed]
     assert dataset.list_runs() == ["unseen_batch_01_sending"]
 
 
@@ -70,23 +66,23 @@ def test_records_come_oldest_first_and_each_loop_has_its_own(dataset):
     late = sending(anno_key="unseen_a", started_at="2026-01-02T00:00:00+00:00")
     second = sending(anno_key="unseen_b", iteration=2)
     for one in (late, second, sending()):
-        sendings.write_sending(on(dataset), one)
-    sendings.write_sending(on(dataset, other), sending(anno_key="unseen_b_batch_01"))
-    keys = [s.anno_key for s in sendings.read_sendings(on(dataset))]
+        sendings.write_sending(Loop(dataset, Names()), one)
+    sendings.write_sending(Loop(dataset, other), sending(anno_key="unseen_b_batch_01"))
+    keys = [s.anno_key for s in sendings.read_sendings(Loop(dataset, Names()))]
     assert keys == ["unseen_batch_01", "unseen_b", "unseen_a"]
-    assert [s.anno_key for s in sendings.find_sendings(on(dataset, other), None)] == [
+    assert [s.anno_key for s in sendings.find_sendings(Loop(dataset, other), None)] == [
         "unseen_b_batch_01"
     ]
-    assert sendings.read_sendings(on(dataset, Names(prefix="mine"))) == []
+    assert sendings.read_sendings(Loop(dataset, Names(prefix="mine"))) == []
     with pytest.raises(AnnotationError, match=r"'unseen_b_batch_01'.*there are: unseen_batch_01"):
-        sendings.find_sendings(on(dataset), "unseen_b_batch_01")
+        sendings.find_sendings(Loop(dataset, Names()), "unseen_b_batch_01")
 
 
-def test_a_task_that_is_gone_has_no_images_out(dataset):
+def test_a_task_that_is_gone_has_no_images_out():
     gone = replace(sending().tasks[0], gone=True, sample_ids=["c"])
-    found = sending(tasks=[sending().tasks[0], gone], sample_ids=["d"])
-    assert found.sent_ids() == ["d", "a", "b"]
-    assert [t.gone for t in found.live_tasks] == [False]
+    mixed = sending(tasks=[sending().tasks[0], gone], sample_ids=["d"])
+    assert mixed.sent_ids() == ["d", "a", "b"]
+    assert [t.gone for t in mixed.live_tasks] == [False]
 
 
 def test_labels_go_into_the_field_that_they_were_sent_from():
@@ -97,4 +93,4 @@ def test_labels_go_into_the_field_that_they_were_sent_from():
 
 def test_a_write_leaves_samples_in_memory_alone(dataset, monkeypatch):
     monkeypatch.setattr(fo.Dataset, "reload", lambda self: pytest.fail("all samples are reloaded"))
-    sendings.write_sending(on(dataset), sending())
+    sendings.write_sending(Loop(dataset, Names()), sending())

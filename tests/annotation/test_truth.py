@@ -40,10 +40,10 @@ def document(*detections):
 def test_an_edit_on_the_server_keeps_everything_else_of_the_label():
     old = stored(tags=["checked"], mask=b"pixels", confidence=math.nan, note={"by": "me"})
     box = merged(old, label="b", box=(0.0, 0.0, 0.5, 0.5))
-    found = truth.merged_document({**document(old), "extra": 1}, [box])
-    (new,) = found["detections"]
+    written = truth.merged_document({**document(old), "extra": 1}, [box])
+    (new,) = written["detections"]
     assert new == {**old, "label": "b", "bounding_box": [0.0, 0.0, 0.5, 0.5]}
-    assert found["extra"] == 1
+    assert written["extra"] == 1
     assert old["label"] == "a"  # what was read is not changed
 
 
@@ -51,19 +51,17 @@ def test_labels_that_are_no_boxes_stay_where_they_are():
     odd = [stored(bounding_box=b) for b in (None, [0.1], [math.nan, 0, 1, 1], "0 0 1 1")]
     kept, gone = stored(), stored()
     before = document(odd[0], gone, odd[1], kept, odd[2], odd[3])
-    assert [b.id for b in truth.Truth(before, None, None).boxes()] == [
-        str(gone["_id"]),
-        str(kept["_id"]),
-    ]
-    found = truth.merged_document(before, [merged(kept, "local")])
-    assert found["detections"] == [odd[0], odd[1], kept, odd[2], odd[3]]
+    ids = [b.id for b in truth.Truth(before, None, None).boxes()]
+    assert ids == [str(gone["_id"]), str(kept["_id"])]
+    written = truth.merged_document(before, [merged(kept, "local")])
+    assert written["detections"] == [odd[0], odd[1], kept, odd[2], odd[3]]
 
 
 def test_a_box_without_a_label_of_its_id_is_new_and_comes_last():
     old, new = stored(), stored()
-    found = truth.merged_document(document(old), [merged(new), merged(old, "local")])
-    assert [d["_id"] for d in found["detections"]] == [old["_id"], new["_id"]]
-    assert found["detections"][1]["_cls"] == "Detection"
+    written = truth.merged_document(document(old), [merged(new), merged(old, "local")])
+    assert [d["_id"] for d in written["detections"]] == [old["_id"], new["_id"]]
+    assert written["detections"][1]["_cls"] == "Detection"
     assert truth.merged_document(None, []) == document()
 
 
@@ -80,32 +78,31 @@ def test_a_box_without_a_label_of_its_id_is_new_and_comes_last():
 )
 def test_an_attribute_follows_whoever_changed_it(base, local, server, expected):
     old = stored(**local)
-    found = truth.merged_document(
-        document(old), [merged(old, attributes=server)], [known(old, **base)]
-    )
-    (new,) = found["detections"]
+    boxes = [merged(old, attributes=server)]
+    (new,) = truth.merged_document(document(old), boxes, [known(old, **base)])["detections"]
     assert {n: new[n] for n in ("occluded", "size") if n in new} == expected
-
-
-def on(dataset, names=Names()):  # noqa: B008
-    return Loop(dataset, names)
 
 
 @pytest.fixture
 def dataset():
     made = fo.Dataset()
     made.add_samples([fo.Sample(filepath=f"/{i}.png") for i in range(5)])
-    truth.declare_fields(on(made))
+    truth.declare_fields(Loop(made, Names()))
     yield made
     made.delete()
 
 
-def test_labels_with_no_id_or_a_shared_one_are_told_apart(dataset):
+@pytest.fixture
+def loop(dataset):
+    return Loop(dataset, Names())
+
+
+def test_labels_with_no_id_or_a_shared_one_are_told_apart(dataset, loop):
     (first, *_) = dataset.values("id")
     twin = stored(label="a")
     raw = document(twin, {**twin, "label": "b"}, {k: v for k, v in stored().items() if k != "_id"})
     dataset._sample_collection.update_one({"_id": ObjectId(first)}, {"$set": {"ground_truth": raw}})
-    held = truth.read(on(dataset), "run", [first])[first]
+    held = truth.read(loop, "run", [first])[first]
     boxes = held.boxes()
     assert len({box.id for box in boxes}) == 3
     assert boxes[0].id == str(twin["_id"])
@@ -115,33 +112,28 @@ def test_labels_with_no_id_or_a_shared_one_are_told_apart(dataset):
     assert [d["label"] for d in back["detections"]] == ["a", "b", "a"]
 
 
-def test_samples_are_counted_by_state_and_by_labels(dataset):
+def test_samples_are_counted_by_state_and_by_labels(dataset, loop):
     ids = dataset.values("id")
     states = [SENT, LOADED, REMOVED, None]
     updates = {i: truth.Update(state=s) for i, s in zip(ids, states, strict=False) if s}
     updates[ids[1]] = truth.Update(state=LOADED, document=truth.merged_document(None, []))
-    truth.write(on(dataset), "run", updates)
+    truth.write(loop, "run", updates)
     dataset.delete_samples([ids[4]])
-    assert truth.count_states(on(dataset), ids) == {
-        SENT: 1,
-        LOADED: 1,
-        REMOVED: 1,
-        None: 1,
-    }
-    assert truth.count_unlabelled(on(dataset), ids) == 2
+    assert truth.count_states(loop, ids) == dict.fromkeys(states, 1)
+    assert truth.count_unlabelled(loop, ids) == 2
     dataset.tag_samples("batch_01")
     dataset.select(ids[3]).tag_samples("excluded")
-    assert truth.awaited(on(dataset), "batch_01").values("id") == ids[:2]
+    assert truth.awaited(loop, "batch_01").values("id") == ids[:2]
 
 
-def test_a_release_leaves_the_labels_and_other_runs_alone(dataset):
+def test_a_release_leaves_the_labels_and_other_runs_alone(dataset, loop):
     first, second, *_ = dataset.values("id")
     sample = dataset[first]
     label = truth.merged_document(None, [])
     for run in ("one", "two"):
         update = truth.Update(document=label, base=[], state=SENT, url="http://x")
-        truth.write(on(dataset), run, {first: update, second: update})
-    truth.release(on(dataset), "one", [first])
+        truth.write(loop, run, {first: update, second: update})
+    truth.release(loop, "one", [first])
     assert sample.unseen_annotation is None  # also in memory
     assert sample.unseen_annotation_url is None
     assert set(dataset[first].unseen_annotation_base) == {"two"}
@@ -150,12 +142,15 @@ def test_a_release_leaves_the_labels_and_other_runs_alone(dataset):
     assert dataset[second].unseen_annotation == SENT
 
 
-def test_a_write_marks_the_sample_as_modified(dataset):
+def test_a_write_marks_the_sample_as_modified_and_fills_an_emptied_field(dataset, loop):
     first = dataset.values("id")[0]
     before = dataset[first].last_modified_at
-    truth.write(on(dataset), "run", {first: truth.Update(state=SENT)})
+    truth.write(loop, "run", {first: truth.Update(state=SENT)})
     assert dataset[first].last_modified_at > before
-    assert truth.read(on(dataset), "run", [first])[first].base is None
+    assert truth.read(loop, "run", [first])[first].base is None
+    dataset.clear_sample_field("unseen_annotation_base")
+    truth.write(loop, "run", {first: truth.Update(base=[known(stored())])})
+    assert len(truth.read(loop, "run", [first])[first].base) == 1
 
 
 def test_the_fingerprint_changes_with_a_box_and_not_with_a_tag(dataset):
@@ -169,10 +164,3 @@ def test_the_fingerprint_changes_with_a_box_and_not_with_a_tag(dataset):
     sample.ground_truth.detections[0].label = "b"
     sample.save()
     assert truth.fingerprint(dataset, names) != first
-
-
-def test_boxes_can_be_noted_where_the_field_was_emptied(dataset):
-    first = dataset.values("id")[0]
-    dataset.clear_sample_field("unseen_annotation_base")
-    truth.write(on(dataset), "run", {first: truth.Update(base=[known(stored())])})
-    assert len(truth.read(on(dataset), "run", [first])[first].base) == 1

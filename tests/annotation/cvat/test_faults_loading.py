@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from dataclasses import replace
 
@@ -146,18 +145,6 @@ def test_a_load_that_is_killed_while_it_writes_is_finished_by_the_next(
     assert labels(labelled) == EVERYTHING
     ids = ranked(labelled).values("ground_truth.detections.id", unwind=True)
     assert len(ids) == len(set(ids)) == 6
-
-
-def test_loading_never_asks_on_the_terminal(cvat, labelled, monkeypatch):
-    def asked(*args, **kwargs):
-        raise AssertionError("the terminal was asked")
-
-    monkeypatch.setattr("builtins.input", asked)
-    monkeypatch.setattr("getpass.getpass", asked)
-    monkeypatch.delenv("FIFTYONE_CVAT_PASSWORD")
-    with pytest.raises(unseen.UnseenError, match=re.escape("FIFTYONE_CVAT_PASSWORD")):
-        unseen.load_annotations(labelled)
-    assert labels(labelled) == [None] * 6
 
 
 def also_sent_to_a_server_that_is_gone(dataset, **changes):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from cvat_traces import ranked_names
+from cvat_traces import ranked
 from PIL import Image
 
 import unseen
 from unseen.annotation import sendings
 from unseen.arrays.heatmap import SCOPE_COLOUR
-from unseen.dataset import scope
+from unseen.dataset import scope, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
@@ -31,13 +29,32 @@ def asked(cvat, batch):
 
 
 def in_rank_order(dataset):
-    return dataset.match_tags("batch_01").sort_by("unseen_rank").values("id")
+    return ranked(dataset).values("id")
+
+
+def recorded_scopes(dataset):
+    return sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01").scopes
+
+
+def complete(dataset, image):
+    """Label an image in full, in FiftyOne."""
+    sample = dataset[image]
+    sample.ground_truth = sample.hidden_truth.copy()
+    sample.save()
+
+
+def finish_and_load(cvat, dataset, box=None):
+    worker = cvat.annotator(min(cvat.jobs))
+    if box:
+        worker.draw(0, "particle", box)
+    worker.set(state="completed")
+    return unseen.load_annotations(dataset)
 
 
 def stored_scope(dataset, sample_id):
     dataset.reload()
-    found = dataset[sample_id][NAMES.scope] if dataset.has_sample_field(NAMES.scope) else None
-    return None if found is None else [d.bounding_box for d in found.detections]
+    scope = dataset[sample_id][NAMES.scope] if dataset.has_sample_field(NAMES.scope) else None
+    return None if scope is None else [d.bounding_box for d in scope.detections]
 
 
 def test_the_round_trip_labels_the_regions_and_says_so(asked):
@@ -45,11 +62,8 @@ def test_the_round_trip_labels_the_regions_and_says_so(asked):
     assert result.in_part == 3
     assert "the unseen regions alone" in result.summary()
     assert all(stored_scope(dataset, i) is None for i in dataset.values("id"))
-    (box,) = sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01").scopes[first]
-    worker = cvat.annotator(min(cvat.jobs))
-    worker.draw(0, "particle", [8, 8, 16, 16])
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
+    (box,) = recorded_scopes(dataset)[first]
+    finish_and_load(cvat, dataset, [8, 8, 16, 16])
     for i in in_rank_order(dataset):
         (stored,) = stored_scope(dataset, i)
         assert stored == pytest.approx(box)
@@ -65,13 +79,12 @@ def test_annotators_see_suggestions_in_the_regions_only_and_the_outlines_of_thes
     (shape,) = cvat.annotator(1).shapes(frame=0)
     assert shape["points"] == pytest.approx([64 * v for v in (0.1, 0.1, 0.3, 0.3)])
     assert result.suggestions == result.overlays == 3
-    ((x, y, w, h),) = sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01").scopes[first]
+    ((x, y, w, h),) = recorded_scopes(dataset)[first]
     assert (x, y) == (0, 0)  # the margin reaches the border
-    with (
-        Image.open(dataset[first].unseen_overlay) as drawn,
-        Image.open(dataset[first].filepath) as original,
-    ):
-        drawn, original = (np.asarray(i.convert("RGB")).astype(int) for i in (drawn, original))
+    drawn, original = (
+        np.asarray(Image.open(path).convert("RGB")).astype(int)
+        for path in (dataset[first].unseen_overlay, dataset[first].filepath)
+    )
     changed = (drawn != original).any(2)
     rows, columns = changed.nonzero()
     assert (rows.max(), columns.max()) == (int(64 * (y + h)), int(64 * (x + w)))
@@ -87,42 +100,27 @@ def test_whole_images_are_asked_for_where_nothing_unseen_is_shown_and_where_labe
     dataset = batch(3)
     first, second, third = in_rank_order(dataset)
     dataset.select(first).clear_sample_field(NAMES.regions)
-    labelled = dataset[second]
-    labelled.ground_truth = labelled.hidden_truth.copy()
-    labelled.save()
-    result = unseen.request_annotations(dataset, regions_only=True)
-    assert result.in_part == 1
-    cvat.annotator(min(cvat.jobs)).set(state="completed")
-    unseen.load_annotations(dataset)
+    complete(dataset, second)
+    assert unseen.request_annotations(dataset, regions_only=True).in_part == 1
+    finish_and_load(cvat, dataset)
     assert stored_scope(dataset, first) is stored_scope(dataset, second) is None
     assert len(stored_scope(dataset, third)) == 1  # both regions, joined by their margins
 
 
-def test_what_was_scored_again_since_does_not_change_what_was_asked_for(asked):
+def test_new_scores_do_not_change_what_was_asked_for_and_complete_labels_stay_complete(asked):
     dataset, cvat, _, first = asked
-    before = sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01").scopes
+    second = in_rank_order(dataset)[1]
+    before = recorded_scopes(dataset)
     dataset.clear_sample_field(NAMES.regions)
-    cvat.annotator(min(cvat.jobs)).set(state="completed")
-    unseen.load_annotations(dataset)
-    assert stored_scope(dataset, first) == before[first]
-
-
-def test_labels_that_were_complete_meanwhile_stay_complete(asked):
-    dataset, cvat, _, first = asked
-    sample = dataset[first]
-    sample.ground_truth = sample.hidden_truth.copy()
-    sample.save()
-    cvat.annotator(min(cvat.jobs)).set(state="completed")
-    unseen.load_annotations(dataset)
+    complete(dataset, first)
+    finish_and_load(cvat, dataset)
     assert stored_scope(dataset, first) is None
-    assert len(stored_scope(dataset, in_rank_order(dataset)[1])) == 1
+    assert stored_scope(dataset, second) == before[second]
 
 
 def test_an_undo_takes_the_scope_back_and_a_scope_drawn_larger_stays(asked):
     dataset, cvat, _, first = asked
-    worker = cvat.annotator(min(cvat.jobs))
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
+    finish_and_load(cvat, dataset)
     loaded = stored_scope(dataset, first)
     kept = unseen.undo_annotations(dataset).kept
     assert stored_scope(dataset, first) is None
@@ -130,8 +128,7 @@ def test_an_undo_takes_the_scope_back_and_a_scope_drawn_larger_stays(asked):
     assert stored_scope(dataset, first) == loaded
     larger = [[0.0, 0.0, 0.75, 0.75]]
     scope.write(Loop(dataset, NAMES), {first: larger})
-    worker.draw(0, "particle", [8, 8, 16, 16])  # a late correction
-    unseen.load_annotations(dataset)
+    finish_and_load(cvat, dataset, [8, 8, 16, 16])  # a late correction
     assert len(dataset[first].ground_truth.detections) == 1
     assert stored_scope(dataset, first) == larger
 
@@ -143,32 +140,22 @@ def test_a_sending_that_broke_off_asks_for_the_same_when_it_goes_on(cvat, batch)
         unseen.request_annotations(dataset, regions_only=True, regions_per_image=1, task_size=1)
     sent = sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01")
     (done,) = [i for task in sent.tasks for i in task.sample_ids]
-    cvat._faults.clear()
+    cvat.clear_faults()
     unseen.request_annotations(dataset, regions_only=True, regions_per_image=2, task_size=1)
-    scopes = sendings.read_sending(Loop(dataset, NAMES), "unseen_batch_01").scopes
+    scopes = recorded_scopes(dataset)
     assert scopes[done] == sent.scopes[done]
     assert sorted(scopes) == sorted(in_rank_order(dataset))
 
 
 def test_predictions_outside_of_the_regions_are_not_sent(cvat, batch):
-    import fiftyone as fo
-
-    from unseen.dataset import writing
-
-    dataset = batch(2)
-    Loop(dataset, NAMES).write_entry(0, "train_detector", {"parameters": {}})
-    writing.declare_detections(Loop(dataset, NAMES), NAMES.predictions(0), "predictions")
-    for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
-        boxes = [[0.15, 0.15, 0.1, 0.1], [0.85, 0.85, 0.1, 0.1]]
-        sample[NAMES.predictions(0)] = fo.Detections(
-            detections=[
-                fo.Detection(label="particle", confidence=0.9, bounding_box=b) for b in boxes
-            ]
-        )
-    result = unseen.request_annotations(
-        dataset, regions_only=True, regions_per_image=1, predictions=True
-    )
-    assert result.predictions == 2
+    dataset, field = batch(2), NAMES.predictions(0)
+    loop = Loop(dataset, NAMES)
+    loop.write_entry(0, "train_detector", {"parameters": {}})
+    writing.declare_detections(loop, field, "predictions")
+    boxes = [("particle", [v, v, 0.1, 0.1], 0.9) for v in (0.15, 0.85)]
+    writing.save_detections(dataset, field, dict.fromkeys(in_rank_order(dataset), boxes))
+    settings = dict(regions_only=True, regions_per_image=1, predictions=True)
+    assert unseen.request_annotations(dataset, **settings).predictions == 2
 
 
 def test_without_scores_there_is_nothing_to_ask_for(cvat, batch):
@@ -195,7 +182,6 @@ def test_in_the_app_the_rectangles_are_there_to_be_moved(batch):
     assert all(stored_scope(dataset, i) for i in in_rank_order(dataset))
     assert NAMES.scope in dataset.active_label_schemas
     assert not dataset.label_schemas[NAMES.scope].get("read_only")
-    assert ranked_names(dataset) == [Path(dataset[i].filepath).name for i in in_rank_order(dataset)]
 
 
 def test_other_tools_cannot_show_outlines(batch):
