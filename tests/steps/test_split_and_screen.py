@@ -33,12 +33,12 @@ def test_a_new_test_split_is_random_disjoint_reproducible_and_cleaned(make_wafer
 
     def split(seed):
         unseen.split_dataset(dataset, initial=2, initial_order="random", test_share=0.3, seed=seed)
-        found = [set(dataset.match_tags(t).values("filepath")) for t in ("test", "initial")]
-        assert not found[0] & found[1]
-        assert [len(s) for s in found] == [3, 2]
+        test, initial = (set(dataset.match_tags(t).values("filepath")) for t in ("test", "initial"))
+        assert not test & initial
+        assert (len(test), len(initial)) == (3, 2)
         unseen.clean_dataset(dataset)
         assert dataset.distinct("tags") == []
-        return found
+        return test, initial
 
     assert split(1) == split(1)
     assert split(1) != split(2)

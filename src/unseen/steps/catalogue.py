@@ -1,7 +1,8 @@
 """The steps there are: each folder beside this file is one, and nothing else lists them.
 
-A folder's `__init__.py` declares the step's parameters, its result and its words, and imports
-neither torch nor fiftyone, so that forms and `--help` open at once; `run.py` holds the function.
+A folder's `__init__.py` declares the step's parameters, its result and, in its docstring, what the
+step does. It imports neither torch nor fiftyone, so that forms and `--help` open at once; `run.py`
+holds the function.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from unseen.parameters import StepConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What the SDK, the command line, the App and the docs have to know of a step."""
+    """What the SDK, the command line, the App and the docs know of a step."""
 
     order: int  #: its place in the loop
     label: str  #: title of its form
@@ -54,10 +55,9 @@ class Step:
     @property
     def function(self) -> Callable[..., Any]:
         """The step itself; this loads torch and fiftyone."""
-        found: Callable[..., Any] = getattr(
-            importlib.import_module(f"{self.config.__module__}.run"), self.name
-        )
-        return found
+        module = importlib.import_module(f"{self.config.__module__}.run")
+        function: Callable[..., Any] = getattr(module, self.name)
+        return function
 
 
 @functools.cache
