@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
@@ -20,28 +19,17 @@ from unseen.report.figures import (
     looks,
     styled,
 )
+from unseen.report.page import Section
 from unseen.report.tables import iteration_name
 
-#: Nobody reads a figure with more classes than this; the rarest are drawn.
+#: Only the rarest classes are drawn.
 MAX_CLASSES = 23
 
 _Value = Callable[[IterationSummary], float | None]
 
 
-@dataclass(frozen=True)
-class LoopFigure:
-    """One figure with what to say about it."""
-
-    key: str
-    title: str
-    caption: str
-    figure: go.Figure
-
-
-def loop_figures(
-    iterations: Sequence[IterationSummary], classes: Sequence[str]
-) -> list[LoopFigure]:
-    """The figures for which there is data, in the order of the report."""
+def loop_figures(iterations: Sequence[IterationSummary], classes: Sequence[str]) -> list[Section]:
+    """A section per figure, for those with data, in the order of the report."""
     curves = read_curves(iterations)
     if curves.judged is None:
         return []
@@ -56,15 +44,15 @@ def loop_figures(
         if len(shown) > 1:  # of a single class the mean is the class
             values |= {f"F1 {label}": _f1_of(label) for label in shown}
         for axis, caption in (
-            ("images", "What the detector gains per labelled image."),
-            ("boxes", "The same, per labelled box: what the labelling work buys."),
+            ("images", "The detector on the test split, per labelled image."),
+            ("boxes", "The same, per labelled box."),
         ):
             panels = [
                 _panel(curves, name, value, axis, has_level=True) for name, value in values.items()
             ]
             figure = line_chart(panels, f"Labelled {axis}", y_range=SHARES)
             title = f"Detection quality against labelled {axis}"
-            figures.append(LoopFigure(f"quality-{axis}", title, caption + limited, figure))
+            figures.append(_section(f"quality-{axis}", title, caption + limited, figure))
     if shown and any(len(s.points) > 1 for s in curves.series):
         panels = [_panel(curves, label, _count_of(label)) for label in shown]
         caption = f"Labelled boxes of each class, rarest first.{limited}"
@@ -72,11 +60,15 @@ def loop_figures(
             panels.insert(0, _panel(curves, "Balance", lambda p: balance(p.class_counts, classes)))
             caption += " Balance: normalised entropy of the boxes, 1 = as many of each class."
         figure = line_chart(panels, "Labelled images")
-        figures.append(LoopFigure("discovery", "Boxes found per class", caption, figure))
+        figures.append(_section("discovery", "Boxes per class", caption, figure))
     if any(point.seconds for point in curves.judged.points):
         caption = f"Wall time of the {curves.judged.label.lower()} loop."
-        figures.append(LoopFigure("time", "Time per step", caption, _time_figure(curves.judged)))
+        figures.append(_section("time", "Time per step", caption, _time_figure(curves.judged)))
     return figures
+
+
+def _section(key: str, title: str, caption: str, figure: go.Figure) -> Section:
+    return Section(key=key, title=title, caption=caption, figures=[figure])
 
 
 def _shown_classes(curves: Curves, classes: Sequence[str]) -> list[str]:

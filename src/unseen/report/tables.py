@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from unseen.detector import detectors
 from unseen.loop.curves import Curves, balance, metrics_of, read_curves
-from unseen.loop.facts import fact
 from unseen.loop.iteration import IterationSummary
 from unseen.report.table import Cell, Column, Table, group_starts
 
-#: More iterations than this are thinned out evenly; a table must fit a page.
+#: More iterations than this are thinned out evenly, so that a table fits a page.
 MAX_ITERATIONS = 8
-#: Metrics of a class and of all classes: how the tables call them -> attribute.
+#: Heading -> attribute, of one class and of all classes.
 METRICS = {"Precision": "precision", "Recall": "recall", "F1 score": "f1"}
 MEANS = {"Mean F1": "macro_f1", "AP": "mean_ap"}
 
@@ -21,15 +19,10 @@ MEANS = {"Mean F1": "macro_f1", "AP": "mean_ap"}
 _Points = Mapping[str, IterationSummary]
 
 
-def build_tables(
-    iterations: Sequence[IterationSummary],
-    classes: Sequence[str],
-    facts: Mapping[str, object] | None = None,
-) -> list[Table]:
-    """Performance on the test split where a detector was evaluated, then the labelled boxes.
+def build_tables(iterations: Sequence[IterationSummary], classes: Sequence[str]) -> list[Table]:
+    """Performance on the test split, if a detector was evaluated, then the labelled boxes.
 
-    Baselines may lack the shared iteration 0. The facts IoU, min_confidence, schedule and architecture
-    are stated below the tables.
+    Baselines may lack iteration 0, which all series share.
     """
     curves = read_curves(iterations)
     full = {} if curves.full is None else {"Full": curves.full}
@@ -52,8 +45,8 @@ def build_tables(
         else:
             title = "Performance on the test split"
             tables.append(_performance(title, classes, {**loop, **baselines}, unequal))
-        notes = [*_conditions(points, facts or {}), *_gaps(curves, points, classes)]
-        tables[-1] = replace(tables[-1], notes=[*tables[-1].notes, *notes])
+        notes = [*tables[-1].notes, *_gaps(curves, points, classes)]
+        tables[-1] = replace(tables[-1], notes=notes)
     return [*tables, _labelled(classes, {**loop, **baselines})]
 
 
@@ -67,8 +60,8 @@ def performance_table(
 ) -> Table:
     """The form of Tables I (one class) and III: class x metric x column, then all classes.
 
-    `value` gives the cell of the n-th column for a class, or for all (None), and a metric by its name
-    in records; `counts` are further rows.
+    `value` gives the cell of the n-th column for a class (None: all) and a metric's name in records;
+    `counts` are further rows.
     """
     blocks: dict[str | None, dict[str, str]] = {label: METRICS for label in classes}
     blocks[None] = MEANS
@@ -124,7 +117,6 @@ def _labelled(classes: Sequence[str], points: _Points) -> Table:
     )
 
 
-# --- columns and rows ----------------------------------------------------------------------------
 def _columns(points: _Points) -> list[Column]:
     return [Column(name, "score") for name in points]
 
@@ -150,7 +142,6 @@ def _baselines(curves: Curves) -> dict[str, IterationSummary]:
     return {s.label: s.at(images) or s.last for s in curves.others}
 
 
-# --- notes ---------------------------------------------------------------------------------------
 def _unequal(curves: Curves) -> list[str]:
     images = curves.judged.last.images if curves.judged else 0
     return [
@@ -158,28 +149,6 @@ def _unequal(curves: Curves) -> list[str]:
         for s in curves.others
         if s.at(images) is None
     ]
-
-
-def _conditions(points: Sequence[IterationSummary], facts: Mapping[str, object]) -> list[str]:
-    """What the figures depend on: overlap, confidence, detector and its schedule."""
-    texts = {
-        "iou": "IoU {}",
-        "min_confidence": "predictions from confidence {} on (AP: all)",
-        "test_images": "{} test images",
-    }
-    parts = [t.format(known) for key, t in texts.items() if (known := fact(facts, key)) is not None]
-    notes = ["Found: " + ", ".join(parts) + "."] if parts else []
-    architecture = _distinct([p.architecture for p in points]) or fact(facts, "architecture")
-    schedule = _distinct([p.schedule for p in points]) or fact(facts, "schedule")
-    if architecture or schedule:
-        names = sorted({detectors()[p.detector or "faster_rcnn"].label for p in points})
-        pretrained = {p.pretrained for p in points} - {None}
-        weights = "pretrained" if True in pretrained else "from scratch"
-        weights = weights if len(pretrained) == 1 else ""
-        parts = [f"{' and '.join(names)} ({architecture})"] if architecture else []
-        parts += [weights, f"schedule: {schedule}" if schedule else ""]
-        notes.append("Detector: " + ", ".join(filter(None, parts)) + ".")
-    return notes
 
 
 def _gaps(curves: Curves, points: Sequence[IterationSummary], classes: Sequence[str]) -> list[str]:
@@ -190,8 +159,3 @@ def _gaps(curves: Curves, points: Sequence[IterationSummary], classes: Sequence[
     if n > MAX_ITERATIONS:
         notes.append(f"{MAX_ITERATIONS} of {n} iterations are shown.")
     return notes
-
-
-def _distinct(values: Sequence[str | None]) -> str:
-    texts = list(dict.fromkeys(filter(None, values)))
-    return "; ".join(texts if len(texts) <= 3 else [texts[0], "...", texts[-1]])

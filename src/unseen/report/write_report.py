@@ -1,4 +1,4 @@
-"""Write the report of a loop: one HTML file, its pictures, and the tables as text."""
+"""Write the report of a loop: one HTML file, and its pictures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ from unseen.report.tables import build_tables
 
 #: The first and last batches of a long loop; the page must still open.
 MAX_SHEETS = 12
-_GLOSSARY = {
-    "Unseen score": "Per pixel, 1 - P(background) - P(seen foreground): how likely it shows something "
-    "never labelled. Image metrics sum it up; the highest images are labelled first.",
-    "Precision, recall, F1": "The share of detections that are correct, the share of true boxes that "
-    "are detected, and their harmonic mean. Mean F1 averages over the classes with test boxes.",
-    "AP": "Average precision: the area under the precision-recall curve, averaged over the classes "
-    "with test boxes. It does not depend on the confidence threshold.",
-}
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,6 @@ class ReportFiles:
 
     html: Path
     pictures: list[Path]
-    tables: Path
     text: str
 
 
@@ -49,26 +40,22 @@ def write_report(
     batches: Sequence[BatchPicture],
     facts: Mapping[str, object],
 ) -> ReportFiles:
-    """Write `report.html`, `tables.txt` and a picture per batch, all or nothing.
+    """Write `report.html` and a picture per batch, all or nothing.
 
-    Iterations of all series and batches may come in any order. `facts` are key/value pairs; the
-    tables and the verdict also state `iou`, `min_confidence`, `test_images`, `schedule` and
-    `architecture`. Raises `UnseenError` if the folder holds files already or cannot be written.
+    Iterations and batches may come in any order; `facts` are key/value pairs. Raises `UnseenError`
+    if the folder holds files already or cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UnseenError(f"{folder} already holds files; choose a new folder for the report")
     staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp"
-    tables = build_tables(iterations, classes, facts)
+    tables = build_tables(iterations, classes)
     text = "\n\n".join(t.text() for t in tables)
     verdict = judge(iterations, classes, facts)
     try:
         staging.mkdir(parents=True)
         sheets, notes = _sheets(staging, batches)
-        sections = [
-            Section(key=f.key, title=f.title, caption=f.caption, figures=[f.figure])
-            for f in loop_figures(iterations, classes)
-        ]
+        sections = loop_figures(iterations, classes)
         if tables:
             sections.append(Section(key="tables", title="Tables", tables=tables))
         if sheets:
@@ -77,7 +64,6 @@ def write_report(
         if facts:
             terms = {_words(key): value for key, value in facts.items()}
             sections.append(Section(key="facts", title="How this was made", terms=terms))
-        sections.append(Section(key="glossary", title="Terms", terms=_GLOSSARY))
         page = Page(
             title=title,
             subtitle=f"Dataset {dataset}",
@@ -89,7 +75,6 @@ def write_report(
             sections=sections,
         )
         (staging / "report.html").write_text(page.html(), encoding="utf-8")
-        (staging / "tables.txt").write_text(f"{text}\n", encoding="utf-8")
         if folder.exists():
             folder.rmdir()  # empty; a rename onto it works on POSIX only
         staging.replace(folder)
@@ -101,7 +86,7 @@ def write_report(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     pictures = [folder / path.name for path in sheets.values()]
-    return ReportFiles(folder / "report.html", pictures, folder / "tables.txt", text)
+    return ReportFiles(folder / "report.html", pictures, text)
 
 
 def _sheets(folder: Path, batches: Sequence[BatchPicture]) -> tuple[dict[str, Path], list[str]]:
