@@ -17,6 +17,10 @@ def test_no_boxes_stay_no_boxes():
     assert boxes.shape == (0, 4)
     assert len(labels) == 0
     assert problems == {"clipped": 0, "outside": 0, "empty": 0, "not finite": 0}
+    mask = target_mask([], [], height=3, width=5)
+    assert (mask.dtype, mask.shape) == (np.int64, (3, 5))
+    assert not mask.any()
+    assert not foreground_mask([], height=3, width=5).any()
 
 
 def test_relative_boxes_become_pixels_and_back(rng):
@@ -39,28 +43,12 @@ def test_iou_has_its_closed_form_and_agrees_with_torchvision(rng):
 
 
 def test_every_bad_box_is_counted_once_and_good_ones_are_kept_in_order():
-    boxes = [
-        [1, 1, 3, 3],
-        [-5, 2, 4, 6],
-        [20, 0, 30, 5],
-        [3, 3, 3, 8],
-        [5, 5, 4, 9],
-        [np.nan, 0, 1, 1],
-        [0, 0, np.inf, 1],
-        [8, 8, 12, 9],
-        [10, 0, 15, 5],
-    ]
+    boxes = [[1, 1, 3, 3], [-5, 2, 4, 6], [20, 0, 30, 5], [3, 3, 3, 8], [5, 5, 4, 9]]
+    boxes += [[np.nan, 0, 1, 1], [0, 0, np.inf, 1], [8, 8, 12, 9], [10, 0, 15, 5]]
     kept, labels, problems = clean_boxes(boxes, list("abcdefghi"), 10, 10)
     np.testing.assert_array_equal(kept, [[1, 1, 3, 3], [0, 2, 4, 6], [8, 8, 10, 9]])
     assert list(labels) == ["a", "b", "h"]
     assert problems == {"clipped": 2, "outside": 2, "empty": 2, "not finite": 2}
-
-
-def test_without_boxes_all_is_background():
-    mask = target_mask([], [], height=3, width=5)
-    assert mask.dtype == np.int64
-    np.testing.assert_array_equal(mask, np.zeros((3, 5)))
-    assert not foreground_mask([], height=3, width=5).any()
 
 
 @pytest.mark.parametrize(
@@ -114,5 +102,5 @@ def test_the_mask_agrees_with_testing_every_centre(rng):
         ([48] * 5, [64, 1024, 1024], 0.25),  # the median image decides
     ],
 )
-def test_the_rule(short, longest, scale):
+def test_the_rule_of_the_working_scale(short, longest, scale):
     assert working_scale(short, longest) == scale

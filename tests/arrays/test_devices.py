@@ -33,8 +33,7 @@ def test_unknown_precision_and_bf16_on_another_device_are_refused(precision, dev
 
 
 def test_a_seeded_block_repeats_and_leaves_the_global_state_untouched_even_when_it_fails():
-    before = torch.get_rng_state()
-    drawn = []
+    before, drawn = torch.get_rng_state(), []
 
     def draw_and_fail(seed):
         with seeded(seed):
