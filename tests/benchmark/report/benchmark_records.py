@@ -1,37 +1,23 @@
 """Records of benchmark runs: by hand, and a made-up benchmark of many of them."""
 
 import itertools
-from typing import Any
 
 import numpy as np
 
 CLASSES = ["particle", "stain"]
 
 
-def record(
-    case: str,
-    strategy: str,
-    seed: int,
-    images: list[dict[str, int]],
-    order: list[int],
-    *,
-    initial: int = 1,
-    budget: int = 2,
-    rare: tuple[str, ...] = ("stain",),
-    classes: list[str] | None = None,
-    **more: Any,
-) -> dict[str, Any]:
+def record(case, strategy, seed, images, order, *, initial=1, budget=2, f1=(), scores=(), **more):
     """A run over a pool given by the boxes of each image, labelled in that order.
 
     `f1`: of the detector after each batch; `scores`: of the model that chose the next batch.
     """
-    classes = classes or CLASSES
+    classes, rare = more.pop("classes", CLASSES), more.pop("rare", ("stain",))
     sizes = [initial]
     while sizes[-1] < len(order):
         sizes.append(min(sizes[-1] + budget, len(order)))
     if strategy == "full":
         sizes = [len(order)]
-    f1, scores = more.pop("f1", ()), more.pop("scores", {})
     return {
         "case": case,
         "strategy": strategy,
@@ -52,7 +38,7 @@ def record(
                 "batch": order[sizes[k - 1] : n] if k else [],
                 "criteria": None,
                 "seconds": {"train_unet": 24.0, "score": 9.0, "train_detector": 80.0},
-                "score": scores.get(k),
+                "score": dict(scores).get(k),
                 "detector": detector(f1[k], classes) if f1 and f1[k] is not None else None,
             }
             for k, n in enumerate(sizes)
@@ -64,9 +50,9 @@ def record(
     }
 
 
-def detector(f1: float, classes: list[str], support: int = 20) -> dict[str, Any]:
+def detector(f1, classes):
     """A detector with that F1 in every class."""
-    one = {"precision": f1, "recall": f1, "f1": f1, "ap": 0.9 * f1, "support": support}
+    one = {"precision": f1, "recall": f1, "f1": f1, "ap": 0.9 * f1, "support": 20}
     return {
         "schedule": "100 epochs (750 steps)",
         "per_class": {name: dict(one) for name in classes},
@@ -83,13 +69,7 @@ ODDS = {
 }
 
 
-def simulated(
-    cases: tuple[str, ...] = tuple(ODDS),
-    seeds: int = 4,
-    *,
-    detectors: bool = True,
-    full: bool = True,
-) -> list[dict[str, Any]]:
+def simulated(cases=tuple(ODDS), seeds=4, *, detectors=True, full=True):
     """A whole benchmark whose strategies differ by how likely they are to take a rare image."""
     images = 200
     known = {"initial": 10, "budget": 10, "classes": ["particle", "scratch", "stain"]}

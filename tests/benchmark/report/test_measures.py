@@ -22,15 +22,8 @@ from unseen.errors import UnseenError
 from .benchmark_records import record
 
 #: Image 0 is the initial one. Beyond it: 6 stains in 3 images; 8 particles.
-POOL = [
-    {"particle": 2, "stain": 1},
-    {"stain": 3},
-    {"particle": 4},
-    {"particle": 2, "stain": 2},
-    {},
-    {"particle": 2},
-    {"stain": 1},
-]
+POOL = [{"particle": 2, "stain": 1}, {"stain": 3}, {"particle": 4}, {"particle": 2, "stain": 2}]
+POOL += [{}, {"particle": 2}, {"stain": 1}]
 
 
 def two(first: list[int], second: list[int], **more):
@@ -45,15 +38,10 @@ def test_shares_are_of_what_could_be_found_beyond_the_initial_images():
     assert figures.boxes == 3 + 3 + 4
     assert figures.rare_boxes == 3 / 6
     assert figures.rare_images == 1 / 3
+    p, q = 6 / 10, 4 / 10  # of all labelled boxes: particles 2 + 4, stains 1 + 3
+    assert figures.balance == pytest.approx(-p * math.log2(p) - q * math.log2(q))
     nothing = finding(other, equal_images(benchmark, other))
     assert (nothing.rare_boxes, nothing.rare_images) == (0, 0)
-
-
-def test_balance_is_of_all_labelled_boxes():
-    benchmark, run, _ = two([0, 1, 2], [0, 4, 5])
-    figures = finding(run, equal_images(benchmark, run))
-    p, q = 6 / 10, 4 / 10  # particles 2 + 4, stains 1 + 3
-    assert figures.balance == pytest.approx(-p * math.log2(p) - q * math.log2(q))
 
 
 def test_at_equal_boxes_the_crossing_image_counts_by_the_share_of_its_boxes():
@@ -68,9 +56,7 @@ def test_at_equal_boxes_the_crossing_image_counts_by_the_share_of_its_boxes():
 
 
 def test_every_strategy_has_equally_many_boxes_at_equal_boxes(rng):
-    pool = [
-        {"particle": int(rng.integers(0, 9)), "stain": int(rng.integers(0, 3))} for _ in range(30)
-    ]
+    pool = [{"particle": int(p), "stain": int(p) % 3} for p in rng.integers(0, 9, 30)]
     orders = [[0, *(1 + rng.permutation(29)[:12]).tolist()] for _ in range(4)]
     runs = [record("bare", f"s{k}", 0, pool, order, budget=4) for k, order in enumerate(orders)]
     benchmark = read_runs(runs)
@@ -111,10 +97,8 @@ def measured(benchmark):
 
 
 def test_means_and_deviations_are_over_seeds_and_then_over_cases():
-    benchmark = many(
-        {("a", "s", 0): 1, ("a", "s", 1): 3, ("b", "s", 0): 4, ("a", "t", 0): 0, ("a", "t", 1): 0}
-    )
-    values = measured(benchmark)
+    stains = {("a", "s", 0): 1, ("a", "s", 1): 3, ("b", "s", 0): 4, ("a", "t", 0): 0}
+    values = measured(many({**stains, ("a", "t", 1): 0}))
     figures = over_seeds(values, "a", "s")
     assert (figures.mean, figures.n) == (pytest.approx(0.2), 2)
     assert figures.sd == pytest.approx(np.std([0.1, 0.3], ddof=1))
@@ -124,10 +108,9 @@ def test_means_and_deviations_are_over_seeds_and_then_over_cases():
 
 
 def test_pairs_share_case_and_seed():
-    benchmark = many(
-        {("a", "s", 0): 3, ("a", "s", 1): 4, ("a", "s", 2): 2, ("a", "t", 1): 1, ("a", "t", 2): 2}
-    )
-    np.testing.assert_allclose(paired(measured(benchmark), "a", "s", "t"), [0.3, 0])
+    stains = {("a", "s", 0): 3, ("a", "s", 1): 4, ("a", "s", 2): 2, ("a", "t", 1): 1}
+    values = measured(many({**stains, ("a", "t", 2): 2}))
+    np.testing.assert_allclose(paired(values, "a", "s", "t"), [0.3, 0])
 
 
 def test_missing_runs_are_those_that_others_have():

@@ -25,23 +25,18 @@ POOL = [{"particle": 1}, *({"particle": 1, "stain": k} for k in range(10))]
 
 def benchmark_of(stains: dict[tuple[str, str], list[int]]):
     """(case, strategy) -> stains in the one image that it labels, per seed."""
-    return read_runs(
-        [
-            record(case, strategy, seed, POOL, [0, 1 + k], budget=1)
-            for (case, strategy), each in stains.items()
-            for seed, k in enumerate(each)
-        ]
-    )
+    rows = ((*of, seed, k) for of, each in stains.items() for seed, k in enumerate(each))
+    return read_runs([record(*of, POOL, [0, 1 + k], budget=1) for *of, k in rows])
+
+
+def compared_in(benchmark):
+    rare = rare_boxes(benchmark, read_findings(benchmark)["images"])
+    return rare, differences(benchmark, rare)
 
 
 def answer_of(stains: dict[tuple[str, str], list[int]]):
     benchmark = benchmark_of(stains)
-    rare = rare_boxes(benchmark, read_findings(benchmark)["images"])
-    return answer(benchmark, rare, differences(benchmark, rare))
-
-
-def compared_in(benchmark):
-    return differences(benchmark, rare_boxes(benchmark, read_findings(benchmark)["images"]))
+    return answer(benchmark, *compared_in(benchmark))
 
 
 def column(table: Table, label: str) -> list[str]:
@@ -63,10 +58,9 @@ def test_the_main_table_has_means_deviations_and_the_best_in_bold():
 
 
 def test_paired_differences_say_how_often_and_how_sure():
-    benchmark = benchmark_of(
-        {("x", "mixed"): [9, 8, 9, 9], ("x", "random"): [1, 1, 0, 2], ("x", "other"): [9, 9, 9, 8]}
-    )
-    compared = compared_in(benchmark)
+    stains = {("x", "mixed"): [9, 8, 9, 9], ("x", "random"): [1, 1, 0, 2]}
+    benchmark = benchmark_of({**stains, ("x", "other"): [9, 9, 9, 8]})
+    _, compared = compared_in(benchmark)
     table = difference_table("t", benchmark, {"equal images": compared}, "percent")
     assert column(table, "mixed less") == ["random", "other"]
     assert column(table, "Above / equal / below") == ["4 / 0 / 0", "1 / 2 / 1"]
@@ -81,20 +75,8 @@ def test_paired_differences_say_how_often_and_how_sure():
     [
         ([9, 8, 9], [1, 1, 2], None, "win", "Yes: mixed finds rare classes sooner than random."),
         ([1, 0, 1], [9, 9, 8], None, "loss", "No: mixed finds rare classes later than random."),
-        (
-            [9, 8, 9, 8],
-            [1, 1, 2, 0],
-            [8, 9, 9, 7],
-            "mixed",
-            "mixed .* random; it cannot be told apart from other.",
-        ),
-        (
-            [9],
-            [1],
-            None,
-            "unknown",
-            "Too few seeds to tell whether mixed finds rare classes sooner.",
-        ),
+        ([9, 8, 9, 8], [1, 1, 2, 0], [8, 9, 9, 7], "mixed", "mixed .* random; it cannot .* other."),
+        ([9], [1], None, "unknown", "Too few seeds to tell whether mixed .* sooner."),
         ([9, 8, 7], None, None, "unknown", "mixed was run, but nothing to compare it with."),
         ([9, 1, 5], [5, 5, 5], None, "unknown", "It cannot be told whether mixed .* than random."),
     ],
@@ -111,9 +93,8 @@ def test_the_answer_says_where_it_does_not_hold():
     said = answer_of({**stains, ("y", "mixed"): [2, 1, 2], ("y", "random"): [3, 2, 4]})
     assert said.outcome == "win"
     assert said.headline.endswith("sooner than random, on average over 2 datasets.")
-    assert said.sentences == [
-        "Another strategy found more on average on y (random 7 %, mixed 4 %)."
-    ]
+    (sentence,) = said.sentences
+    assert sentence == "Another strategy found more on average on y (random 7 %, mixed 4 %)."
 
 
 def with_detectors(classes: list[str], f1: dict[str, list[float | None]]):
