@@ -12,8 +12,8 @@ from cvat_double_things import Job, Label
 class Annotator:
     """Edits one job. Frames are absolute to the task; points are in px.
 
-    Every edit bumps `updated_date` of job and task. Where the double was made with
-    `reissue_ids=True` an edited shape gets a new id; the methods return the id that holds.
+    Every edit bumps `updated_date` of job and task. With `reissue_ids` an edited shape gets a new
+    id; the methods return the id that holds.
     """
 
     def __init__(self, state: CvatState, job: Job, reissue_ids: bool = False) -> None:
@@ -39,25 +39,20 @@ class Annotator:
         label: str,
         points: Sequence[float],
         type: str = "rectangle",
-        rotation: float = 0,
         *,
         values: Mapping[str, str] | None = None,
         **more: object,
     ) -> int:
         """Add a shape; `values` are its attributes by name. Returns its id."""
-        self._check_frame(frame)
-        with self._state.lock:
-            known = self.job.task.label(label)
-            shape = {
-                "type": type,
-                "frame": frame,
-                "label_id": known.id,
-                "points": [float(number) for number in points],
-                "rotation": float(rotation),
-                "attributes": _attributes(known, values or {}),
-                **more,
-            }
-            return self._add("shapes", shape)
+        known = self.job.task.label(label)
+        shape = {
+            "type": type,
+            "label_id": known.id,
+            "points": [float(number) for number in points],
+            "attributes": _attributes(known, values or {}),
+            **more,
+        }
+        return self._add("shapes", frame, shape)
 
     def move(self, shape_id: int, points: Sequence[float]) -> int:
         return self._edit(shape_id, points=[float(number) for number in points])
@@ -70,14 +65,6 @@ class Annotator:
             values = {names[a["spec_id"]]: a["value"] for a in shape["attributes"]}
             return self._edit(shape_id, label_id=known.id, attributes=_attributes(known, values))
 
-    def set_value(self, shape_id: int, name: str, value: str) -> int:
-        """Type another value into an attribute."""
-        with self._state.lock:
-            shape = self._shape(shape_id)
-            spec = self._label_of(shape).attribute(name)
-            others = [a for a in shape["attributes"] if a["spec_id"] != spec.id]
-            return self._edit(shape_id, attributes=[*others, {"spec_id": spec.id, "value": value}])
-
     def delete(self, shape_id: int) -> None:
         with self._state.lock:
             self.job.shapes.remove(self._shape(shape_id))
@@ -85,25 +72,19 @@ class Annotator:
 
     def copy(self, shape_id: int, frame: int) -> int:
         """Paste a copy with all attributes on `frame`; returns the copy's id."""
-        self._check_frame(frame)
-        with self._state.lock:
-            return self._add("shapes", {**self._shape(shape_id), "frame": frame, "id": None})
+        return self._add("shapes", frame, {**self._shape(shape_id), "id": None})
 
     def tag(self, frame: int, label: str) -> int:
-        self._check_frame(frame)
-        with self._state.lock:
-            item = {"frame": frame, "label_id": self.job.task.label(label).id}
-            return self._add("tags", item)
+        return self._add("tags", frame, {"label_id": self.job.task.label(label).id})
 
     def track(self, label: str, points: Mapping[int, Sequence[float]]) -> int:
         """Add a track of rectangles, {frame: points}."""
-        with self._state.lock:
-            shapes = [
-                {"type": "rectangle", "frame": frame, "points": [float(n) for n in numbers]}
-                for frame, numbers in sorted(points.items())
-            ]
-            item = {"frame": min(points), "label_id": self.job.task.label(label).id}
-            return self._add("tracks", {**item, "shapes": shapes})
+        shapes = [
+            {"type": "rectangle", "frame": frame, "points": [float(n) for n in numbers]}
+            for frame, numbers in sorted(points.items())
+        ]
+        track = {"label_id": self.job.task.label(label).id, "shapes": shapes}
+        return self._add("tracks", min(points), track)
 
     def delete_frame(self, frame: int) -> None:
         self._check_frame(frame)
@@ -118,11 +99,13 @@ class Annotator:
             self.job.stage = stage or self.job.stage
             self._state.touch(self.job)
 
-    def _add(self, kind: str, item: dict) -> int:
-        made = completed(self._state, kind, item)
-        getattr(self.job, kind).append(made)
-        self._state.touch(self.job)
-        return made["id"]
+    def _add(self, kind: str, frame: int, item: dict) -> int:
+        self._check_frame(frame)
+        with self._state.lock:
+            made = completed(self._state, kind, {**item, "frame": frame})
+            getattr(self.job, kind).append(made)
+            self._state.touch(self.job)
+            return made["id"]
 
     def _shape(self, shape_id: int) -> dict:
         return {shape["id"]: shape for shape in self.job.shapes}[shape_id]

@@ -11,13 +11,14 @@ import ssl
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.parser import HeaderParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from cvat_double_body import Body, Cut, Form, read_form
 from cvat_double_routes import PAGE, Answer, Call
 from cvat_double_things import Frame, Json
 from PIL import Image
@@ -40,29 +41,22 @@ class Fault:
     """What goes wrong with `times` requests after `skip` that pass.
 
     `method` may be "*"; `path_regex` is searched in the path with its query. `status` answers so,
-    unprocessed, as an HTML page (`html`: that text; False: as JSON, or `json` as given), with
-    `retry_after` and `headers`. `drop` cuts the connection "before" the body is read, "during"
-    (half of it read), or "after" the request was processed. `hang` waits so many seconds first.
+    unprocessed, as an HTML page (`html`: that text) or with the given `json`, with `retry_after`.
+    `drop` cuts the connection "before" the body is read, "during" (half of it read), or "after"
+    the request was processed. `hang` waits so many seconds first.
     """
 
     method: str
     path_regex: str
     status: int | None = None
-    html: bool | str = True
+    html: str | None = None
     retry_after: float | str | None = None
     times: int = 1
     skip: int = 0
     drop: str | None = None
     hang: float = 0.0
     json: object = None
-    headers: dict[str, str] = field(default_factory=dict)
     seen: int = 0
-
-    def __post_init__(self) -> None:
-        if self.drop not in (None, "before", "during", "after"):
-            raise ValueError(f"drop {self.drop!r} is not 'before', 'during' or 'after'")
-        if self.status is None and self.drop is None and not self.hang:
-            raise ValueError("a fault needs a status, a drop or a hang")
 
     def hits(self, method: str, path: str) -> bool:
         """Whether this request fails; counts it."""
@@ -76,15 +70,13 @@ class Fault:
         return self.seen >= self.skip + self.times
 
     def answer(self) -> Answer:
-        headers = list(self.headers.items())
-        if self.retry_after is not None:
-            headers.append(("Retry-After", str(self.retry_after)))
+        asked = self.retry_after
+        headers = [] if asked is None else [("Retry-After", str(asked))]
+        if self.json is not None:
+            return Answer(self.status, self.json, headers=headers)
         title = REASONS.get(self.status, f"Error {self.status}")
-        if self.json is None and self.html:
-            page = self.html if isinstance(self.html, str) else PAGE.format(title=title, text="")
-            return Answer(self.status, html=page, headers=headers)
-        shown = {"detail": title} if self.json is None else self.json
-        return Answer(self.status, shown, headers=headers)
+        page = self.html or PAGE.format(title=title, text="")
+        return Answer(self.status, html=page, headers=headers)
 
 
 @dataclass
@@ -151,7 +143,7 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request, client_address) -> None:
         """Clients may leave at any time; anything else is a defect of the double."""
-        if not isinstance(sys.exc_info()[1], (OSError, ssl.SSLError, Cut)):
+        if not isinstance(sys.exc_info()[1], (OSError, ssl.SSLError)):
             super().handle_error(request, client_address)
 
 
@@ -172,16 +164,12 @@ class Handler(BaseHTTPRequestHandler):
         if fault and fault.drop == "before":
             return self._reset()
         length = int(self.headers.get("Content-Length") or 0)
-        limit = length // 2 if fault and fault.drop == "during" else None
-        body = Body(self.rfile, self.headers, limit)
-        try:
-            call = self._read(record, body)
-        except Cut:
+        is_cut = fault is not None and fault.drop == "during"
+        data = self.rfile.read(length // 2 if is_cut else length)
+        record.received = len(data)
+        if is_cut or len(data) < length:
             return self._reset()
-        finally:
-            record.received = body.received
-        if fault and fault.drop == "during":
-            return self._reset()
+        call = self._read(record, data)
         if fault and fault.hang and self.server.stopping.wait(fault.hang):
             return self._reset()
         is_refused = fault is not None and fault.status is not None
@@ -192,7 +180,7 @@ class Handler(BaseHTTPRequestHandler):
         self._write(answer)
         return None
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
     def _safe_headers(self) -> dict[str, str]:
         """Header names in lower case; of secrets only the kind."""
@@ -203,7 +191,7 @@ class Handler(BaseHTTPRequestHandler):
                 headers[name] = f"{scheme} ***".strip()
         return headers
 
-    def _read(self, record: Request, body: Body) -> Call:
+    def _read(self, record: Request, data: bytes) -> Call:
         parts = urlsplit(self.path)
         call = Call(
             self.command,
@@ -214,35 +202,23 @@ class Handler(BaseHTTPRequestHandler):
         )
         kind = self.headers.get_content_type()
         if kind == "multipart/form-data":
-            call.form = self._read_form(call, body)
-            record.form, record.files = call.form.fields, call.form.files
+            for name, filename, content in _parts(data, str(self.headers.get_param("boundary"))):
+                if filename is None:
+                    record.form[name] = content.decode()
+                else:
+                    record.files.append((name, filename, len(content)))
+                    _receive(call, filename, content)
+            call.form = record.form
             return call
-        data = bytearray()
-        while piece := body.read():
-            data += piece
-        if data and kind == "application/x-www-form-urlencoded":
-            call.body = dict(parse_qsl(data.decode()))
-        elif data:
+        if kind == "application/x-www-form-urlencoded":
+            call.body = dict(parse_qsl(data.decode())) or None
+        else:
             with contextlib.suppress(ValueError):
                 call.body = json.loads(data)
         record.json = call.body
         if isinstance(call.body, dict):
             record.json = {k: "***" if k in SECRET else v for k, v in call.body.items()}
         return call
-
-    def _read_form(self, call: Call, body: Body) -> Form:
-        def probe(filename: str, content: bytes) -> None:
-            base = PurePosixPath(filename).name
-            try:
-                # The server reads as much: it accepts an image whose end is missing.
-                with Image.open(io.BytesIO(content)) as image:
-                    width, height = image.size
-            except (OSError, ValueError, SyntaxError):
-                width = height = 0
-                call.unreadable = call.unreadable or base
-            call.frames.append(Frame(base, len(content), width, height))
-
-        return read_form(body, str(self.headers.get_param("boundary")), probe)
 
     def _write(self, answer: Answer) -> None:
         if answer.status == 204:
@@ -258,8 +234,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.wfile.write(body)
         self.wfile.flush()
 
     def _reset(self) -> None:
@@ -272,3 +247,24 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.rfile.close()
             self.connection.close()
+
+
+def _parts(data: bytes, boundary: str) -> Iterator[tuple[str, str | None, bytes]]:
+    """Field name, file name (None of a plain field) and content of each part of a form."""
+    for part in (b"\r\n" + data).split(b"\r\n--" + boundary.encode())[1:-1]:
+        head, _, content = part[2:].partition(b"\r\n\r\n")
+        headers = HeaderParser().parsestr(head.decode())
+        name = str(headers.get_param("name", header="content-disposition"))
+        yield name, headers.get_filename(), content
+
+
+def _receive(call: Call, filename: str, content: bytes) -> None:
+    base = PurePosixPath(filename).name
+    try:
+        # The server reads as much: it accepts an image whose end is missing.
+        with Image.open(io.BytesIO(content)) as image:
+            width, height = image.size
+    except (OSError, ValueError, SyntaxError):
+        width = height = 0
+        call.unreadable = call.unreadable or base
+    call.frames.append(Frame(base, len(content), width, height))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from cvat_double_body import Form
 from cvat_double_json import Presenter
 from cvat_double_things import Frame, Json, Organization, Project, Refused, Rejected, Task, User
 
@@ -35,7 +34,7 @@ class Call:
     query: dict[str, str]
     headers: dict[str, str]
     body: Json = None
-    form: Form | None = None
+    form: dict[str, str] | None = None
     frames: list[Frame] = field(default_factory=list)
     unreadable: str | None = None
     secure: bool = False

@@ -115,7 +115,7 @@ class TaskRoutes(ProjectRoutes):
         task = self.find_task(call, number)
         if task.has_data:
             raise Rejected("Adding more data is not supported")
-        fields = call.form.fields if call.form else dict(call.body or {})
+        fields = call.form or dict(call.body or {})
         quality = _quality(fields.get("image_quality"))
         names = [frame.name for frame in call.frames]
         if len(set(names)) < len(names):

@@ -71,9 +71,6 @@ class Label:
     sublabels: list[Label] = field(default_factory=list)
     parent_id: int | None = None
 
-    def attribute(self, name: str) -> Attribute | None:
-        return next((a for a in self.attributes if a.name == name), None)
-
 
 @dataclass
 class Frame:
