@@ -29,7 +29,7 @@ class ScoreWriter:
         self._mark = mark
         self._chunk: dict[str, dict[str, Any]] = {}
         self._thread = ThreadPoolExecutor(1)
-        self._pending: Future[None] | None = None
+        self._pending: Future[None] = self._thread.submit(lambda: None)
         self._total = 0.0
         self.scored = self.regions = 0
         self.skipped: list[Skipped] = []
@@ -48,11 +48,9 @@ class ScoreWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
+        with self._thread:
             self._flush()
-            self._wait()
-        finally:
-            self._thread.shutdown()
+            self._pending.result()
 
     def add(self, sample_id: str, filepath: str, result: Scored) -> None:
         """Take one image's score, or the reason why there is none."""
@@ -69,12 +67,7 @@ class ScoreWriter:
             self._flush()
 
     def _flush(self) -> None:
-        self._wait()  # one chunk in flight bounds the memory
+        self._pending.result()  # one chunk in flight bounds the memory
         if self._chunk:
             chunk, self._chunk = self._chunk, {}
             self._pending = self._thread.submit(writing.save_scores, self._loop, chunk)
-
-    def _wait(self) -> None:
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            pending.result()
