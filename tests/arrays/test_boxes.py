@@ -51,20 +51,15 @@ def test_every_bad_box_is_counted_once_and_good_ones_are_kept_in_order():
     assert problems == {"clipped": 2, "outside": 2, "empty": 2, "not finite": 2}
 
 
-@pytest.mark.parametrize(
-    ("x1", "x2", "columns"),
-    [
-        (2, 5, [2, 3, 4]),
+def test_a_pixel_is_covered_when_its_centre_is_inside():
+    for x1, x2, columns in (
         (2.5, 4.5, [2, 3]),  # a centre on the left edge is in the box, on the right it is not
-        (2.51, 4.51, [3, 4]),
         (3.6, 4.4, []),  # between two centres
         (-9, 1, [0]),
         (7, 99, [7]),
-    ],
-)
-def test_a_pixel_is_covered_when_its_centre_is_inside(x1, x2, columns):
-    mask = target_mask([[x1, 0, x2, 1]], [0], height=1, width=8, margin=0)
-    np.testing.assert_array_equal(mask[0] == 1, np.isin(np.arange(8), columns))
+    ):
+        mask = target_mask([[x1, 0, x2, 1]], [0], height=1, width=8, margin=0)
+        assert np.flatnonzero(mask[0]).tolist() == columns
 
 
 def test_the_mask_agrees_with_testing_every_centre(rng):
@@ -89,7 +84,6 @@ def test_the_mask_agrees_with_testing_every_centre(rng):
     ("short", "longest", "scale"),
     [
         ([], [4000], 1),
-        ([50], [], 1),
         ([8] * 5, [256] * 3, 1),  # small defects in small images
         ([12] * 5, [4096] * 3, 1),  # small defects in large images stay visible
         ([24] * 5, [640] * 3, 0.5),

@@ -14,7 +14,6 @@ from unseen.arrays.heatmap import (
 )
 
 
-# --- the heatmap -------------------------------------------------------------------------------------
 def test_nothing_unseen_is_all_zero():
     assert heatmap(np.zeros((5, 7), np.float32), 0.1, 96).tolist() == np.zeros((5, 7)).tolist()
     assert not heatmap(np.ones((5, 7), np.float32), 0.0, 96).any()
@@ -49,7 +48,6 @@ def test_a_defect_of_one_pixel_survives_at_its_place(rng):
         assert (np.abs(off) < 1.5 / np.asarray(heat.shape)).all()
 
 
-# --- over the image ----------------------------------------------------------------------------------
 def picture(rng, height=60, width=90):
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 

@@ -88,20 +88,17 @@ def test_nothing_is_neither_right_nor_wrong():
     assert (empty.macro_f1, empty.mean_ap) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("height", "confidence", "iou", "expected"),
-    [
+def test_overlap_and_confidence_at_the_limit_count():
+    for height, confidence, iou, expected in (
         (5, 0.5, 0.5, [1, 0, 0]),
         (5, 0.499, 0.5, [0, 0, 1]),
         (6, 0.5, 0.6, [1, 0, 0]),
         (5, 0.5, 0.51, [0, 1, 1]),
         (10, 1.0, 1.0, [1, 0, 0]),
-    ],
-)
-def test_overlap_and_confidence_at_the_limit_count(height, confidence, iou, expected):
-    predicted = [[0, 0, 10, height]], [0], [confidence]
-    metrics = detection_metrics([predicted], [([SQUARE], [0])], 1, iou=iou)
-    assert metrics.counts.tolist() == [[expected]]
+    ):
+        predicted = [[0, 0, 10, height]], [0], [confidence]
+        metrics = detection_metrics([predicted], [([SQUARE], [0])], 1, iou=iou)
+        assert metrics.counts.tolist() == [[expected]]
 
 
 def test_a_class_that_never_occurs_is_left_out_of_the_means():

@@ -34,7 +34,7 @@ class Averages(nn.Module):
 AVERAGES = Backbone("averages", "0" * 16, "test", (3, 3, 3), network=Averages())
 LITE0, STATISTICS = (find_backbone(name)[0] for name in ("efficientnet_lite0", "statistics"))
 
-each_backbone = pytest.mark.parametrize("backbone", [LITE0, STATISTICS], ids=str)
+each_backbone = pytest.mark.parametrize("backbone", [LITE0, STATISTICS], ids=lambda b: b.name)
 
 
 @pytest.fixture
@@ -102,23 +102,18 @@ def test_images_smaller_than_a_patch_have_features(backbone, shape):
     assert np.isfinite(features.vector).all()
 
 
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
+def test_sides_stay_within_bounds():
+    for shape, expected in (
         ((64, 640), (64, 640)),  # nothing to do
-        ((32, 32), (64, 64)),
         ((32, 48), (64, 96)),
         ((1280, 640), (640, 320)),
         ((641, 100), (640, 100)),
-        ((10, 640), (64, 640)),  # in proportion it would be too long
-        ((1, 6400), (64, 640)),
-    ],
-)
-def test_sides_stay_within_bounds(shape, expected):
-    resized = fitted(np.ones((*shape, 1), dtype=np.float32))
-    assert resized.shape == (*expected, 1)
-    np.testing.assert_allclose(resized, 1, rtol=1e-6)
-    assert fitted(resized) is resized
+        ((1, 6400), (64, 640)),  # in proportion it would be too long
+    ):
+        resized = fitted(np.ones((*shape, 1), dtype=np.float32))
+        assert resized.shape == (*expected, 1)
+        np.testing.assert_allclose(resized, 1, rtol=1e-6)
+        assert fitted(resized) is resized
 
 
 def test_reducing_keeps_the_mean_and_limits_the_patches(rng):
