@@ -46,12 +46,12 @@ def shapes_of(cvat: CvatDouble) -> list[dict]:
 
 def with_heatmaps(dataset: fo.Dataset) -> None:
     """A heatmap of half the image's size, as scoring stores it."""
-    name, kind = NAMES.heatmap, {"embedded_doc_type": fo.Heatmap}
-    writing.declare(Loop(dataset, NAMES), name, fo.EmbeddedDocumentField, "heat", **kind)
+    kind = {"embedded_doc_type": fo.Heatmap}
+    writing.declare(Loop(dataset, NAMES), NAMES.heatmap, fo.EmbeddedDocumentField, "heat", **kind)
     heat = np.zeros((32, 32), dtype=np.uint8)
     heat[8:16, 8:24] = 200
-    for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
-        sample[name] = fo.Heatmap(map=heat, range=[0, 255])
+    for sample in ranked(dataset).iter_samples(autosave=True):
+        sample[NAMES.heatmap] = fo.Heatmap(map=heat, range=[0, 255])
 
 
 def with_predictions(dataset: fo.Dataset) -> None:
@@ -59,13 +59,10 @@ def with_predictions(dataset: fo.Dataset) -> None:
     loop = Loop(dataset, NAMES)
     loop.write_entry(0, "train_detector", {"parameters": {}})
     writing.declare_detections(loop, NAMES.predictions(0), "predictions")
-    for sample in dataset.match_tags("batch_01").iter_samples(autosave=True):
-        sample[NAMES.predictions(0)] = fo.Detections(
-            detections=[
-                fo.Detection(label=label, confidence=c, bounding_box=[0.25, 0.5, 0.125, 0.25])
-                for label, c in (("particle", 0.9), ("scratch", 0.3), ("ghost", 0.9))
-            ]
-        )
+    sure, box = {"particle": 0.9, "scratch": 0.3, "ghost": 0.9}, [0.25, 0.5, 0.125, 0.25]
+    boxes = [(label, box, confidence) for label, confidence in sure.items()]
+    ids = ranked(dataset).values("id")
+    writing.save_detections(dataset, NAMES.predictions(0), dict.fromkeys(ids, boxes))
 
 
 def guides(cvat: CvatDouble) -> list[str]:
@@ -202,16 +199,15 @@ def test_automatic_labels_go_for_review_instead_of_all_predictions(cvat, batch):
     dataset = batch(2)
     with_predictions(dataset)
     writing.declare_detections(Loop(dataset, NAMES), NAMES.auto_labels, "test")
-    ids = dataset.match_tags("batch_01").values("id")
-    chosen = {i: [("scratch", [0.5, 0.25, 0.25, 0.125], 0.2)] for i in ids}
-    writing.save_detections(dataset, NAMES.auto_labels, chosen)
-    result = unseen.request_annotations(dataset, auto_labels=True, suggestions=False)
     # Below the confidence that predictions need: these were chosen already.
-    assert [(s["label"], s["points"]) for s in shapes_of(cvat)] == [
-        ("scratch", [32, 16, 48, 24])
-    ] * 2
+    chosen = [("scratch", [0.5, 0.25, 0.25, 0.125], 0.2)]
+    ids = ranked(dataset).values("id")
+    writing.save_detections(dataset, NAMES.auto_labels, dict.fromkeys(ids, chosen))
+    result = unseen.request_annotations(dataset, auto_labels=True, suggestions=False)
+    expected = [("scratch", [32, 16, 48, 24])] * 2
+    assert [(s["label"], s["points"]) for s in shapes_of(cvat)] == expected
     assert result.predictions == 2
-    assert dataset.match_tags("batch_01").values("ground_truth") == [None, None]
+    assert ranked(dataset).values("ground_truth") == [None, None]
 
 
 def test_a_box_that_sticks_out_is_cut_and_one_outside_is_left_out(cvat, batch):
