@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseen.errors import ShapeError
 from unseen.report.pictures import MAX_TILES, BatchPicture, ranked_batch, stretched
 
 
@@ -71,8 +70,3 @@ def test_a_long_batch_is_cut_to_one_sheet(tmp_path, grey):
     rows = [replace(grey, rank=i + 1) for i in range(MAX_TILES + 30)]
 
     np.testing.assert_array_equal(drawn(tmp_path, *rows[:MAX_TILES]), drawn(tmp_path, *rows))
-
-
-def test_a_heatmap_of_the_wrong_kind_is_refused():
-    with pytest.raises(ShapeError, match="expected uint8"):
-        picture("a.png", heatmap=np.zeros((3, 3)))

@@ -78,7 +78,6 @@ def run_benchmark(
         BenchmarkError: every run failed.
     """
     config = from_mapping(BenchmarkConfig, {**(vars(config) if config else {}), **settings})
-    say = progress or silent
     for text in config.strategies:
         check_strategy(Strategy.of(text))
     folder = Path(config.output).expanduser().resolve()
@@ -92,7 +91,7 @@ def run_benchmark(
         for seed in config.seeds
         for case in cases
     ]
-    failed = _execute_all(runs, config, command, say)
+    failed = _execute_all(runs, config, command, progress or silent)
     if not any(_is_done(run, config) for run in runs):
         name, reason = next(iter(failed.items()))
         raise BenchmarkError(f"no run could be done; the first one, {name}: {reason}")
@@ -102,13 +101,7 @@ def run_benchmark(
     records = [json.loads(path.read_text()) for path in paths]
     first = next(text for text in config.strategies if text != FULL)
     written = write_benchmark(records, folder, first=first)
-    return BenchmarkResult(
-        report=written["html"],
-        figures=written["json"],
-        runs=len(records),
-        failed=failed,
-        table=written["text"],
-    )
+    return BenchmarkResult(written["html"], written["json"], len(records), failed, written["text"])
 
 
 def _check_folder(folder: Path, config: BenchmarkConfig) -> None:
@@ -120,12 +113,15 @@ def _check_folder(folder: Path, config: BenchmarkConfig) -> None:
             )
         return
     before, now = json.loads(path.read_text()), settings_of(config)
-    different = sorted(name for name in now if before.get(name) != now[name])
+    different = [
+        f"{name}: {before.get(name)!r}, now {now[name]!r}"
+        for name in sorted(now)
+        if before.get(name) != now[name]
+    ]
     if different:
         raise ConfigError(
-            f"{folder} holds a benchmark with other parameters ("
-            + ", ".join(f"{name}: {before.get(name)!r}, now {now[name]!r}" for name in different)
-            + "); use the same ones to go on with it, or name another output"
+            f"{folder} holds a benchmark with other parameters ({', '.join(different)}); use the same "
+            "ones to go on with it, or name another output"
         )
 
 
@@ -154,7 +150,7 @@ def _execute_all(
     for run, problem in results:
         done += 1
         if problem:
-            failed[run.name] = problem
+            failed[f"{run.case.name}, {run.strategy}, seed {run.seed}"] = problem
         say(done, len(runs), "runs")
     return failed
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.detector import architecture_choices, check_architecture, detectors
 from unseen.errors import ConfigError
 from unseen.loop.curves import FULL
-from unseen.parameters import StepConfig, setting
+from unseen.parameters import setting
 from unseen.ranking import METRICS
+from unseen.steps.simulate import PlayedLoop
 
 PAPER_STRATEGIES = ("paper_mse", "paper_bce")
 ENSEMBLE = "ensemble"
@@ -78,7 +78,7 @@ class Strategy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig(StepConfig):
+class BenchmarkConfig(PlayedLoop):
     """Parameters of `unseen benchmark`."""
 
     strategies: tuple[str, ...] = setting(
@@ -89,16 +89,6 @@ class BenchmarkConfig(StepConfig):
     )
     seeds: tuple[int, ...] = setting(
         (0, 1, 2), "One run per seed, which sets its pool, training and random choices.", minimum=0
-    )
-    iterations: int = setting(
-        2, "Batches after the initial images.", unit="batches", minimum=1, maximum=1000
-    )
-    budget: int = setting(10, "Images in a batch.", unit="images", minimum=1)
-    initial: int = setting(10, "Initial images.", unit="images", minimum=1)
-    initial_order: str = setting(
-        "directory",
-        "Initial images: the first of the pool in directory order, or drawn at random per seed.",
-        choices=("directory", "random"),
     )
     pool: int | None = setting(
         None,
@@ -130,32 +120,8 @@ class BenchmarkConfig(StepConfig):
     )
     schedule: str = setting(
         "epochs",
-        "Detectors train for the same number of epochs, or for the same number of steps.",
+        "Detectors train for the same number of epochs, or of steps: by default as many as the epochs take at the end of a run.",
         choices=("epochs", "steps"),
-    )
-    epochs: int = setting(100, "Epochs of the detector.", unit="epochs", minimum=1)
-    detector_steps: int | None = setting(
-        None,
-        "Steps of the schedule `steps`. Default: what the epochs come to for the last iteration.",
-        unit="steps",
-        minimum=1,
-    )
-    detector_kind: str = setting(
-        "faster_rcnn", "Which detector is trained.", choices=tuple(detectors())
-    )
-    architecture: str = setting(
-        "auto", "Backbone of the detector.", choices=architecture_choices(), advanced=True
-    )
-    image_size: int | None = setting(
-        None,
-        "Longest side of the images inside the detector. Default: by architecture and image size.",
-        unit="px",
-        minimum=64,
-        maximum=4096,
-        advanced=True,
-    )
-    unet_steps: int | None = setting(
-        None, "Optimiser steps of the UNet. Default: the mode's.", unit="steps", minimum=1
     )
     members: int = setting(
         3, "UNets of the ensemble.", unit="models", minimum=2, maximum=32, advanced=True
@@ -164,11 +130,9 @@ class BenchmarkConfig(StepConfig):
     jobs: int = setting(
         1, "Runs at the same time, each in its own process with one thread.", minimum=1, maximum=256
     )
-    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", advanced=True)
 
     def _check_together(self) -> None:
         super()._check_together()
-        check_architecture(self.detector_kind, self.architecture)
         for text in self.strategies:
             Strategy.of(text)
         for name in ("strategies", "seeds"):
@@ -199,8 +163,3 @@ class BenchmarkConfig(StepConfig):
                 f"pool={self.pool} is less than initial + iterations x budget = "
                 f"{self.wanted_images}; enlarge it or label less"
             )
-
-    @property
-    def wanted_images(self) -> int:
-        """Labelled images at the end of a run."""
-        return self.initial + self.iterations * self.budget

@@ -111,10 +111,10 @@ def _architecture(config: BenchmarkConfig) -> str:
 
 def _training(config: BenchmarkConfig, seed: int) -> TrainDetectorConfig:
     """By epochs, or by as many steps as those epochs take at the end of a run."""
-    steps = None
-    if config.schedule == "steps":
+    steps = config.detector_steps
+    if config.schedule == "steps" and steps is None:
         batches = config.wanted_images / TrainDetectorConfig().batch_size
-        steps = config.detector_steps or math.ceil(config.epochs * batches)
+        steps = math.ceil(config.epochs * batches)
     return TrainDetectorConfig(
         detector=config.detector_kind,
         epochs=config.epochs,

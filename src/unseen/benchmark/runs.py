@@ -30,11 +30,6 @@ class Run:
     folder: Path  #: of the whole benchmark
 
     @property
-    def name(self) -> str:
-        """For messages."""
-        return f"{self.case.name}, {self.strategy}, seed {self.seed}"
-
-    @property
     def record(self) -> Path:
         """The result; it exists once the run is done."""
         name = _file_name(f"{self.case.name}-{self.strategy}-{self.seed}")
@@ -132,15 +127,9 @@ def _machine(config: BenchmarkConfig) -> str:
     from unseen.arrays.devices import resolve_device
 
     device = resolve_device(config.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     version = torch.__version__.split("+")[0]
     return f"{name}, {os.cpu_count()} cores, {config.jobs} processes, torch {version}"
-
-
-def _processor() -> str:
-    listed = Path("/proc/cpuinfo")
-    name = re.search(r"model name\s*:\s*(.+)", listed.read_text() if listed.is_file() else "")
-    return name[1] if name else platform.processor() or platform.machine()
 
 
 def settings_of(config: BenchmarkConfig) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""The Plotly kit of all reports and of the panel: looks, line charts, and one style."""
+"""Plotly figures of the reports and the panel: looks, line charts, and one style."""
 
 from __future__ import annotations
 
 import html
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +14,20 @@ from plotly.subplots import make_subplots
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _GRID = "rgba(128,128,128,0.25)"
-#: Range of axes with shares; marks at 0 and 1 are seen whole.
+#: Axis range of shares, with room for the marks at 0 and 1.
 SHARES = (-0.03, 1.03)
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a strategy is drawn; dash and symbol repeat the colour for print in grey."""
+    """How a strategy is drawn; dash and symbol tell it apart in grey print."""
 
     color: str
     dash: str = "solid"
     symbol: str = "circle"
 
 
-#: Colours that stay distinct without colour vision (Okabe and Ito 2008).
+#: Safe for colour blindness (Okabe and Ito 2008).
 PALETTE = ("#0072B2", "#009E73", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#B79F00", "#8C6BB1")
 _LOOKS = {
     "mixed": Look("#0072B2"),
@@ -43,7 +43,7 @@ _LOOKS = {
 
 
 def looks(strategies: Sequence[str]) -> dict[str, Look]:
-    """The look of each strategy: always the same for ours, a free colour for others."""
+    """The look of each strategy: fixed for ours, a free colour for others."""
     known = {name: _LOOKS[name] for name in strategies if name in _LOOKS}
     used = {look.color for look in known.values()}
     free = [Look(color) for color in PALETTE if color not in used]
@@ -86,7 +86,7 @@ def line_chart(
     columns: int = 5,
     height: int = 215,
 ) -> go.Figure:
-    """Small multiples with one legend. `height` is of one panel, px; no range: from 0 on."""
+    """Small multiples with one legend; `height` of a panel in px, no `y_range`: from 0 on."""
     rows = math.ceil(len(panels) / columns)
     columns = math.ceil(len(panels) / rows)  # as few empty places as possible
     figure = make_subplots(
@@ -150,7 +150,7 @@ def bars(
 
 
 def styled(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
-    """No background and no frame: the colours of the page or the App show, light or dark."""
+    """A transparent background, for the colours of the page or the App, light or dark."""
     figure.update_layout(
         template="none",
         height=height,
@@ -169,7 +169,7 @@ def styled(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
 
 
 def few_ticks(numbers: Sequence[int]) -> list[int] | None:
-    """The distinct numbers as ticks where they are few; None leaves the choice to Plotly."""
+    """The distinct numbers as ticks if they are few; None lets Plotly choose."""
     distinct = sorted(set(numbers))
     return distinct if len(distinct) <= 6 else None
 
@@ -182,7 +182,6 @@ def _trace(line: Line, y_format: str) -> go.Scatter:
         ([*column] for column in zip(*points, strict=True)) if points else [[]] * 4
     )
     name = html.escape(line.name)
-    look: Mapping[str, Any] = vars(line.look)
     return go.Scatter(
         x=x,
         y=y,
@@ -191,8 +190,8 @@ def _trace(line: Line, y_format: str) -> go.Scatter:
         name=name,
         legendgroup=line.name,
         mode=line.mode,
-        line={"color": look["color"], "width": 4 if line.is_bold else 2, "dash": look["dash"]},
-        marker={"symbol": look["symbol"], "size": 10 if line.is_bold else 8},
+        line={"color": line.look.color, "width": 4 if line.is_bold else 2, "dash": line.look.dash},
+        marker={"symbol": line.look.symbol, "size": 10 if line.is_bold else 8},
         hovertemplate=f"{name}: %{{y:{y_format}}}%{{customdata}}<extra></extra>",
         cliponaxis=False,
     )

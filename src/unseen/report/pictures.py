@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from unseen.arrays.heatmap import TINT, overlay
 from unseen.arrays.images import read_image
-from unseen.errors import ImageError, ShapeError
+from unseen.errors import ImageError
 
 #: Images on one sheet; a longer batch is cut, and the heading says up to which rank.
 MAX_TILES = 20
@@ -42,14 +42,6 @@ class BatchPicture:
     full_scale: float | None = None  #: the unseen score that is drawn at full strength
     regions: Sequence[tuple[Box, float | None]] = ()  #: unseen regions: box, score
     boxes: Sequence[tuple[Box, str]] = ()  #: what was then labelled: box, class
-
-    def __post_init__(self) -> None:
-        heat = self.heatmap
-        if heat is not None and (heat.ndim != 2 or heat.dtype != np.uint8 or heat.size == 0):
-            raise ShapeError(
-                f"heatmap of {self.filepath} is {heat.dtype} {heat.shape}; expected uint8 (h, w) "
-                "with h * w > 0"
-            )
 
 
 def ranked_batch(pictures: Sequence[BatchPicture], path: Path) -> Path:
@@ -85,7 +77,7 @@ def stretched(pixels: np.ndarray) -> np.ndarray:
 
 
 def _image(picture: BatchPicture) -> Image.Image | str:
-    """The image for display; or why it cannot be read."""
+    """The image for display, or why it cannot be read."""
     try:
         pixels = read_image(picture.filepath, channels=3)
     except ImageError as error:
@@ -123,7 +115,7 @@ def _tile(picture: BatchPicture, image: Image.Image | str, size: tuple[int, int]
 def _outline(
     pen: ImageDraw.ImageDraw, image: Image.Image, box: Box, color: str, width: int
 ) -> tuple[int, int] | None:
-    """Draw a box with a dark rim; its upper left corner in px, None where it is not finite."""
+    """Draw a box with a dark rim; returns its upper left corner in px, None if not finite."""
     if not np.all(np.isfinite(box)):
         return None
     x1, y1, x2, y2 = np.rint(np.multiply(box, (image.width, image.height) * 2)).astype(int).tolist()
@@ -138,13 +130,15 @@ def _heading(pen: ImageDraw.ImageDraw, shown: Sequence[BatchPicture]) -> None:
     title = f"{first.batch}: rank {first.rank} to {last.rank}"
     pen.text((_GAP, 8), title, "black", _font(20))
     scale = f" (full colour = {first.full_scale:.3g})" if first.full_scale else ""
-    legend = [
-        (any(p.heatmap is not None for p in shown), TINT, f"unseen score{scale}"),
-        (any(p.regions for p in shown), ImageColor.getrgb(REGION_COLOR), "unseen region, score"),
-        (any(p.boxes for p in shown), ImageColor.getrgb(BOX_COLOR), "labelled afterwards"),
-    ]
+    legend: list[tuple[str | tuple[int, ...], str]] = []
+    if any(p.heatmap is not None for p in shown):
+        legend.append((TINT, f"unseen score{scale}"))
+    if any(p.regions for p in shown):
+        legend.append((REGION_COLOR, "unseen region, score"))
+    if any(p.boxes for p in shown):
+        legend.append((BOX_COLOR, "labelled afterwards"))
     left = float(_GAP)
-    for _, color, text in (entry for entry in legend if entry[0]):
+    for color, text in legend:
         pen.rectangle((left, 42, left + 24, 54), fill=color, outline="black")
         pen.text((left + 32, 39), text, "black", _font(14))
         left += 60 + pen.textlength(text, _font(14))

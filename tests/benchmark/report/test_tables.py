@@ -6,7 +6,7 @@ import pytest
 
 from unseen.benchmark.report.answer import answer
 from unseen.benchmark.report.detectors import detector_tables, paper_tables
-from unseen.benchmark.report.differences import case_table, difference_table, differences
+from unseen.benchmark.report.differences import difference_table, differences
 from unseen.benchmark.report.runs import read_runs
 from unseen.benchmark.report.tables import (
     cost_table,
@@ -67,7 +67,10 @@ def test_paired_differences_say_how_often_and_how_sure():
     assert column(table, "Verdict") == ["above", "cannot be told apart"]
     # (8 + 7 + 9 + 7) / 4 of the 45 stains.
     assert column(table, "Difference, points") == ["+17.2", "0.0"]
-    assert case_table("t", benchmark, compared, "percent") is None  # it would say the same
+    assert column(table, "Reading") == ["equal images"] * 2
+    each = difference_table("t", benchmark, {"a": compared}, "percent", by_case=True)
+    assert [row[2:] for row in each.texts] == [row[2:] for row in table.texts]
+    assert column(each, "Reading") == ["a, x"] * 2
 
 
 @pytest.mark.parametrize(

@@ -33,44 +33,21 @@ def differences(benchmark: Benchmark, values: Values) -> list[Difference]:
 
 
 def difference_table(
-    title: str, benchmark: Benchmark, readings: Mapping[str, Sequence[Difference]], form: Form
-) -> Table | None:
-    """Rows: peer x reading, such as "equal images"; differences over all cases."""
-    parts = {
-        peer: {r: d.overall for r, each in readings.items() for d in each if d.peer == peer}
-        for peer in benchmark.peers
-    }
-    title = f"{title}: {benchmark.first} against every other"
-    return _table(title, benchmark, parts, "Reading" if len(readings) > 1 else "", form)
-
-
-def case_table(
-    title: str, benchmark: Benchmark, compared: Sequence[Difference], form: Form
-) -> Table | None:
-    """Rows: peer x case. None with a single case, which the other table shows already."""
-    if len(benchmark.cases) < 2:
-        return None
-    parts = {d.peer: d.cases for d in compared}
-    return _table(f"{title}, each dataset by itself", benchmark, parts, "Dataset", form)
-
-
-def _table(
     title: str,
     benchmark: Benchmark,
-    parts: Mapping[str, Mapping[str, PairedDifference]],
-    of: str,
+    readings: Mapping[str, Sequence[Difference]],
     form: Form,
+    *,
+    by_case: bool = False,
 ) -> Table | None:
-    """Rows: peer x part; `of` heads the parts, "" shows none."""
+    """Rows: peer x reading, such as "equal images", or peer x reading x case; None without any."""
     rows: list[list[Cell]] = []
-    for peer, each in parts.items():
-        for i, (part, d) in enumerate(each.items()):
-            interval = d.reason
-            if d.interval is not None:
-                interval = " to ".join(signed(bound, form) for bound in d.interval)
-            counts = f"{d.above} / {d.equal} / {d.below}"
-            names = ["" if i else peer, *([part] if of else [])]
-            rows.append([*names, d, interval, counts, f"{d.p:.3f}", d.verdict])
+    for peer in benchmark.peers:
+        parts: dict[str, PairedDifference] = {}
+        for reading, d in ((r, d) for r, each in readings.items() for d in each if d.peer == peer):
+            parts |= {f"{reading}, {c}": e for c, e in d.cases.items()} if by_case else {}
+            parts |= {} if by_case else {reading: d.overall}
+        rows += [_row("" if i else peer, part, parts[part], form) for i, part in enumerate(parts)]
     if not rows:
         return None
     notes = [
@@ -78,21 +55,29 @@ def _table(
         "resample the seeds within each dataset, and all datasets weigh the same; they are not "
         "corrected for multiple comparisons and say nothing about other datasets."
     ]
-    if any(d.pairs == 3 and d.interval for each in parts.values() for d in each.values()):
+    if any(isinstance(d, PairedDifference) and d.pairs == 3 and d.interval for _, _, d, *_ in rows):
         notes.append(
             "Three pairs are the fewest that give an interval, which is too narrow then: about 82 of "
             "100 such intervals hold the truth."
         )
-    texts = [Column(f"{benchmark.first} less"), *([Column(of)] if of else [])]
-    numbers = [
-        Column(f"Difference{', points' if form == 'percent' else ''}", form),
-        *map(Column, ("95 % interval", "Above / equal / below", "Sign test, p", "Verdict")),
-    ]
     return Table(
-        title=title,
-        columns=[*texts, *numbers],
+        title=f"{title}: {benchmark.first} against every other",
+        columns=[
+            Column(f"{benchmark.first} less"),
+            Column("Reading"),
+            Column(f"Difference{', points' if form == 'percent' else ''}", form),
+            *map(Column, ("95 % interval", "Above / equal / below", "Sign test, p", "Verdict")),
+        ],
         rows=rows,
-        text_columns=len(texts),
+        text_columns=2,
         notes=notes,
-        groups=group_starts(rows) if of else frozenset(),
+        groups=group_starts(rows),
     )
+
+
+def _row(peer: str, part: str, d: PairedDifference, form: Form) -> list[Cell]:
+    interval = d.reason
+    if d.interval is not None:
+        interval = " to ".join(signed(bound, form) for bound in d.interval)
+    counts = f"{d.above} / {d.equal} / {d.below}"
+    return [peer, part, d, interval, counts, f"{d.p:.3f}", d.verdict]

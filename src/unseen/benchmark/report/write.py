@@ -11,7 +11,7 @@ from unseen.benchmark.files import whole_file
 from unseen.benchmark.report.answer import Answer, answer
 from unseen.benchmark.report.charts import difference_chart, finding_chart
 from unseen.benchmark.report.detectors import detector_tables, paper_tables, quality
-from unseen.benchmark.report.differences import case_table, difference_table, differences
+from unseen.benchmark.report.differences import Difference, difference_table, differences
 from unseen.benchmark.report.measures import area_under_curve
 from unseen.benchmark.report.runs import Benchmark, read_runs
 from unseen.benchmark.report.tables import (
@@ -25,7 +25,7 @@ from unseen.benchmark.report.tables import (
 )
 from unseen.errors import UnseenError
 from unseen.report.page import Page, Section
-from unseen.report.table import Table
+from unseen.report.table import Form, Table
 
 TITLE = "Does the ranking find rare classes sooner?"
 
@@ -86,12 +86,23 @@ def _sections(
     benchmark: Benchmark, findings: Mapping[str, Findings]
 ) -> tuple[Answer, list[Section]]:
     """The answer, and the sections that have something to show."""
+    first, several = benchmark.first, len(benchmark.cases) > 1
     rare = {f"equal {name}": rare_boxes(benchmark, findings[name]) for name in EQUAL}
     gaps = {name: differences(benchmark, values) for name, values in rare.items()}
-    at_images = gaps["equal images"]
-    f1 = differences(benchmark, quality(benchmark, "macro_f1"))
-    ap = differences(benchmark, quality(benchmark, "mean_ap"))
-    detector = {"Mean F1": f1, "Mean AP": ap}
+    measured = {
+        name: differences(benchmark, quality(benchmark, key))
+        for name, key in (("Mean F1", "macro_f1"), ("Mean AP", "mean_ap"))
+    }
+
+    def compared(
+        title: str, readings: Mapping[str, Sequence[Difference]], form: Form
+    ) -> dict[str, list[Table]]:
+        own = difference_table(title, benchmark, readings, form, by_case=True) if several else None
+        whole = difference_table(title, benchmark, readings, form)
+        return {"tables": _some(whole), "details": _some(own)}
+
+    boxes = compared("Rare boxes found", gaps, "percent")
+    scores = compared("Mean F1 and AP", measured, "score")
     sections = [
         Section(
             key="finding",
@@ -104,31 +115,18 @@ def _sections(
             ],
             figures=[
                 *finding_chart(benchmark),
-                *difference_chart(gaps, benchmark.first, "points of rare boxes found", 100),
+                *difference_chart(gaps, first, "points of rare boxes found", 100),
             ],
-            tables=_some(
-                *finding_tables(benchmark, findings),
-                difference_table("Rare boxes found", benchmark, gaps, "percent"),
-            ),
-            details=_some(
-                case_table(
-                    "Rare boxes found for the same number of images",
-                    benchmark,
-                    at_images,
-                    "percent",
-                )
-            ),
+            tables=[*finding_tables(benchmark, findings), *boxes["tables"]],
+            details=boxes["details"],
         ),
         Section(
             key="detector",
             title="The detector afterwards",
             caption="Trained on the images of each strategy, measured on the same test split.",
-            figures=difference_chart(detector, benchmark.first, "difference"),
-            tables=_some(
-                *detector_tables(benchmark),
-                difference_table("Mean F1 and AP", benchmark, detector, "score"),
-            ),
-            details=_some(case_table("Mean F1", benchmark, f1, "score")),
+            figures=difference_chart(measured, first, "difference"),
+            tables=[*detector_tables(benchmark), *scores["tables"]],
+            details=scores["details"],
         ),
         Section(key="paper", title="The tables of the paper", tables=paper_tables(benchmark)),
         Section(
@@ -136,7 +134,7 @@ def _sections(
         ),
         Section(key="cost", title="Cost", tables=_some(cost_table(benchmark))),
     ]
-    said = answer(benchmark, rare["equal images"], at_images)
+    said = answer(benchmark, rare["equal images"], gaps["equal images"])
     return said, [s for s in sections if s.figures or s.tables]
 
 
@@ -160,18 +158,15 @@ def _run_figures(benchmark: Benchmark, findings: Mapping[str, Findings]) -> list
 def _facts(benchmark: Benchmark) -> dict[str, object]:
     """How the figures were made."""
     runs = benchmark.runs
-
-    def per_case(texts: Mapping[str, dict[str, None]]) -> str:
-        return "; ".join(f"{case}: {', '.join(each) or 'none'}" for case, each in texts.items())
-
-    rare: dict[str, dict[str, None]] = {case: {} for case in benchmark.cases}
-    images: dict[str, dict[str, None]] = {case: {} for case in benchmark.cases}
-    for run in runs:
-        rare[run.case] |= dict.fromkeys(run.rare)
-        images[run.case] |= {str(run.pool["images"]): None}
+    rare = {
+        c: dict.fromkeys(n for r in runs if r.case == c for n in r.rare) for c in benchmark.cases
+    }
+    images = {run.case: run.pool["images"] for run in runs}
     return {
-        "Rare classes": per_case(rare),
-        "Images in the pool": per_case(images),
+        "Rare classes": "; ".join(
+            f"{c}: {', '.join(names) or 'none'}" for c, names in rare.items()
+        ),
+        "Images in the pool": images,
         "Seeds": list(benchmark.seeds),
         "Machine": "; ".join(dict.fromkeys(r.machine for r in runs)),
         "Hours of all runs": round(sum(r.seconds for r in runs) / 3600, 2),

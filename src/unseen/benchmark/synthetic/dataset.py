@@ -1,4 +1,4 @@
-"""Whole pools of synthetic images, in memory or as a COCO folder.
+"""Pools of synthetic images, in memory or as a COCO folder.
 
 A pool tells a story in directory order: the process drifts, and the rare classes (and the late variant
 of a common one) appear only after a while. Labelling in that order therefore misses them.
@@ -18,7 +18,7 @@ from unseen.benchmark.synthetic import bare_wafer, device_wafer, rolled_metal, s
 from unseen.benchmark.synthetic.scene import Stage, SyntheticImage
 from unseen.errors import ConfigError
 
-#: A kind that can be generated -> its module, which has its classes and draws it.
+#: A kind of images -> its module, which has its classes and draws it.
 _MODULES: dict[str, Any] = {
     "bare": bare_wafer,
     "device": device_wafer,
@@ -31,55 +31,33 @@ CLASSES: dict[str, tuple[str, ...]] = {kind: m.CLASSES for kind, m in _MODULES.i
 #: Classes per kind that appear only late in directory order.
 RARE_CLASSES: dict[str, tuple[str, ...]] = {kind: m.RARE_CLASSES for kind, m in _MODULES.items()}
 
-#: First index at which something rare may appear.
+#: First index of the train split at which something rare may appear.
 LATE_FROM = 60
-#: From there on each rare class appears in one of so many images: 6 % of 200.
-RARE_EVERY = 12
-#: In the test split each rare class appears in one of so many images.
-TEST_RARE_EVERY = 4
+#: From there on each rare class appears in one of so many images, per split.
+RARE_EVERY = {"train": 12, "test": 4}
 #: Images in which the drift runs through once; it then goes back and forth.
 DRIFT_PERIOD = 200
 
-_SPLITS = ("train", "test")
-
 
 def generate(
-    kind: str,
-    count: int,
-    *,
-    seed: int,
-    size: int = 256,
-    start: int = 0,
-    split: str = "train",
-    late_from: int = LATE_FROM,
-    rare_every: int | None = None,
+    kind: str, count: int, *, seed: int, size: int = 256, start: int = 0, split: str = "train"
 ) -> Iterator[SyntheticImage]:
     """Images `start` to `start + count - 1` of the pool with this seed, of `size` (>= 128) px.
 
-    An image depends only on (kind, seed, split, size, its index, late_from, rare_every): a pool can be
-    generated in parts, and a longer pool begins with the shorter one. On the device wafer the seed is
-    also that of the die's design. The split "test" shows every stage of the story, with rare classes
-    from the first image on. In the split "train" these and late variants appear from `late_from` on,
-    each rare class in exactly one of every `rare_every` images (default: `RARE_EVERY`, in the test
-    split `TEST_RARE_EVERY`).
-
-    Raises:
-        ConfigError: a parameter is out of range.
+    An image depends only on kind, seed, split, size and its index: a pool can be generated in parts,
+    and a longer pool begins with the shorter one. In the split "train", rare classes and late
+    variants appear from `LATE_FROM` on, in the split "test" from the first image on; each rare class
+    is in exactly one of every `RARE_EVERY` images. Raises `ConfigError` for a parameter out of range.
     """
     if kind not in KINDS:
         raise ConfigError(f"kind={kind!r}; expected one of {', '.join(KINDS)}")
-    if split not in _SPLITS:
+    if split not in RARE_EVERY:
         raise ConfigError(f"split={split!r}; expected train or test")
-    if min(count, start, seed, late_from) < 0:
-        raise ConfigError(f"{count=}, {start=}, {seed=}, {late_from=}; none may be negative")
+    if min(count, start, seed) < 0:
+        raise ConfigError(f"{count=}, {start=}, {seed=}; none may be negative")
     if size < 128:
         raise ConfigError(f"{size=}; expected at least 128 px, or a stain does not fit")
-    if rare_every is None:
-        rare_every = TEST_RARE_EVERY if split == "test" else RARE_EVERY
-    if rare_every < 1:
-        raise ConfigError(f"{rare_every=}; expected at least 1")
-    late_from = 0 if split == "test" else late_from
-    return _images(kind, range(start, start + count), seed, size, split, late_from, rare_every)
+    return (_image(kind, index, seed, size, split) for index in range(start, start + count))
 
 
 def write_coco_folder(
@@ -90,19 +68,15 @@ def write_coco_folder(
     test: int = 60,
     seed: int = 51,
     size: int = 256,
-    late_from: int = LATE_FROM,
 ) -> Path:
     """Write a pool and its test split as COCO detection data into a new or empty folder.
 
-    The layout is `SPLIT/data/*.png` and `SPLIT/labels.json`; names sort in the pool's order. See
-    `generate` for the parameters.
-
-    Raises:
-        ConfigError: a parameter is out of range, or the folder is not empty.
+    The layout is `SPLIT/data/*.png` and `SPLIT/labels.json`; names sort in the pool's order. Raises
+    `ConfigError` for a parameter out of range (see `generate`), or a folder that is not empty.
     """
     folder = Path(folder)
     splits = {
-        split: generate(kind, count, seed=seed, size=size, split=split, late_from=late_from)
+        split: generate(kind, count, seed=seed, size=size, split=split)
         for split, count in (("train", train), ("test", test))
     }
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -112,21 +86,21 @@ def write_coco_folder(
     return folder
 
 
-def _images(
-    kind: str, indices: range, seed: int, size: int, split: str, late_from: int, rare_every: int
-) -> Iterator[SyntheticImage]:
-    stream = [seed, KINDS.index(kind), _SPLITS.index(split)]
-    for index in indices:
-        rng = np.random.default_rng([*stream, 0, index])
-        rare = frozenset(
-            label
-            for number, label in enumerate(RARE_CLASSES[kind], start=1)
-            if _is_turn([*stream, number], index - late_from, rare_every)
-        )
-        phase = rng.uniform(0, 2) if split == "test" else index / DRIFT_PERIOD % 2
-        drift = float(phase if phase <= 1 else 2 - phase)
-        is_late = index >= late_from if split == "train" else bool(rng.random() < 0.5)
-        yield _MODULES[kind].draw(rng, Stage(size, drift, rare, is_late, design=seed))
+def _image(kind: str, index: int, seed: int, size: int, split: str) -> SyntheticImage:
+    is_test = split == "test"
+    stream = [seed, KINDS.index(kind), int(is_test)]
+    rng = np.random.default_rng([*stream, 0, index])
+    position = index if is_test else index - LATE_FROM
+    rare = frozenset(
+        label
+        for number, label in enumerate(RARE_CLASSES[kind], start=1)
+        if _is_turn([*stream, number], position, RARE_EVERY[split])
+    )
+    phase = rng.uniform(0, 2) if is_test else index / DRIFT_PERIOD % 2
+    drift = float(phase if phase <= 1 else 2 - phase)
+    is_late = bool(rng.random() < 0.5) if is_test else position >= 0
+    image: SyntheticImage = _MODULES[kind].draw(rng, Stage(size, drift, rare, is_late, design=seed))
+    return image
 
 
 def _is_turn(stream: list[int], position: int, every: int) -> bool:
@@ -140,7 +114,6 @@ def _is_turn(stream: list[int], position: int, every: int) -> bool:
 def _write_split(folder: Path, kind: str, images: Iterator[SyntheticImage], seed: int) -> None:
     data = folder / "data"
     data.mkdir(parents=True)
-    category = {name: number for number, name in enumerate(CLASSES[kind], start=1)}
     records: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, start=1):
@@ -149,21 +122,22 @@ def _write_split(folder: Path, kind: str, images: Iterator[SyntheticImage], seed
         Image.fromarray(image.pixels).save(data / name, compress_level=1)
         height, width = image.pixels.shape
         records.append({"id": number, "file_name": name, "width": width, "height": height})
-        for label, (x1, y1, x2, y2) in zip(image.labels, image.xyxy.tolist(), strict=True):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": category[label],
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": 0,
-                }
+        annotations += [
+            {
+                "id": len(annotations) + k,
+                "image_id": number,
+                "category_id": CLASSES[kind].index(label) + 1,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+            }
+            for k, (label, (x1, y1, x2, y2)) in enumerate(
+                zip(image.labels, image.xyxy.tolist(), strict=True), start=1
             )
+        ]
     document = {
         "info": {"description": f"Synthetic images, kind {kind}, seed {seed}, {folder.name} split"},
-        "licenses": [],
-        "categories": [{"id": number, "name": name} for name, number in category.items()],
+        "categories": [{"id": k, "name": name} for k, name in enumerate(CLASSES[kind], start=1)],
         "images": records,
         "annotations": annotations,
     }

@@ -14,36 +14,18 @@ from unseen.steps.catalogue import Step
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulateConfig(StepConfig):
-    """Parameters of `simulate`."""
+class PlayedLoop(StepConfig):
+    """The loop that `simulate` and `unseen benchmark` play, and the models it trains."""
 
-    hidden_field: str = setting(
-        "hidden_truth", "Field with the complete labels that the simulated annotator copies from."
-    )
-    strategies: tuple[str, ...] = setting(
-        ("mixed", "sequential", "random"),
-        "Strategies to run; the first is the main loop and fills the label field.",
-        choices=STRATEGIES,
-    )
     iterations: int = setting(
-        2,
-        "Batches that are selected and labelled after the initial images.",
-        minimum=1,
-        maximum=1000,
+        2, "Batches after the initial images.", unit="batches", minimum=1, maximum=1000
     )
     budget: int = setting(10, "Images in a batch.", unit="images", minimum=1)
     initial: int = setting(10, "Initial images.", unit="images", minimum=1)
     initial_order: str = setting(
-        "directory", "How the initial images are chosen.", choices=("directory", "random")
-    )
-    metric: str = setting("excess", "Image metric that ranks.", choices=METRICS, advanced=True)
-    regions_only: bool = setting(
-        False,
-        "Label only the unseen regions of ranked batches; other strategies show none and label whole images.",
-        advanced=True,
-    )
-    mode: str = setting(
-        "recommended", "UNet mode.", choices=("recommended", "paper"), advanced=True
+        "directory",
+        "Initial images: the first in directory order, or random ones.",
+        choices=("directory", "random"),
     )
     unet_steps: int | None = setting(
         None,
@@ -52,13 +34,8 @@ class SimulateConfig(StepConfig):
         minimum=1,
         advanced=True,
     )
-    detector: bool = setting(True, "Train and evaluate the detector after each iteration.")
-    full: bool = setting(False, "Train the detector on the fully labelled set too.")
     detector_kind: str = setting(
-        "faster_rcnn",
-        "Which detector is trained.",
-        choices=tuple(detectors()),
-        advanced=True,
+        "faster_rcnn", "Detector to train.", choices=tuple(detectors()), advanced=True
     )
     architecture: str = setting(
         "auto", "Backbone of the detector.", choices=architecture_choices(), advanced=True
@@ -73,11 +50,41 @@ class SimulateConfig(StepConfig):
     )
     image_size: int | None = settings.image_size()
     device: str = settings.device()
-    seed: int = settings.seed()
 
     def _check_together(self) -> None:
         super()._check_together()
         check_architecture(self.detector_kind, self.architecture)
+
+    @property
+    def wanted_images(self) -> int:
+        """Labelled images at the end."""
+        return self.initial + self.iterations * self.budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateConfig(PlayedLoop):
+    """Parameters of `simulate`."""
+
+    hidden_field: str = setting(
+        "hidden_truth", "Field with the complete labels that the simulated annotator copies from."
+    )
+    strategies: tuple[str, ...] = setting(
+        ("mixed", "sequential", "random"),
+        "Strategies to run; the first is the main loop and fills the label field.",
+        choices=STRATEGIES,
+    )
+    metric: str = setting("excess", "Image metric that ranks.", choices=METRICS, advanced=True)
+    regions_only: bool = setting(
+        False,
+        "Label only the unseen regions of ranked batches; other strategies show none and label whole images.",
+        advanced=True,
+    )
+    mode: str = setting(
+        "recommended", "UNet mode.", choices=("recommended", "paper"), advanced=True
+    )
+    detector: bool = setting(True, "Train and evaluate the detector after each iteration.")
+    full: bool = setting(False, "Train the detector on the fully labelled set too.")
+    seed: int = settings.seed()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +103,4 @@ class SimulateResult(StepResult):
         return "; ".join(rows) or f"{len(self.iterations)} iterations simulated."
 
 
-STEP = Step(
-    order=210,
-    label="Simulate the loop",
-    config=SimulateConfig,
-    is_long=True,
-)
+STEP = Step(order=210, label="Simulate the loop", config=SimulateConfig, is_long=True)

@@ -11,6 +11,7 @@ from typing import Any
 from unseen.dataset import reading, setup, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import BudgetError, ConfigError, DatasetError
+from unseen.loop.curves import FULL
 from unseen.progress import Progress
 from unseen.ranking import SCORED_STRATEGIES
 from unseen.steps.apply_detector.run import apply_detector
@@ -25,27 +26,21 @@ from unseen.steps.step import step
 from unseen.steps.train_detector.run import train_detector
 from unseen.steps.train_unet.run import train_unet
 
-#: Series of the detector that is trained on every label.
-FULL_SERIES = "full"
-
 
 @step(SimulateConfig)
 def simulate(loop: Loop, config: SimulateConfig, progress: Progress) -> SimulateResult:
     """Label, rank and train as a team would, with the hidden labels as annotator.
 
-    The first strategy is the main loop and fills the label field. Each of the others is a series
-    with its own tags and records, from the same initial images and with the same number of images;
-    all share the initial detector. A simulation that was interrupted goes on where it stopped when
-    it is called again with the same parameters.
+    The first strategy is the main loop and fills the label field. Each of the others is a series with
+    its own tags and records, with the same initial images, budget and initial detector. A repeated
+    call with the same parameters resumes an interrupted simulation.
     """
     reading.check_label_field(loop.dataset, config.hidden_field, parameter="hidden_field")
     _check(loop, config)
     hidden = dataclasses.replace(loop.names, label_field=config.hidden_field)
     classes = tuple(Loop(loop.dataset, hidden).classes())
-    place = {
-        name: getattr(config, name)
-        for name in ("label_field", "series", "prefix", "test_tag", "model_dir")
-    }
+    shared = ("label_field", "series", "prefix", "test_tag", "model_dir")
+    place = {name: getattr(config, name) for name in shared}
     if not loop.batches():
         split_dataset(
             loop.view,
@@ -58,34 +53,29 @@ def simulate(loop: Loop, config: SimulateConfig, progress: Progress) -> Simulate
         )
         _label_test_split(loop, config.hidden_field)
     _check_budget(loop.whole, config)
-    loop.write_entry(0, "simulate", {"parameters": config.to_dict()})
+    entry = {"parameters": config.to_dict()}
+    loop.write_entry(0, "simulate", entry)
+
+    def series(strategy: str, label_field: str | None = None) -> _Series:
+        name = f"{config.series}_{strategy}" if config.series else strategy
+        field = label_field or f"{config.prefix}_{name}_labels"
+        own = {**place, "series": name, "label_field": field}
+        return _Series(loop.dataset, config, strategy, own, classes, progress)
 
     started = time.perf_counter()
-    first_batch: float | None = None
-    for strategy in config.strategies:
-        if strategy != config.strategies[0]:
-            series = _series_name(config, strategy)
-            field = f"{config.prefix}_{series}_labels"
-            place = {**place, "series": series, "label_field": field}
-        first = _Series(loop.dataset, config, strategy, place, classes, progress).run()
-        first_batch = first if first_batch is None else first_batch
+    main = _Series(loop.dataset, config, config.strategies[0], place, classes, progress)
+    selected = [main.run(), *(series(s).run() for s in config.strategies if s != main.strategy)]
     if config.full and config.detector:
-        series = _series_name(config, FULL_SERIES)
-        place = {**place, "series": series, "label_field": config.hidden_field}
-        full = _Series(loop.dataset, config, FULL_SERIES, place, classes, progress)
+        full = series(FULL, config.hidden_field)
         if not full.loop.entry(0, "evaluate_detector"):
             full.detect(0)
-            entry = {"parameters": config.to_dict()}
-            full.loop.write_entry(0, "simulate", entry, strategy=FULL_SERIES)
+            full.loop.write_entry(0, "simulate", entry, strategy=FULL)
+    first = next((moment for moment in selected if moment is not None), None)
     return SimulateResult(
         dataset=loop.dataset.name,
         iterations=summaries(loop),
-        first_batch_seconds=None if first_batch is None else round(first_batch - started, 1),
+        first_batch_seconds=None if first is None else round(first - started, 1),
     )
-
-
-def _series_name(config: SimulateConfig, strategy: str) -> str:
-    return f"{config.series}_{strategy}" if config.series else strategy
 
 
 @dataclass
@@ -95,12 +85,12 @@ class _Series:
     dataset: Any
     config: SimulateConfig
     strategy: str
-    place: dict[str, Any]  #: parameters of every step: where this loop stores its things
+    place: dict[str, Any]  #: parameters of every step: where this series is stored
     classes: tuple[str, ...]
     progress: Progress
 
     def run(self) -> float | None:
-        """Do what is left to do; returns when the first batch of this call was selected."""
+        """Do what is left; returns when this call selected its first batch."""
         config, loop = self.config, self.loop
         is_main = self.strategy == config.strategies[0]
         first_batch: float | None = None
@@ -131,7 +121,7 @@ class _Series:
 
     def detect(self, number: int) -> None:
         """Train, apply and evaluate a detector on what is labelled."""
-        config, said = self.config, self._said(number)
+        config, common = self.config, self._common(number)
         train_detector(
             self.dataset,
             detector=config.detector_kind,
@@ -142,11 +132,10 @@ class _Series:
             device=config.device,
             seed=config.seed,
             classes=self.classes,
-            progress=said,
-            **self.place,
+            **common,
         )
-        apply_detector(self.dataset, device=config.device, progress=said, **self.place)
-        evaluate_detector(self.dataset, gt_field=config.hidden_field, progress=said, **self.place)
+        apply_detector(self.dataset, device=config.device, **common)
+        evaluate_detector(self.dataset, gt_field=config.hidden_field, **common)
 
     @cached_property
     def loop(self) -> Loop:
@@ -160,13 +149,11 @@ class _Series:
             iteration=number,
             hidden_field=self.config.hidden_field,
             regions_only=self.config.regions_only,
-            progress=self._said(number),
-            **self.place,
+            **self._common(number),
         )
 
     def _select(self, number: int) -> None:
-        config, said = self.config, self._said(number)
-        common = {"progress": said, **self.place}
+        config, common = self.config, self._common(number)
         if self.strategy in SCORED_STRATEGIES:
             train_unet(
                 self.dataset,
@@ -186,16 +173,20 @@ class _Series:
             **common,
         )
 
-    def _said(self, number: int) -> Progress:
-        """The progress of a step, with the strategy and the iteration before its label."""
-        where = f"{self.strategy} {number}/{self.config.iterations}: "
-        if self.strategy == FULL_SERIES:
-            where = f"{FULL_SERIES}: "
-        return lambda done, total, label="": self.progress(done, total, where + label)
+    def _common(self, number: int) -> dict[str, Any]:
+        """The place, and a progress that names the strategy and the iteration."""
+        where = f"{self.strategy}: "
+        if self.strategy != FULL:
+            where = f"{self.strategy} {number}/{self.config.iterations}: "
+
+        def progress(done: int, total: int, label: str = "") -> None:
+            self.progress(done, total, where + label)
+
+        return {**self.place, "progress": progress}
 
 
 def _label_test_split(loop: Loop, hidden_field: str) -> None:
-    """Show the labels of the test split from the start, as in a dataset with a fixed one."""
+    """Show the labels of the test split from the start."""
     test = loop.whole.test
     if loop.has_labels:
         test = test.exists(loop.names.label_field, False)
@@ -235,10 +226,10 @@ def _check(loop: Loop, config: SimulateConfig) -> None:
 
 
 def _check_budget(loop: Loop, config: SimulateConfig) -> None:
-    wanted, usable = config.initial + config.iterations * config.budget, len(loop.usable)
-    if wanted > usable:
+    usable = len(loop.usable)
+    if config.wanted_images > usable:
         raise BudgetError(
             f"initial={config.initial} and {config.iterations} batches of {config.budget} are "
-            f"{wanted} images, but dataset {loop.dataset.name!r} has {usable} outside its test "
+            f"{config.wanted_images} images, but dataset {loop.dataset.name!r} has {usable} outside its test "
             "split; lower the budget or the number of iterations"
         )
