@@ -11,6 +11,8 @@ ABOUT = {
     "name": "Computer Vision Annotation Tool",
     "description": "A double of CVAT for tests.",
 }
+NO_STORAGE = {"target_storage": None, "source_storage": None}
+CHUNKS = {"data_compressed_chunk_type": "imageset", "data_original_chunk_type": "imageset"}
 
 
 class Presenter:
@@ -85,8 +87,7 @@ class Presenter:
             "status": "annotation",
             "dimension": "2d" if tasks else None,
             "organization": project.organization,
-            "target_storage": None,
-            "source_storage": None,
+            **NO_STORAGE,
             "tasks": {"count": len(tasks), "url": f"{url}/api/tasks?project_id={project.id}"},
             "labels": {"url": f"{url}/api/labels?project_id={project.id}"},
             "task_subsets": sorted({task.subset for task in tasks if task.subset}),
@@ -112,8 +113,7 @@ class Presenter:
             "dimension": "2d",
             "subset": task.subset,
             "organization": task.organization,
-            "target_storage": None,
-            "source_storage": None,
+            **NO_STORAGE,
             "jobs": {
                 "count": len(task.jobs),
                 "completed": sum(job.status == "completed" for job in task.jobs),
@@ -125,8 +125,7 @@ class Presenter:
         if task.has_data:
             answer |= {
                 "data_chunk_size": 72 if ready else None,
-                "data_compressed_chunk_type": "imageset",
-                "data_original_chunk_type": "imageset",
+                **CHUNKS,
                 "size": len(task.frames),
                 "image_quality": task.image_quality,
                 "data": task.data_id,
@@ -160,8 +159,7 @@ class Presenter:
             "labels": {"url": f"{url}/api/labels?job_id={job.id}"},
             "type": "annotation",
             "organization": task.organization,
-            "target_storage": None,
-            "source_storage": None,
+            **NO_STORAGE,
         }
 
     def data_meta(self, task: Task, frames: range) -> Json:
@@ -174,9 +172,7 @@ class Presenter:
             "frame_filter": "",
             "frames": [
                 {
-                    "width": task.frames[at].width,
-                    "height": task.frames[at].height,
-                    "name": task.frames[at].name,
+                    **{key: getattr(task.frames[at], key) for key in ("width", "height", "name")},
                     "related_files": 0,
                     "has_related_context": False,
                 }

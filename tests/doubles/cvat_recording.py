@@ -44,13 +44,13 @@ def _resolved(exchanges: list[dict], value: Any) -> Any:
 
 def known_shapes(exchanges: list[dict]) -> dict[int, dict]:
     """Every shape that the answers of these exchanges show, by id, first seen."""
-    found: dict[int, dict] = {}
+    shapes: dict[int, dict] = {}
     for exchange in exchanges:
         answer = exchange["response"].get("json")
         for shape in answer.get("shapes", ()) if isinstance(answer, dict) else ():
             if isinstance(shape, dict) and "id" in shape:
-                found.setdefault(shape["id"], shape)
-    return found
+                shapes.setdefault(shape["id"], shape)
+    return shapes
 
 
 def is_elided(value: Any) -> bool:
@@ -83,22 +83,17 @@ def differences(recorded: Any, actual: Any, where: str = "$") -> list[str]:
     if recorded == ELIDED:
         return []
     if isinstance(recorded, dict) and isinstance(actual, dict):
-        found = []
         if recorded.keys() != actual.keys():
-            found = [f"{where}: keys {sorted(recorded.keys() ^ actual.keys())} are not in both"]
-        for key in recorded.keys() & actual.keys():
-            inside = f"{where}.{key}"
+            return [f"{where}: keys {sorted(recorded.keys() ^ actual.keys())} are not in both"]
+        wrong = []
+        for key in recorded:
+            inside, pair = f"{where}.{key}", (recorded[key], actual[key])
             if key in OWN:
-                same = type(recorded[key]) is type(actual[key])
-                found += [] if same else [f"{inside}: {recorded[key]!r} and {actual[key]!r}"]
+                pair = (type(pair[0]), type(pair[1]))
             elif key == "url":
-                paths = [
-                    re.sub(r"https?://[^/]+|\d+", "", each[key]) for each in (recorded, actual)
-                ]
-                found += [] if paths[0] == paths[1] else [f"{inside}: {paths[0]} is {paths[1]}"]
-            else:
-                found += differences(recorded[key], actual[key], inside)
-        return found
+                pair = tuple(re.sub(r"https?://[^/]+|\d+", "", url) for url in pair)
+            wrong += differences(*pair, inside)
+        return wrong
     if isinstance(recorded, list) and isinstance(actual, list):
         return _list_differences(recorded, actual, where)
     if isinstance(recorded, str) and isinstance(actual, str):

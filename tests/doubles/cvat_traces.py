@@ -24,14 +24,12 @@ def state_of(dataset: fo.Dataset) -> dict:
 def database_text() -> str:
     """Every document of every collection of FiftyOne's database as text, files included."""
     database = foo.get_db_conn()
-    found = []
+    texts = []
     for name in database.list_collection_names():
         for document in database[name].find():
-            found.append(repr(document))
-            found += [
-                value.decode("latin-1") for value in document.values() if isinstance(value, bytes)
-            ]
-    return "\n".join(found)
+            files = [value for value in document.values() if isinstance(value, bytes)]
+            texts += [repr(document), *(content.decode("latin-1") for content in files)]
+    return "\n".join(texts)
 
 
 def frames_of(cvat) -> list[str]:
