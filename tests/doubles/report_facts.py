@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from unseen.benchmark.synthetic.dataset import generate
-from unseen.loop.iteration import ClassMetrics, IterationSummary
+from unseen.loop.curves import ClassMetrics, IterationSummary
 from unseen.report.pictures import BatchPicture
 
 CLASSES = ["particle", "scratch", "stain"]

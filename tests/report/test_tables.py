@@ -3,7 +3,7 @@ import math
 import pytest
 from report_facts import CLASSES, counted, full_set, metrics, point, scored
 
-from unseen.loop.iteration import ClassMetrics, IterationSummary
+from unseen.loop.curves import ClassMetrics, IterationSummary
 from unseen.report.table import Column, Spread, Table, cell_text, signed
 from unseen.report.tables import build_tables
 

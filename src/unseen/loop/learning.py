@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from unseen.arrays.bootstrap import Bounds, F1Intervals, f1_intervals, gain_interval
-from unseen.loop.curves import balance, defined
-from unseen.loop.iteration import IterationSummary
+from unseen.loop.curves import IterationSummary, balance, defined
 from unseen.loop.overview_data import ClassPoint, Curve, Gain, Interval, Point, Progress, TableRow
 
 

@@ -30,11 +30,10 @@ from unseen.loop import reading as reader
 from unseen.loop import records as overview_records
 from unseen.loop import stopping as stopping_rule
 from unseen.loop.control import LabelledParts, control_group
-from unseen.loop.curves import read_curves
+from unseen.loop.curves import read_curves, summarise
 from unseen.loop.learning import build_progress
 from unseen.loop.overview_data import OLD, Advice, Control, Facts, Novelty, Now, Progress, Ranking
 from unseen.loop.spread import histogram
-from unseen.loop.summaries import summarise
 from unseen.loop.trust import Evidence, judge_ranking
 from unseen.parameters import StepConfig, parameters
 from unseen.ranking import METRICS

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from unseen.dataset.fields import Names
+from unseen.loop.curves import evaluation_of
 from unseen.loop.records import Records
-from unseen.loop.summaries import evaluation_of
 
 TP, FP, FN = OUTCOMES = ("tp", "fp", "fn")
 

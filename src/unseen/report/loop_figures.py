@@ -6,8 +6,15 @@ from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
-from unseen.loop.curves import Curves, Series, balance, defined, metrics_of, read_curves
-from unseen.loop.iteration import IterationSummary
+from unseen.loop.curves import (
+    Curves,
+    IterationSummary,
+    Series,
+    balance,
+    defined,
+    metrics_of,
+    read_curves,
+)
 from unseen.report.figures import (
     PALETTE,
     SHARES,

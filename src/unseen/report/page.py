@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,6 @@ import plotly.graph_objects as go
 import plotly.io
 from plotly.offline import get_plotlyjs
 
-from unseen.loop.facts import fact_text
 from unseen.loop.verdict import Bar, short
 from unseen.report.figures import looks
 from unseen.report.table import Table
@@ -63,7 +63,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"looks": looks, "plotlyjs": get_plotlyjs, "plot": _plot}
-    environment.filters |= {"short": short, "fact": fact_text, "data_url": _data_url}
+    environment.filters |= {"short": short, "fact": _fact_text, "data_url": _data_url}
     return environment
 
 
@@ -74,3 +74,18 @@ def _plot(figure: go.Figure, name: str) -> str:
 
 def _data_url(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _fact_text(value: object) -> str:
+    """A value for people: numbers short, lists with commas, undefined values as "-"."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {_fact_text(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ", ".join(_fact_text(v) for v in value)
+    return str(value)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from unseen.loop.curves import Curves, balance, metrics_of, read_curves
-from unseen.loop.iteration import IterationSummary
+from unseen.loop.curves import Curves, IterationSummary, balance, metrics_of, read_curves
 from unseen.report.table import Cell, Column, Table, group_starts
 
 #: More iterations than this are thinned out evenly, so that a table fits a page.

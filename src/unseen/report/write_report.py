@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unseen.errors import UnseenError
-from unseen.loop.iteration import IterationSummary
+from unseen.loop.curves import IterationSummary
 from unseen.loop.verdict import judge
 from unseen.report.loop_figures import loop_figures
 from unseen.report.page import Page, Section

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unseen.loop.iteration import IterationSummary
+from unseen.loop.curves import IterationSummary
 from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
 from unseen.steps.catalogue import Step

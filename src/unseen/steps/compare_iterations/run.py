@@ -10,9 +10,8 @@ import numpy as np
 
 from unseen.dataset.loop import Loop, Record, numbered_folder, records_by_series
 from unseen.errors import DatasetError
-from unseen.loop.iteration import IterationSummary
+from unseen.loop.curves import IterationSummary, summarise
 from unseen.loop.overview import control
-from unseen.loop.summaries import summarise
 from unseen.progress import Progress
 from unseen.report.pictures import BatchPicture
 from unseen.report.write_report import write_report

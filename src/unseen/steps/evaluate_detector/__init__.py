@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unseen.loop.iteration import ClassMetrics
+from unseen.loop.curves import ClassMetrics
 from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult, partly
 from unseen.steps import settings

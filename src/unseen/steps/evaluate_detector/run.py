@@ -14,7 +14,7 @@ from fiftyone import ViewField as F
 from unseen.dataset import reading, scope, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
-from unseen.loop.iteration import ClassMetrics
+from unseen.loop.curves import ClassMetrics
 from unseen.progress import Progress
 from unseen.steps.evaluate_detector import EvaluateConfig, EvaluateResult
 from unseen.steps.step import step, write_down

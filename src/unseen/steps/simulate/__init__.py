@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unseen.detector import architecture_choices, check_architecture, detectors
-from unseen.loop.iteration import IterationSummary
+from unseen.loop.curves import IterationSummary
 from unseen.parameters import StepConfig, setting
 from unseen.ranking import METRICS, STRATEGIES
 from unseen.results import StepResult
