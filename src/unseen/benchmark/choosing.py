@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from unseen.arrays.auroc import auroc
 from unseen.arrays.devices import resolve_device
 from unseen.benchmark import borrowed, detectors, peers
 from unseen.benchmark.config import (
@@ -44,7 +43,7 @@ class Choice:
 
     batch: Indices  #: positions in the pool, best first
     criteria: dict[str, int] | None = None  #: images per criterion, of `mixed`
-    score: dict[str, float | None] | None = None  #: AUROCs of the ranking metric
+    score: dict[str, float | None] | None = None  #: of the UNet: pixel AUROC, mean S
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -83,7 +82,7 @@ class Chooser:
         metric, seconds = self._metric(labelled)
         numbers = ranking.Pool(len(left), np.arange(len(left)), metric=metric[left])
         chosen = ranking.choose("plain", numbers, budget, rng=rng)
-        return Choice(left[chosen.order], score=self._separation(metric, left), seconds=seconds)
+        return Choice(left[chosen.order], seconds=seconds)
 
     def _by_unet(self, labelled: Sequence[int], left: Indices, rng: np.random.Generator) -> Choice:
         scores, name = self._unet(labelled), self.strategy.name
@@ -105,9 +104,8 @@ class Chooser:
         if numbers.features is not None:
             self._remember(left[chosen.order], chosen.criteria, numbers.features.sought)
         criteria = {c: n for c in CRITERIA if (n := chosen.criteria.count(c))} or None
-        separation = self._separation(metric, left)
-        separation |= {"pixel_auroc": scores.pixel_auroc, "mean_score": scores.mean_score}
-        return Choice(left[chosen.order], criteria, separation, scores.seconds)
+        score = {"pixel_auroc": scores.pixel_auroc, "mean_score": scores.mean_score}
+        return Choice(left[chosen.order], criteria, score, scores.seconds)
 
     def _metric(self, labelled: Sequence[int]) -> tuple[Metric, dict[str, float]]:
         """(N,) metric of a peer, higher = label sooner, and the seconds of its parts."""
@@ -162,13 +160,6 @@ class Chooser:
         ]
         paths = [files[i].path for i in left]
         return feature_evidence(self._features, paths, known, len(classes), seed=self.seed)
-
-    def _separation(self, metric: Metric, left: Indices) -> dict[str, float | None]:
-        """AUROC of a metric: unlabelled images with a rare class against the others."""
-        is_rare = np.asarray([self.pool.holds_rare(int(i)) for i in left])
-        values = np.nan_to_num(metric[left], nan=-np.inf)
-        area = auroc(values[is_rare], values[~is_rare])
-        return {"image_auroc": area, "pixel_auroc": None, "mean_score": None}
 
     @cached_property
     def _simple(self) -> npt.NDArray[np.float64]:

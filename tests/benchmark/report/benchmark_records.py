@@ -89,7 +89,7 @@ def simulated(cases=tuple(ODDS), seeds=4, *, detectors=True, full=True):
             gain = 0.1 + 0.15 * sum("stain" in pool[i] for i in order) / 16
             f1 = [float(0.4 + gain * k + rng.normal(0, 0.02)) for k in range(3)]
             scores = {
-                k: {"pixel_auroc": float(rng.uniform(0.9, 1)), "image_auroc": float(rng.random())}
+                k: {"pixel_auroc": float(rng.uniform(0.9, 1))}
                 for k in range(2 if strategy in ("mixed", "diverse", "entropy") else 0)
             }
             measured = {"f1": f1 if detectors else (), "scores": scores}

@@ -13,7 +13,7 @@ from unseen.benchmark.report.tables import (
     finding_tables,
     rare_boxes,
     read_findings,
-    separation_tables,
+    separation_table,
 )
 from unseen.report.table import Table
 
@@ -157,12 +157,11 @@ def test_the_full_set_is_shown_and_is_no_competitor():
 
 
 def test_separation_is_that_before_the_first_batch():
-    order, values = [0, 1, 2, 3, 4], ((0.9, None), (0.7, 0.6))
-    scores = {k: {"pixel_auroc": v[0], "image_auroc": v[1]} for k, v in enumerate(values)}
+    order, scores = [0, 1, 2, 3, 4], {0: {"pixel_auroc": 0.9}, 1: {"pixel_auroc": 0.7}}
+    unscored = record("x", "random", 0, POOL, order)
     mixed = record("x", "mixed", 0, POOL, order, scores=scores)
-    (table,) = separation_tables(read_runs([mixed, record("x", "random", 0, POOL, order)]))
-    assert table.title.endswith("pixel AUROC")
-    assert table.texts == [["mixed", "0.90"]]
+    assert separation_table(read_runs([mixed, unscored])).texts == [["mixed", "0.90"]]
+    assert separation_table(read_runs([unscored])) is None
 
 
 def test_costs_are_seconds_per_iteration_of_what_was_measured():

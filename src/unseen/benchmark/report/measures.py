@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.integrate import trapezoid
 
 from unseen.benchmark.report.runs import Benchmark, Run
 from unseen.loop.curves import balance, defined
@@ -53,19 +52,6 @@ def found_over_images(run: Run) -> np.ndarray | None:
     """
     rare, total = _rare_boxes(run)
     return np.concatenate([[0.0], np.cumsum(rare[run.initial :])]) / total if total else None
-
-
-def area_under_curve(benchmark: Benchmark, run: Run) -> float | None:
-    """Area under the share of rare boxes over images, in [0, 1], by the trapezoidal rule.
-
-    Over as many images as every strategy labelled. Near 1 = all found at once, 1/2 = found evenly.
-    None if there are no rare boxes to find.
-    """
-    curve = found_over_images(run)
-    images = benchmark.images[run.case, run.seed] - run.initial
-    if curve is None or images < 1:
-        return None
-    return float(trapezoid(curve[: images + 1]) / images)
 
 
 def equal_images(benchmark: Benchmark, run: Run) -> np.ndarray:

@@ -9,7 +9,6 @@ import numpy as np
 from unseen.benchmark.report.measures import (
     Finding,
     Values,
-    area_under_curve,
     equal_boxes,
     equal_images,
     finding,
@@ -88,19 +87,17 @@ def by_case(
     )
 
 
-def separation_tables(benchmark: Benchmark) -> list[Table]:
-    """AUROC of the scores before the first batch, for pixels and images of rare classes."""
-    tables = []
-    for what, of in (
-        ("pixel", "Pixels of rare boxes against all others"),
-        ("image", "Images with a rare class against the others"),
-    ):
-        values = values_of(benchmark.choosing(), _first_score(f"{what}_auroc"))
-        if values:
-            title = f"Separation of rare classes by the score before the first batch, {what} AUROC"
-            notes = [f"{of}: .5 = chance, 1 = perfect."]
-            tables.append(by_case(title, benchmark, values, "score", notes))
-    return tables
+def separation_table(benchmark: Benchmark) -> Table | None:
+    """Pixel AUROC of the scores before the first batch; None without any."""
+
+    def read(run: Run) -> float | None:
+        score = run.iterations[0]["score"]
+        return score["pixel_auroc"] if score else None
+
+    values = values_of(benchmark.choosing(), read)
+    title = "Pixel AUROC of the score on rare classes, before the first batch"
+    notes = ["Pixels in boxes of rare classes against all others: .5 = chance, 1 = perfect."]
+    return by_case(title, benchmark, values, "score", notes) if values else None
 
 
 def cost_table(benchmark: Benchmark) -> Table | None:
@@ -123,7 +120,6 @@ def cost_table(benchmark: Benchmark) -> Table | None:
 def _other_readings(benchmark: Benchmark, findings: Findings) -> Table:
     readings: dict[Column, Callable[[Run], float | None]] = {
         Column("Rare images, %", "percent"): lambda r: findings[r.key].rare_images,
-        Column("Area under curve", "score"): lambda r: area_under_curve(benchmark, r),
         Column("Balance", "score"): lambda r: findings[r.key].balance,
         Column("Boxes labelled", "tenths"): lambda r: findings[r.key].boxes,
     }
@@ -134,9 +130,8 @@ def _other_readings(benchmark: Benchmark, findings: Findings) -> Table:
     }
     where = "" if len(benchmark.cases) == 1 else ", mean over the datasets"
     notes = [
-        "Rare images: share of the images with a rare class, beyond the initial ones. Area under the "
-        "curve of rare boxes over images: near 1 = all found at once, .5 = all found, evenly. "
-        "Balance: normalised entropy of the labelled boxes, 1 = as many of each class."
+        "Rare images: share of the images with a rare class, beyond the initial ones. Balance: "
+        "normalised entropy of the labelled boxes, 1 = as many of each class."
     ]
     title = f"Other figures for the same number of images{where}"
     return _by_strategy(title, benchmark, cells, notes)
@@ -152,11 +147,3 @@ def _by_strategy(
     rows = [[name, *(each.get(name) for each in cells.values())] for name in benchmark.strategies]
     rows = [row for row in rows if any(cell is not None for cell in row[1:])]
     return Table(title=title, columns=[Column("Strategy"), *cells], rows=rows, notes=notes)
-
-
-def _first_score(key: str) -> Callable[[Run], float | None]:
-    def read(run: Run) -> float | None:
-        score = run.iterations[0]["score"]
-        return score[key] if score else None
-
-    return read

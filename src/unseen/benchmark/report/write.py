@@ -12,7 +12,6 @@ from unseen.benchmark.report.answer import Answer, answer
 from unseen.benchmark.report.charts import difference_chart, finding_chart
 from unseen.benchmark.report.detectors import detector_tables, paper_tables, quality
 from unseen.benchmark.report.differences import Difference, difference_table, differences
-from unseen.benchmark.report.measures import area_under_curve
 from unseen.benchmark.report.runs import Benchmark, read_runs
 from unseen.benchmark.report.tables import (
     EQUAL,
@@ -21,7 +20,7 @@ from unseen.benchmark.report.tables import (
     finding_tables,
     rare_boxes,
     read_findings,
-    separation_tables,
+    separation_table,
 )
 from unseen.errors import UnseenError
 from unseen.report.page import Page, Section
@@ -130,7 +129,9 @@ def _sections(
         ),
         Section(key="paper", title="The tables of the paper", tables=paper_tables(benchmark)),
         Section(
-            key="separation", title="Separation by the score", tables=separation_tables(benchmark)
+            key="separation",
+            title="Separation by the score",
+            tables=_some(separation_table(benchmark)),
         ),
         Section(key="cost", title="Cost", tables=_some(cost_table(benchmark))),
     ]
@@ -150,7 +151,6 @@ def _run_figures(benchmark: Benchmark, findings: Mapping[str, Findings]) -> list
         row = {name: getattr(run, name) for name in names}
         if not run.is_full:
             row |= {f"equal_{name}": vars(each[run.key]) for name, each in findings.items()}
-            row["area_under_curve"] = area_under_curve(benchmark, run)
         rows.append(row)
     return rows
 
