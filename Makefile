@@ -62,7 +62,7 @@ format: $(STAMP) ## bring the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(STAMP) ## write the tables of docs/cli.md and docs/operators.md and the list of fiftyone.yml again
+docs: $(STAMP) ## write the tables of docs/reference.md and the list of fiftyone.yml again
 	$(BIN)/python docs/reference.py
 
 notebook: $(STAMP) ## run docs/example.ipynb again and keep its outputs

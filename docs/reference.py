@@ -1,4 +1,4 @@
-"""Write what follows from the catalogue: parameter tables in docs/, and the list in fiftyone.yml.
+"""Write what follows from the catalogue: docs/reference.md, and the list in fiftyone.yml.
 
 `python docs/reference.py` writes them, `--check` only says whether they are current. Everything
 outside the marker lines of a document, and of the operators in fiftyone.yml, is kept.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from unseen.steps.catalogue import catalogue
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- written by docs/reference.py from here -->"
 END = "<!-- to here -->"
-#: Parameters that every step has; described once.
-SHARED = {f.name for f in fields(StepConfig)}
 
 
 def main(arguments: list[str]) -> int:
@@ -46,70 +43,69 @@ def manifest(text: str) -> str:
     return re.sub(r"(?<=^operators:\n)(  - \w+\n)*", names, text, flags=re.MULTILINE)
 
 
-def cli_reference(text: str) -> str:
-    """docs/cli.md with one section per step."""
-
-    def option(parameter: Parameter) -> str:
-        name = parameter.name.replace("_", "-")
-        return f"`--{name}` / `--no-{name}`" if parameter.kind is bool else f"`--{name}`"
-
-    parts = []
-    for step in catalogue().values():
-        usage = f"{_sentence(step.help)}\n\n    unseen {step.command} DATASET"
-        parts.append(f"## unseen {step.command}\n\n{usage}\n\n" + table(option, own(step.config)))
-    usage = "Compare strategies on complete labels; see [benchmark.md](benchmark.md).\n\n"
-    usage += "    unseen benchmark SOURCE [SOURCE ...]"
-    rows = [p for p in own(BenchmarkConfig) if p.name not in NOT_HERE]
-    parts.append(f"## unseen benchmark\n\n{usage}\n\n" + table(option, rows))
-    parts.append("## Options of every step\n\n" + table(option, parameters(StepConfig)))
-    return between_markers(text, parts)
-
-
-def operator_reference(text: str) -> str:
-    """docs/operators.md with one section per step."""
-
-    def field(parameter: Parameter) -> str:
-        return f"`{parameter.name}`" + ("\\*" if parameter.advanced else "")
-
+def reference(text: str) -> str:
+    """docs/reference.md: the parameters that steps share, then one section per step."""
+    sections = {name: parameters(step.config) for name, step in catalogue().items()}
+    sections["benchmark"] = [p for p in parameters(BenchmarkConfig) if p.name not in NOT_HERE]
+    shared = shared_parameters(sections)
+    every = {f.name for f in fields(StepConfig)}
     parts = [
-        f"## {name}\n\n{_sentence(step.help)}\n\n" + table(field, own(step.config))
-        for name, step in catalogue().items()
+        "## Parameters of every step\n\n" + table([p for n, p in shared.items() if n in every]),
+        "## Parameters of several steps\n\nA step that has them lists them under *Also*.\n\n"
+        + table([p for n, p in shared.items() if n not in every]),
     ]
-    parts.append("## Parameters of every operator\n\n" + table(field, parameters(StepConfig)))
-    return between_markers(text, parts)
-
-
-def between_markers(text: str, parts: list[str]) -> str:
-    """The text of a document with these sections between its two markers."""
-    before, _, rest = text.partition(BEGIN)
+    for name, rows in sections.items():
+        step = catalogue().get(name)
+        part = f"## {name}\n\n"
+        if step:
+            part += f"{step.description}. `unseen {step.command} DATASET`"
+        else:
+            part += "Compare strategies on complete labels, see [benchmark.md](benchmark.md). "
+            part += "`unseen benchmark SOURCE [SOURCE ...]`\n\nOf the parameters of every step "
+            part += "it has `label_field` and `test_tag`."
+        own = [p for p in rows if not same(p, shared.get(p.name))]
+        also = [f"`{p.name}`" for p in rows if p not in own and p.name not in every]
+        part += f"\n\n{table(own)}" if own else ""
+        part += f"\n\n*Also:* {', '.join(also)}." if also else ""
+        parts.append(part)
+    before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
         raise SystemExit(f"the markers {BEGIN!r} and {END!r} are not both there")
-    sections = "\n\n".join(parts)
-    return f"{before}{BEGIN}\n\n{sections}\n\n{END}{after}"
+    return "\n\n".join([before + begin, *parts, end + after])
 
 
-def own(config: type[StepConfig]) -> list[Parameter]:
-    """The parameters that only this config has."""
-    return [p for p in parameters(config) if p.name not in SHARED]
+def shared_parameters(sections: dict[str, list[Parameter]]) -> dict[str, Parameter]:
+    """By name, the form of a parameter that most sections have, if at least two have it."""
+    shared = {}
+    for p in (p for rows in sections.values() for p in rows):
+        forms = [q for rows in sections.values() for q in rows if q.name == p.name]
+        most = max(forms, key=lambda form: sum(same(form, q) for q in forms))
+        if sum(same(most, q) for q in forms) > 1:
+            shared[p.name] = most
+    return shared
 
 
-def table(name: Callable[[Parameter], str], rows: list[Parameter]) -> str:
+def same(a: Parameter, b: Parameter | None) -> bool:
+    """Whether two parameters have the same row, but for the mark of the second form section."""
+    return b is not None and row(a).replace("\\*", "") == row(b).replace("\\*", "")
+
+
+def row(p: Parameter) -> str:
+    """One row of a table."""
+    name = f"`{p.name}`" + ("\\*" if p.advanced else "")
+    meaning = p.help.replace("|", "\\|")
+    return f"| {name} | {meaning} | {p.expected} | {p.default_text} |"
+
+
+def table(rows: list[Parameter]) -> str:
     """A table of parameters."""
-    lines = ["| Parameter | Meaning | Values | Default |", "|---|---|---|---|"]
-    for p in rows:
-        meaning = p.help.replace("|", "\\|")
-        lines.append(f"| {name(p)} | {meaning} | {p.expected} | {p.default_text} |")
-    return "\n".join(lines)
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + "."
+    head = ["| Parameter | Meaning | Values | Default |", "|---|---|---|---|"]
+    return "\n".join(head + [row(p) for p in rows])
 
 
 FILES = {
-    "docs/cli.md": cli_reference,
-    "docs/operators.md": operator_reference,
+    "docs/reference.md": reference,
     "fiftyone.yml": manifest,
 }
 

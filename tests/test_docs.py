@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from unseen import cli
-from unseen.parameters import parameters
+from unseen.parameters import StepConfig, parameters
 from unseen.steps.catalogue import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,24 +43,24 @@ def test_the_tables_and_the_manifest_are_current():
     assert reference.main(["--check"]) == 0
 
 
-@pytest.mark.parametrize("page", ["docs/operators.md", "docs/cli.md"])
-def test_every_parameter_is_documented_with_its_default(page):
-    is_operator = "operators" in page
-    text = read(page)
-    shared = re.split(r"\n## .* of every ", text)[-1]
+def test_every_parameter_is_documented_with_its_default():
+    text = read("docs/reference.md")
+    shared = text.split("## Parameters of every step\n")[1].split("\n## prepare_dataset\n")[0]
     for name, step in catalogue().items():
-        section = f"## {name}\n" if is_operator else f"## unseen {step.command}\n"
-        own = text.split(section)[1].split("\n## ")[0]
+        own = text.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        table, _, also = own.partition("*Also:* ")
+        assert f"`unseen {step.command} DATASET`" in own
+        everywhere = {p.name for p in parameters(StepConfig)}
         for p in parameters(step.config):
-            option = p.name if is_operator else f"--{p.name.replace('_', '-')}"
-            rows = [row for row in (own + shared).splitlines() if f"`{option}`" in row]
-            assert rows, f"{page} lacks {option} of {name}"
-            assert rows[0].endswith(f"| {p.default_text} |")
+            assert f"`{p.name}`" in own or p.name in everywhere, f"{name} lacks {p.name}"
+            rows = [row for row in (table + shared).splitlines() if row.startswith(f"| `{p.name}`")]
+            assert rows[0].endswith(f"| {p.help} | {p.expected} | {p.default_text} |")
+            assert len(rows) == 1 or f"`{p.name}`" not in also
 
 
 def test_every_verb_and_every_step_of_the_loop_is_documented():
     verbs = cli.build_parser()._subparsers._group_actions[0].choices
-    assert [verb for verb in verbs if f"unseen {verb}" not in read("docs/cli.md")] == []
+    assert [verb for verb in verbs if f"unseen {verb}" not in read("docs/reference.md")] == []
     text = read("README.md")
     steps = catalogue().items()
     assert [n for n, step in steps if n not in text and step.command not in text] == []

@@ -73,8 +73,7 @@ reference = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(reference)
 assert reference.main(["--check"]) == 1
 for name, expected in {
-    "docs/cli.md": "## unseen count-pixels",
-    "docs/operators.md": "## count_pixels",
+    "docs/reference.md": "## count_pixels",
     "fiftyone.yml": "  - count_pixels\\n  - train_unet",
 }.items():
     with open(f"{root}/{name}") as file:
