@@ -21,7 +21,7 @@ from unseen.detector.centernet.encoding import (
     encode,
     gaussian_radius,
 )
-from unseen.detector.centernet.losses import centernet_losses, penalty_reduced_focal_loss
+from unseen.detector.centernet.network import centernet_losses, penalty_reduced_focal_loss
 
 
 def encoded(boxes, labels, *, n_classes=2, shape=(8, 8)):

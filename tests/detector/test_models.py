@@ -13,13 +13,13 @@ from torchvision.models import mobilenet_v2, resnet50
 from unseen.detector import architecture_choices, detectors
 from unseen.detector.backbones import LiteLevels, slow_parameters
 from unseen.detector.models import (
+    FROZEN_TO,
     DetectorSpec,
     build_detector,
     detector_spec,
     load_detector,
     resolve_architecture,
 )
-from unseen.detector.start import FROZEN_TO
 from unseen.detector.training import detect, fit_detector
 from unseen.errors import CheckpointError, ConfigError
 from unseen.ranking.features import backbones

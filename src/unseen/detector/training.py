@@ -72,21 +72,13 @@ def fit_detector(
     Steps are `config.steps`, or as many as `config.epochs` passes over the images need: batches
     run on across the end of a pass, so that all are full.
 
-    Args:
-        images: of (H, W, 3) float32 in [0, 1] at native scale, of any sizes; may read on access.
-        boxes: per image (N, 4) xyxy px at native scale; N may be 0.
-        labels: per image (N,) indices into `spec.classes`.
-        spec: what to build; `detector_spec` chooses it.
-        config: epochs or steps, batch size, learning rate, weights, precision and seed.
-        device: where to compute.
-        scopes: per image its labelled rectangles, (N, 4) xyxy px at native scale, or None for all
-            of it; what lies outside and in no box is not background.
-        progress: told the steps.
+    Images are (H, W, 3) float32 in [0, 1] of any sizes, and may be read on access; per image there
+    are boxes (N, 4) xyxy px, N may be 0, and labels (N,), indices into `spec.classes`. The scopes
+    are per image its labelled rectangles, (M, 4) xyxy px, or None for all of it: what lies outside
+    and in no box is not background. All are at native scale.
 
-    Raises:
-        LabelError: no box in any image, or a label that is no index into the classes.
-        ShapeError: boxes, labels and images do not belong together.
-        TrainingError: no images, or the loss is not finite.
+    Raises `LabelError` without any box or for a label out of range, `ShapeError` if the lists do
+    not belong together, and `TrainingError` without images or if the loss is not finite.
     """
     _check(images, boxes, labels, len(spec.classes))
     check_scopes(scopes, len(images))
@@ -96,9 +88,8 @@ def fit_detector(
     with seeded(config.seed, device):
         model, pretrained, message = build_detector(spec, weights=config.weights)
         if config.rectification:
-            together = np.concatenate([np.asarray(of, np.int64).reshape(-1) for of in labels])
             # The stronger, the more unequal the classes are.
-            counts = np.unique(together, return_counts=True)[1]
+            counts = np.unique(np.concatenate(labels), return_counts=True)[1]
             weight = config.rectification * class_imbalance(counts)
             detectors()[spec.detector].network.add_class_rectification(model, weight=weight)
         # torch's types know the memory format of tensors only, not that of modules.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,26 +61,25 @@ def choose(
     """The next `budget` images by one of `unseen.ranking.STRATEGIES`.
 
     The last `random_share` of the batch, rounded to whole images, is drawn at random from the rest
-    of the pool, and so is what a strategy cannot fill because too few images are scored.
-
-    Raises:
-        BudgetError: the budget exceeds the pool.
+    of the pool, and so is what a strategy cannot fill because too few images are scored. Raises
+    `BudgetError` if the budget exceeds the pool.
     """
     selection.check_budget(budget, pool.size)
     rows = pool.scored if strategy in SCORED_STRATEGIES else np.arange(pool.size)
     wanted = 0 if strategy == "random" else budget - round(random_share * budget)
     wanted = min(wanted, len(rows))
-    criteria: tuple[str, ...] = ()
-    shares: dict[str, float] | None = None
-    trust = ""
+    explained: dict[str, Any] = {}
     if strategy == "mixed":
         assert pool.features is not None
         rehearsal = pool.features.rehearsal
         candidates = pool.features.candidates(pool.metric, pool.embed, pool.seed)
         batch = mixed(candidates, wanted, history=pool.history, rehearsal=rehearsal)
-        order, shares = batch.order, batch.shares
-        criteria = tuple(list(CRITERIA)[k] for k in batch.source)
-        trust = trust_sentence(shares, rehearsal, wanted)
+        order = batch.order
+        explained = {
+            "criteria": tuple(list(CRITERIA)[k] for k in batch.source),
+            "shares": batch.shares,
+            "trust": trust_sentence(batch.shares, rehearsal, wanted),
+        }
     elif strategy == "balanced":
         order = selection.balanced(pool.expected_counts, pool.labelled_counts, wanted)
     elif strategy == "diverse":
@@ -93,4 +93,4 @@ def choose(
     kept = rows[order]
     rest = np.setdiff1d(np.arange(pool.size), kept)
     drawn = rng.permutation(rest)[: budget - len(kept)]
-    return Chosen(np.concatenate([kept, drawn]), criteria, shares, trust)
+    return Chosen(np.concatenate([kept, drawn]), **explained)

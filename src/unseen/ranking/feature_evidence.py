@@ -67,10 +67,8 @@ def feature_evidence(
 
     Missing features are computed; progress counts those images, and the seed is of the sample that
     whitening is learned from. Patches stream, so that only those of the labelled images and a sample
-    are in memory. If no class is wanted, the pool's patches are not read.
-
-    Raises:
-        StoreError: the store is damaged or cannot be written.
+    are in memory. If no class is wanted, the pool's patches are not read. Raises `StoreError` if
+    the store is damaged or cannot be written.
     """
     files = [*pool, *(image.path for image in known)]
     vectors = features.vectors(files, progress=progress)
@@ -107,11 +105,8 @@ def prevalence(space: Floats, known: Floats, holds: npt.NDArray[np.bool_]) -> Fl
     (L, K); NaN rows are left out. Returns (K,) in [0, 1].
     """
     is_described = ~np.isnan(known).any(axis=1)
-    points, known, holds = (
-        space[~np.isnan(space).any(axis=1)],
-        known[is_described],
-        holds[is_described],
-    )
+    known, holds = known[is_described], holds[is_described]
+    points = space[~np.isnan(space).any(axis=1)]
     if not len(known):
         return np.zeros(holds.shape[1])
     nearest = np.zeros(len(points), dtype=np.int64)

@@ -23,10 +23,8 @@ def pixel_sum(maps: Tensor) -> Tensor:
 def alpha_metric(score: Tensor, alpha: float) -> Tensor:
     """M_alpha: the sum of the unseen scores (B, H, W) in [0, 1] at power alpha > 0.
 
-    The higher alpha, the less pixels with a low score count.
-
-    Raises:
-        ConfigError: alpha is not positive.
+    The higher alpha, the less pixels with a low score count. Raises `ConfigError` if it is not
+    positive.
     """
     if not alpha > 0:
         raise ConfigError(f"alpha={alpha!r}; expected a positive number, such as 2")

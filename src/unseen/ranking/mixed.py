@@ -66,9 +66,7 @@ def mixed(pool: Candidates, budget: int, *, history: History, rehearsal: Rehears
     They choose one after the other, and images already chosen count as known for the next, so that
     two criteria do not spend their images on the same kind. In the rank order their images then
     take turns. What a criterion cannot fill goes to the others, and in the end to any image left.
-
-    Raises:
-        BudgetError: the budget exceeds the pool.
+    Raises `BudgetError` if the budget exceeds the pool.
     """
     check_budget(budget, len(pool))
     names = list(CRITERIA)
@@ -114,11 +112,8 @@ def batch_shares(
     is_found = np.asarray([c.share == "found" for c in declared])
     total = {c.share: sum(d.weight for d in declared if d.share == c.share) for c in declared}
     part = np.asarray([c.weight / total[c.share] for c in declared])
-    by_features = (
-        FEATURES_SHARE
-        if rehearsal.novelty is None
-        else min(FEATURES_SHARE, max(FEWEST_FEATURES, rehearsal.novelty))
-    )
+    novelty = FEATURES_SHARE if rehearsal.novelty is None else rehearsal.novelty
+    by_features = min(FEATURES_SHARE, max(FEWEST_FEATURES, novelty))
     base = {"pixels": 1 - by_features, "features": by_features, "found": 0}
     search = ~is_found
     searched = part[search] * [base[c.share] for c in declared if c.share != "found"]
@@ -126,8 +121,8 @@ def batch_shares(
     searched = searched * has_images[search]
     shares = np.zeros(len(declared))
     if has_images[is_found].any():
-        told = rehearsal.recognition
-        chance = NEW_CLASS_SHARE if told is None else 2 * told - 1
+        recognition = rehearsal.recognition
+        chance = NEW_CLASS_SHARE if recognition is None else 2 * recognition - 1
         found, tried = history.found[is_found].sum(), history.tried[is_found].sum()
         chance = (REHEARSAL_WEIGHT * chance + found) / (REHEARSAL_WEIGHT + tried)
         chance = min(NEW_CLASS_BOUNDS[1], max(NEW_CLASS_BOUNDS[0], float(chance)))

@@ -90,11 +90,7 @@ class Scorer:
     def __init__(
         self, checkpoint: str | Path, config: ScoreConfig, *, digest: str | None = None
     ) -> None:
-        """Load the checkpoint.
-
-        Raises:
-            CheckpointError: it is missing, damaged, no UNet, or not the one of the record.
-        """
+        """Load the checkpoint; raises `CheckpointError` if it, or its `digest`, is wrong."""
         weights, description = load_checkpoint(checkpoint, kind="unet", digest=digest)
         try:
             spec = UNetSpec.from_dict(description["spec"])
@@ -116,21 +112,14 @@ class Scorer:
         self._model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def read(self, path: str) -> np.ndarray:
-        """(h, w, C) float32 at working scale.
-
-        Raises:
-            ImageError: the file cannot be read.
-        """
+        """(h, w, C) float32 at working scale; raises `ImageError` if the file cannot be read."""
         return resize(read_image(path, channels=self._channels), self.scale)
 
     def infer(self, images: Sequence[np.ndarray]) -> Inference:
         """The network's maps of a batch of equally large images."""
-        return infer(
-            self._model,
-            _batch(images),
-            tile_size=self._config.tile_size,
-            precision=self._config.precision,
-        )
+        batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (B, C, h, w)
+        config = self._config
+        return infer(self._model, batch, tile_size=config.tile_size, precision=config.precision)
 
     @torch.inference_mode()
     def reduce(
@@ -197,11 +186,6 @@ class Scorer:
             mean_score=float(score.mean()),
             region_strength=region_strength(regions.score, thresholds.region),
         )
-
-
-def _batch(images: Sequence[np.ndarray]) -> torch.Tensor:
-    """(B, C, h, w) of images (h, w, C)."""
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 def _array(values: torch.Tensor) -> np.ndarray:

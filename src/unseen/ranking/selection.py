@@ -20,11 +20,7 @@ CANDIDATES_PER_IMAGE = 3
 
 
 def check_budget(budget: int, count: int) -> None:
-    """Refuse a budget that a pool of `count` images cannot serve.
-
-    Raises:
-        BudgetError: budget is negative or above count.
-    """
+    """Raise `BudgetError` for a negative budget and for one above `count`, the pool's size."""
     if not 0 <= budget <= count:
         raise BudgetError(
             f"budget {budget}; expected 0 to {count}, the number of unlabelled images. Lower it, "

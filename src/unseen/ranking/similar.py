@@ -94,10 +94,8 @@ def search(
     """Find at most `count` regions of a pool of files that look like the wanted ones.
 
     Missing features are computed, which progress counts. The seed is of the sample that ordinary
-    patches are learned from. None if no wanted image, or none of the pool, is readable.
-
-    Raises:
-        StoreError: the store is damaged or cannot be written.
+    patches are learned from. None if no wanted image, or none of the pool, is readable. Raises
+    `StoreError` if the store is damaged or cannot be written.
     """
     rng = np.random.default_rng([seed, 65])
     files = list(dict.fromkeys([*pool, *(e.path for e in examples)]))

@@ -1,4 +1,4 @@
-"""CenterNet's layers: a backbone, the way back up to stride 4, and the heads."""
+"""CenterNet: a backbone, the way back up to stride 4, the heads, and their losses."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from unseen.arrays.scope import known_cells
 from unseen.detector.backbones import ConvNormReLU, LiteLevels, SmallLevels, input_transform
-from unseen.detector.centernet.encoding import STRIDE, cells_inside, decode, encode
-from unseen.detector.centernet.losses import centernet_losses
+from unseen.detector.centernet.encoding import (
+    STRIDE,
+    CentreTargets,
+    cells_inside,
+    decode,
+    encode,
+)
 from unseen.ranking.features.weights import from_imagenet, load_part
 
 if TYPE_CHECKING:
-    from unseen.detector.models import DetectorSpec
-    from unseen.detector.start import Start
+    from unseen.detector.models import DetectorSpec, Start
 
 #: Features at stride 4; units of the hidden layer of each head.
 SMALL_FEATURES, RESNET50_FEATURES = 48, 256
@@ -31,6 +35,8 @@ HEAD_WIDTH = 64
 #: The heatmap's value everywhere before training, so that the many empty cells do not drown the few
 #: centres in the first steps (Lin et al. 2017, "Focal Loss").
 PRIOR = 0.1
+#: Exponents of the focal loss: of confident cells, and of the neighbours of a centre.
+FOCUS, FORGIVENESS = 2, 4
 #: Names in torchvision's Faster R-CNN, in today's and in its published file -> names here.
 _NAMES = (
     (r"backbone\.(body\..*)(?<!num_batches_tracked)", r"levels.\1"),
@@ -198,3 +204,47 @@ def _from_detector(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if match := re.fullmatch(pattern, name):
                 renamed[match.expand(here)] = value
     return renamed
+
+
+def centernet_losses(
+    heat: Tensor, offsets: Tensor, sizes: Tensor, truth: CentreTargets, counts: Tensor
+) -> dict[str, Tensor]:
+    """loss_heat, loss_offset and loss_size, each () float32 and per object; minimise their sum.
+
+    Zhou, Wang & Kraehenbuehl 2019, equations 1 to 4, with equal weights (the paper weights sizes,
+    there in cells, by 0.1), in float32 whatever the network computes in. Takes (B, K, H, W) logits, the (B, 2, H, W) offsets and log sizes in cells, and (B, H, W) bool:
+    cells of the padding, or that nobody looked at, do not count. Offset and size are absolute
+    differences, averaged over the cells of each object.
+    """
+    image, row, column = truth.cells.unbind(1)
+    objects = truth.weights.sum().clamp(min=1)
+
+    def mean_difference(maps: Tensor, expected: Tensor) -> Tensor:
+        away = (maps[image, :, row, column].float() - expected).abs().sum(1)
+        return (truth.weights * away).sum() / objects
+
+    return {
+        "loss_heat": penalty_reduced_focal_loss(heat, truth.heat, counts),
+        "loss_offset": mean_difference(offsets, truth.offsets),
+        "loss_size": mean_difference(sizes, truth.sizes),
+    }
+
+
+def penalty_reduced_focal_loss(logits: Tensor, truth: Tensor, counts: Tensor) -> Tensor:
+    """The focal loss of the heatmap, which forgives heat near a centre; () float32, at least 0.
+
+    With p the sigmoid of a logit and y its truth, both (B, K, H, W), summed over the cells that
+    count and divided by the number of cells with y = 1 (by 1 if there is none):
+
+        -(1 - p)^2 log p               where y = 1
+        -(1 - y)^4 p^2 log(1 - p)      elsewhere
+    """
+    logits, truth = logits.float(), truth.float()
+    # The logarithm of a probability that was rounded to 0 would be infinite: from the logits.
+    log_p, log_not_p = functional.logsigmoid(logits), functional.logsigmoid(-logits)
+    p = torch.sigmoid(logits)
+    is_centre = truth == 1
+    at_centre = -((1 - p) ** FOCUS) * log_p
+    elsewhere = -((1 - truth) ** FORGIVENESS) * p**FOCUS * log_not_p
+    loss = torch.where(is_centre, at_centre, elsewhere) * counts[:, None]
+    return loss.sum() / is_centre.sum().clamp(min=1)

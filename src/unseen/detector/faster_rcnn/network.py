@@ -31,8 +31,7 @@ from unseen.detector.faster_rcnn.roi_pooling import RoIPooling
 from unseen.ranking.features.weights import from_imagenet, load_part
 
 if TYPE_CHECKING:
-    from unseen.detector.models import DetectorSpec
-    from unseen.detector.start import Start
+    from unseen.detector.models import DetectorSpec, Start
 
 __all__ = ["add_class_rectification", "build"]
 

@@ -35,6 +35,8 @@ _PACKAGE_FILE = Path("models") / "efficientnet-lite0-57934424.pth"
 _LITE0_DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _MOBILENET_DIGEST = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
 _DIGITS = 16
+#: Where torchvision publishes MobileNetV2.
+_URL = str(MobileNet_V2_Weights.IMAGENET1K_V1.url)
 
 Triple = tuple[float, float, float]
 
@@ -55,10 +57,8 @@ class Backbone:
     def stages(self, images: Tensor) -> list[Tensor]:
         """Feature maps (B, C, h, w), fine to coarse, of images (B, 3, H, W) in [0, 1].
 
-        Strides are 8, 16 and 32 px for convolutional networks, and 14 px for DINOv2.
-
-        Raises:
-            ShapeError: images have another shape, or there is no network.
+        Strides are 8, 16 and 32 px for convolutional networks, and 14 px for DINOv2. Raises
+        `ShapeError` for another shape, or without a network.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not all(images.shape):
             raise ShapeError(
@@ -93,11 +93,8 @@ def find_backbone(wanted: str = "auto") -> tuple[Backbone, str]:
 
     `wanted` is one of `NAMES` or the path of a weights file, whose tensors tell the network. "auto"
     takes EfficientNet-Lite0 from its package, else MobileNetV2 if torch has stored it, else plain
-    statistics; it downloads nothing.
-
-    Raises:
-        CheckpointError: weights that were asked for are missing, damaged or of another network.
-        ConfigError: "dinov2_s" without the package timm.
+    statistics; it downloads nothing. Raises `CheckpointError` if weights that were asked for are
+    missing, damaged or of another network, and `ConfigError` for "dinov2_s" without timm.
     """
     if wanted == "auto":
         return _automatic()
@@ -106,8 +103,12 @@ def find_backbone(wanted: str = "auto") -> tuple[Backbone, str]:
     elif wanted == "efficientnet_lite0":
         backbone = _packaged()
     elif wanted == "mobilenet_v2":
-        if not stored_mobilenet().is_file():
-            _download_mobilenet()
+        problem = None if stored_mobilenet().is_file() else download(_URL, stored_mobilenet())
+        if problem:
+            raise CheckpointError(
+                f"backbone 'mobilenet_v2' has no weights ({problem}); copy {_URL} to "
+                f"{stored_mobilenet()}, or take backbone 'auto'"
+            )
         backbone = _mobilenet()
     elif wanted == "dinov2_s":
         backbone = _load(_dino_file(), "DINOv2-S by way of timm", DinoV2Stages)
@@ -132,7 +133,7 @@ def packaged_weights() -> Path | None:
 
 def stored_mobilenet() -> Path:
     """Where torch stores the weights of MobileNetV2; a file copied there by hand is used as well."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / _mobilenet_url().rsplit("/", 1)[-1]
+    return Path(torch.hub.get_dir()) / "checkpoints" / _URL.rsplit("/", 1)[-1]
 
 
 def _automatic() -> tuple[Backbone, str]:
@@ -168,22 +169,9 @@ def _packaged() -> Backbone:
     return _load(path, origin, EfficientNetLite0, digest=_LITE0_DIGEST, remedy=remedy)
 
 
-def _mobilenet_url() -> str:
-    return str(MobileNet_V2_Weights.IMAGENET1K_V1.url)
-
-
-def _download_mobilenet() -> None:
-    problem = download(_mobilenet_url(), stored_mobilenet())
-    if problem:
-        raise CheckpointError(
-            f"backbone 'mobilenet_v2' has no weights ({problem}); copy {_mobilenet_url()} to "
-            f"{stored_mobilenet()}, or take backbone 'auto'"
-        )
-
-
 def _mobilenet() -> Backbone:
     origin = "MobileNetV2, trained on ImageNet, from torch's store"
-    remedy = f"delete it, and get {_mobilenet_url()} again"
+    remedy = f"delete it, and get {_URL} again"
     path, digest = stored_mobilenet(), _MOBILENET_DIGEST
     return _load(path, origin, MobileNetV2Stages, digest=digest, remedy=remedy)
 

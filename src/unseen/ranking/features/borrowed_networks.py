@@ -49,7 +49,8 @@ class MobileNetV2Stages(nn.Module):
 class DinoV2Stages(nn.Module):
     """DINOv2's small vision transformer (Oquab et al. 2023), as timm builds it.
 
-    Its three maps come from blocks at three depths and share one stride, a patch of 14 px.
+    Its three maps come from blocks at three depths and share one stride, a patch of 14 px. Raises
+    `ConfigError` if timm is not installed.
     """
 
     NAME, MARK, PREFIX = "dinov2_s", "blocks.0.ls1.gamma", "body."
@@ -60,11 +61,6 @@ class DinoV2Stages(nn.Module):
     PATCH = 14
 
     def __init__(self) -> None:
-        """Build it without weights.
-
-        Raises:
-            ConfigError: timm is not installed.
-        """
         super().__init__()
         self.body: Any = _for_dino("timm").create_model(
             DINOV2_S, pretrained=False, num_classes=0, dynamic_img_size=True
@@ -85,11 +81,7 @@ class DinoV2Stages(nn.Module):
 
 
 def dino_hub() -> Any:
-    """The client that timm downloads its weights with.
-
-    Raises:
-        ConfigError: timm or the client is not installed.
-    """
+    """The client that timm downloads with; raises `ConfigError` if it or timm is not installed."""
     return _for_dino("timm") and _for_dino("huggingface_hub")
 
 

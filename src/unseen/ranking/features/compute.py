@@ -40,11 +40,7 @@ class Features:
     """
 
     def __init__(self, backbone: Backbone, folder: str | Path, *, workers: int = 2) -> None:
-        """Open the store; nothing is computed yet. Backbones may share a folder.
-
-        Raises:
-            StoreError: the file is damaged or cannot be written.
-        """
+        """Open the store, or raise `StoreError`. Backbones may share a folder."""
         self.backbone = backbone
         self.store = FeatureStore(folder, feature_name(backbone))
         self.failures: dict[str, str] = {}
@@ -54,10 +50,7 @@ class Features:
         """Compute and store what is missing; images of the same content are computed once.
 
         Progress counts images. Returns the digest of each file, None where it is unreadable; the
-        reasons are in `failures`.
-
-        Raises:
-            StoreError: the store is damaged or cannot be written.
+        reasons are in `failures`. Raises `StoreError` if the store is damaged or cannot be written.
         """
         absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - ten times as quick
         unique = list(dict.fromkeys(absolute))
@@ -131,13 +124,15 @@ class Features:
         known = self.store.known(list(by_digest))
         todo = [digest for digest in by_digest if digest not in known]
 
-        def read(digest: str) -> Floats:
-            # Reduced in the thread, so that few large images are in memory as a whole.
-            return fitted(read_image(by_digest[digest]))
-
         progress(end - len(todo), total, "features")
         waiting: dict[str, ImageFeatures] = {}
-        images = read_ahead(read, todo, workers=self._workers, ahead=2 * self._workers + 2)
+        # Reduced in the thread, so that few large images are in memory as a whole.
+        images = read_ahead(
+            lambda digest: fitted(read_image(by_digest[digest])),
+            todo,
+            workers=self._workers,
+            ahead=2 * self._workers + 2,
+        )
         try:
             for number, (digest, image) in enumerate(images, start=1):
                 if isinstance(image, ImageError):

@@ -69,10 +69,7 @@ def image_features(backbone: Backbone, image: Floats) -> ImageFeatures:
 
     A patch joins the fine and the middle stage, each averaged over 3 x 3 positions, on the grid of
     the middle one (16 px for convolutional networks). With EfficientNet-Lite0 the vector has 944
-    numbers and a patch 152.
-
-    Raises:
-        ShapeError: the image has another shape.
+    numbers and a patch 152. Raises `ShapeError` for another shape.
     """
     pixels = _tensor(fitted(image)).to(backbone.device).expand(-1, 3, -1, -1)
     if backbone.network is None:
@@ -93,8 +90,7 @@ def image_features(backbone: Backbone, image: Floats) -> ImageFeatures:
 def fitted(image: Floats) -> Floats:
     """The image (H, W, 1 or 3) with sides from `SMALLEST` to `LARGEST`, in proportion if possible.
 
-    Raises:
-        ShapeError: the image has another shape.
+    Raises `ShapeError` for another shape.
     """
     if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
         raise ShapeError(

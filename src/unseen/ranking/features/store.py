@@ -65,18 +65,10 @@ def unpacked(data: bytes, rows: int, columns: int) -> Floats:
 
 
 class FeatureStore:
-    """The stored features of one source. Any number of threads and processes may use it.
-
-    Attributes:
-        path: the file.
-    """
+    """The stored features of one source; threads and processes may share the file `path`."""
 
     def __init__(self, folder: str | Path, name: str) -> None:
-        """Open the file of the source `name` in a folder; both are made if missing.
-
-        Raises:
-            StoreError: the file is damaged or cannot be written.
-        """
+        """Open or make the file of the source `name` in a folder; raises `StoreError`."""
         self.path = Path(folder).expanduser() / f"features-{name}-f{FORMAT}.sqlite"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

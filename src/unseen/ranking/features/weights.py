@@ -8,7 +8,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -48,10 +48,8 @@ def read_weights(
     """Pretrained weights of a detector, and a sentence about where they come from.
 
     `weights` is a path, "none", or None or "default" for what torch has stored or can download. The
-    tensors are None if training starts from scratch.
-
-    Raises:
-        CheckpointError: a file that was asked for is missing or not a weights file.
+    tensors are None if training starts from scratch. Raises `CheckpointError` if a file that was
+    asked for is missing or not a weights file.
     """
     if weights == "none":
         return None, "trained from scratch, as asked for (weights='none')"
@@ -82,8 +80,7 @@ def _read(path: Path, architecture: str) -> dict[str, Tensor]:
 def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
     """The named tensors of a .pth or .safetensors file, without executing anything in it.
 
-    Raises:
-        CheckpointError: it cannot be read, or holds something else than `expected`.
+    Raises `CheckpointError` if it cannot be read, or holds something other than `expected`.
     """
     try:
         if path.suffix == ".safetensors":
@@ -112,13 +109,16 @@ def download(url: str, path: Path) -> str | None:
     problem = unreachable(url)
     if problem:
         return problem
+    before = socket.getdefaulttimeout()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         digest = path.stem.rsplit("-", 1)[-1]
-        with _socket_timeout(STALL_TIMEOUT):
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
+        socket.setdefaulttimeout(STALL_TIMEOUT)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
     except (OSError, RuntimeError) as error:
         return f"the download failed: {error}"
+    finally:
+        socket.setdefaulttimeout(before)
     return None
 
 
@@ -128,7 +128,7 @@ def unreachable(url: str) -> str | None:
 
 
 def _answers(url: str) -> bool:
-    """Whether the server answers soon. In a thread, because DNS lookups have no time limit."""
+    # In a thread, because DNS lookups have no time limit.
     answered = threading.Event()
 
     def ask() -> None:
@@ -141,16 +141,6 @@ def _answers(url: str) -> bool:
     thread.start()
     thread.join(REACH_TIMEOUT + 1)
     return answered.is_set()
-
-
-@contextlib.contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def from_imagenet(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -175,8 +165,7 @@ def load_part(
 ) -> None:
     """Load pretrained tensors into the part of a model with the names `expected`.
 
-    Raises:
-        CheckpointError: the tensors are others, or of other shapes, than those of `known`.
+    Raises `CheckpointError` if they have other names or shapes than those of `known`.
     """
     if set(state) != expected:
         odd = sorted(set(state) ^ expected)
