@@ -69,12 +69,17 @@ class TrainingSet:
         self._free = CACHE_BYTES
 
     def __getitem__(self, index: int) -> Labelled:
-        if index not in self._kept:
-            one = self._load(index)
-            self._keep(index, one)
-            return one
-        kept = self._kept[index]
-        return kept._replace(pixels=kept.pixels.float().expand(3, -1, -1))
+        if index in self._kept:
+            kept = self._kept[index]
+            return kept._replace(pixels=kept.pixels.float().expand(3, -1, -1))
+        one = self._load(index)
+        # Half precision resolves 1/2048 of the range; grey needs one channel.
+        is_grey = bool((one.pixels == one.pixels[:1]).all())
+        small = (one.pixels[:1] if is_grey else one.pixels).half()
+        if small.nbytes <= self._free:
+            self._free -= small.nbytes
+            self._kept[index] = one._replace(pixels=small)
+        return one
 
     def _load(self, index: int) -> Labelled:
         image = np.ascontiguousarray(self._images[index], dtype=np.float32)
@@ -87,19 +92,11 @@ class TrainingSet:
         is_thick = (xyxy[:, 2:] - xyxy[:, :2]).amin(1) >= MIN_SIDE
         labels = torch.from_numpy(names.astype(np.int64)) + 1
         scope = self._scopes[index]
-        if scope is None or not len(outside(scope, height=height, width=width)):
-            return Labelled(pixels, xyxy[is_thick], labels[is_thick])
-        part, _, _ = clean_boxes(scope, np.zeros(len(scope)), width, height)
-        return Labelled(pixels, xyxy[is_thick], labels[is_thick], torch.from_numpy(part) * factors)
-
-    def _keep(self, index: int, one: Labelled) -> None:
-        # Half precision resolves 1/2048 of the range; grey needs one channel.
-        pixels = one.pixels
-        is_grey = bool((pixels == pixels[:1]).all())
-        small = (pixels[:1] if is_grey else pixels).half()
-        if small.nbytes <= self._free:
-            self._free -= small.nbytes
-            self._kept[index] = one._replace(pixels=small)
+        part = None
+        if scope is not None and len(outside(scope, height=height, width=width)):
+            clean, _, _ = clean_boxes(scope, np.zeros(len(scope)), width, height)
+            part = torch.from_numpy(clean) * factors
+        return Labelled(pixels, xyxy[is_thick], labels[is_thick], part)
 
 
 def resize(pixels: Tensor, spec: DetectorSpec) -> Tensor:

@@ -154,9 +154,8 @@ def _labelled_patches(
     """The whitening, and per labelled image its whitened patches and what they show."""
     patches: list[Floats] = [np.zeros((0, 0)) for _ in images]
     labels: list[Labels] = [np.zeros(0, dtype=np.int64) for _ in images]
-    if not images:
-        return None, patches, labels
-    sample = sampled_patches(features, files, np.random.default_rng([seed, 64]))
+    rng = np.random.default_rng([seed, 64])
+    sample = sampled_patches(features, files, rng) if images else ()
     if not len(sample):
         return None, patches, labels
     whiten = PatchSpace.of(sample)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unseen.ranking.selection import Indices
+
 Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 #: A feature that is the same in all images stays 0.
 _SMALLEST = 1e-6

@@ -79,7 +79,9 @@ def encode(
 def _encode_one(
     xyxy: Tensor, classes: Tensor, n_classes: int, shape: tuple[int, int]
 ) -> CentreTargets:
-    order = _smallest_first(xyxy)
+    # By area, and equal ones by their place.
+    x1, y1, x2, y2 = xyxy.cpu().numpy().T
+    order = torch.from_numpy(np.lexsort((x1, y1, x2, y2, (x2 - x1) * (y2 - y1)))).to(xyxy.device)
     classes = classes[order]
     centres, sides = box_convert(xyxy[order], "xyxy", "cxcywh").split(2, dim=1)
     last = torch.tensor([shape[1] - 1, shape[0] - 1], device=xyxy.device)
@@ -104,13 +106,6 @@ def _encode_one(
     return CentreTargets(
         heat[None], cells, weights / total[own], offsets, sides[own].clamp(min=_LEAST_SIDE).log()
     )
-
-
-def _smallest_first(xyxy: Tensor) -> Tensor:
-    """Indices that sort boxes by area, and equal ones by their place."""
-    x1, y1, x2, y2 = xyxy.cpu().numpy().T
-    order = np.lexsort((x1, y1, x2, y2, (x2 - x1) * (y2 - y1)))
-    return torch.from_numpy(order).to(xyxy.device)
 
 
 def _peaks(corners: Tensor, sides: Tensor, shape: tuple[int, int]) -> Tensor:

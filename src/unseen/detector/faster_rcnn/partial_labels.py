@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.models.detection.roi_heads import RoIHeads
@@ -109,19 +109,14 @@ def heed_scope(model: FasterRCNN) -> FasterRCNN:
     """Make a model heed the scope of its training images; weights and names stay."""
     # By class: torchvision builds the parts itself, from many more arguments than matter here.
     model.rpn.__class__ = ScopedRPN
-    model.rpn.head.register_forward_hook(_in_float32)
+    # The type of the box shifts decides that of the boxes.
+    model.rpn.head.register_forward_hook(
+        lambda head, inputs, outputs: tuple([level.float() for level in of] for of in outputs)
+    )
     model.roi_heads.__class__ = ScopedRoIHeads
     model.rpn.fg_bg_sampler.__class__ = ScopedSampler
     model.roi_heads.fg_bg_sampler.__class__ = ScopedSampler
     return model
-
-
-def _in_float32(
-    head: nn.Module, inputs: Any, outputs: tuple[list[Tensor], list[Tensor]]
-) -> tuple[list[Tensor], list[Tensor]]:
-    """A hook: the type of the box shifts decides that of the boxes."""
-    objectness, shifts = outputs
-    return [level.float() for level in objectness], [level.float() for level in shifts]
 
 
 def _with_unknown(

@@ -93,8 +93,8 @@ class FeatureStore:
 
     def known(self, digests: Sequence[str]) -> set[str]:
         """Those of the digests that have features."""
-        query = "SELECT digest FROM features WHERE digest IN"
-        return {row[0] for row in self._select(query, digests)}
+        rows = self._select("SELECT digest FROM features WHERE digest IN", digests)
+        return {digest for (digest,) in rows}
 
     def put(self, features: Mapping[str, ImageFeatures]) -> None:
         """Store features by digest, all or none; what float16 cannot hold becomes its largest."""

@@ -53,28 +53,22 @@ def read_weights(
     """
     if weights == "none":
         return None, "trained from scratch, as asked for (weights='none')"
+    url, path = weights_url(architecture), stored_weights(architecture)
+    message = f"weights pretrained on COCO, from {path}"
     if weights not in (None, "default"):
         path = Path(str(weights)).expanduser()
-        return _read(path, architecture), f"pretrained weights from {path}"
-    url, stored = weights_url(architecture), stored_weights(architecture)
-    if not stored.is_file():
-        problem = download(url, stored)
-        if problem:
-            return None, (
-                f"trained from scratch: no pretrained weights ({problem}). Better results need "
-                f"{url}: copy it to {stored}, or name the file as weights"
-            )
-    return _read(stored, architecture), f"weights pretrained on COCO, from {stored}"
-
-
-def _read(path: Path, architecture: str) -> dict[str, Tensor]:
-    url = weights_url(architecture)
+        message = f"pretrained weights from {path}"
+    elif not path.is_file() and (problem := download(url, path)):
+        return None, (
+            f"trained from scratch: no pretrained weights ({problem}). Better results need "
+            f"{url}: copy it to {path}, or name the file as weights"
+        )
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such weights file; get it from {url}, or use weights='none' to train from "
             "scratch"
         )
-    return read_tensors(path, f"torchvision's .pth or .safetensors, such as {url}")
+    return read_tensors(path, f"torchvision's .pth or .safetensors, such as {url}"), message
 
 
 def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
