@@ -12,15 +12,14 @@ from torch.nn import functional
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 
-from unseen.ranking.features.efficientnet_lite import LEVELS, MEAN, STD, EfficientNetLite0
+from unseen.ranking.features.borrowed_networks import IMAGENET_MEAN, IMAGENET_STD
+from unseen.ranking.features.efficientnet_lite import LEVELS, EfficientNetLite0
 
 if TYPE_CHECKING:
     from unseen.detector.models import DetectorSpec
 
 #: Standard deviation of an image, in [0, 1], below which its noise is not amplified further.
 MIN_CONTRAST = 0.01
-#: What torchvision's weights expect of an image: mean and deviation per channel.
-_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 _PYRAMID_CHANNELS = 48
 
 #: A 3x3 convolution with batch normalisation and ReLU.
@@ -159,5 +158,7 @@ def input_transform(spec: DetectorSpec) -> GeneralizedRCNNTransform:
     """
     if spec.architecture == "small":
         return StandardisingTransform(*spec.sides, [0.0] * 3, [1.0] * 3, _skip_resize=True)
-    mean, std = (list(MEAN), list(STD)) if spec.architecture == "lite0" else _IMAGENET
-    return GeneralizedRCNNTransform(*spec.sides, mean, std, _skip_resize=True)
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if spec.architecture == "lite0":
+        mean, std = EfficientNetLite0.MEAN, EfficientNetLite0.STD
+    return GeneralizedRCNNTransform(*spec.sides, list(mean), list(std), _skip_resize=True)

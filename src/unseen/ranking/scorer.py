@@ -79,12 +79,8 @@ class ImageScore:
 class Scorer:
     """A trained UNet with the parameters of scoring.
 
-    Attributes:
-        path: the checkpoint's file.
-        digest: SHA-256 of the weights.
-        classes: classes that the UNet tells apart; none in the paper mode.
-        scale: working scale.
-        alpha: exponent of the alpha metric; may be changed before anything is scored.
+    `classes` are those that it tells apart, none in the paper mode; `scale` is the working scale,
+    and `alpha`, the exponent of the alpha metric, may be changed before anything is scored.
     """
 
     def __init__(

@@ -17,15 +17,10 @@ class RoIPooling(nn.Module):
     """Bilinear samples at the centres of a grid of equal bins in each box.
 
     A box is looked at on one level, chosen by its longer side: a thin line that is looked at too
-    finely passes between the samples.
-
-    Args:
-        strides: of the levels in px, finest first.
-        size: bins per side.
-        reach: extent of the grid, in sides of the box; beyond 1 it sees whether the object goes on
-            outside the box.
-        coarsest_from: longer side in px from which a box is looked at on the coarsest level; each
-            halving goes one level finer.
+    finely passes between the samples. Boxes of at least `coarsest_from` px are looked at on the
+    coarsest of the `strides` (px, finest first); each halving goes one level finer. The grid has
+    `size` bins per side and spans `reach` sides of the box; beyond 1 it sees whether the object
+    goes on outside the box.
     """
 
     def __init__(

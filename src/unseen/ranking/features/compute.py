@@ -33,10 +33,7 @@ PART = 256
 class Features:
     """The features of images by one backbone, and where they are stored.
 
-    Attributes:
-        backbone: the source, on the device that computes.
-        store: the file.
-        failures: absolute path -> what was wrong, of the images of the last call.
+    `failures` tells by absolute path what was wrong with images of the last call.
     """
 
     def __init__(self, backbone: Backbone, folder: str | Path, *, workers: int = 2) -> None:

@@ -25,8 +25,6 @@ STAGES = (
 )
 #: By stride in px, the last block with it and its channels.
 LEVELS = {4: (2, 24), 8: (4, 40), 16: (10, 112), 32: (15, 320)}
-#: Normalisation of the weights.
-MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 _EPS = 1e-3
 
 
@@ -78,7 +76,7 @@ class EfficientNetLite0(nn.Module):
 
     NAME, MARK, PREFIX = "efficientnet_lite0", "_conv_stem.weight", ""
     HEAD = ("_conv_head.", "_bn1.", "_fc.")
-    MEAN, STD = MEAN, STD
+    MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     #: The last blocks at stride 8, 16 and 32, and their channels.
     GIVEN = (LEVELS[8][0], LEVELS[16][0], LEVELS[32][0])
     CHANNELS = (LEVELS[8][1], LEVELS[16][1], LEVELS[32][1])
@@ -130,18 +128,11 @@ class EfficientNetLite0(nn.Module):
         Outputs only change by rounding, and take about half the time in `torch.channels_last`.
         """
         self.eval()
-        pairs = (
-            ("_conv_stem", "_bn0"),
-            ("_expand_conv", "_bn0"),
-            ("_depthwise_conv", "_bn1"),
-            ("_project_conv", "_bn2"),
-        )
+        normalisations = {"conv_stem": 0, "expand_conv": 0, "depthwise_conv": 1, "project_conv": 2}
         for module in (self, *self._blocks):
-            for convolution, normalisation in pairs:
-                if hasattr(module, convolution):
-                    folded = fuse_conv_bn_eval(
-                        getattr(module, convolution), getattr(module, normalisation)
-                    )
-                    setattr(module, convolution, folded)
-                    setattr(module, normalisation, nn.Identity())
+            for name, number in normalisations.items():
+                if hasattr(module, f"_{name}"):
+                    convolution, norm = getattr(module, f"_{name}"), getattr(module, f"_bn{number}")
+                    setattr(module, f"_{name}", fuse_conv_bn_eval(convolution, norm))
+                    setattr(module, f"_bn{number}", nn.Identity())
         return self
