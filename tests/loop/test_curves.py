@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from report_facts import CLASSES, counted, full_set, point, scored, wafer_loop
+from report_facts import CLASSES, counted, full_set, point, scored
 
 from unseen.loop.curves import balance, read_curves
 
@@ -60,22 +60,15 @@ def test_two_series_of_one_strategy_have_different_labels(loop):
     assert len(set(labels)) == len(labels) == 4
 
 
-def test_balance_is_undefined_without_boxes_or_with_one_class():
-    assert balance({}, CLASSES) is None
-    assert balance({"particle": 5}, ["particle"]) is None
-
-
-def test_balance_is_one_for_equal_counts_and_zero_for_one_class_only():
-    assert balance(counted(4, 4, 4), CLASSES) == pytest.approx(1)
-    assert balance(counted(4, 0, 0), CLASSES) == 0
-
-
-def test_balance_of_two_of_three_classes_is_log_two_over_log_three():
-    assert balance(counted(7, 7, 0), CLASSES) == pytest.approx(math.log(2) / math.log(3))
-
-
-def test_wafer_loop_is_not_changed_by_reading_it():
-    loop = wafer_loop()
-    read_curves(loop)
-
-    assert loop == wafer_loop()
+@pytest.mark.parametrize(
+    ("counts", "classes", "expected"),
+    [
+        ({}, CLASSES, None),
+        ({"particle": 5}, ["particle"], None),
+        (counted(4, 4, 4), CLASSES, 1),
+        (counted(4, 0, 0), CLASSES, 0),
+        (counted(7, 7, 0), CLASSES, math.log(2) / math.log(3)),
+    ],
+)
+def test_balance_is_the_normalised_entropy(counts, classes, expected):
+    assert balance(counts, classes) == (expected and pytest.approx(expected))

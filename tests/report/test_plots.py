@@ -14,7 +14,7 @@ from unseen.report import plots
 
 
 def progress(*curves: Curve) -> Progress:
-    return Progress(dataset="d", classes=["a", "b"], curves=list(curves), rows=[], eval_keys=[])
+    return Progress(dataset="d", classes=["a", "b"], curves=list(curves), eval_keys=[])
 
 
 def curve(label: str, *f1: float | None) -> Curve:

@@ -13,7 +13,7 @@ import unseen
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import CheckpointError
-from unseen.loop import criteria_history as history
+from unseen.steps.select_batch import history
 from unseen.loop import overview
 from unseen.ranking.mixed import CRITERIA
 

@@ -149,7 +149,7 @@ def test_the_view_keeps_its_patches_although_the_pool_is_scored_again(scored):
     unseen.rank_regions(scored, count=8)
     before = shown(scored)
     unseen.train_unet(scored, seed=9, **UNET)
-    with pytest.raises(DatasetError, match="older than the newest UNet; run score_samples again"):
+    with pytest.raises(DatasetError, match="older than the newest UNet; score the pool again"):
         unseen.rank_regions(scored)
     unseen.score_samples(scored, region_quantile=0.9)
     assert ranks(scored) == []
@@ -159,7 +159,7 @@ def test_the_view_keeps_its_patches_although_the_pool_is_scored_again(scored):
 
 
 def test_what_cannot_be_ranked_is_said(trained, wafers):
-    with pytest.raises(DatasetError, match="has been scored yet; run train_unet and score_samples"):
+    with pytest.raises(DatasetError, match="has been scored yet; train a UNet and score the pool"):
         unseen.rank_regions(wafers)
     unseen.score_samples(trained.match_tags("test"))
     with pytest.raises(DatasetError, match="none of the 8 pool images was scored"):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.odm as foo
 
 from unseen.dataset import reading
 from unseen.dataset.fields import ITERATION_METHOD, REMOVED, SENT, Names
@@ -151,8 +152,7 @@ class Loop:
 
     def record(self, iteration: int) -> Record | None:
         """The record of an iteration, or None."""
-        key = self.names.run_key(iteration)
-        return _decoded(self.dataset, key) if self.dataset.has_run(key) else None
+        return self.records().get(iteration)
 
     def entry(self, iteration: int, step: str) -> Record:
         """What a step recorded of an iteration; empty if it did not run."""
@@ -208,14 +208,26 @@ class Loop:
         return files_root() / f"{self.dataset.slug}-{str(self.dataset._doc.id)[-6:]}"
 
 
+def stored_runs(dataset: Any, **wanted: Any) -> list[tuple[str, Record]]:
+    """Key and config of the dataset's runs, oldest first, as the database holds them now.
+
+    FiftyOne keeps its own copy in memory, which misses what another process has written since.
+    `wanted` are further conditions of the query.
+    """
+    query = {"_dataset_id": dataset._doc.id, **wanted}
+    runs = foo.get_db_conn().runs.find(query, {"key": 1, "config": 1}).sort("_id")
+    return [(run["key"], run.get("config") or {}) for run in runs]
+
+
 def records_by_series(dataset: Any, prefix: str) -> dict[str, dict[int, Record]]:
     """Series -> iteration -> record, ascending, of every loop of a dataset."""
-    records = [_decoded(dataset, key) for key in dataset.list_runs(method=ITERATION_METHOD)]
-    records = [r for r in records if r.get("prefix") == prefix]
-    records.sort(key=lambda r: (r["series"], int(r["iteration"])))
+    wanted = {"config.method": ITERATION_METHOD, "config.prefix": prefix}
+    records = [decode(config) for _, config in stored_runs(dataset, **wanted)]
     by_series: dict[str, dict[int, Record]] = {}
-    for record in records:
-        by_series.setdefault(record["series"], {})[int(record["iteration"])] = record
+    for record in sorted(records, key=lambda r: (r["series"], r["iteration"])):
+        for name in ("cls", "type", "method"):  # FiftyOne's own
+            record.pop(name, None)
+        by_series.setdefault(record["series"], {})[record["iteration"]] = record
     return by_series
 
 
@@ -256,12 +268,6 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             known[name] = importlib.metadata.version(name)
     return known
-
-
-def _decoded(dataset: Any, key: str) -> Record:
-    config = dataset.get_run_info(key).config.serialize()
-    record: Record = decode({k: v for k, v in config.items() if k not in ("cls", "type", "method")})
-    return record
 
 
 def _with_keys(value: Any, table: Mapping[int, int]) -> Any:

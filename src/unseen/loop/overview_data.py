@@ -64,7 +64,7 @@ class Batch(Plain):
     number: int  #: the iteration that it makes
     images: int
     labelled: int  #: of these images; with labels in the database
-    removed: int = 0  #: by annotators
+    removed: int = 0  #: by annotators, or excluded since
     sent: int = 0  #: images that were handed to annotators
     backend: str | None = None  #: cvat, app, ...; None = not sent
     complete: bool = False  #: every image of it was sent
@@ -78,9 +78,14 @@ class Batch(Plain):
     problem: str | None = None  #: why the server could not be asked
 
     @property
+    def expected(self) -> int:
+        """Images that are to be labelled: all but the removed ones."""
+        return self.images - self.removed
+
+    @property
     def missing(self) -> int:
-        """Images without labels that nobody gave up."""
-        return max(0, self.images - self.labelled - self.removed)
+        """Images that are still to be labelled."""
+        return max(0, self.expected - self.labelled)
 
 
 #: How a model stands to the labels: not trained, trained before labels came, or up to date.
@@ -290,28 +295,12 @@ class Curve(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableRow(Plain):
-    """One row of the table iteration x class."""
-
-    series: str
-    label: str  #: of the curve
-    iteration: int
-    images: int
-    boxes: int
-    macro_f1: float | None
-    mean_ap: float | None
-    cells: dict[str, ClassPoint]
-    eval_key: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Progress(Plain):
     """How the detector came along."""
 
     dataset: str
     classes: list[str]  #: the fixed class list
     curves: list[Curve]  #: the main loop first, then the baselines
-    rows: list[TableRow]
     eval_keys: list[str]  #: evaluations that FiftyOne can open, oldest first
     test_images: int | None = None
     iou: float | None = None
@@ -338,3 +327,8 @@ class Advice(Plain):
     class_name: str | None = None
     figures: dict[str, Any] = field(default_factory=dict)  #: see docs/method.md
     details: list[str] = field(default_factory=list)  #: the figures in words
+
+
+def images_text(count: int) -> str:
+    """A number of images for people: "1 image", "1,200 images"."""
+    return f"{count:,} image{'' if count == 1 else 's'}"

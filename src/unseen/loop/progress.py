@@ -1,4 +1,4 @@
-"""What was measured: the records of all loops, and true and false positives per test image.
+"""Learning curves with intervals: from the records, and from counts per test image.
 
 FiftyOne's evaluation leaves its verdict on every box; one pass over the test images reads those of
 all evaluations at once.
@@ -7,14 +7,23 @@ all evaluations at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from unseen.arrays.bootstrap import Bounds, f1_intervals, gain_interval
 from unseen.dataset.fields import Names
-from unseen.loop.curves import evaluation_of
-from unseen.loop.records import Records
+from unseen.loop.curves import (
+    IterationSummary,
+    balance,
+    defined,
+    evaluation_of,
+    read_curves,
+    summarise,
+)
+from unseen.loop.facts import Records
+from unseen.loop.overview_data import ClassPoint, Curve, Gain, Interval, Point, Progress
 
 TP, FP, FN = OUTCOMES = ("tp", "fp", "fn")
 
@@ -27,36 +36,105 @@ class ImageCounts:
     counts: np.ndarray  #: (images, classes, 3) int64: true positives, false positives, misses
 
 
-def read_counts(
+def build_progress(dataset: Any, records: Records, classes: Sequence[str], main: str) -> Progress:
+    """Curves, table and intervals of all loops; `main` is the series that the overview is about.
+
+    `classes` is the class list where no detector was measured.
+    """
+    summaries = summarise(records.all_series)
+    classes = next((list(s.per_class) for s in summaries if s.per_class), list(classes))
+    evaluations = _own_evaluations(records)
+    counts = _read_counts(dataset, evaluations, classes)
+    curves = read_curves(summaries)
+    drawn = [(s.name, s.strategy, s.label, list(s.points)) for s in curves.series]
+    if curves.full:
+        drawn.append((curves.full.series, "full", "Full set", [curves.full]))
+    points = {
+        s.eval_key: _measured_point(s, classes, counts[s.eval_key], evaluations[s.eval_key])
+        for s in summaries
+        if s.eval_key in counts
+    }
+    made = [
+        Curve(
+            series=series,
+            strategy=strategy,
+            label=label,
+            is_main=series == main and strategy != "full",
+            points=_with_gains(
+                [points.get(s.eval_key or "") or _point(s, classes) for s in of_curve], counts
+            ),
+        )
+        for series, strategy, label, of_curve in sorted(drawn, key=lambda d: d[0] != main)
+    ]
+    return Progress(
+        dataset=dataset.name,
+        classes=list(classes),
+        curves=made,
+        eval_keys=[key for key in evaluations if key in counts],
+        empty_state=_empty_state(summaries),
+        **_settings(records),
+    )
+
+
+def _empty_state(summaries: Sequence[IterationSummary]) -> str | None:
+    if not any(s.images for s in summaries):
+        return "No iteration is on record yet. Label the initial images and train."
+    if all(s.macro_f1 is None for s in summaries):
+        return (
+            "No detector was measured yet. Train the detector, let it predict on the test split, "
+            "and measure it."
+        )
+    return None
+
+
+def _own_evaluations(records: Records) -> dict[str, dict[str, Any]]:
+    """Evaluation key -> FiftyOne's config, of those on record that still exist, oldest first."""
+    own = {}
+    for series, loop in records.all_series.items():
+        for number, record in loop.items():
+            key = evaluation_of(record).get("eval_key") or ""
+            config = records.evaluations.get(key)
+            predictions = Names(series=series).predictions(number)
+            if config and config.get("pred_field") == predictions and config.get("gt_field"):
+                own[key] = config
+    return own
+
+
+def _settings(records: Records) -> dict[str, Any]:
+    """How the detectors were measured: images, IoU and confidence of the newest evaluation."""
+    for loop in records.all_series.values():
+        for record in reversed(loop.values()):
+            if entry := evaluation_of(record):
+                chosen = {k: entry["parameters"].get(k) for k in ("iou", "min_confidence")}
+                return {"test_images": entry.get("images"), **chosen}
+    return {}
+
+
+# --- counts per image ------------------------------------------------------------------------------
+def _read_counts(
     dataset: Any, evaluations: Mapping[str, Mapping[str, Any]], classes: Sequence[str]
 ) -> dict[str, ImageCounts]:
-    """Evaluation key -> counts, of the evaluations of which something is left in the dataset.
+    """Evaluation key -> counts, of the evaluations that left something in the dataset.
 
-    Args:
-        dataset: the dataset.
-        evaluations: evaluation key -> FiftyOne's config, with `pred_field` and `gt_field`.
-        classes: boxes of other classes are not counted.
+    Boxes of other classes are not counted.
     """
     if not evaluations:
         return {}
-    place = {label: k for k, label in enumerate(classes)}
-    rows: dict[str, tuple[list[str], list[tuple[int, int, int]]]] = {
-        key: ([], []) for key in evaluations
-    }
+    row_of = {label: k for k, label in enumerate(classes)}
+    images: dict[str, dict[str, np.ndarray]] = {key: {} for key in evaluations}
     for row in dataset._sample_collection.aggregate(_pipeline(evaluations), batchSize=2000):
-        for i, (ids, found) in enumerate(rows.values()):
+        for i, of_evaluation in enumerate(images.values()):
             if f"p{i}" not in row:
                 continue
-            image = len(ids)
-            ids.append(str(row["_id"]))
-            for text in row[f"p{i}"] or ():  # "tpscratch": outcome and class
-                if text and text[2:] in place:
-                    found.append((image, place[text[2:]], OUTCOMES.index(text[:2])))
-            for label in row[f"g{i}"] or ():
-                if label in place:
-                    found.append((image, place[label], 2))
+            counts = of_evaluation[str(row["_id"])] = np.zeros((len(classes), 3), np.int64)
+            predicted = [(text[2:], text[:2]) for text in row[f"p{i}"] or () if text]
+            for label, outcome in [*predicted, *((label, FN) for label in row[f"g{i}"] or ())]:
+                if label in row_of:
+                    counts[row_of[label], OUTCOMES.index(outcome)] += 1
     return {
-        key: _counted(ids, found, len(classes)) for key, (ids, found) in rows.items() if len(ids)
+        key: ImageCounts(sorted(counts), np.stack([counts[i] for i in sorted(counts)]))
+        for key, counts in images.items()
+        if counts
     }
 
 
@@ -65,63 +143,99 @@ def _pipeline(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
     project: dict[str, Any] = {}
     for i, (key, config) in enumerate(evaluations.items()):
         is_evaluated = {"$gt": [f"${key}_tp", None]}
-        predicted = {
-            "$map": {
-                "input": _boxes(config["pred_field"], key, [TP, FP]),
-                "as": "d",
-                "in": {"$concat": [f"$$d.{key}", "$$d.label"]},
-            }
-        }
-        missed = {
-            "$map": {"input": _boxes(config["gt_field"], key, [FN]), "as": "d", "in": "$$d.label"}
-        }
+        outcome_and_class = {"$concat": [f"$$box.{key}", "$$box.label"]}
+        predicted = _boxes(config["pred_field"], key, [TP, FP], outcome_and_class)
+        missed = _boxes(config["gt_field"], key, [FN], "$$box.label")
         project[f"p{i}"] = {"$cond": [is_evaluated, predicted, "$$REMOVE"]}
         project[f"g{i}"] = {"$cond": [is_evaluated, missed, "$$REMOVE"]}
     evaluated = {"$or": [{f"{key}_tp": {"$ne": None}} for key in evaluations]}
     return [{"$match": evaluated}, {"$project": project}]
 
 
-def _boxes(field: str, key: str, outcomes: list[str]) -> dict[str, Any]:
-    return {
-        "$filter": {
-            "input": {"$ifNull": [f"${field}.detections", []]},
-            "as": "d",
-            "cond": {"$in": [f"$$d.{key}", outcomes]},
-        }
-    }
+def _boxes(field: str, key: str, outcomes: list[str], value: Any) -> dict[str, Any]:
+    """A value of each box with one of these outcomes."""
+    boxes = {"$ifNull": [f"${field}.detections", []]}
+    is_wanted = {"$in": [f"$$box.{key}", outcomes]}
+    wanted = {"$filter": {"input": boxes, "as": "box", "cond": is_wanted}}
+    return {"$map": {"input": wanted, "as": "box", "in": value}}
 
 
-def _counted(ids: list[str], found: list[tuple[int, int, int]], classes: int) -> ImageCounts:
-    counts = np.zeros((len(ids), classes, 3), dtype=np.int64)
-    if found:
-        np.add.at(counts, tuple(np.asarray(found).T), 1)
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    return ImageCounts([ids[i] for i in order], counts[order])
+# --- points ----------------------------------------------------------------------------------------
+def _point(summary: IterationSummary, classes: Sequence[str]) -> Point:
+    """A point from the record alone."""
+    per_class = (summary.per_class or {}).items()
+    return Point(
+        iteration=summary.iteration,
+        images=summary.images,
+        boxes=summary.boxes,
+        class_counts=dict(summary.class_counts),
+        balance=balance(summary.class_counts, classes),
+        macro_f1=defined(summary.macro_f1),
+        macro_interval=None,
+        mean_ap=defined(summary.mean_ap),
+        per_class={k: ClassPoint(**{**asdict(m), "ap": defined(m.ap)}) for k, m in per_class},
+        eval_key=None,
+    )
 
 
-def own_evaluations(records: Records) -> dict[str, dict[str, Any]]:
-    """Evaluation key -> FiftyOne's config, of those on record that still exist, oldest first."""
-    found = {}
-    for series, loop in records.all_series.items():
-        for number, record in loop.items():
-            key = evaluation_of(record).get("eval_key")
-            config = records.evaluations.get(key or "")
-            own = Names(series=series).predictions(number)
-            if key and config and config.get("pred_field") == own and config.get("gt_field"):
-                found[key] = config
-    return found
+def _measured_point(
+    summary: IterationSummary,
+    classes: Sequence[str],
+    counted: ImageCounts,
+    evaluation: Mapping[str, Any],
+) -> Point:
+    """A point whose evaluation is still there, with intervals."""
+    point = _point(summary, classes)
+    intervals = f1_intervals(counted.counts)
+    cells = dict(point.per_class)
+    for k, name in enumerate(classes):
+        if name in cells:
+            sums = dict(zip(OUTCOMES, counted.counts[:, k].sum(axis=0).tolist(), strict=True))
+            cells[name] = replace(cells[name], interval=_interval(intervals.per_class[k]), **sums)
+    return replace(
+        point,
+        macro_interval=_interval(intervals.macro),
+        per_class=cells,
+        eval_key=summary.eval_key,
+        predictions=evaluation["pred_field"],
+        gt_field=evaluation["gt_field"],
+    )
 
 
-def settings(records: Records) -> dict[str, Any]:
-    """How the detectors were measured: images, IoU and confidence of the newest evaluation."""
-    for loop in records.all_series.values():
-        for _, record in sorted(loop.items(), reverse=True):
-            entry = evaluation_of(record)
-            if entry:
-                chosen = entry.get("parameters") or {}
-                return {
-                    "test_images": entry.get("images"),
-                    "iou": chosen.get("iou"),
-                    "min_confidence": chosen.get("min_confidence"),
-                }
-    return {}
+def _with_gains(points: Sequence[Point], counts: Mapping[str, ImageCounts]) -> list[Point]:
+    """Every measured point with its gain over the one and the two measured before it."""
+    made: list[Point] = []
+    measured: list[Point] = []
+    for point in points:
+        if point.macro_f1 is not None:
+            one = _gain(measured[-1], point, counts) if measured else None
+            two = _gain(measured[-2], point, counts) if len(measured) > 1 else None
+            point = replace(point, gain=one, gain_two=two)
+            measured.append(point)
+        made.append(point)
+    return made
+
+
+def _gain(before: Point, after: Point, counts: Mapping[str, ImageCounts]) -> Gain:
+    assert before.macro_f1 is not None
+    assert after.macro_f1 is not None
+    bounds = None
+    if before.eval_key and after.eval_key:
+        bounds = gain_interval(*_in_common(counts[before.eval_key], counts[after.eval_key]))
+    return Gain(
+        macro_f1=after.macro_f1 - before.macro_f1,
+        interval=_interval(bounds),
+        images=after.images - before.images,
+        boxes=after.boxes - before.boxes,
+        since=before.iteration,
+    )
+
+
+def _in_common(first: ImageCounts, second: ImageCounts) -> list[np.ndarray]:
+    """The counts of the images that both evaluations saw, in the same order."""
+    _, *rows = np.intersect1d(first.ids, second.ids, return_indices=True)
+    return [part.counts[of_part] for part, of_part in zip((first, second), rows, strict=True)]
+
+
+def _interval(bounds: Bounds | None) -> Interval | None:
+    return None if bounds is None else Interval(low=bounds[0], high=bounds[1])

@@ -1,4 +1,4 @@
-"""The values of the ranking metric, the batch in rank order, and what labels say about the ranking.
+"""The values of the ranking metric, the batch in rank order, and the labels that judge a ranking.
 
 One pass over the samples with a projected cursor; heatmaps and vectors stay in the database.
 """
@@ -6,296 +6,266 @@ One pass over the samples with a projected cursor; heatmaps and vectors stay in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from bson import ObjectId
 
-from unseen.dataset.fields import REMOVED, SENT, Names
-from unseen.dataset.loop import Loop
+from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop, Record
 from unseen.dataset.structure import scored_mark
-from unseen.loop.overview_data import BatchRow
-from unseen.loop.records import Records
+from unseen.loop.facts import Kind, Records
+from unseen.loop.overview_data import BatchRow, Histogram
+from unseen.loop.trust import Evidence, Images, LabelledBatch
 from unseen.ranking import SCORED_STRATEGIES
 
-#: Samples whose values the database puts into one document.
+#: Samples whose values the database puts into one document, which must stay below 16 MB.
 SAMPLES_PER_PART = 20_000
-#: Strategies that rank by something else than the chosen metric.
+#: With fewer images than this to compare with, a larger group is preferred.
+FEW_IMAGES = 10
+#: Strategies that rank by something other than the chosen metric.
 _OWN_METRIC = {"entropy": "entropy", "foreground": "foreground"}
 
 
-@dataclass(frozen=True)
-class Values:
-    """What one pass over the samples finds."""
-
-    pool: np.ndarray  #: (N,) float64 metric of the pool, without the batch
-    batch: np.ndarray  #: (M,) float64 metric of the batch, where the same UNet scored it
-    candidates: np.ndarray  #: (N + K,) float64 metric of all that is unlabelled in the two
-    test_labels: list[list[str]]  #: per labelled test image, the class of each box
-
-
-@dataclass(frozen=True)
-class LabelledBatch:
-    """A ranked batch that came back, and images that were chosen another way."""
-
-    name: str  #: its tag
-    ids: list[str]  #: of its ranked images that have labels
-    ranked: list[list[str]]  #: per ranked image of the batch, the class of each box
-    random: list[list[str]]  #: of images that were drawn at random
-    initial: list[list[str]]  #: of the initial images
-    counts_before: Mapping[str, int]  #: boxes per class when the batch was chosen
-    others: dict[str, list[list[str]]] = field(default_factory=dict)  #: other series, by strategy
-
-
-def metric_of(records: Records, given: str | None) -> str:
-    """The metric as given, or the one that ranked the newest ranked batch; "excess" before."""
-    if given:
-        return given
-    for _, steps in sorted(records.steps.items(), reverse=True):
-        chosen = (steps.get("select_batch") or {}).get("parameters") or {}
-        if chosen.get("strategy") in SCORED_STRATEGIES:
-            found: str = _OWN_METRIC.get(chosen["strategy"], chosen.get("metric") or "excess")
-            return found
+def metric_of(records: Records) -> str:
+    """The metric that ranked the newest ranked batch; "excess" before there is one."""
+    for entry in records.entries("select_batch"):
+        chosen = entry.get("parameters") or {}
+        strategy = chosen.get("strategy")
+        if strategy in SCORED_STRATEGIES:
+            return str(_OWN_METRIC.get(strategy, chosen.get("metric") or "excess"))
     return "excess"
 
 
-def newest_mark(records: Records) -> str | None:
-    """The mark of the UNet whose scores are the newest, also where a newer UNet was trained."""
-    entry = newest_scores(records)
-    return scored_mark(entry) if entry.get("digest") else None
-
-
-def newest_scores(records: Records) -> dict[str, Any]:
-    """The newest entry of `score_samples`, or an empty one."""
-    for _, steps in sorted(records.steps.items(), reverse=True):
-        if "score_samples" in steps:
-            found: dict[str, Any] = steps["score_samples"]
-            return found
-    return {}
-
-
-def division(records: Records, tag: str | None) -> str:
-    """What was rehearsed before a batch was chosen, and how it was divided; "" for other strategies."""
-    for steps in records.steps.values():
-        entry = steps.get("select_batch") or {}
-        if tag is not None and entry.get("batch") == tag:
-            return str(entry.get("trust", ""))
-    return ""
-
-
 def known_classes(loop: Loop, records: Records) -> list[str]:
-    """The class list as the dataset keeps it, else as the newest detector or UNet learned it."""
+    """The class list of the dataset, else that of the newest detector or UNet."""
     kept = loop.dataset.classes.get(loop.names.label_field) or loop.dataset.default_classes
-    if kept:
-        return [str(c) for c in kept]
-    for _, steps in sorted(records.steps.items(), reverse=True):
-        for name in ("train_detector", "train_unet"):
-            found = (steps.get(name) or {}).get("classes")
-            if found:
-                return [str(c) for c in found]
-    return []
+    learned = (
+        record["steps"].get(step, {}).get("classes")
+        for record in reversed(records.records.values())
+        for step in ("train_detector", "train_unet")
+    )
+    return [str(c) for c in kept or next(filter(None, learned), ())]
 
 
-def read_values(loop: Loop, metric: str, mark: str | None, batch_tag: str | None) -> Values:
-    """The metric of pool and batch, and the labels of the test split, in one pass.
+# --- values ----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Values:
+    """What one pass over the samples reads; the metrics are finite float64."""
 
-    Args:
-        loop: the loop.
-        metric: the field of the metric.
-        mark: of the UNet whose values count; None = whatever is there.
-        batch_tag: tag of the batch, if there is one.
-    """
-    tags = {"$ifNull": ["$tags", []]}
-    is_labelled = {"$gt": [f"${loop.names.label_field}", None]}
-    state = {"$ifNull": [f"${loop.names.annotation}", None]}
-    has_value: dict[str, Any] = {"$isNumber": f"${metric}"}
-    if mark is not None:
-        has_value = {"$and": [has_value, {"$eq": [f"${loop.names.model}", mark]}]}
-    # 0 = of no interest, 1 = pool, 2 and 3 = batch without and with labels, 4 = labelled test split
-    kind = {
-        "$switch": {
-            "branches": [
-                {
-                    "case": {"$in": [loop.names.test_tag, tags]},
-                    "then": {"$cond": [is_labelled, 4, 0]},
-                },
-                {"case": {"$not": [has_value]}, "then": 0},
-                {
-                    "case": {"$in": [batch_tag or "", tags]},
-                    "then": {"$cond": [is_labelled, 3, 2]},
-                },
-                {"case": {"$in": [loop.names.excluded_tag, tags]}, "then": 0},
-                {"case": is_labelled, "then": 0},
-                {"case": {"$in": [state, [SENT, REMOVED]]}, "then": 0},
-            ],
-            "default": 1,
-        }
-    }
-    labels = f"${loop.names.label_field}.detections.label"
-    # One document per kind instead of one per sample, in parts that stay below MongoDB's 16 MB.
-    parts = 1 + loop.dataset._sample_collection.estimated_document_count() // SAMPLES_PER_PART
+    pool: np.ndarray  #: (N,) metric of the pool, without the batch
+    batch: np.ndarray  #: (M,) metric of the batch
+    candidates: np.ndarray  #: (N + K,) metric of the pool and of the batch's unlabelled images
+    test_labels: list[list[str]]  #: per labelled test image, the class of each box
+
+
+def read_values(loop: Loop, metric: str, records: Records, batch_tag: str | None) -> Values:
+    """The field `metric` of pool and batch, as the newest scores have it, and the test labels."""
+    names, scores = loop.names, records.newest("score_samples")
+    mark = scored_mark(scores) if scores.get("digest") else None
+    samples = loop.dataset._sample_collection
+    # One document per kind of sample instead of one per sample.
+    parts = 1 + samples.estimated_document_count() // SAMPLES_PER_PART
     part = {"$floor": {"$multiply": [{"$rand": {}}, parts]}} if parts > 1 else {"$literal": 0}
-    pipeline = [
-        {"$project": {"_id": 0, "k": kind, "v": f"${metric}", "c": labels}},
-        {"$match": {"k": {"$gt": 0}}},
-        {
-            "$group": {
-                "_id": {"k": "$k", "part": part},
-                "v": {"$push": {"$cond": [{"$lt": ["$k", 4]}, "$v", "$$REMOVE"]}},
-                "c": {"$push": {"$cond": [{"$eq": ["$k", 4]}, "$c", "$$REMOVE"]}},
-            }
-        },
-    ]
-    found: dict[int, list[float]] = {1: [], 2: [], 3: []}
+    is_test = {"$in": [names.test_tag, "$kind.tags"]}
+    project = {
+        "_id": 0,
+        "kind": Kind.expression(names, mark),
+        "value": f"${metric}",
+        "labels": f"${names.label_field}.detections.label",
+    }
+    group = {
+        "_id": {"kind": "$kind", "part": part},
+        "values": {"$push": {"$cond": [{"$isNumber": "$value"}, "$value", "$$REMOVE"]}},
+        "labels": {"$push": {"$cond": [is_test, "$labels", "$$REMOVE"]}},
+    }
+    is_needed = {"$or": [{"value": {"$type": "number"}}, {"kind.tags": names.test_tag}]}
+    pipeline = [{"$project": project}, {"$match": is_needed}, {"$group": group}]
+    values: dict[str, list[float]] = {"pool": [], "batch": [], "labelled batch": []}
     test: list[list[str]] = []
-    for row in loop.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
-        if row["_id"]["k"] == 4:
-            test += [_classes(labels) for labels in row["c"]]
-        else:
-            found[row["_id"]["k"]] += row["v"]
-    pool, open_batch, labelled = (_finite(found[kind]) for kind in (1, 2, 3))
+    for row in samples.aggregate(pipeline, allowDiskUse=True):
+        kind = Kind.read(row["_id"]["kind"], names)
+        if kind.place == "test":
+            test += [_classes(labels) for labels in row["labels"] if kind.is_labelled]
+        elif mark is not None and not kind.is_scored:
+            continue
+        elif batch_tag in kind.tags:
+            values["labelled batch" if kind.is_labelled else "batch"] += row["values"]
+        elif kind.place == "pool":
+            values["pool"] += row["values"]
+    pool, batch, labelled = (_finite(group) for group in values.values())
     return Values(
         pool=pool,
-        batch=np.concatenate([open_batch, labelled]),
-        candidates=np.concatenate([pool, open_batch]),
+        batch=np.concatenate([batch, labelled]),
+        candidates=np.concatenate([pool, batch]),
         test_labels=test,
     )
 
 
+def median_value(dataset: Any, metric: str, ids: Sequence[str]) -> float | None:
+    """The median of a metric over some samples, or None if none of them has a value."""
+    wanted = {"_id": {"$in": [ObjectId(i) for i in ids]}}
+    rows = dataset._sample_collection.find(wanted, {"_id": 0, metric: 1})
+    values = [v for row in rows if (v := _number(row.get(metric))) is not None]
+    return float(np.median(values)) if values else None
+
+
 def read_rows(loop: Loop, metric: str, batch_tag: str, records: Records) -> list[BatchRow]:
-    """The batch in rank order; images without a rank by path, last."""
-    regions = {"$ifNull": [f"${loop.names.regions}.detections", None]}
+    """The batch in rank order; images without a rank come last, by path."""
+    names = loop.names
+    regions = {"$ifNull": [f"${names.regions}.detections", None]}
     projection = {
         "filepath": 1,
-        "rank": f"${loop.names.rank}",
+        "rank": f"${names.rank}",
         "value": f"${metric}",
         "regions": {"$cond": [{"$isArray": regions}, {"$size": regions}, None]},
-        "labelled": {"$gt": [f"${loop.names.label_field}", None]},
-        "annotation": f"${loop.names.annotation}",
-        "url": f"${loop.names.annotation_url}",
-        "chosen_by": f"${loop.names.chosen_by}",
+        "labelled": {"$gt": [f"${names.label_field}", None]},
+        "annotation": f"${names.annotation}",
+        "url": f"${names.annotation_url}",
+        "chosen_by": f"${names.chosen_by}",
     }
-    ids = _recorded_ids(records, batch_tag)
     match: dict[str, Any] = {"tags": batch_tag}
-    if ids:  # an index serves the ids, but none the tags
-        match = {"_id": {"$in": [ObjectId(i) for i in ids]}, "tags": batch_tag}
+    if ids := records.batch(batch_tag).get("batch_ids"):  # an index serves the ids, none the tags
+        match["_id"] = {"$in": [ObjectId(i) for i in ids]}
     pipeline = [{"$match": match}, {"$project": projection}]
     rows = [
         BatchRow(
             sample_id=str(row["_id"]),
-            rank=row.get("rank"),
             filename=PurePath(row.get("filepath") or "").name,
             value=_number(row.get("value")),
-            regions=row.get("regions"),
             is_labelled=bool(row["labelled"]),
-            annotation=row.get("annotation"),
-            url=row.get("url"),
-            chosen_by=row.get("chosen_by"),
+            **{k: row.get(k) for k in ("rank", "regions", "annotation", "url", "chosen_by")},
         )
         for row in loop.dataset._sample_collection.aggregate(pipeline)
     ]
     return sorted(rows, key=lambda r: (r.rank is None, r.rank or 0, r.filename))
 
 
-def labelled_batch(loop: Loop, records: Records) -> LabelledBatch | None:
-    """The newest ranked batch of which every image still there has labels, or None."""
-    for _, record in sorted(records.records.items(), reverse=True):
-        entry: dict[str, Any] = (record.get("steps") or {}).get("select_batch") or {}
-        chosen = entry.get("parameters") or {}
-        ids = [str(i) for i in entry.get("batch_ids") or ()]
-        if chosen.get("strategy") not in SCORED_STRATEGIES or not ids:
-            continue
-        found = _labels(loop.dataset, loop.names.label_field, ids)
-        # Half of it says something already; an image that was removed never gets labels.
-        if 2 * len(found) < len(ids):
-            continue
-        at_random = round(float(chosen.get("random_share") or 0) * len(ids))
-        split = len(ids) - at_random
-        number = loop.names.batch_number(entry.get("batch") or "") or 0
-        others = _other_series(loop, records, number)
-        return LabelledBatch(
-            name=entry["batch"],
-            ids=[i for i in ids[:split] if i in found],
-            ranked=[found[i] for i in ids[:split] if i in found],
-            random=[found[i] for i in ids[split:] if i in found] + others.pop("random", []),
-            initial=_initial(loop, records),
-            counts_before=dict(record.get("class_counts") or {}),
-            others=others,
-        )
-    return None
+# --- histogram -------------------------------------------------------------------------------------
+#: Bins at most.
+BINS = 60
+#: Quantile at which the axis ends; what lies above goes into the last bin.
+UPPER = 0.99
+#: The axis never reaches further than this many times the upper quantile.
+STRETCH = 4.0
 
 
-def random_parts(loop: Loop, records: Records) -> list[LabelledBatch]:
-    """The ranked batches of this loop with labelled images that were drawn at random, in order."""
-    found = []
-    for _, record in sorted(records.records.items()):
-        entry: dict[str, Any] = (record.get("steps") or {}).get("select_batch") or {}
-        chosen = entry.get("parameters") or {}
-        ids = [str(i) for i in entry.get("batch_ids") or ()]
-        at_random = round(float(chosen.get("random_share") or 0) * len(ids))
-        if chosen.get("strategy") not in SCORED_STRATEGIES or not at_random:
-            continue
-        labels = _labels(loop.dataset, loop.names.label_field, ids)
-        split = len(ids) - at_random
-        found.append(
+def histogram(pool: np.ndarray, batch: np.ndarray) -> Histogram | None:
+    """Counts of pool (N,) and batch (M,) over the same bins; the last bin is open.
+
+    The axis ends at the 99 % quantile of all values, or at the batch's median if that is higher:
+    the batch holds the highest values, which must not all fall into one bin. None without values.
+    """
+    values = np.concatenate([pool, batch]).astype(np.float64)
+    if not len(values):
+        return None
+    low, top = float(values.min()), float(values.max())
+    reach = float(np.quantile(values, UPPER))
+    if len(batch):
+        reach = max(reach, min(float(np.median(batch)), low + STRETCH * (reach - low)))
+    if reach <= low:  # nearly all are equal: one bin for them, one for the rest
+        step = max(top - low, abs(low) * 1e-6, 1e-9)
+        edges = np.asarray([low, low + step / 2, low + step])
+    else:
+        bins = int(min(BINS, max(5, 2 * len(values) ** 0.5)))
+        edges = np.linspace(low, reach, bins + 1)
+    open_edges = [*edges[:-1], np.inf]
+    return Histogram(
+        edges=edges.tolist(),
+        pool=np.histogram(pool, open_edges)[0].tolist(),
+        batch=np.histogram(batch, open_edges)[0].tolist(),
+        maximum=top,
+        is_open=bool(top > edges[-1]),
+    )
+
+
+# --- labels ----------------------------------------------------------------------------------------
+def ranked_batches(loop: Loop, records: Records) -> list[LabelledBatch]:
+    """The labels of every ranked batch, newest first."""
+    chosen = []
+    for record in reversed(records.records.values()):
+        entry = record["steps"].get("select_batch") or {}
+        if entry and entry["parameters"]["strategy"] in SCORED_STRATEGIES:
+            chosen.append((entry, record.get("class_counts") or {}))
+    every_id = [i for entry, _ in chosen for i in entry["batch_ids"]]
+    labels = _labels(loop.dataset, loop.names.label_field, every_id)
+    batches = []
+    for entry, counts_before in chosen:
+        ids = entry["batch_ids"]
+        split = len(ids) - round(float(entry["parameters"].get("random_share") or 0) * len(ids))
+        ranked = [i for i in ids[:split] if i in labels]
+        batches.append(
             LabelledBatch(
                 name=entry["batch"],
-                ids=[i for i in ids[:split] if i in labels],
-                ranked=[labels[i] for i in ids[:split] if i in labels],
+                images=len(ids),
+                ids=ranked,
+                ranked=[labels[i] for i in ranked],
                 random=[labels[i] for i in ids[split:] if i in labels],
-                initial=[],
-                counts_before=dict(record.get("class_counts") or {}),
+                counts_before=counts_before,
             )
         )
-    return found
+    return batches
 
 
-def median_value(dataset: Any, metric: str, ids: Sequence[str]) -> float | None:
-    """The median of a metric over some samples, or None if none of them has a value."""
-    rows = dataset._sample_collection.find(
-        {"_id": {"$in": [ObjectId(i) for i in ids]}}, {"_id": 0, metric: 1}
-    )
-    values = [v for row in rows if (v := _number(row.get(metric))) is not None]
-    return float(np.median(values)) if values else None
+def read_evidence(loop: Loop, records: Records, test_labels: list[list[str]]) -> Evidence | None:
+    """The newest ranked batch of which at least half has labels, and what to compare it with.
+
+    That is random images, else the test split, else batches of series that rank another way, else
+    the initial images.
+    """
+    # Half of a batch says something already; removed images never get labels.
+    batches = ranked_batches(loop, records)
+    labelled = (b for b in batches if 2 * (len(b.ranked) + len(b.random)) >= b.images > 0)
+    batch = next(labelled, None)
+    if batch is None or not batch.ranked:
+        return None
+    others = _other_series(loop, records, batch.name)
+    choices: list[tuple[str, Images, bool]] = [
+        ("drawn at random", [*batch.random, *others.pop("random", [])], True),
+        ("of the test split", test_labels, True),
+        *((f"chosen by {name}", images, True) for name, images in others.items()),
+        ("labelled at the start", _initial(loop, records), False),
+    ]
+    # A handful of random images says less than the test split does.
+    choices.sort(key=lambda choice: (not choice[2], len(choice[1]) < FEW_IMAGES))
+    how, compared, is_fair = next((c for c in choices if c[1]), choices[-1])
+    return Evidence(batch=batch, compared=compared, how=how, is_fair=is_fair)
 
 
-def _other_series(loop: Loop, records: Records, number: int) -> dict[str, list[list[str]]]:
-    """Labels of the same batch in the series that rank another way, by strategy."""
-    found: dict[str, list[list[str]]] = {}
-    for series, by_number in records.all_series.items():
-        if series == loop.names.series:
-            continue
-        for record in by_number.values():
-            entry = (record.get("steps") or {}).get("select_batch") or {}
+def _other_series(loop: Loop, records: Records, batch_name: str) -> dict[str, list[list[str]]]:
+    """Labels of the same batch in the series that do not rank by scores, by strategy."""
+    names = loop.names
+    number = names.batch_number(batch_name)
+    by_strategy: dict[str, list[list[str]]] = {}
+    for series, own in records.all_series.items():
+        own_names = Names(prefix=names.prefix, series=series)
+        for record in own.values() if series != names.series else ():
+            entry = record["steps"].get("select_batch") or {}
             strategy = (entry.get("parameters") or {}).get("strategy")
-            own = Names(prefix=loop.names.prefix, series=series)
-            if strategy in SCORED_STRATEGIES or not strategy:
+            is_same = own_names.batch_number(entry.get("batch") or "") == number
+            if not strategy or strategy in SCORED_STRATEGIES or not is_same:
                 continue
-            if own.batch_number(entry.get("batch") or "") != number:
-                continue
-            ids = [str(i) for i in entry.get("batch_ids") or ()]
+            ids = entry.get("batch_ids") or []
             labels = _labels(loop.dataset, record.get("label_field") or "", ids)
             if not labels:  # a finished simulation deletes the labels of its baselines
-                labels = _labels(loop.dataset, _measured_against(by_number), ids)
-            found.setdefault(strategy, []).extend(labels.values())
-    return {strategy: labels for strategy, labels in found.items() if labels}
+                labels = _labels(loop.dataset, _measured_against(own), ids)
+            if labels:
+                by_strategy.setdefault(strategy, []).extend(labels.values())
+    return by_strategy
 
 
-def _measured_against(loop: Mapping[int, Mapping[str, Any]]) -> str:
+def _measured_against(records: Mapping[int, Record]) -> str:
     """The field with the complete labels that a simulated series was measured against."""
-    for record in loop.values():
-        entry = (record.get("steps") or {}).get("evaluate_detector") or {}
-        given = (entry.get("parameters") or {}).get("gt_field")
-        if given:
-            return str(given)
-    return ""
+    entries = (record["steps"].get("evaluate_detector") or {} for record in records.values())
+    fields = ((entry.get("parameters") or {}).get("gt_field") for entry in entries)
+    return next((str(field) for field in fields if field), "")
 
 
 def _initial(loop: Loop, records: Records) -> list[list[str]]:
-    ids = (records.records.get(0) or {}).get("labelled_ids") or ()
-    return list(_labels(loop.dataset, loop.names.label_field, [str(i) for i in ids]).values())
+    ids = records.records.get(0, {}).get("labelled_ids") or []
+    return list(_labels(loop.dataset, loop.names.label_field, ids).values())
 
 
 def _labels(dataset: Any, label_field: str, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -304,18 +274,10 @@ def _labels(dataset: Any, label_field: str, ids: Sequence[str]) -> dict[str, lis
         return {}
     pipeline = [
         {"$match": {"_id": {"$in": [ObjectId(i) for i in ids]}, label_field: {"$ne": None}}},
-        {"$project": {"c": f"${label_field}.detections.label"}},
+        {"$project": {"labels": f"${label_field}.detections.label"}},
     ]
     rows = dataset._sample_collection.aggregate(pipeline)
-    return {str(row["_id"]): _classes(row.get("c")) for row in rows}
-
-
-def _recorded_ids(records: Records, batch_tag: str) -> list[str]:
-    for steps in records.steps.values():
-        entry = steps.get("select_batch") or {}
-        if entry.get("batch") == batch_tag:
-            return [str(i) for i in entry.get("batch_ids") or ()]
-    return []
+    return {str(row["_id"]): _classes(row.get("labels")) for row in rows}
 
 
 def _classes(stored: Any) -> list[str]:
@@ -324,11 +286,9 @@ def _classes(stored: Any) -> list[str]:
 
 def _finite(values: Sequence[float]) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
-    finite: np.ndarray = array[np.isfinite(array)]
-    return finite
+    return np.asarray(array[np.isfinite(array)])
 
 
 def _number(value: Any) -> float | None:
-    if not isinstance(value, (int, float)) or not np.isfinite(value):
-        return None
-    return float(value)
+    is_finite = isinstance(value, (int, float)) and np.isfinite(value)
+    return float(value) if is_finite else None

@@ -1,11 +1,10 @@
 """When to stop labelling: one rule, its figures, and the sentence that follows from them.
 
-The rule is written down in docs/method.md, "When to stop"; each branch of it is one function here.
+The rule is written down in docs/method.md, "When to stop".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from unseen.loop.overview_data import (
@@ -17,6 +16,7 @@ from unseen.loop.overview_data import (
     Point,
     Progress,
     Ranking,
+    images_text,
 )
 
 #: A class with fewer labelled boxes has hardly been learned from.
@@ -33,138 +33,111 @@ def advise(progress: Progress, ranking: Ranking, now: Now) -> Advice:
     """Go on, look at a class, stop, or measure first: the first branch that applies."""
     points = [p for p in (progress.main.points if progress.main else []) if p.images]
     measured = [p for p in points if p.macro_f1 is not None]
-    figures = _figures(measured, ranking, now)
-    details = _details(measured, ranking)
-    for branch in (_measure_first, _all_labelled, _too_early, _still_rising):
-        found = branch(points, measured, now)
-        if found is not None:
-            return _advice(*found, figures=figures, details=details)
+    last = measured[-1] if measured else None
+    recommendation, sentence, class_name = _decide(points, measured, ranking, now)
+    return Advice(
+        recommendation=recommendation,
+        sentence=sentence,
+        class_name=class_name,
+        figures=_figures(last, ranking, now),
+        details=_details(last, ranking) if last else [],
+    )
+
+
+def _decide(
+    points: list[Point], measured: list[Point], ranking: Ranking, now: Now
+) -> tuple[str, str, str | None]:
+    """Recommendation, sentence, and the class to look at."""
+    if not measured:
+        sentence = "No detector has been measured on the test split yet."
+        if now.counts.test <= now.counts.test_unlabelled:
+            what = "has no labels" if now.counts.test else "does not exist"
+            sentence = f"The test split {what}, so no gain can be measured."
+        return "measure first", sentence, None
     last = measured[-1]
-    level = f"{_gain(_longest(last), last)}: no gain that can be told from chance."
-    weak = weakest(last)
-    if weak is not None:
-        name, cell = weak
-        boxes = last.class_counts.get(name, 0)
+    if last.iteration < max(now.iteration, points[-1].iteration):
+        sentence = (
+            f"The newest labels (iteration {now.iteration}) are not measured yet; the last "
+            f"measurement is that of iteration {last.iteration}."
+        )
+        return "measure first", sentence, None
+    if not now.counts.pool and not now.counts.out:
+        sentence = "The pool is empty: every image is labelled, in the test split or excluded."
+        return "stop", sentence, None
+    if last.gain is None:
+        sentence = (
+            f"Only {images_text(last.images)} were measured (mean F1 "
+            f"{_f1(last.macro_f1, last.macro_interval)}); the first batch will show what labelling "
+            "gains."
+        )
+        return "go on", sentence, None
+    if last.gain_two is None:
+        return "go on", f"{_gain(last.gain)}. One batch is too little to see a trend.", None
+    for gain in (last.gain, last.gain_two):
+        if is_gain(gain):
+            return "go on", f"{_gain(gain)}: labelling still pays off.", None
+    return _after_the_rise(last, last.gain_two, ranking)
+
+
+def _after_the_rise(last: Point, gain: Gain, ranking: Ranking) -> tuple[str, str, str | None]:
+    """Is there a weak class or novelty left to label on for?"""
+    is_loss = gain.interval is not None and gain.interval.high < 0
+    level = f"{_gain(gain)}: {'a significant loss' if is_loss else 'no significant gain'}."
+    if (name := weakest(last)) is not None:
+        cell = last.per_class[name]
         sentence = (
             f"{level} {name} is behind with F1 {_f1(cell.f1, cell.interval)}, learned from "
-            f"{boxes} boxes: look at its missed and false boxes, and label images that show it."
+            f"{last.class_counts.get(name, 0)} boxes: look at its missed and false boxes, and "
+            "label images that show it."
         )
-        return _advice("look at class", sentence, name, figures=figures, details=details)
-    if novelty_left(ranking):
-        assert ranking.novelty is not None
-        sentence = (
-            f"{level} Yet {_percent(ranking.novelty.share)} of the pool is as novel as "
-            f"{ranking.novelty.batch} was: one more batch will show whether it matters."
-        )
-        return _advice("go on", sentence, figures=figures, details=details)
-    sentence = f"{level} Little in the pool is as novel as what was labelled last: stop here."
-    if ranking.novelty is None or ranking.trust.verdict == "no better than random":
-        sentence = f"{level} The ranking does not point to anything new either: stop here."
-    return _advice("stop", sentence, figures=figures, details=details)
+        return "look at class", sentence, name
+    novelty, is_useless = ranking.novelty, ranking.trust.verdict == "no better than random"
+    if novelty is None or is_useless:
+        return "stop", f"{level} Nor does the ranking point to anything new: stop here.", None
+    if novelty.share < MIN_NOVELTY:
+        sentence = f"{level} Little in the pool is as novel as the last labelled batch: stop here."
+        return "stop", sentence, None
+    sentence = (
+        f"{level} But {_percent(novelty.share)} of the pool is as novel as {novelty.batch} was: "
+        "one more batch will show whether it matters."
+    )
+    return "go on", sentence, None
 
 
-# --- branches --------------------------------------------------------------------------------------
-Found = tuple[str, str]
-
-
-def _measure_first(points: list[Point], measured: list[Point], now: Now) -> Found | None:
-    """Without a figure for the labels as they are, nothing can be said."""
-    if now.counts.test <= now.counts.test_unlabelled and not measured:
-        what = "has no labels" if now.counts.test else "does not exist"
-        return "measure first", f"The test split {what}, so no gain can be measured."
-    if not measured:
-        return "measure first", "No detector has been measured on the test split yet."
-    if measured[-1].iteration < max(now.iteration, points[-1].iteration):
-        return (
-            "measure first",
-            f"The newest labels (iteration {now.iteration}) are not measured yet; the last figure "
-            f"is that of iteration {measured[-1].iteration}.",
-        )
-    return None
-
-
-def _all_labelled(points: list[Point], measured: list[Point], now: Now) -> Found | None:
-    if now.counts.pool or now.counts.out:
-        return None
-    return "stop", "The pool is empty: every image is labelled, in the test split or excluded."
-
-
-def _too_early(points: list[Point], measured: list[Point], now: Now) -> Found | None:
-    """Two batches are the least that can show a trend."""
-    if len(measured) > 2:
-        return None
-    last = measured[-1]
-    if last.gain is None:
-        return "go on", (
-            f"Only {_images(last.images)} were measured (mean F1 "
-            f"{_f1(last.macro_f1, last.macro_interval)}); the first batch will show what "
-            "labelling brings."
-        )
-    return "go on", f"{_gain(last.gain, last)}. One batch is too little to see a trend."
-
-
-def _still_rising(points: list[Point], measured: list[Point], now: Now) -> Found | None:
-    last = measured[-1]
-    for gain in (last.gain, last.gain_two):
-        if gain is not None and is_gain(gain):
-            return "go on", f"{_gain(gain, last)}: labelling still pays."
-    return None
-
-
-# --- figures ---------------------------------------------------------------------------------------
 def is_gain(gain: Gain) -> bool:
-    """A rise that can be told from chance: all of its interval is above 0."""
-    if gain.interval is None:
-        return gain.macro_f1 >= MIN_GAIN
-    return gain.interval.low > 0
+    """Whether a rise is significant: all of its interval is above 0."""
+    return gain.interval.low > 0 if gain.interval else gain.macro_f1 >= MIN_GAIN
 
 
-def weakest(point: Point) -> tuple[str, ClassPoint] | None:
+def weakest(point: Point) -> str | None:
     """The class with the lowest F1 among those that are clearly behind, or None.
 
     Behind means: F1 lower than the mean by BEHIND, and either few boxes to learn from or an
     interval that ends below the mean.
     """
     mean = point.macro_f1 or 0.0
+
+    def is_certain(name: str, cell: ClassPoint) -> bool:
+        is_below = cell.interval is not None and cell.interval.high < mean
+        return is_below or point.class_counts.get(name, 0) < FEW_BOXES
+
     behind = [
         (cell.f1, name)
         for name, cell in point.per_class.items()
-        if cell.support
-        and cell.f1 < mean - BEHIND
-        and (
-            point.class_counts.get(name, 0) < FEW_BOXES
-            or (cell.interval is not None and cell.interval.high < mean)
-        )
+        if cell.support and cell.f1 < mean - BEHIND and is_certain(name, cell)
     ]
-    if not behind:
-        return None
-    name = min(behind)[1]
-    return name, point.per_class[name]
+    return min(behind)[1] if behind else None
 
 
-def novelty_left(ranking: Ranking) -> bool:
-    """Enough of the pool is as novel as the last batch, by a ranking that means something."""
-    return (
-        ranking.novelty is not None
-        and ranking.novelty.share >= MIN_NOVELTY
-        and ranking.trust.verdict != "no better than random"
-    )
-
-
-def _longest(last: Point) -> Gain | None:
-    return last.gain_two or last.gain
-
-
-def _figures(measured: list[Point], ranking: Ranking, now: Now) -> dict[str, Any]:
-    last = measured[-1] if measured else None
+# --- figures ---------------------------------------------------------------------------------------
+def _figures(last: Point | None, ranking: Ranking, now: Now) -> dict[str, Any]:
+    gain = last.gain if last else None
     return {
         "macro_f1": last.macro_f1 if last else None,
         "macro_interval": _pair(last.macro_interval) if last else None,
-        "gain_one": _per_image(last.gain) if last else None,
+        "gain_one": _per_image(gain),
         "gain_two": _per_image(last.gain_two) if last else None,
-        "boxes_per_image": last.gain.boxes / last.gain.images
-        if last and last.gain and last.gain.images
-        else None,
+        "boxes_per_image": gain.boxes / gain.images if gain and gain.images else None,
         "novelty_left": ranking.novelty.share if ranking.novelty else None,
         "novelty_batch": ranking.novelty.batch if ranking.novelty else None,
         "trust": ranking.trust.verdict,
@@ -176,17 +149,15 @@ def _figures(measured: list[Point], ranking: Ranking, now: Now) -> dict[str, Any
 def _per_image(gain: Gain | None) -> dict[str, Any] | None:
     if gain is None or gain.images <= 0:
         return None
-    interval = gain.interval
+    interval = _pair(gain.interval)
     return {
         "gain": gain.macro_f1,
-        "interval": _pair(interval),
+        "interval": interval,
         "images": gain.images,
         "boxes": gain.boxes,
         "since": gain.since,
         "per_image": gain.macro_f1 / gain.images,
-        "per_image_interval": [interval.low / gain.images, interval.high / gain.images]
-        if interval
-        else None,
+        "per_image_interval": [bound / gain.images for bound in interval] if interval else None,
     }
 
 
@@ -202,58 +173,32 @@ def _classes(point: Point) -> dict[str, Any]:
     }
 
 
-def _details(measured: list[Point], ranking: Ranking) -> list[str]:
-    if not measured:
-        return []
-    last = measured[-1]
-    found = [f"Mean F1 {_f1(last.macro_f1, last.macro_interval)} with {_images(last.images)}."]
-    found += [f"{_gain(g, last)}." for g in (last.gain, last.gain_two) if g is not None]
+def _details(last: Point, ranking: Ranking) -> list[str]:
+    lines = [f"Mean F1 {_f1(last.macro_f1, last.macro_interval)} with {images_text(last.images)}."]
+    lines += [f"{_gain(gain)}." for gain in (last.gain, last.gain_two) if gain is not None]
     if last.gain and last.gain.images > 0:
-        boxes = last.gain.boxes / last.gain.images
-        found.append(f"The newest images held {boxes:.1f} boxes each.")
+        lines.append(f"The newest images held {last.gain.boxes / last.gain.images:.1f} boxes each.")
     if ranking.novelty is not None:
-        found.append(
-            f"{_percent(ranking.novelty.share)} of the pool is as novel as the typical image of "
+        lines.append(
+            f"{_percent(ranking.novelty.share)} of the pool is as novel as the median image of "
             f"{ranking.novelty.batch} was."
         )
     for name, cell in sorted(last.per_class.items(), key=lambda item: item[1].f1):
         boxes = last.class_counts.get(name, 0)
         if not cell.support:
-            found.append(f"{name} has no box in the test split: it cannot be measured.")
+            lines.append(f"{name} has no box in the test split: it cannot be measured.")
         elif boxes < FEW_BOXES or cell.f1 < (last.macro_f1 or 0) - BEHIND:
             f1 = _f1(cell.f1, cell.interval)
-            found.append(f"{name}: F1 {f1}, {boxes} labelled boxes, {cell.support} test boxes.")
-    return found
+            lines.append(f"{name}: F1 {f1}, {boxes} labelled boxes, {cell.support} test boxes.")
+    return lines
 
 
-# --- words -----------------------------------------------------------------------------------------
-def _advice(
-    recommendation: str,
-    sentence: str,
-    class_name: str | None = None,
-    *,
-    figures: Mapping[str, Any],
-    details: list[str],
-) -> Advice:
-    return Advice(
-        recommendation=recommendation,
-        sentence=sentence,
-        class_name=class_name,
-        figures=dict(figures),
-        details=details,
-    )
-
-
-def _gain(gain: Gain | None, last: Point) -> str:
-    if gain is None:
-        return f"Mean F1 {last.macro_f1:.2f}"
-    between = (
-        f" (95 % {gain.interval.low:+.2f} to {gain.interval.high:+.2f})" if gain.interval else ""
-    )
+def _gain(gain: Gain) -> str:
+    interval = gain.interval
+    between = f" (95 % {interval.low:+.2f} to {interval.high:+.2f})" if interval else ""
     per = f", {100 * gain.macro_f1 / gain.images:+.2f} per 100 images" if gain.images > 0 else ""
-    return (
-        f"The last {_images(gain.images)} changed the mean F1 by {gain.macro_f1:+.2f}{between}{per}"
-    )
+    change = f"{gain.macro_f1:+.2f}{between}{per}"
+    return f"The last {images_text(gain.images)} changed the mean F1 by {change}"
 
 
 def _f1(value: float | None, interval: Interval | None) -> str:
@@ -263,10 +208,6 @@ def _f1(value: float | None, interval: Interval | None) -> str:
 
 def _pair(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 def _percent(share: float) -> str:

@@ -1,44 +1,25 @@
-"""Whether the pool's scores are those of the newest UNet: what every step that ranks asks first."""
+"""The scores of the newest UNet: what every step that ranks asks for first."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from unseen.dataset import structure
-from unseen.dataset.loop import Loop
+from unseen.dataset.loop import Loop, Record
 from unseen.errors import DatasetError
+from unseen.loop import rules
+from unseen.loop.facts import read_records, score_state
+from unseen.loop.overview_data import NONE
 
 
-def newest_scores(loop: Loop, *, otherwise: str = "") -> tuple[str, dict[str, Any]]:
-    """The mark of the samples that the newest UNet scored, and the record of that.
+def newest_scores(loop: Loop, *, otherwise: str = "") -> tuple[str, Record]:
+    """The mark of the samples that the newest UNet scored, and the entry of that run.
 
-    Args:
-        loop: the loop.
-        otherwise: what the step can do without scores, for the end of the message.
-
-    Raises:
-        DatasetError: nothing was scored, or by an older UNet, or when something else counted.
+    Raises a `DatasetError` if nothing was scored, or by an older UNet, or under another zone of the
+    known structure; it ends with `otherwise`, what the step can do without scores.
     """
-    newest = loop.newest_with("score_samples")
-    trained = loop.newest_with("train_unet")
-    record = None if newest is None else loop.record(newest)
-    if record is None or loop.dataset.get_field(loop.names.model) is None:
-        raise DatasetError(
-            f"no sample of dataset {loop.dataset.name!r} has been scored yet; run train_unet and "
-            f"score_samples first{otherwise}"
-        )
-    entry = record["steps"]["score_samples"]
-    model = (record["steps"].get("train_unet") or {}).get("digest", entry["digest"])
-    if entry["parameters"].get("checkpoint"):  # a UNet that the user named, on purpose
-        model, trained = entry["digest"], None
-    if (trained is not None and trained > (newest or 0)) or model != entry["digest"]:
-        raise DatasetError(
-            "the scores are older than the newest UNet; run score_samples again before ranking"
-        )
-    mark = structure.scored_mark(entry)
-    if mark != structure.score_mark(entry["digest"], structure.read_record(loop)):
-        raise DatasetError(
-            "what counts in the ranking changed since the pool was scored (known structure: zone, "
-            "margin or weight); run score_samples again before ranking"
-        )
-    return mark, entry
+    records = read_records(loop)
+    scores = score_state(records)
+    has_scores = loop.dataset.get_field(loop.names.model) is not None
+    state = scores.state if has_scores else NONE
+    problem = rules.scores_problem(state, has_new_zone=scores.has_new_zone)
+    if problem or scores.mark is None:
+        raise DatasetError(f"{problem}{otherwise}")
+    return scores.mark, records.newest("score_samples")

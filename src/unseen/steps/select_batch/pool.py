@@ -12,7 +12,6 @@ import numpy as np
 from unseen.dataset import reading, scope
 from unseen.dataset.fields import REMOVED, SENT
 from unseen.dataset.loop import Loop, features_folder
-from unseen.loop import criteria_history as history
 from unseen.progress import Progress
 from unseen.ranking import SCORED_STRATEGIES, ranking_metric
 from unseen.ranking.choosing import Pool
@@ -20,7 +19,7 @@ from unseen.ranking.feature_evidence import KnownImage, feature_evidence
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features, feature_name
 from unseen.steps.newest_scores import newest_scores
-from unseen.steps.select_batch import SelectConfig
+from unseen.steps.select_batch import SelectConfig, history
 from unseen.steps.step import check_pool, check_scored
 
 

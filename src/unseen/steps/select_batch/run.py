@@ -10,6 +10,7 @@ import numpy as np
 from unseen.dataset import appearance, reading, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
+from unseen.loop import rules
 from unseen.progress import Progress
 from unseen.ranking import SCORED_STRATEGIES
 from unseen.ranking.choosing import choose
@@ -32,10 +33,7 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     iteration = loop.iteration()
     waiting = loop.open_batch()
     if waiting is not None and not config.replace:
-        raise DatasetError(
-            f"{names.batch(waiting)} is still out: none of its images is labelled yet. Label it "
-            "first, or pass replace=True to choose it anew"
-        )
+        raise DatasetError(rules.open_batch_problem(names.batch(waiting)))
     number = waiting or max(loop.batches(), default=0) + 1
     tag = names.batch(number)
     writing.check_own_view(loop, tag)

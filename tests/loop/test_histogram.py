@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unseen.loop.spread import BINS, histogram
+from unseen.loop.ranking import BINS, histogram
 
 
 def test_every_image_is_in_one_bin(rng):
