@@ -13,9 +13,9 @@ import unseen
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import CheckpointError
-from unseen.steps.select_batch import history
 from unseen.loop import overview
 from unseen.ranking.mixed import CRITERIA
+from unseen.steps.select_batch import history
 
 pytestmark = pytest.mark.fiftyone
 
