@@ -12,7 +12,6 @@ import pytest
 
 import unseen
 from unseen.annotation import sendings, truth
-from unseen.annotation.sendings import Sending
 from unseen.dataset import writing
 from unseen.dataset.fields import LOADED, REMOVED, SENT, Names
 from unseen.dataset.loop import Loop
@@ -20,13 +19,17 @@ from unseen.errors import ConfigError
 from unseen.loop import overview
 from unseen.loop.facts import read_facts, read_records
 from unseen.loop.overview_data import CURRENT, OLD
+from unseen.steps.request_annotations import RequestConfig
 
 pytestmark = pytest.mark.fiftyone
 
 NAMES = Names()
 CLASSES = ("particle", "scratch", "stain")
 MARK = "abcdef012345"
-QUICK_UNET = {"steps": 2, "batch_size": 2, "crop_size": 32, "channels": (4, 8)}
+
+
+def loop_of(dataset):
+    return Loop(dataset, NAMES)
 
 
 def all_answers(dataset, names=None):
@@ -42,7 +45,7 @@ def all_answers(dataset, names=None):
 
 def score(dataset, ids, rng, mark=MARK):
     """What scoring leaves, without a network."""
-    loop = Loop(dataset, NAMES)
+    loop = loop_of(dataset)
     writing.declare_score_fields(loop)
     scores = {
         i: {
@@ -60,14 +63,15 @@ def score(dataset, ids, rng, mark=MARK):
 
 def learned(dataset, **more):
     """The entry of a model that learned the labels as they are, and the facts of its record."""
-    facts = Loop(dataset, NAMES).label_facts()
+    facts = loop_of(dataset).label_facts()
     labelled = [len(facts["labelled_ids"]), sum(facts["class_counts"].values())]
     return {"labelled": labelled, "parameters": {}, **more}, facts
 
 
 def record_unet(dataset, iteration, digest=MARK * 5):
-    entry, facts = learned(dataset, digest=digest, classes=["particle", "scratch"])
-    Loop(dataset, NAMES).write_entry(iteration, "train_unet", entry, **facts)
+    entry, facts = learned(dataset, digest=digest, classes=[], steps=1, working_scale=1)
+    entry["parameters"] = {"mode": "default"}
+    loop_of(dataset).write_entry(iteration, "train_unet", entry, **facts)
 
 
 @pytest.fixture
@@ -76,9 +80,9 @@ def begun(make_wafers, rng):
     dataset = make_wafers(30, labelled=4, test=5)
     unseen.split_dataset(dataset, initial=4)
     record_unet(dataset, 0)
-    score(dataset, Loop(dataset, NAMES).pool.values("id"), rng)
+    score(dataset, loop_of(dataset).pool.values("id"), rng)
     entry = {"digest": MARK * 5, "classes": [], "parameters": {}, "mean_score": 0.01}
-    Loop(dataset, NAMES).write_entry(0, "score_samples", entry)
+    loop_of(dataset).write_entry(0, "score_samples", entry)
     return dataset
 
 
@@ -106,8 +110,20 @@ def predict(dataset, rng, iteration=0, quality=0.7, names=NAMES, classes=CLASSES
 
 
 def facts_of(dataset):
-    loop = Loop(dataset, NAMES)
+    loop = loop_of(dataset)
     return read_facts(loop, read_records(loop))
+
+
+def hand_out(dataset, number, backend="app"):
+    """A batch that is out, without a server."""
+    loop, key = loop_of(dataset), NAMES.anno_key(number)
+    ids = dataset.match_tags(NAMES.batch(number)).values("id")
+    truth.declare_fields(loop)
+    truth.write(loop, key, {i: truth.Update(state=SENT, base=[]) for i in ids})
+    config = RequestConfig(backend=backend)
+    sending = sendings.begin(loop, config, key, number, CLASSES)
+    sendings.write_sending(loop, replace(sending, sample_ids=ids, complete=True))
+    return ids
 
 
 # --- now -----------------------------------------------------------------------------------------
@@ -121,18 +137,16 @@ def test_an_empty_dataset_says_what_to_do_first(make_wafers):
 
 
 def test_counts_are_those_of_the_views(begun):
-    some = Loop(begun, NAMES).pool.values("id")
+    loop = loop_of(begun)
+    some = loop.pool.values("id")
     begun.select(some[:3]).tag_samples("excluded")
     begun.select(some[3:5]).tag_samples("my own tag")
-    begun.match_tags("test").limit(2).clear_sample_field("ground_truth")
-    now, *_ = all_answers(begun)
-    assert now.counts.pool == len(Loop(begun, NAMES).pool) == 23
-    assert now.counts.labelled == len(Loop(begun, NAMES).labelled) == 4
-    assert now.counts.boxes == Loop(begun, NAMES).labelled.count("ground_truth.detections")
-    assert now.counts.test == 5
-    assert now.counts.test_unlabelled in (0, 2)  # clear_sample_field works on the view
-    assert now.counts.excluded == 3
-    assert now.counts.initial == 4
+    begun.match_tags("test").limit(2).set_values("ground_truth", [None] * 2)
+    counts = all_answers(begun)[0].counts
+    assert counts.pool == len(loop.pool) == 23
+    assert counts.labelled == len(loop.labelled) == 4
+    assert counts.boxes == loop.labelled.count("ground_truth.detections")
+    assert (counts.test, counts.test_unlabelled, counts.excluded, counts.initial) == (5, 2, 3, 4)
 
 
 def test_the_loop_is_followed_from_the_split_to_the_next_turn(begun, rng):
@@ -164,35 +178,12 @@ def test_the_loop_is_followed_from_the_split_to_the_next_turn(begun, rng):
     assert any("older than the newest UNet" in text for text in ranking.trust.details)
 
 
-def hand_out(dataset, number, backend="app"):
-    """A batch that is out, without a server."""
-    tag, key = NAMES.batch(number), NAMES.anno_key(number)
-    ids = dataset.match_tags(tag).values("id")
-    truth.declare_fields(Loop(dataset, NAMES))
-    truth.write(Loop(dataset, NAMES), key, {i: truth.Update(state=SENT, base=[]) for i in ids})
-    sending = Sending(
-        anno_key=key,
-        images="batch",
-        iteration=number,
-        backend=backend,
-        label_field="ground_truth",
-        classes=["particle"],
-        parameters={},
-        token="x",
-        started_at=sendings.now(),
-        sample_ids=ids,
-        complete=True,
-    )
-    sendings.write_sending(Loop(dataset, NAMES), sending)
-    return ids
-
-
 def test_removed_images_are_neither_missing_nor_in_the_pool(begun):
     unseen.select_batch(begun, budget=5)
     ids = hand_out(begun, 1)
     states = {i: truth.Update(state=REMOVED) for i in ids[:2]}
     states |= {i: truth.Update(state=LOADED) for i in ids[2:]}
-    truth.write(Loop(begun, NAMES), NAMES.anno_key(1), states)
+    truth.write(loop_of(begun), NAMES.anno_key(1), states)
     now, *_ = all_answers(begun)
     assert (now.batch.removed, now.batch.missing) == (2, 3)
     assert now.counts.excluded == 2
@@ -203,8 +194,8 @@ def test_an_answer_is_kept_until_something_changes(begun):
     assert overview.now(begun) is first
     changes = (
         lambda: begun.match_tags("initial").limit(1).tag_samples("excluded"),
-        lambda: Loop(begun, NAMES).write_entry(0, "screen_images", {}),
-        lambda: begun.delete_samples(Loop(begun, NAMES).pool.limit(1)),
+        lambda: loop_of(begun).write_entry(0, "screen_images", {}),
+        lambda: begun.delete_samples(loop_of(begun).pool.limit(1)),
         lambda: begun.set_values("ground_truth", [None] * len(begun)),
         lambda: unseen.select_batch(begun, strategy="random", budget=2),
     )
@@ -218,7 +209,7 @@ def test_an_answer_is_kept_until_something_changes(begun):
 
 def test_another_process_that_wrote_is_noticed(begun):
     before = overview.now(begun)
-    Loop(begun, NAMES).labelled._dataset._sample_collection.update_many(
+    loop_of(begun).labelled._dataset._sample_collection.update_many(
         {}, {"$set": {"tags": ["excluded"]}, "$currentDate": {"last_modified_at": True}}
     )
     assert overview.now(begun).counts.excluded == len(begun) != before.counts.excluded
@@ -241,11 +232,10 @@ def test_a_label_field_of_another_kind_is_said(make_wafers):
     assert "holds Classification" in now.empty_state
 
 
-def test_samples_without_tags_or_with_null_fields_are_counted(begun):
+def test_samples_without_tags_are_counted(begun):
     begun._sample_collection.update_many({}, {"$unset": {"tags": ""}})
     now, *_ = all_answers(begun)
-    assert now.counts.test == 0
-    assert now.batch is None
+    assert (now.counts.test, now.batch) == (0, None)
 
 
 def test_another_loop_has_its_own_numbers_and_its_buttons_carry_its_name(begun):
@@ -262,12 +252,18 @@ def test_a_dataset_can_be_asked_by_name_and_by_view(begun):
     assert overview.now(begun.name) == overview.now(begun.limit(1)) == overview.now(begun)
 
 
-def test_labels_that_changed_make_models_old(begun):
+def test_labels_that_came_or_changed_make_models_old(begun):
     assert facts_of(begun).unet == CURRENT
-    sample = Loop(begun, NAMES).labelled.first()
-    sample.ground_truth.detections.pop()
+    sample = loop_of(begun).pool.first()
+    sample.ground_truth = sample.hidden_truth.copy()
     sample.save()
-    assert facts_of(begun).unet == OLD
+    unseen.select_batch(begun, budget=2, strategy="random")  # writes the record's counts anew
+    assert (facts_of(begun).unet, facts_of(begun).new_images) == (OLD, 1)
+    record_unet(begun, 0)
+    assert facts_of(begun).unet == CURRENT
+    sample.ground_truth.detections.append(sample.ground_truth.detections[0].copy())
+    sample.save()
+    assert (facts_of(begun).unet, facts_of(begun).new_images) == (OLD, 0)
 
 
 def test_a_server_that_cannot_be_asked_is_a_hint(begun):
@@ -275,10 +271,9 @@ def test_a_server_that_cannot_be_asked_is_a_hint(begun):
     hand_out(begun, 1, backend="app")
     assert overview.now(begun).asked_server is False
     assert overview.now_with_server(begun).asked_server is True
-    key = sendings.read_sending(Loop(begun, NAMES), NAMES.anno_key(1))
-    sendings.write_sending(
-        Loop(begun, NAMES), replace(key, backend="cvat", url="http://127.0.0.1:9")
-    )
+    sending = sendings.read_sending(loop_of(begun), NAMES.anno_key(1))
+    unreachable = replace(sending, backend="cvat", url="http://127.0.0.1:9")
+    sendings.write_sending(loop_of(begun), unreachable)
     answer = overview.now_with_server(begun)
     assert answer.asked_server is False
     assert answer.batch.problem in answer.hints
@@ -300,26 +295,23 @@ def test_the_histogram_counts_pool_and_batch_and_rows_are_in_rank_order(begun):
 
 
 def test_scores_of_an_earlier_unet_do_not_mix_in(begun, rng):
-    some = Loop(begun, NAMES).pool.values("id")
+    some = loop_of(begun).pool.values("id")
     score(begun, some[:6], rng, mark="earlier")
     _, ranking, *_ = all_answers(begun)
     assert ranking.scored == 20
 
 
-def test_another_metric_can_be_asked_for(begun):
-    found = overview.ranking(begun, metric="entropy")
-    assert (found.metric, found.field) == ("entropy", NAMES.entropy)
-    assert overview.ranking(begun).metric == "excess"
+def test_the_metric_is_as_asked_or_the_one_that_ranked_the_batch(begun):
+    asked = overview.ranking(begun, metric="entropy")
+    assert (asked.metric, asked.field) == ("entropy", NAMES.entropy)
     with pytest.raises(ConfigError, match="expected one of excess"):
         overview.ranking(begun, metric="beauty")
-
-
-def test_the_metric_is_the_one_that_ranked_the_batch(begun):
+    assert overview.ranking(begun).metric == "excess"
     unseen.select_batch(begun, budget=2, strategy="plain", metric="alpha")
     assert overview.ranking(begun).metric == "alpha"
-    entry = Loop(begun, NAMES).record(0)["steps"]["score_samples"]
-    asked = {"parameters": {"adapt_alpha": True}, "alpha": 2.5, "imbalance": 0.25}
-    Loop(begun, NAMES).write_entry(0, "score_samples", {**entry, **asked})
+    entry = loop_of(begun).entry(0, "score_samples")
+    adapted = {"parameters": {"adapt_alpha": True}, "alpha": 2.5, "imbalance": 0.25}
+    loop_of(begun).write_entry(0, "score_samples", {**entry, **adapted})
     details = overview.ranking(begun).trust.details
     assert any("alpha (exponent 2.50, by an imbalance of 0.25)" in text for text in details)
     unseen.select_batch(begun, budget=2, strategy="entropy", replace=True)
@@ -328,30 +320,39 @@ def test_the_metric_is_the_one_that_ranked_the_batch(begun):
 
 def test_once_labelled_the_batch_is_compared_with_the_test_split(begun):
     unseen.select_batch(begun, budget=6, strategy="plain")
-    before = Counter(
-        Loop(begun, NAMES).labelled.values("ground_truth.detections.label", unwind=True)
-    )
+    before = Counter(loop_of(begun).label_facts()["class_counts"])
     unseen.reveal_labels(begun)
     _, ranking, *_ = all_answers(begun)
     figures = ranking.trust.figures
     assert (figures["ranked_images"], figures["other_images"]) == (6, 5)
     assert figures["compared_with"] == "of the test split"
     rare = figures["rare_classes"]
-    assert all(before[c] <= sum(before.values()) / 6 for c in rare)
+    assert all(before[c] <= before.total() / 6 for c in rare)
     batch = begun.match_tags("batch_01").values("ground_truth.detections.label")
     assert figures["ranked_with_rare"] == sum(bool(set(rare) & set(labels)) for labels in batch)
     values = begun.match_tags("batch_01").values(NAMES.excess)
     assert ranking.novelty.reference == pytest.approx(np.median(values))
-    pool = Loop(begun, NAMES).pool.values(NAMES.excess)
+    pool = loop_of(begun).pool.values(NAMES.excess)
     assert ranking.novelty.share == pytest.approx(np.mean(np.asarray(pool) >= np.median(values)))
 
 
-def test_the_random_share_of_a_batch_is_what_it_is_compared_with(begun):
-    unseen.select_batch(begun, budget=24, strategy="plain", random_share=0.5)
+def test_the_random_share_of_a_batch_is_its_control_group(begun, tmp_path):
+    assert overview.control(begun) is None
+    chosen = unseen.select_batch(begun, budget=24, strategy="plain", random_share=0.5).sample_ids
+    assert overview.control(begun) is None  # nothing of it is labelled yet
     unseen.reveal_labels(begun)
-    figures = overview.ranking(begun).trust.figures
+    ranking = overview.ranking(begun)
+    figures = ranking.trust.figures
     assert figures["compared_with"] == "drawn at random"
     assert (figures["ranked_images"], figures["other_images"]) == (12, 12)
+    (row,) = ranking.control.batches
+    assert (row.batch, row.ranked_images, row.random_images) == ("batch_01", 12, 12)
+    labels = begun.select(chosen, ordered=True).values("ground_truth.detections.label")
+    boxes = [sum(label in row.rare_classes for label in image or ()) for image in labels]
+    assert (row.ranked_boxes, row.random_boxes) == (sum(boxes[:12]), sum(boxes[12:]))
+    assert overview.control(begun) == ranking.control
+    unseen.compare_iterations(begun, pictures=False, output=str(tmp_path / "report"))
+    assert ranking.control.sentence in (tmp_path / "report" / "report.html").read_text()
 
 
 # --- progress ------------------------------------------------------------------------------------
@@ -375,14 +376,8 @@ def test_counts_per_image_give_the_recorded_metrics_exactly(make_wafers, rng):
     assert progress.eval_keys == ["iter_00"]
     assert (point.predictions, point.gt_field) == ("predictions_00", "ground_truth")
     # Predictions below the confidence are in the field, and must not count.
-    stored = dataset.count("predictions_00.detections")
-    assert sum(c.tp + c.fp for c in point.per_class.values()) < stored
-
-
-def test_the_counts_are_those_that_fiftyone_leaves_on_the_samples(make_wafers, rng):
-    dataset = make_wafers(3, labelled=3, test=25)
-    predict(dataset, rng)
-    cells = overview.progress(dataset).main.points[0].per_class.values()
+    cells = point.per_class.values()
+    assert sum(c.tp + c.fp for c in cells) < dataset.count("predictions_00.detections")
     for outcome in ("tp", "fp", "fn"):
         assert sum(getattr(c, outcome) for c in cells) == dataset.sum(f"iter_00_{outcome}")
 
@@ -433,40 +428,3 @@ def test_class_names_that_mongodb_would_misread_are_counted(make_wafers, rng):
     for name in ("a.b", "$c"):
         cell = point.per_class[name]
         assert cell.tp + cell.fn == result.per_class[name].support > 0
-
-
-def test_labels_that_come_between_training_and_selecting_are_not_overlooked(make_wafers, tmp_path):
-    dataset = make_wafers(8, labelled=3, test=2)
-    place = {"model_dir": str(tmp_path)}
-    unseen.train_unet(dataset, **QUICK_UNET, **place)
-    unseen.score_samples(dataset, **place)
-    sample = dataset.exists("ground_truth", False).first()
-    sample.ground_truth = sample.hidden_truth.copy()
-    sample.save()
-    unseen.select_batch(dataset, budget=2)  # writes the record's counts anew
-    facts = facts_of(dataset)
-    assert (facts.unet, facts.new_images) == (OLD, 1)
-
-
-def test_the_control_group_is_what_was_drawn_at_random(make_wafers, tmp_path):
-    wafers = make_wafers(24, labelled=0, test=2)
-    place = {"model_dir": str(tmp_path)}
-    unseen.split_dataset(wafers, initial=4)
-    unseen.reveal_labels(wafers)
-    assert overview.control(wafers) is None
-    unseen.train_unet(wafers, **QUICK_UNET, **place)
-    unseen.score_samples(wafers, **place)
-    chosen = unseen.select_batch(wafers, budget=10, random_share=0.4).sample_ids
-    assert overview.control(wafers) is None  # nothing of it is labelled yet
-    unseen.reveal_labels(wafers)
-    found = overview.control(wafers)
-    (row,) = found.batches
-    assert (row.batch, row.ranked_images, row.random_images) == ("batch_01", 6, 4)
-    labels = wafers.select(chosen, ordered=True).values("ground_truth.detections.label")
-    rare = set(row.rare_classes)
-    boxes = [sum(label in rare for label in image or ()) for image in labels]
-    assert (row.ranked_boxes, row.random_boxes) == (sum(boxes[:6]), sum(boxes[6:]))
-    assert overview.ranking(wafers).control == found
-    compared = unseen.compare_iterations(wafers, pictures=False, output=str(tmp_path / "report"))
-    assert "control" in (tmp_path / "report" / "report.html").read_text().lower()
-    assert compared.report
