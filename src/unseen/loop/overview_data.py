@@ -109,6 +109,16 @@ class Facts(Plain):
     is_evaluated: bool = False  #: and was measured there
 
     @property
+    def usable(self) -> int:
+        """Images that are neither in the test split nor excluded."""
+        return self.counts.images - self.counts.test - self.counts.excluded
+
+    @property
+    def has_open_batch(self) -> bool:
+        """The newest batch has no labels at all."""
+        return self.batch is not None and self.batch.number > self.iteration
+
+    @property
     def is_measurable(self) -> bool:
         """There is a test split with labels, and something to train a detector on."""
         return self.counts.test > self.counts.test_unlabelled and self.counts.boxes > 0

@@ -7,6 +7,7 @@ be done next (panel), `waits_for` what keeps the next batch from being chosen (`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from unseen.loop.overview_data import CURRENT, NONE, OLD, Action, Batch, Facts, images_text
@@ -15,7 +16,6 @@ from unseen.ranking import SCORED_STRATEGIES
 #: The parameter that a message belongs to (None = the whole form), and the message.
 Refusal = tuple[str | None, str]
 Params = Mapping[str, Any]
-Check = Callable[[Facts, Params], Refusal | None]
 
 
 # --- what a step would refuse ----------------------------------------------------------------------
@@ -24,8 +24,17 @@ def why_not(step: str, facts: Facts, params: Params) -> Refusal | None:
 
     Only what is certain is said; the step itself finds the rest before it writes anything.
     """
-    refusals = (check(facts, params) for check in _CHECKS.get(step, ()))
-    return next(filter(None, refusals), None)
+    for rule in _RULES:
+        if step in rule.steps.split() and rule.is_broken(facts, params):
+            problem = scores_problem(facts.scores, has_new_zone=facts.has_new_zone) or ""
+            text = rule.message.format(
+                facts=facts,
+                open_batch=open_batch_problem(facts.batch.name if facts.batch else ""),
+                scores=_capital(problem),
+                label_field=params.get("label_field"),
+            )
+            return rule.about, text
+    return None
 
 
 def scores_problem(state: str, *, has_new_zone: bool) -> str | None:
@@ -50,124 +59,122 @@ def open_batch_problem(name: str) -> str:
     )
 
 
-def _has_images(facts: Facts, params: Params) -> Refusal | None:
-    return None if facts.counts.images else (None, "The dataset is empty: add images first.")
+@dataclass(frozen=True)
+class _Rule:
+    """Some steps refuse to run while `is_broken`; the message is for the parameter `about`."""
+
+    steps: str
+    is_broken: Callable[[Facts, Params], object]
+    message: str
+    about: str | None = None
 
 
-def _is_unbegun(facts: Facts, params: Params) -> Refusal | None:
-    if facts.batch is None or not facts.batch.number:
-        return None
-    return None, (
-        f"The loop has begun ({facts.batch.name}), so its split is fixed. Clean the dataset to "
-        "start over."
-    )
+def _lacks_scores(facts: Facts, params: Params) -> bool:
+    needs_scores = params.get("strategy", SCORED_STRATEGIES[0]) in SCORED_STRATEGIES
+    return needs_scores and facts.scores != CURRENT
 
 
-def _has_initial(facts: Facts, params: Params) -> Refusal | None:
-    counts = facts.counts
-    usable = counts.images - counts.excluded - counts.test
-    if counts.test and (params.get("initial") or 0) > usable:
-        return "initial", f"Only {usable} images are left beside the test split: lower it."
-    return None
-
-
-def _has_boxes(facts: Facts, params: Params) -> Refusal | None:
-    counts = facts.counts
-    if counts.boxes:
-        return None
-    if counts.labelled:
-        return None, (
-            f"None of the {counts.labelled} labelled images holds a box to learn from: label some "
-            "more, for example a batch with the strategy random."
-        )
-    return None, (
-        f"No image has labels in {params.get('label_field')!r} yet. Hand out the initial images, or "
-        "choose another label field."
-    )
-
-
-def _has_unet(facts: Facts, params: Params) -> Refusal | None:
-    if facts.unet == NONE and not params.get("checkpoint"):
-        return None, "There is no UNet yet: train it first."
-    return None
-
-
-def _is_nothing_out(facts: Facts, params: Params) -> Refusal | None:
-    batch = facts.batch
-    if batch is None or batch.number <= facts.iteration or params.get("replace"):
-        return None
-    return "replace", f"{open_batch_problem(batch.name)}."
-
-
-def _has_pool(facts: Facts, params: Params) -> Refusal | None:
-    if facts.counts.pool:
-        return None
-    return None, "The pool is empty: every image is labelled, out, in the test split or excluded."
-
-
-def _has_scores(facts: Facts, params: Params) -> Refusal | None:
-    if params.get("strategy", SCORED_STRATEGIES[0]) not in SCORED_STRATEGIES:
-        return None
-    problem = scores_problem(facts.scores, has_new_zone=facts.has_new_zone)
-    if problem is None:
-        return None
-    if "strategy" in params:
-        return "strategy", f"{_capital(problem)}, or choose random."
-    return None, f"{_capital(problem)}."
-
-
-def _is_within_pool(facts: Facts, params: Params) -> Refusal | None:
-    budget, pool = params.get("budget"), facts.counts.pool
-    if isinstance(budget, int) and budget > pool:
-        return "budget", f"The pool has {pool} images: take {pool} at most."
-    return None
-
-
-def _has_images_to_send(facts: Facts, params: Params) -> Refusal | None:
-    images = params.get("images")
-    if images == "batch" and (facts.batch is None or not facts.batch.number):
-        return "images", "There is no batch yet: select one first, or hand out the initial images."
-    if images == "initial" and not facts.counts.initial:
-        return "images", "There are no initial images: set the dataset up first."
-    if images == "test" and not facts.counts.test:
-        return "images", "There is no test split: set the dataset up first."
-    return None
-
-
-def _has_detector(facts: Facts, params: Params) -> Refusal | None:
-    if facts.detector == NONE and not params.get("checkpoint"):
-        return None, "There is no detector yet: train it first."
-    return None
-
-
-def _has_target(facts: Facts, params: Params) -> Refusal | None:
-    if params.get("target") == "test" and not facts.counts.test:
-        return "target", "There is no test split: choose the pool or the view."
-    return None
-
-
-def _has_test_labels(facts: Facts, params: Params) -> Refusal | None:
-    if not facts.counts.test:
-        return None, "There is no test split to measure on."
-    if not params.get("gt_field") and facts.counts.test == facts.counts.test_unlabelled:
-        return None, "The test split has no labels yet: hand it out with images 'test'."
-    return None
-
-
-_CHECKS: dict[str, tuple[Check, ...]] = {
-    "prepare_dataset": (_has_images, _is_unbegun, _has_initial),
-    "split_dataset": (_has_images, _is_unbegun, _has_initial),
-    "train_unet": (_has_boxes,),
-    "score_samples": (_has_unet,),
-    "select_batch": (_is_nothing_out, _has_pool, _has_scores, _is_within_pool),
-    "rank_regions": (_has_scores, _has_pool),
-    "more_like_this": (_has_pool,),
-    "request_annotations": (_has_images_to_send,),
-    "train_detector": (_has_boxes,),
-    "apply_detector": (_has_detector, _has_target),
-    "evaluate_detector": (_has_detector, _has_test_labels),
-    "auto_label": (_has_detector, _has_test_labels),
-}
+#: In the order in which they are asked.
+_RULES = (
+    _Rule(
+        "prepare_dataset split_dataset",
+        lambda facts, _: not facts.counts.images,
+        "The dataset is empty: add images first.",
+    ),
+    _Rule(
+        "prepare_dataset split_dataset",
+        lambda facts, _: facts.batch and facts.batch.number,
+        "The loop has begun ({facts.batch.name}), so its split is fixed. Clean the dataset to start "
+        "over.",
+    ),
+    _Rule(
+        "prepare_dataset split_dataset",
+        lambda facts, params: facts.counts.test and (params.get("initial") or 0) > facts.usable,
+        "Only {facts.usable} images are left beside the test split: lower it.",
+        "initial",
+    ),
+    _Rule(
+        "train_unet train_detector",
+        lambda facts, _: not facts.counts.labelled,
+        "No image has labels in {label_field!r} yet. Hand out the initial images, or choose "
+        "another label field.",
+    ),
+    _Rule(
+        "train_unet train_detector",
+        lambda facts, _: not facts.counts.boxes,
+        "None of the {facts.counts.labelled} labelled images holds a box to learn from: label some "
+        "more, for example a batch with the strategy random.",
+    ),
+    _Rule(
+        "score_samples",
+        lambda facts, params: facts.unet == NONE and not params.get("checkpoint"),
+        "There is no UNet yet: train it first.",
+    ),
+    _Rule(
+        "select_batch",
+        lambda facts, params: facts.has_open_batch and not params.get("replace"),
+        "{open_batch}.",
+        "replace",
+    ),
+    _Rule(
+        "select_batch rank_regions more_like_this",
+        lambda facts, _: not facts.counts.pool,
+        "The pool is empty: every image is labelled, out, in the test split or excluded.",
+    ),
+    _Rule("select_batch", _lacks_scores, "{scores}, or choose random.", "strategy"),
+    _Rule("rank_regions", _lacks_scores, "{scores}."),
+    _Rule(
+        "select_batch",
+        lambda facts, params: (
+            isinstance(params.get("budget"), int) and params["budget"] > facts.counts.pool
+        ),
+        "The pool has {facts.counts.pool} images: take {facts.counts.pool} at most.",
+        "budget",
+    ),
+    _Rule(
+        "request_annotations",
+        lambda facts, params: (
+            params.get("images") == "batch" and not (facts.batch and facts.batch.number)
+        ),
+        "There is no batch yet: select one first, or hand out the initial images.",
+        "images",
+    ),
+    _Rule(
+        "request_annotations",
+        lambda facts, params: params.get("images") == "initial" and not facts.counts.initial,
+        "There are no initial images: set the dataset up first.",
+        "images",
+    ),
+    _Rule(
+        "request_annotations",
+        lambda facts, params: params.get("images") == "test" and not facts.counts.test,
+        "There is no test split: set the dataset up first.",
+        "images",
+    ),
+    _Rule(
+        "apply_detector evaluate_detector auto_label",
+        lambda facts, params: facts.detector == NONE and not params.get("checkpoint"),
+        "There is no detector yet: train it first.",
+    ),
+    _Rule(
+        "apply_detector",
+        lambda facts, params: params.get("target") == "test" and not facts.counts.test,
+        "There is no test split: choose the pool or the view.",
+        "target",
+    ),
+    _Rule(
+        "evaluate_detector auto_label",
+        lambda facts, _: not facts.counts.test,
+        "There is no test split to measure on.",
+    ),
+    _Rule(
+        "evaluate_detector auto_label",
+        lambda facts, params: (
+            not params.get("gt_field") and facts.counts.test == facts.counts.test_unlabelled
+        ),
+        "The test split has no labels yet: hand it out with images 'test'.",
+    ),
+)
 
 
 # --- what is due -----------------------------------------------------------------------------------
@@ -207,7 +214,7 @@ def waits_for(facts: Facts, min_loaded: float = 1.0) -> str | None:
 def _rows(facts: Facts) -> Iterator[Action]:
     """The rows that apply, the first one first; the last one always does."""
     counts, batch = facts.counts, facts.batch
-    if counts.images <= counts.test + counts.excluded:
+    if facts.usable <= 0:
         reason = "Every image is in the test split or excluded."
         yield _action("import_samples", reason if counts.images else "The dataset is empty.")
     is_untouched = batch is None or (batch.number == 0 and not batch.images)
