@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -111,10 +111,10 @@ def progress(dataset: Any, names: Names | None = None) -> Progress:
     """The learning curves of all loops of the dataset, with intervals over the test images."""
     look = _Look(dataset, names)
 
-    series = look.names.series
-    return look.cached(
-        "progress", lambda: build_progress(look.dataset, look.records, look.classes, series)
-    )
+    def answer() -> Progress:
+        return build_progress(look.dataset, look.records, look.classes, look.names.series)
+
+    return look.cached("progress", answer)
 
 
 def control(dataset: Any, names: Names | None = None) -> Control | None:
@@ -155,9 +155,9 @@ class _Look:
     def cached(self, question: str, answer: Callable[[], T], *more: Any) -> T:
         """The answer as kept, if nothing that it depends on has changed since."""
         key = (question, str(self.dataset._doc.id), self.dataset.name, self.names, *more)
-        if key in _kept and _kept[key][0] == self.stamp:
-            kept: T = _kept[key][1]
-            return kept
+        stamp_then, kept = _kept.get(key, ("", None))
+        if stamp_then == self.stamp:
+            return cast(T, kept)
         made = answer()
         while len(_kept) >= _MOST:
             _kept.pop(next(iter(_kept)), None)

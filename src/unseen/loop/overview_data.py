@@ -335,8 +335,7 @@ class Advice(Plain):
     recommendation: str  #: one of RECOMMENDATIONS; "look at class" has `class_name`
     sentence: str  #: for a person
     class_name: str | None = None
-    figures: dict[str, Any] = field(default_factory=dict)  #: see docs/method.md
-    details: list[str] = field(default_factory=list)  #: the figures in words
+    details: list[str] = field(default_factory=list)  #: the numbers behind it
 
 
 def images_text(count: int) -> str:

@@ -1,11 +1,9 @@
-"""When to stop labelling: one rule, its figures, and the sentence that follows from them.
+"""When to stop labelling: one rule, and the numbers behind it in sentences.
 
 The rule is written down in docs/method.md, "When to stop".
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from unseen.loop.overview_data import (
     Advice,
@@ -39,7 +37,6 @@ def advise(progress: Progress, ranking: Ranking, now: Now) -> Advice:
         recommendation=recommendation,
         sentence=sentence,
         class_name=class_name,
-        figures=_figures(last, ranking, now),
         details=_details(last, ranking) if last else [],
     )
 
@@ -129,50 +126,7 @@ def weakest(point: Point) -> str | None:
     return min(behind)[1] if behind else None
 
 
-# --- figures ---------------------------------------------------------------------------------------
-def _figures(last: Point | None, ranking: Ranking, now: Now) -> dict[str, Any]:
-    gain = last.gain if last else None
-    return {
-        "macro_f1": last.macro_f1 if last else None,
-        "macro_interval": _pair(last.macro_interval) if last else None,
-        "gain_one": _per_image(gain),
-        "gain_two": _per_image(last.gain_two) if last else None,
-        "boxes_per_image": gain.boxes / gain.images if gain and gain.images else None,
-        "novelty_left": ranking.novelty.share if ranking.novelty else None,
-        "novelty_batch": ranking.novelty.batch if ranking.novelty else None,
-        "trust": ranking.trust.verdict,
-        "pool": now.counts.pool,
-        "classes": _classes(last) if last else {},
-    }
-
-
-def _per_image(gain: Gain | None) -> dict[str, Any] | None:
-    if gain is None or gain.images <= 0:
-        return None
-    interval = _pair(gain.interval)
-    return {
-        "gain": gain.macro_f1,
-        "interval": interval,
-        "images": gain.images,
-        "boxes": gain.boxes,
-        "since": gain.since,
-        "per_image": gain.macro_f1 / gain.images,
-        "per_image_interval": [bound / gain.images for bound in interval] if interval else None,
-    }
-
-
-def _classes(point: Point) -> dict[str, Any]:
-    return {
-        name: {
-            "f1": cell.f1,
-            "interval": _pair(cell.interval),
-            "support": cell.support,
-            "boxes": point.class_counts.get(name, 0),
-        }
-        for name, cell in point.per_class.items()
-    }
-
-
+# --- details ---------------------------------------------------------------------------------------
 def _details(last: Point, ranking: Ranking) -> list[str]:
     lines = [f"Mean F1 {_f1(last.macro_f1, last.macro_interval)} with {images_text(last.images)}."]
     lines += [f"{_gain(gain)}." for gain in (last.gain, last.gain_two) if gain is not None]
@@ -204,10 +158,6 @@ def _gain(gain: Gain) -> str:
 def _f1(value: float | None, interval: Interval | None) -> str:
     text = "-" if value is None else f"{value:.2f}"
     return f"{text} ({interval.low:.2f} to {interval.high:.2f})" if interval else text
-
-
-def _pair(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
 
 
 def _percent(share: float) -> str:

@@ -99,26 +99,21 @@ def judge_ranking(
         details.append(f"Expected share of unseen pixels (mean score): {100 * mean_score:.2g} %.")
     if are_scores_old:
         details.append("The scores are older than the newest UNet; score the pool again.")
+    decided = None
     if evidence is not None:
         compared = compare(evidence, classes)
         figures.update(compared)
         if compared["rare_classes"] and evidence.is_fair:
-            verdict, sentence = _by_labels(evidence, compared)
-            return Trust(
-                verdict=verdict,
-                sentence=sentence,
-                figures=figures,
-                details=details,
-                is_warning=verdict != "good",
-            )
-        details.append(_inconclusive(evidence, compared))
-    verdict, sentence = _by_spread(figures, metric)
+            decided = _by_labels(evidence, compared)
+        else:
+            details.append(_inconclusive(evidence, compared))
+    verdict, sentence = decided or _by_spread(figures, metric)
     return Trust(
         verdict=verdict,
         sentence=sentence,
         figures=figures,
         details=details,
-        is_warning=verdict == "no better than random",
+        is_warning=verdict in ("weak", "no better than random"),
     )
 
 
