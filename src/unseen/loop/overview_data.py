@@ -1,7 +1,7 @@
 """What the overview of a loop consists of: frozen dataclasses of plain JSON data.
 
-The panel, the notebook and the plots draw them; `unseen.loop.overview` makes them. Numbers that are not
-defined (no test boxes, one image only) are None, never NaN.
+The panel, the notebook and the plots draw them; `unseen.loop.overview` makes them. Undefined numbers
+(no test boxes, one image only) are None, never NaN.
 """
 
 from __future__ import annotations
@@ -69,9 +69,7 @@ class Batch(Plain):
     backend: str | None = None  #: cvat, app, ...; None = not sent
     complete: bool = False  #: every image of it was sent
     closed: bool = False  #: every image came back, or was given up
-    waiting_to_load: int | None = (
-        None  #: images done on the server; None = the server was not asked
-    )
+    waiting_to_load: int | None = None  #: done on the server; None = the server was not asked
     strategy: str | None = None  #: how it was chosen
     url: str | None = None  #: of the first task that is still open
     age_days: float | None = None  #: since it was sent
@@ -176,9 +174,7 @@ class BatchRow(Plain):
     is_labelled: bool
     annotation: str | None  #: sent, loaded, removed
     url: str | None  #: opens the image in the annotation tool
-    chosen_by: str | None = (
-        None  #: in a mixed batch: pixel, novelty, coverage, new_class; None = at random
-    )
+    chosen_by: str | None = None  #: the criterion, in a mixed batch; None = at random
 
 
 #: What can be said about a ranking, best first.

@@ -6,8 +6,7 @@ be done next (panel), `waits_for` what keeps the next batch from being chosen (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from unseen.loop.overview_data import CURRENT, NONE, OLD, Action, Batch, Facts, images_text
@@ -18,23 +17,16 @@ Refusal = tuple[str | None, str]
 Params = Mapping[str, Any]
 
 
+EMPTY_POOL = "The pool is empty: every image is labelled, out, in the test split or excluded."
+
+
 # --- what a step would refuse ----------------------------------------------------------------------
 def why_not(step: str, facts: Facts, params: Params) -> Refusal | None:
     """Why a step would refuse to run with these parameters now, or None.
 
     Only what is certain is said; the step itself finds the rest before it writes anything.
     """
-    for rule in _RULES:
-        if step in rule.steps.split() and rule.is_broken(facts, params):
-            problem = scores_problem(facts.scores, has_new_zone=facts.has_new_zone) or ""
-            text = rule.message.format(
-                facts=facts,
-                open_batch=open_batch_problem(facts.batch.name if facts.batch else ""),
-                scores=_capital(problem),
-                label_field=params.get("label_field"),
-            )
-            return rule.about, text
-    return None
+    return next(_refusals(step, facts, params), None)
 
 
 def scores_problem(state: str, *, has_new_zone: bool) -> str | None:
@@ -59,122 +51,64 @@ def open_batch_problem(name: str) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """Some steps refuse to run while `is_broken`; the message is for the parameter `about`."""
-
-    steps: str
-    is_broken: Callable[[Facts, Params], object]
-    message: str
-    about: str | None = None
-
-
-def _lacks_scores(facts: Facts, params: Params) -> bool:
-    needs_scores = params.get("strategy", SCORED_STRATEGIES[0]) in SCORED_STRATEGIES
-    return needs_scores and facts.scores != CURRENT
-
-
-#: In the order in which they are asked.
-_RULES = (
-    _Rule(
-        "prepare_dataset split_dataset",
-        lambda facts, _: not facts.counts.images,
-        "The dataset is empty: add images first.",
-    ),
-    _Rule(
-        "prepare_dataset split_dataset",
-        lambda facts, _: facts.batch and facts.batch.number,
-        "The loop has begun ({facts.batch.name}), so its split is fixed. Clean the dataset to start "
-        "over.",
-    ),
-    _Rule(
-        "prepare_dataset split_dataset",
-        lambda facts, params: facts.counts.test and (params.get("initial") or 0) > facts.usable,
-        "Only {facts.usable} images are left beside the test split: lower it.",
-        "initial",
-    ),
-    _Rule(
-        "train_unet train_detector",
-        lambda facts, _: not facts.counts.labelled,
-        "No image has labels in {label_field!r} yet. Hand out the initial images, or choose "
-        "another label field.",
-    ),
-    _Rule(
-        "train_unet train_detector",
-        lambda facts, _: not facts.counts.boxes,
-        "None of the {facts.counts.labelled} labelled images holds a box to learn from: label some "
-        "more, for example a batch with the strategy random.",
-    ),
-    _Rule(
-        "score_samples",
-        lambda facts, params: facts.unet == NONE and not params.get("checkpoint"),
-        "There is no UNet yet: train it first.",
-    ),
-    _Rule(
-        "select_batch",
-        lambda facts, params: facts.has_open_batch and not params.get("replace"),
-        "{open_batch}.",
-        "replace",
-    ),
-    _Rule(
-        "select_batch rank_regions more_like_this",
-        lambda facts, _: not facts.counts.pool,
-        "The pool is empty: every image is labelled, out, in the test split or excluded.",
-    ),
-    _Rule("select_batch", _lacks_scores, "{scores}, or choose random.", "strategy"),
-    _Rule("rank_regions", _lacks_scores, "{scores}."),
-    _Rule(
-        "select_batch",
-        lambda facts, params: (
-            isinstance(params.get("budget"), int) and params["budget"] > facts.counts.pool
-        ),
-        "The pool has {facts.counts.pool} images: take {facts.counts.pool} at most.",
-        "budget",
-    ),
-    _Rule(
-        "request_annotations",
-        lambda facts, params: (
-            params.get("images") == "batch" and not (facts.batch and facts.batch.number)
-        ),
-        "There is no batch yet: select one first, or hand out the initial images.",
-        "images",
-    ),
-    _Rule(
-        "request_annotations",
-        lambda facts, params: params.get("images") == "initial" and not facts.counts.initial,
-        "There are no initial images: set the dataset up first.",
-        "images",
-    ),
-    _Rule(
-        "request_annotations",
-        lambda facts, params: params.get("images") == "test" and not facts.counts.test,
-        "There is no test split: set the dataset up first.",
-        "images",
-    ),
-    _Rule(
-        "apply_detector evaluate_detector auto_label",
-        lambda facts, params: facts.detector == NONE and not params.get("checkpoint"),
-        "There is no detector yet: train it first.",
-    ),
-    _Rule(
-        "apply_detector",
-        lambda facts, params: params.get("target") == "test" and not facts.counts.test,
-        "There is no test split: choose the pool or the view.",
-        "target",
-    ),
-    _Rule(
-        "evaluate_detector auto_label",
-        lambda facts, _: not facts.counts.test,
-        "There is no test split to measure on.",
-    ),
-    _Rule(
-        "evaluate_detector auto_label",
-        lambda facts, params: (
-            not params.get("gt_field") and facts.counts.test == facts.counts.test_unlabelled
-        ),
-        "The test split has no labels yet: hand it out with images 'test'.",
-    ),
-)
+def _refusals(step: str, facts: Facts, params: Params) -> Iterator[Refusal]:
+    counts, given = facts.counts, params.get
+    begun = facts.batch.name if facts.batch is not None and facts.batch.number else None
+    match step:
+        case "prepare_dataset" | "split_dataset":
+            if not counts.images:
+                yield None, "The dataset is empty: add images first."
+            if begun:
+                text = f"The loop has begun ({begun}), so its split is fixed."
+                yield None, f"{text} Clean the dataset to start over."
+            if counts.test and (given("initial") or 0) > facts.usable:
+                text = f"Only {facts.usable} images are left beside the test split: lower it."
+                yield "initial", text
+        case "train_unet" | "train_detector":
+            if not counts.labelled:
+                text = f"No image has labels in {given('label_field')!r} yet."
+                yield None, f"{text} Hand out the initial images, or choose another label field."
+            if not counts.boxes:
+                text = f"None of the {counts.labelled} labelled images holds a box to learn from"
+                yield None, f"{text}: label some more, for example a batch of random images."
+        case "score_samples":
+            if facts.unet == NONE and not given("checkpoint"):
+                yield None, "There is no UNet yet: train it first."
+        case "select_batch":
+            if begun and facts.has_open_batch and not given("replace"):
+                yield "replace", f"{open_batch_problem(begun)}."
+            if not counts.pool:
+                yield None, EMPTY_POOL
+            problem = scores_problem(facts.scores, has_new_zone=facts.has_new_zone)
+            if problem and given("strategy") in SCORED_STRATEGIES:
+                yield "strategy", f"{_capital(problem)}, or choose random."
+            if isinstance(given("budget"), int) and params["budget"] > counts.pool:
+                yield "budget", f"The pool has {counts.pool} images: take {counts.pool} at most."
+        case "rank_regions" | "more_like_this":
+            problem = scores_problem(facts.scores, has_new_zone=facts.has_new_zone)
+            if problem and step == "rank_regions":
+                yield None, f"{_capital(problem)}."
+            if not counts.pool:
+                yield None, EMPTY_POOL
+        case "request_annotations":
+            if given("images") == "batch" and not begun:
+                text = "There is no batch yet: select one first, or hand out the initial images."
+                yield "images", text
+            if given("images") == "initial" and not counts.initial:
+                yield "images", "There are no initial images: set the dataset up first."
+            if given("images") == "test" and not counts.test:
+                yield "images", "There is no test split: set the dataset up first."
+        case "apply_detector" | "evaluate_detector" | "auto_label":
+            if facts.detector == NONE and not given("checkpoint"):
+                yield None, "There is no detector yet: train it first."
+            if given("target") == "test" and not counts.test:
+                yield "target", "There is no test split: choose the pool or the view."
+            if step == "apply_detector":
+                return
+            if not counts.test:
+                yield None, "There is no test split to measure on."
+            if counts.test == counts.test_unlabelled and not given("gt_field"):
+                yield None, "The test split has no labels yet: hand it out with images 'test'."
 
 
 # --- what is due -----------------------------------------------------------------------------------
@@ -344,11 +278,10 @@ def other_actions(facts: Facts, best: Action) -> list[Action]:
             {},
         ),
     ]
-    # In its form, a step can be given the strategy that needs no scores.
     return [
         action
         for is_sensible, step, reason, params in rows
-        if is_sensible and why_not(step, facts, {"strategy": "random", **params}) is None
+        if is_sensible and why_not(step, facts, params) is None
         if (action := _action(step, reason, **params)) and not _is_same(action, best)
     ]
 
