@@ -84,7 +84,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     rows = []
     for name, value in result.items():
         if isinstance(value, Mapping):
-            value = ", ".join(f"{k}: {_number(v)}" for k, v in value.items())
+            plain = ((k, v) for k, v in value.items() if not isinstance(v, (list, Mapping)))
+            value = ", ".join(f"{k}: {_number(v)}" for k, v in plain)
         if name in ("summary", "table") or isinstance(value, list) or value in (None, ""):
             continue
         rows.append(f"| {name.replace('_', ' ')} | {_number(value)} |")
