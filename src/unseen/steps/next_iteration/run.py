@@ -87,9 +87,8 @@ class _Turn:
         waits_for = rules.waits_for(self.facts, self.config.min_loaded)
         if batch is None or not batch.expected:
             if batch is not None and batch.number:
-                self.done.append(
-                    f"Every image of {batch.name} was removed or excluded; it is chosen anew."
-                )
+                text = f"Every image of {batch.name} was removed or excluded; it is chosen anew."
+                self.done.append(text)
                 self.replace = True
         elif waits_for is None:
             self._check_labels(batch)
@@ -135,7 +134,10 @@ class _Turn:
                 )
                 self.batch = chosen.batch
                 if self.config.send:
-                    problem = self._try_to_send(chosen.iteration)
+                    try:
+                        self._send(chosen.iteration)
+                    except AnnotationError as error:  # the detector need not wait for the server
+                        problem = error
             else:
                 self.done.append("The pool is empty: every image is labelled, test or excluded.")
             self._detect(finished)
@@ -161,11 +163,8 @@ class _Turn:
         return set(entry["finished"]) if entry.get("labels") == labels else set()
 
     def _remember(self, labels: str, finished: set[str]) -> None:
-        entry = {
-            "parameters": self.config.to_dict(),
-            "labels": labels,
-            "finished": sorted(finished),
-        }
+        entry = {"parameters": self.config.to_dict(), "labels": labels}
+        entry["finished"] = sorted(finished)
         self.loop.write_entry(self.facts.iteration, "next_iteration", entry)
 
     def _detect(self, finished: set[str]) -> None:
@@ -182,14 +181,6 @@ class _Turn:
         finished.add("evaluate_detector")
 
     # --- sending ---------------------------------------------------------------------------------
-    def _try_to_send(self, number: int) -> AnnotationError | None:
-        """Send; if the server fails, the detector need not wait for it."""
-        try:
-            self._send(number)
-        except AnnotationError as error:
-            return error
-        return None
-
     def _send(self, number: int) -> None:
         """Hand out a batch (0 = the initial images) the way the last one was."""
         fixed = {"images", "iteration", "dry_run", *self.shared}

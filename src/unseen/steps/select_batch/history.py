@@ -1,10 +1,8 @@
-"""What the strategy `mixed` reads: which criterion found something, and the pool's numbers."""
+"""What the strategy `mixed` reads of earlier batches: labels, and which criterion made a find."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from unseen.dataset.loop import Loop
 from unseen.ranking.mixed import CRITERIA, History
@@ -17,44 +15,29 @@ class LabelledBoxes:
     labels: dict[str, list[str]]  #: sample id -> class of each box
     initial: frozenset[str]  #: ids of the images that were labelled before any batch
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Boxes per class."""
-        return _counts(self.labels.values())
-
-    @property
-    def initial_counts(self) -> dict[str, int]:
-        """Those of them in the initial images."""
-        return _counts(self.labels[i] for i in self.initial)
-
 
 def labelled_boxes(loop: Loop) -> LabelledBoxes:
     """Read the labels outside the test split.
 
-    Where no labelled image has the initial tag, those in no batch are the initial ones.
+    If no labelled image has the initial tag, those in no batch are the initial ones.
     """
-    if loop.dataset.get_field(loop.names.label_field) is None:
+    if not loop.has_labels:
         return LabelledBoxes({}, frozenset())
-    view = loop.whole.labelled
-    ids, tags, labels = view.values(["id", "tags", f"{loop.names.label_field}.detections.label"])
-    initial = {
-        i for i, of_sample in zip(ids, tags, strict=True) if loop.names.initial_tag in of_sample
-    }
+    names = loop.names
+    columns = ["id", "tags", f"{names.label_field}.detections.label"]
+    rows = list(zip(*loop.whole.labelled.values(columns), strict=True))
+    initial = {i for i, tags, _ in rows if names.initial_tag in tags}
     if not initial:
-        initial = {
-            i
-            for i, of_sample in zip(ids, tags, strict=True)
-            if not any(loop.names.batch_number(tag) for tag in of_sample)
-        }
-    found = {i: [c for c in of_image or [] if c] for i, of_image in zip(ids, labels, strict=True)}
-    return LabelledBoxes(found, frozenset(initial))
+        initial = {i for i, tags, _ in rows if not any(map(names.batch_number, tags))}
+    labels = {i: [c for c in of_image or [] if c] for i, _, of_image in rows}
+    return LabelledBoxes(labels, frozenset(initial))
 
 
 def found_and_tried(loop: Loop, labelled: LabelledBoxes) -> History:
-    """What the earlier batches' images hold, by what they were chosen for.
+    """What the images of earlier batches hold, by the criterion that chose them.
 
-    A find is a box of a class that was sought, or that nobody had labelled, when its batch was chosen.
-    Images drawn at random, and those that nobody has labelled, do not count.
+    A find is a box of a class that was sought, or that nobody had labelled, when its batch was
+    chosen. Images drawn at random and unlabelled images do not count.
     """
     history = History.none()
     criteria = list(CRITERIA)
@@ -63,17 +46,8 @@ def found_and_tried(loop: Loop, labelled: LabelledBoxes) -> History:
         sources = entry.get("sources") or {}
         before, sought = set(entry.get("known", ())), set(entry.get("sought", ()))
         for sample_id in sources.keys() & labelled.labels.keys():
-            if sources[sample_id] not in CRITERIA:
-                continue  # of a version with other criteria
             criterion = criteria.index(sources[sample_id])
             shown = set(labelled.labels[sample_id])
             history.tried[criterion] += 1
             history.found[criterion] += bool(shown & sought or shown - before)
     return history
-
-
-def _counts(labels: Any) -> dict[str, int]:
-    found: Counter[str] = Counter()
-    for of_image in labels:
-        found.update(of_image)
-    return {c: found[c] for c in sorted(found)}

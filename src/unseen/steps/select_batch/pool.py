@@ -77,7 +77,7 @@ def _with_features(
 ) -> ReadPool:
     """The pool with what `mixed` reads besides; `paths` are of the scored images, by id."""
     labelled = history.labelled_boxes(loop)
-    classes = sorted(labelled.counts)
+    classes = sorted({c for labels in labelled.labels.values() for c in labels})
     known = _labelled_images(loop, labelled, classes)
     known += _images_out(loop, without=paths.keys() | labelled.labels.keys())
     backbone, origin = find_backbone(config.features)
