@@ -24,6 +24,7 @@ TOLERANCE = 0.4
 MOST_POINTS = 2000
 
 _Floats = npt.NDArray[np.float64]
+_Indices = npt.NDArray[np.int64]
 _Raster = npt.NDArray[np.bool_]
 
 
@@ -92,26 +93,37 @@ def near_lines(
     finite.
     """
     height, width = shape
-    result = np.zeros(shape, dtype=bool)
     checked = [_checked(line, 2) for line in lines]
     if not checked or distance <= 0:
-        return result
-    step = np.asarray(size, dtype=np.float64) / (width, height)  # px of the image per pixel
+        return np.zeros(shape, dtype=bool)
     pieces = np.concatenate([np.stack([one[:-1], one[1:]], axis=1) * size for one in checked])
-    reach = np.stack([pieces.min(axis=1) - distance, pieces.max(axis=1) + distance], axis=1)
-    windows = np.clip(np.round(reach / step), 0, (width, height)).astype(int)
-    xs, ys = (np.arange(width) + 0.5) * step[0], (np.arange(height)[:, None] + 0.5) * step[1]
-    for ((x1, y1), (x2, y2)), ((left, top), (right, bottom)) in zip(pieces, windows, strict=True):
-        x, y, dx, dy = xs[left:right] - x1, ys[top:bottom] - y1, x2 - x1, y2 - y1
-        length = dx**2 + dy**2
-        share = np.maximum(np.minimum((x * dx + y * dy) / (length or 1.0), 1), 0)
-        away = (x - share * dx) ** 2 + (y - share * dy) ** 2
-        result[top:bottom, left:right] |= away < distance**2
-    return result
+    step_x, step_y = size[0] / width, size[1] / height  # px of the image per pixel
+    start, end = _downwards(pieces[:, 0], pieces[:, 1])
+    reach = np.stack([start[:, 1] - distance, end[:, 1] + distance]) / step_y
+    # Strictly nearer, in rows as in columns: a centre at exactly `distance` is not.
+    piece, row = _rows(np.floor(reach[0] - 0.5) + 1, np.ceil(reach[1] - 0.5), height)
+    (x1, y1), (dx, dy) = start[piece].T, (end - start)[piece].T
+    y1 -= (row + 0.5) * step_y
+    # Of all discs along a piece, the one that reaches farthest to a side is centred `lean` off the row.
+    lean = distance * dx / np.maximum(np.hypot(dx, dy), np.finfo(float).tiny)
+    sides = []
+    for side in (-1, 1):
+        off = np.clip(side * lean, y1, y1 + dy)
+        level = np.asarray(side * dx > 0, dtype=np.float64)
+        share = np.divide(off - y1, dy, out=level, where=dy > 0)
+        sides.append(x1 + share * dx + side * np.sqrt(np.maximum(distance**2 - off**2, 0)))
+    first, last = np.floor(sides[0] / step_x - 0.5) + 1, np.ceil(sides[1] / step_x - 0.5)
+    first, last = (np.clip(column, 0, width).astype(np.int64) for column in (first, last))
+    last = np.maximum(first, last)
+    count = height * (width + 1)
+    change = np.bincount(row * (width + 1) + first, minlength=count)
+    change -= np.bincount(row * (width + 1) + last, minlength=count)
+    return np.asarray(change.reshape(height, width + 1).cumsum(axis=1)[:, :width] > 0)
 
 
 def _rings(mask: npt.NDArray[np.bool_]) -> list[_Floats]:
     """The borders (x, y) px of one connected part, without those that simplify to no area."""
+    # scikit-image leaves both functions untyped.
     contours = find_contours(np.pad(mask, 1).astype(np.float32), 0.5)  # type: ignore[no-untyped-call]
     simple = [approximate_polygon(contour, TOLERANCE) for contour in contours]  # type: ignore[no-untyped-call]
     # Minus the padding of 1, to pixel centres at 0.5; the last point repeats the first.
@@ -123,16 +135,27 @@ def _odd(rings: Sequence[_Floats], shape: tuple[int, int]) -> _Raster:
     height, width = shape
     start = np.concatenate(rings)
     end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
-    is_down = (start[:, 1] <= end[:, 1])[:, None]
-    (x1, y1), (x2, y2) = np.where(is_down, start, end).T, np.where(is_down, end, start).T
+    (x1, y1), (x2, y2) = (points.T for points in _downwards(start, end))
     # Rows whose centres lie in [y1, y2): a corner counts for one of its two edges.
-    first, last = np.clip(np.ceil(np.stack([y1, y2]) - 0.5), 0, height).astype(np.int64)
-    edge = np.repeat(np.arange(len(start)), last - first)
-    row = np.arange(len(edge)) - (np.cumsum(last - first) - last)[edge]
+    edge, row = _rows(np.ceil(y1 - 0.5), np.ceil(y2 - 0.5), height)
     x = x1[edge] + (row + 0.5 - y1[edge]) / (y2 - y1)[edge] * (x2 - x1)[edge]
     column = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
     flips = np.bincount(row * (width + 1) + column, minlength=height * (width + 1))
     return np.asarray(flips.reshape(height, width + 1)[:, :width].cumsum(axis=1) % 2 == 1)
+
+
+def _downwards(start: _Floats, end: _Floats) -> tuple[_Floats, _Floats]:
+    """The same edges (E, 2), each from its upper to its lower end."""
+    is_down = (start[:, 1] <= end[:, 1])[:, None]
+    return np.where(is_down, start, end), np.where(is_down, end, start)
+
+
+def _rows(first: _Floats, last: _Floats, height: int) -> tuple[_Indices, _Indices]:
+    """All pairs (number, row) with first[number] <= row < last[number], in a raster."""
+    begin, end = (np.clip(edge, 0, height).astype(np.int64) for edge in (first, last))
+    count = np.maximum(end - begin, 0)
+    number = np.repeat(np.arange(len(count), dtype=np.int64), count)
+    return number, np.arange(len(number)) - (np.cumsum(count) - count - begin)[number]
 
 
 def _checked(points: npt.ArrayLike, least: int) -> _Floats:
