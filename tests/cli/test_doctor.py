@@ -85,7 +85,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(monkeypatch
 
 
 def test_weights_are_found_or_a_warning_names_their_place(no_weights):
-    from unseen.ranking.features.weights import stored_weights
+    from unseen.detector.weights import stored_weights
 
     check = run_check("Pretrained weights")
     assert check.status == "warning"

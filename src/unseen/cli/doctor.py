@@ -207,7 +207,7 @@ def _device() -> str:
 
 
 def _weights() -> str:
-    from unseen.ranking.features.weights import stored_weights, weights_url
+    from unseen.detector.weights import stored_weights, weights_url
 
     path = stored_weights()
     if path.is_file():

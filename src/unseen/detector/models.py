@@ -12,14 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from unseen.detector import AUTO, SMALL, check_architecture, detectors
+from unseen.detector.weights import PUBLISHED, read_weights
 from unseen.errors import CheckpointError, ConfigError
 from unseen.ranking.features import backbones
 from unseen.ranking.features.efficientnet_lite import LEVELS, EfficientNetLite0
-from unseen.ranking.features.weights import read_weights
 
 #: Stride in px of EfficientNet-Lite0's last block that stays as it is loaded.
 FROZEN_TO = 8
-_PUBLISHED = ("mobilenet_v3", "resnet50")
 
 
 class Start(NamedTuple):
@@ -146,7 +145,7 @@ def read_start(architecture: str, weights: str | None, label: str) -> Start:
     """
     if architecture == "lite0":
         return _read_lite(weights)
-    if architecture in _PUBLISHED:
+    if architecture in PUBLISHED:
         state, message = read_weights(weights, architecture)
         return Start(message, state is not None, state)
     if weights not in (None, "none", "default"):

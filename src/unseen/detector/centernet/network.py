@@ -24,7 +24,7 @@ from unseen.detector.centernet.encoding import (
     decode,
     encode,
 )
-from unseen.ranking.features.weights import from_imagenet, load_part
+from unseen.detector.weights import from_imagenet, load_part
 
 if TYPE_CHECKING:
     from unseen.detector.models import DetectorSpec, Start

@@ -28,7 +28,7 @@ from unseen.detector.backbones import LiteBackbone, SmallBackbone, input_transfo
 from unseen.detector.faster_rcnn.partial_labels import heed_scope
 from unseen.detector.faster_rcnn.rectification import add_class_rectification
 from unseen.detector.faster_rcnn.roi_pooling import RoIPooling
-from unseen.ranking.features.weights import from_imagenet, load_part
+from unseen.detector.weights import from_imagenet, load_part
 
 if TYPE_CHECKING:
     from unseen.detector.models import DetectorSpec, Start
@@ -161,7 +161,7 @@ def _todays_name(name: str) -> str:
     return re.sub(r"(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2", name)
 
 
-class Predictor(FastRCNNPredictor):  # type: ignore[misc]
+class Predictor(FastRCNNPredictor):  # type: ignore[misc]  # an untyped base
     """Class scores and boxes, in float32 also under autocast: a bf16 score has two digits."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
