@@ -62,6 +62,7 @@ class ImageStore(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self.kept)
 
+    # A Sequence also takes slices, which nobody needs here.
     def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
         position = self.kept[index]
         image = self._images.get(position)

@@ -147,13 +147,7 @@ def _train(pool: Pool, labelled: list[int], config: TrainUnetConfig, folder: Pat
         scale=scale,
         device=resolve_device(config.device),
     )
-    description = {
-        "kind": "unet",
-        "spec": spec.to_dict(),
-        "scale": scale,
-        "mean_areas": [float(a) for a in trained.mean_areas],
-        "iteration": 0,
-    }
+    description = {**trained.description, "iteration": 0}
     return save_checkpoint(folder, "unet", trained.model.state_dict(), description)[0]
 
 

@@ -72,6 +72,7 @@ class SmallBackbone(SmallLevels):
         self.pyramid = FeaturePyramidNetwork(list(self.channels), _PYRAMID_CHANNELS)
         self.out_channels = _PYRAMID_CHANNELS
 
+    # Checkpoints have the names of a subclass, not those of a network that holds `SmallLevels`.
     def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:  # type: ignore[override]
         """(B, 3, H, W) -> levels "0", "1", "2" of (B, out, H / s, W / s)."""
         return _pyramid(self.pyramid, super().forward(x))
@@ -132,7 +133,7 @@ def slow_parameters(model: nn.Module) -> list[nn.Parameter]:
     ]
 
 
-class StandardisingTransform(GeneralizedRCNNTransform):  # type: ignore[misc]
+class StandardisingTransform(GeneralizedRCNNTransform):  # type: ignore[misc]  # an untyped base
     """Gives each image mean 0 and standard deviation 1 at the network's scale.
 
     Images often differ more in brightness and contrast than a faint object differs from its

@@ -105,6 +105,7 @@ class Scorer:
         self.alpha = config.alpha
         self._config = config
         self._channels = spec.in_channels
+        # torch's types know the memory format of tensors only, not that of modules.
         self._model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def read(self, path: str) -> np.ndarray:

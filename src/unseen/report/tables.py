@@ -101,7 +101,9 @@ def _labelled(classes: Sequence[str], points: _Points) -> Table:
     def row(name: str, value: Callable[[IterationSummary], Cell]) -> tuple[Cell, ...]:
         return (name, *map(value, points.values()))
 
-    rows = [row(label, lambda p, c=label: str(p.class_counts.get(c, 0))) for label in classes]  # type: ignore[misc]
+    counts = [p.class_counts for p in points.values()]
+    rows: list[tuple[Cell, ...]]
+    rows = [(label, *(str(of.get(label, 0)) for of in counts)) for label in classes]
     rows += [row("All boxes", lambda p: str(p.boxes)), row("Images", lambda p: str(p.images))]
     notes = []
     if len(classes) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,13 @@ class TrainedUNet:
     model: UNet  #: in eval mode, on the device it was trained on
     losses: list[float]  #: of each step
     mean_areas: list[float]  #: of the enlarged boxes of each foreground map, px at working scale
+    scale: float  #: working px per native px
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """All that is needed to use its weights, as JSON data for `save_checkpoint`."""
+        spec = self.model.spec.to_dict()
+        return {"kind": "unet", "spec": spec, "scale": self.scale, "mean_areas": self.mean_areas}
 
 
 def fit_unet(
@@ -92,7 +99,7 @@ def fit_unet(
     size = math.ceil(size / model.stride) * model.stride
     sampler = CropSampler(data, size=size, patches=patches, patch_share=PATCH_SHARE, rng=rng)
     losses = _optimise(model, sampler, config, progress)
-    return TrainedUNet(model.eval(), losses, data.mean_areas(len(spec.foreground_maps)))
+    return TrainedUNet(model.eval(), losses, data.mean_areas(len(spec.foreground_maps)), scale)
 
 
 def one_cycle(step: int, steps: int) -> float:
@@ -115,7 +122,7 @@ def _optimise(
 ) -> list[float]:
     device = model.mean.device
     model.train()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=_WEIGHT_DECAY
     )
@@ -134,7 +141,7 @@ def _optimise(
                 f"learning_rate (now {config.learning_rate:g}), or use precision fp32"
             )
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(model.parameters(), _GRADIENT_NORM)
         optimiser.step()
         progress(step + 1, config.optimiser_steps, "train UNet")

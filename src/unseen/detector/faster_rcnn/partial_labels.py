@@ -26,8 +26,7 @@ from unseen.arrays.scope import is_known
 BACKGROUND, UNKNOWN = 0, -2
 
 
-# torchvision is untyped, and mypy objects to base classes of type Any.
-class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]
+class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  # an untyped base
     """Draws objects and background as torchvision does, and then drops what is UNKNOWN."""
 
     known = 1.0  #: share of the last sample that was not dropped
@@ -52,7 +51,7 @@ class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]
         return loss * self.known if self.known else loss.nan_to_num(0.0) * 0
 
 
-class ScopedRPN(RegionProposalNetwork):  # type: ignore[misc]
+class ScopedRPN(RegionProposalNetwork):  # type: ignore[misc]  # an untyped base
     """Proposes boxes; targets may have `unknown`, (K, 4) xyxy px of rectangles without overlap.
 
     Anchors and boxes are float32 also under autocast: from 256 px on, bf16 has every second px
@@ -81,7 +80,7 @@ class ScopedRPN(RegionProposalNetwork):  # type: ignore[misc]
         return tuple(map(self.fg_bg_sampler.weighted, super().compute_loss(*args)))
 
 
-class ScopedRoIHeads(RoIHeads):  # type: ignore[misc]
+class ScopedRoIHeads(RoIHeads):  # type: ignore[misc]  # an untyped base
     """Judges proposals; targets may have `unknown`."""
 
     _targets: list[dict[str, Tensor]] | None = None

@@ -51,12 +51,7 @@ def train_unet(loop: Loop, config: TrainUnetConfig, progress: Progress) -> Train
         trained,
         TrainUnetResult,
         iteration=iteration,
-        description={
-            "kind": "unet",
-            "spec": spec.to_dict(),
-            "scale": data.scale,
-            "mean_areas": [float(a) for a in trained.mean_areas],
-        },
+        description=trained.description,
         top={"seed": config.seed},
         mode=config.mode,
         working_scale=data.scale,
