@@ -87,9 +87,19 @@ def boxes(*labels):
     return {d.id: d for d in made}
 
 
-def test_a_server_that_cannot_be_reached_leaves_no_run(wafers, closed_port):
-    with pytest.raises(ServerError, match=r"connecting with cvat failed .*refused"):
-        send(wafers, "cvat", url=closed_port, username="a", password="b")
+@pytest.mark.parametrize(
+    ("backend", "account", "package"),
+    [
+        ("cvat", {"username": "a", "password": "b"}, "requests"),
+        ("labelstudio", {"api_key": "a"}, "label_studio_sdk"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_leaves_no_run(
+    wafers, closed_port, backend, account, package
+):
+    pytest.importorskip(package)
+    with pytest.raises(ServerError, match=rf"connecting with {backend} failed .*refused"):
+        send(wafers, backend, url=closed_port, **account)
     assert runs(wafers) == []
 
 

@@ -127,6 +127,11 @@ def test_a_server_that_redirects_is_named_without_what_its_address_holds(cvat, p
     assert not re.search("word|secret", str(error.value))
     url = other_server(302, Location="/login")
     refused(pair, cvat, "redirects .*; expected the address", url=url)
+    cvat.clear_requests()
+    refused(
+        pair, cvat, "redirects to", url=other_server(307, Location=f"{cvat.url}/api/auth/login")
+    )
+    assert cvat.requests == []  # credentials go nowhere else
 
 
 def test_a_version_that_does_not_keep_the_order(pair):

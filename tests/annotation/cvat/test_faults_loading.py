@@ -14,7 +14,7 @@ from unseen.annotation import sendings
 from unseen.annotation.cvat.api import Api
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
-from unseen.errors import LockedError, ServerError
+from unseen.errors import AnnotationError, LockedError, ServerError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -59,6 +59,22 @@ def test_a_passing_fault_is_not_noticed(cvat, labelled, fault):
         cvat.fail("GET", path, **fault)
     unseen.load_annotations(labelled)
     assert labels(labelled) == EVERYTHING
+
+
+def test_an_expired_login_is_renewed(cvat, labelled, expiring):
+    cvat.clear_requests()
+    unseen.load_annotations(labelled)
+    assert sum(r.path == "/api/auth/login" for r in cvat.requests) > 1
+    assert labels(labelled) == EVERYTHING
+
+
+def test_loading_never_asks_on_the_terminal(labelled, monkeypatch):
+    for question in ("builtins.input", "getpass.getpass"):
+        monkeypatch.setattr(question, lambda *a, **k: pytest.fail("asked on the terminal"))
+    monkeypatch.delenv("FIFTYONE_CVAT_PASSWORD")
+    with pytest.raises(AnnotationError, match="FIFTYONE_CVAT_PASSWORD"):
+        unseen.load_annotations(labelled)
+    assert labels(labelled) == [None] * 6
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"drop": "before"}], ids=str)

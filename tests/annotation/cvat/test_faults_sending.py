@@ -107,6 +107,28 @@ def test_passing_errors_at_any_request_are_made_good(cvat, batch, people, status
     arrived(cvat, dataset)
 
 
+def test_the_pause_that_a_server_asks_for_is_kept_and_capped(cvat, batch, quick):
+    dataset = batch(2)
+    for method, path, status, asked in [
+        ("POST", CREATE, 429, 3600),
+        ("POST", DATA, 429, 3600),
+        ("GET", META, 503, 3600),
+        ("PUT", SHAPES, 503, "soon"),  # no number, and counts as nothing
+    ]:
+        cvat.fail(method, path, status=status, retry_after=asked)
+    start = time.monotonic()
+    unseen.request_annotations(dataset)
+    assert 3 * quick.longest_pause <= time.monotonic() - start < 10
+    arrived(cvat, dataset)
+
+
+def test_a_login_that_expires_is_renewed_without_losing_anything(cvat, batch, expiring):
+    dataset = batch(4)
+    unseen.request_annotations(dataset, task_size=2)
+    assert sum(r.path == "/api/auth/login" for r in cvat.requests) > 3
+    arrived(cvat, dataset)
+
+
 def test_a_restart_of_the_server_is_sat_out(cvat, batch, quick, monkeypatch):
     monkeypatch.setattr(quick, "retries", 8)
     monkeypatch.setattr(quick, "backoff", 0.02)

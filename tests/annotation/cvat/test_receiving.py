@@ -138,6 +138,21 @@ def test_edits_after_a_load_change_the_same_label_and_those_in_fiftyone_stay(sen
     assert [d.bounding_box[2] * SIZE for d in after.values() if d.label == "scratch"] == [22]
 
 
+def test_a_copy_made_in_cvat_is_a_label_of_its_own(sent, annotator):
+    worker = annotator()
+    drawn = finish(worker)
+    unseen.load_annotations(sent)
+    suggestion = worker.shapes(0)[0]["id"]
+    worker.relabel(worker.copy(suggestion, 1), "scratch")
+    worker.copy(drawn, 1)
+    unseen.load_annotations(sent)
+    assert [[label for label, _ in boxes] for boxes in truth(sent)[:2]] == [
+        ["particle"],
+        ["particle", "scratch"],
+    ]
+    assert len(set(ranked(sent).values("ground_truth.detections.id", unwind=True))) == 3
+
+
 def test_shapes_that_are_no_boxes_become_boxes_and_are_counted(sent, annotator):
     worker = annotator()
     worker.draw(0, "particle", [8, 8, 24, 8, 16, 24], type="polygon")
@@ -321,6 +336,7 @@ def test_attributes_come_back_under_names_that_fiftyone_takes(batch, annotator):
     dataset = batch(1)
     dataset.add_sample_field("ground_truth.detections.size", fo.FloatField)
     values = {"how bad": "very", "how-bad": "too", "label": "x", "1st": "y", "size": "big"}
+    values |= {"size!": "bigger"}
     in_project(dataset, *values)
     finish(annotator(), values=values, occluded=True)
     unseen.load_annotations(dataset)
@@ -328,11 +344,23 @@ def test_attributes_come_back_under_names_that_fiftyone_takes(batch, annotator):
     sample = ranked(dataset).first()
     (box,) = sample.ground_truth.detections
     expected = {"how_bad": "very", "how_bad_2": "too", "cvat_label": "x", "cvat_1st": "y"}
-    expected |= {"cvat_size": "big", "label": "particle", "occluded": True}
+    expected |= {"cvat_size": "big", "cvat_size_2": "bigger"}
+    expected |= {"label": "particle", "occluded": True}
     assert {name: box[name] for name in expected} == expected
     assert ranked(dataset).distinct("ground_truth.detections.how_bad") == ["very"]
     sample.save()  # valid as it is
     assert unseen.load_annotations(dataset).written == 0
+
+
+def test_a_box_that_is_no_longer_occluded_is_not(one):
+    dataset, worker = one
+    box = finish(worker, occluded=True)
+    unseen.load_annotations(dataset)
+    assert dataset.distinct("ground_truth.detections.occluded") == [True]
+    worker.delete(box)
+    worker.draw(0, "particle", BOX)
+    unseen.load_annotations(dataset)
+    assert dataset.distinct("ground_truth.detections.occluded") == []
 
 
 # runs, fields and records

@@ -211,7 +211,10 @@ def test_the_public_server_is_never_taken_by_default(monkeypatch):
         find("https://app.cvat.ai/")
 
 
-@pytest.mark.parametrize("url", ["http://me:w0rd@host:8080", "https://w0rd@host", "w0rd:8@host"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:w0rd@host:8080", "https://w0rd@host", "w0rd:8@host", "http://me:w0rd@ho st"],
+)
 def test_an_address_with_credentials_is_refused_without_repeating_them(url):
     with pytest.raises(AnnotationError, match="holds credentials") as error:
         check_url(url)

@@ -111,13 +111,16 @@ def test_a_dry_run_checks_everything_and_changes_nothing(cvat, batch):
     assert unseen.request_annotations(dataset).sent == planned.sent
 
 
-def test_newer_servers_are_asked_by_the_id_of_the_request(batch, monkeypatch, quick):
-    with running(monkeypatch, "2.57.0") as cvat:
+@pytest.mark.parametrize(
+    ("version", "path"), [("2.15.0", "/api/tasks/1/status"), ("2.57.0", "/api/requests/")]
+)
+def test_a_server_is_asked_until_the_jobs_are_there(batch, monkeypatch, quick, version, path):
+    with running(monkeypatch, version) as cvat:
         cvat.job_delay = 2
         dataset = batch(3)
         unseen.request_annotations(dataset)
         assert frames_of(cvat) == ranked_names(dataset)
-        asked = [r for r in cvat.requests if r.path.startswith("/api/requests/")]
+        asked = [r for r in cvat.requests if r.path.startswith(path)]
         assert [r.status for r in asked] == [200, 200, 200]
 
 

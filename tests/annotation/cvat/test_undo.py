@@ -68,6 +68,17 @@ def test_loads_are_undone_one_by_one_from_the_newest(loop):
         unseen.undo_annotations(dataset)
 
 
+def test_an_undo_touches_only_what_the_load_changed(loop):
+    dataset, _ = loop
+    unseen.load_annotations(dataset)
+    other = dataset.match_tags("test").first()
+    other.ground_truth.detections[0].label = "scratch"
+    other.save()
+    unseen.undo_annotations(dataset)
+    other.reload()
+    assert other.ground_truth.detections[0].label == "scratch"
+
+
 def test_an_undo_is_recorded_and_a_killed_one_can_be_repeated(loop, monkeypatch):
     dataset, _ = loop
     unseen.load_annotations(dataset)
