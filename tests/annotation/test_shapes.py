@@ -280,3 +280,31 @@ def test_whatever_numbers_the_server_holds_only_boxes_inside_the_image_come_out(
 def test_the_order_in_which_the_server_lists_shapes_does_not_matter():
     drawn = [shape([i, i, i + 9, i + 9], id=i) for i in range(5)]
     assert read(*drawn).boxes == read(*reversed(drawn)).boxes
+
+
+KEYS = [*shape([]), "shapes", "tags", "tracks", "spec_id", "value"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner),
+    max_leaves=8,
+)
+
+
+@quick
+@given(st.data(), st.sampled_from(["shapes", "tags", "tracks"]), st.sampled_from(KEYS))
+def test_an_answer_of_any_form_is_read_without_failing(data, part, key):
+    damaged = {**shape([20, 10, 60, 40]), "shapes": [shape([1, 2, 3, 4])]}
+    damaged[key] = data.draw(JSON)
+    whole = data.draw(JSON)
+    for value in ([damaged, shape([20, 10, 60, 40])], [whole], whole):
+        job = read_job({part: value}, LABELS, SIZES)
+        assert set(job.boxes) == set(SIZES)
+        for box in itertools.chain(*job.boxes.values()):
+            assert min(box.box) >= 0
+
+
+def test_a_shape_that_says_nothing_is_dropped_by_name():
+    job = read({}, 7, shape(None), shape(["1", "x"]), tracks=[{}])
+    assert job.boxes == {4: [], 5: []}
+    assert set(kinds(job)) == {shapes.MALFORMED, shapes.TRACK}
+    assert kinds(job).count(shapes.MALFORMED) == 5

@@ -2,7 +2,7 @@
 
 CVAT stores any numbers that it is sent: rectangles outside the image, three numbers as a rectangle,
 shapes on frames of another job. Each shape becomes one box or is dropped, and anything but a plain
-rectangle is reported as an `Oddity`.
+rectangle is reported as an `Oddity`; no answer of a server makes this fail.
 
 Boxes are `[x, y, width, height]` relative to the image, origin top left, clipped to it.
 """
@@ -71,7 +71,7 @@ class Oddity:
     """A shape that was converted, clipped or dropped."""
 
     kind: str
-    frame: int
+    frame: int  #: -1 if the shape does not tell
     shape_id: int | None
 
 
@@ -95,14 +95,15 @@ def read_job(
     (`outside`) are skipped silently.
     """
     boxes: dict[int, list[ServerBox]] = {frame: [] for frame in sizes}
-    oddities = [Oddity(TAG, tag["frame"], None) for tag in annotations.get("tags") or []]
-    shapes = [(shape, False) for shape in annotations.get("shapes") or []]
-    shapes += [(s, True) for track in annotations.get("tracks") or [] for s in _key_frames(track)]
+    tags, tracks = _objects(annotations.get("tags")), _objects(annotations.get("tracks"))
+    oddities = [Oddity(TAG, _integer(tag.get("frame"), -1), None) for tag in tags]
+    shapes = [(shape, False) for shape in _objects(annotations.get("shapes"))]
+    shapes += [(shape, True) for track in tracks for shape in _key_frames(track)]
     for shape, is_track in shapes:
         if shape.get("outside"):
             continue
-        frame, shape_id = shape["frame"], shape.get("id")
-        kinds, box = _read_shape(shape, labels, sizes)
+        frame, shape_id = _integer(shape.get("frame"), -1), _integer(shape.get("id"))
+        kinds, box = _read_shape(shape, frame, labels, sizes)
         oddities += [Oddity(k, frame, shape_id) for k in ([TRACK] if is_track else []) + kinds]
         if box is not None:
             boxes[frame].append(box)
@@ -131,36 +132,52 @@ def _clip_side(start: float, length: float) -> tuple[float, float]:
     return low, high - low
 
 
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    """The items of a JSON list; an empty object for what is none."""
+    items = value if isinstance(value, list) else []
+    return [item if isinstance(item, Mapping) else {} for item in items]
+
+
+def _integer(value: Any, default: Any = None) -> Any:
+    return value if type(value) is int else default
+
+
 def _key_frames(track: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The key frames of a track as shapes, each with what the track says for all of them."""
-    elements = [shape for part in track.get("elements") or [] for shape in part["shapes"]]
+    elements = [s for part in _objects(track.get("elements")) for s in _objects(part.get("shapes"))]
     return [
         {
             **key_frame,
-            "label_id": track["label_id"],
-            "attributes": [*(track.get("attributes") or []), *(key_frame.get("attributes") or [])],
-            "elements": [shape for shape in elements if shape["frame"] == key_frame["frame"]],
+            "label_id": track.get("label_id"),
+            "attributes": _objects(track.get("attributes")) + _objects(key_frame.get("attributes")),
+            "elements": [s for s in elements if s.get("frame") == key_frame.get("frame")],
         }
-        for key_frame in track["shapes"]
+        for key_frame in _objects(track.get("shapes", [{}]))  # without any, it is malformed
     ]
 
 
 def _read_shape(
     shape: Mapping[str, Any],
+    frame: int,
     labels: Mapping[int, ServerLabel],
     sizes: Mapping[int, tuple[int, int]],
 ) -> tuple[list[str], ServerBox | None]:
     """The kinds of oddities of one shape, and its box if it has one."""
-    type_, label = shape["type"], labels.get(shape["label_id"])
-    if shape["frame"] not in sizes:
+    type_, label = shape.get("type"), labels.get(_integer(shape.get("label_id")))
+    if frame < 0:
+        return [MALFORMED], None
+    if frame not in sizes:
         return [FOREIGN_FRAME], None
     if label is None:
         return [UNKNOWN_CLASS], None
     if type_ not in TYPES:
         return [UNKNOWN_TYPE], None
-    rotation = shape.get("rotation") or 0.0
-    extent = _extent(type_, shape, math.radians(rotation))
-    width, height = sizes[shape["frame"]]
+    try:
+        rotation = float(shape.get("rotation") or 0.0)
+        extent = _extent(str(type_), shape, math.radians(rotation))
+    except (TypeError, ValueError, OverflowError):  # no numbers, or too large ones
+        extent = None
+    width, height = sizes[frame]
     if extent is None or not all(map(math.isfinite, extent)) or min(width, height) <= 0:
         return [MALFORMED], None
 
@@ -176,7 +193,8 @@ def _read_shape(
     if box is None:
         return [EMPTY], None
     label_id, attributes = _attributes(shape, label)
-    return kinds, ServerBox(label.name, box, shape.get("id"), label_id, attributes)
+    shape_id = _integer(shape.get("id"))
+    return kinds, ServerBox(label.name, box, shape_id, label_id, attributes)
 
 
 def _extent(type_: str, shape: Mapping[str, Any], angle: float) -> Box | None:
@@ -185,10 +203,11 @@ def _extent(type_: str, shape: Mapping[str, Any], angle: float) -> Box | None:
     `angle` turns the shape clockwise, in radians; only rectangles and ellipses use it.
     """
     if type_ == "skeleton":
-        parts = [p["points"] for p in shape.get("elements") or [] if not p.get("outside")]
-        numbers = [n for points in parts for n in points]
+        parts = [p for p in _objects(shape.get("elements")) if not p.get("outside")]
+        points = [n for part in parts for n in part.get("points") or []]
     else:
-        numbers = shape["points"]
+        points = shape.get("points") or []
+    numbers = [float(n) for n in points]
     if not all(map(math.isfinite, numbers)):
         return None
     if type_ == "mask":  # run lengths, then the first and last column and row covered
@@ -221,8 +240,9 @@ def _attributes(
     """The FiftyOne id that the shape carries, and its other attributes."""
     label_id = None
     values: dict[str, str | bool] = {}
-    for attribute in shape.get("attributes") or []:
-        name, value = label.attributes.get(attribute["spec_id"]), attribute.get("value")
+    for attribute in _objects(shape.get("attributes")):
+        name = label.attributes.get(_integer(attribute.get("spec_id")))
+        value = attribute.get("value")
         if name is None or value is None or value == "":
             continue
         if name == LABEL_ID:

@@ -153,8 +153,9 @@ def difference(loop: Loop, snapshot: Snapshot) -> Difference:
         empty = {"_id": {"$in": [ObjectId(i) for i in current]}, base: None}
         updates.append(UpdateMany(empty, {"$set": {base: {}}}))
     path = f"{base}.{snapshot.anno_key}"  # what other annotation runs know of an image stays
+    fields = _fields(loop)
     for i in current:
-        values = {name: kept[i].get(name) for name in _fields(loop)}
+        values = {name: kept[i].get(name) for name in fields}
         values["last_modified_at"] = datetime.now(timezone.utc)
         update = {"$set": values}
         known = (kept[i].get(base) or {}).get(snapshot.anno_key)

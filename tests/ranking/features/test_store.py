@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,9 +68,9 @@ def test_stored_features_are_the_computed_ones(tmp_path, files):
 def test_packing_costs_at_most_half_a_step(rng, shape, largest):
     patches = (largest * rng.uniform(-1, 1, shape)).astype(np.float32)
     data = packed(patches)
-    back = unpacked(data, *shape[:2])
+    back = unpacked(data)
     assert back.shape == shape
-    steps = np.frombuffer(data, np.float16, shape[2]).astype(np.float32)
+    steps = np.frombuffer(data, np.float16, shape[2], offset=12).astype(np.float32)
     assert (np.abs(back - patches) <= steps / 2 * (1 + 1e-5) + 1e-40).all()
     # And the step is as small as the largest number and float16 allow.
     exact = np.abs(patches).max(axis=(0, 1), initial=0) / 127
@@ -136,6 +138,49 @@ def test_progress_counts_images_and_a_stopped_run_keeps_what_it_has(tmp_path, fi
     features.compute(files, progress=lambda done, total, label="": told.append((done, total)))
     assert told[-1] == (7, 7)
     assert len(counted) == 6
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE features SET {0} = substr({0}, 1, 20)",
+        "UPDATE features SET {0} = zeroblob(length({0}))",
+        "UPDATE features SET {0} = 'x'",
+        "DELETE FROM features",
+    ],
+)
+def test_damaged_features_are_computed_again(tmp_path, files, counted, damage):
+    features = make(tmp_path)
+    reads = {
+        "vector": lambda: dict(enumerate(features.vectors(files))),
+        "patches": lambda: dict(features.patches(files)),
+    }
+    for column, read in reads.items():
+        before = read()
+        counted.clear()
+        with closing(sqlite3.connect(features.store.path)) as database, database:
+            database.execute(damage.format(column))
+        for _ in range(2):
+            np.testing.assert_equal(read(), before)
+            assert len(counted) == 6  # and only once
+
+
+def test_a_damaged_image_that_is_gone_too_has_no_features(tmp_path, files):
+    features = make(tmp_path)
+    stream = features.patches(files)
+    next(stream)
+    with closing(sqlite3.connect(features.store.path)) as database, database:
+        database.execute("UPDATE features SET vector = zeroblob(9)")
+    original = features.compute
+
+    def compute(paths, *, progress):
+        digests = original(paths, progress=progress)
+        Path(files[1]).unlink()
+        return digests
+
+    features.compute = compute
+    assert np.isnan(features.vectors(files)).any(axis=1).tolist() == [False, True] + 5 * [False]
+    assert set(features.failures) == {files[1]}
 
 
 @pytest.mark.parametrize("content", [b"this is no database, but long enough " * 9, b"SQLite"])

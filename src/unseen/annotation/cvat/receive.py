@@ -195,7 +195,7 @@ class Receiver:
         job_url = self.api.job_url(task.task_id, job["id"])
         for oddity in shapes.oddities:
             self.tally.oddities[oddity.kind] += 1
-            self.tally.example(oddity.kind, f"{job_url}?frame={oddity.frame}")
+            self.tally.example(oddity.kind, f"{job_url}?frame={max(0, oddity.frame)}")
         held = truth.read(self.loop, self.sending.anno_key, ids.values())
         updates: dict[str, truth.Update] = {}
         for n, sample_id in ids.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +63,8 @@ class Features:
     def vectors(self, paths: Sequence[str], *, progress: Progress = silent) -> Floats:
         """(N, V) float32, with NaN rows for unreadable images; missing ones are computed."""
         vectors = np.full((len(paths), vector_size(self.backbone)), np.nan, dtype=np.float32)
-        for group in self._groups(paths, progress):
-            stored = self.store.vectors(list(group.values()))
-            for index, digest in group.items():
-                vectors[index] = stored[digest]
+        for index, vector in self._stored(self.store.vectors, paths, progress):
+            vectors[index] = vector
         return vectors
 
     def patches(
@@ -76,17 +74,29 @@ class Features:
 
         Missing ones are computed; only a group of images is in memory at a time.
         """
-        for group in self._groups(paths, progress):
-            stored = self.store.patches(list(group.values()))
-            for index, digest in group.items():
-                yield index, stored[digest]
+        return self._stored(self.store.patches, paths, progress)
 
-    def _groups(self, paths: Sequence[str], progress: Progress) -> Iterator[dict[int, str]]:
-        """Position -> digest of the readable images, some at a time."""
+    def _stored(
+        self,
+        read: Callable[[Sequence[str]], dict[str, Floats]],
+        paths: Sequence[str],
+        progress: Progress,
+    ) -> Iterator[tuple[int, Floats]]:
+        """Position of each readable image and what is stored of it, a group at a time."""
         digests = self.compute(paths, progress=progress)
         readable = [(i, digest) for i, digest in enumerate(digests) if digest is not None]
         for start in range(0, len(readable), GROUP):
-            yield dict(readable[start : start + GROUP])
+            group = dict(readable[start : start + GROUP])
+            stored = read(list(group.values()))
+            damaged = {
+                os.path.abspath(paths[i]): digest  # noqa: PTH100 - as in `compute`
+                for i, digest in group.items()
+                if digest not in stored
+            }
+            if damaged:
+                self._fill(damaged, len(damaged), len(damaged), silent)
+                stored |= read(list(damaged.values()))
+            yield from ((i, stored[digest]) for i, digest in group.items() if digest in stored)
 
     def _hashed(self, paths: list[str]) -> dict[str, str]:
         """Path -> digest; files in the remembered state are not read again."""

@@ -7,13 +7,14 @@ features of different sources never mix.
 Vectors are stored as float16, patches as int8 with one float16 step per channel and image: a number
 comes back with an error of at most half a step, 1/254 of the channel's largest in that image. An
 image of 200 px takes about 29 kB with EfficientNet-Lite0 and 5 kB with plain statistics, one of
-320 px or more 64 kB and 9 kB.
+320 px or more 64 kB and 9 kB. A damaged row is removed when it is read, and computed again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from unseen.errors import StoreError
 from unseen.ranking.features.image_features import Floats, ImageFeatures
 
 #: Of the tables and of what the blobs hold.
-FORMAT = 3
+FORMAT = 4
 #: Longest wait for another process that writes, seconds.
 BUSY_TIMEOUT = 60.0
 #: Values in one query; SQLite's oldest limit is 999.
@@ -36,8 +37,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS features (
-    digest TEXT PRIMARY KEY, rows INTEGER NOT NULL, columns INTEGER NOT NULL,
-    vector BLOB NOT NULL, patches BLOB NOT NULL);
+    digest TEXT PRIMARY KEY, vector BLOB NOT NULL, patches BLOB NOT NULL);
 """
 
 
@@ -45,7 +45,7 @@ FileState = tuple[int, int]  #: bytes, and time of the last change in nanosecond
 
 
 def packed(patches: Floats) -> bytes:
-    """Patches (rows, columns, D) as int8, behind one float16 step per channel."""
+    """Patches (rows, columns, D) as int8, behind their shape and one float16 step per channel."""
     largest = np.abs(patches).max(axis=(0, 1), initial=0.0)
     exact = np.minimum(largest / _STEPS, _HALF_MAX)
     steps = exact.astype(np.float16)
@@ -53,15 +53,21 @@ def packed(patches: Floats) -> bytes:
     steps = np.where(steps < exact, np.nextafter(steps, np.float16(np.inf)), steps)
     wide = steps.astype(np.float32)
     codes = np.rint(patches / np.where(wide > 0, wide, 1)).clip(-_STEPS, _STEPS)
-    return bytes(steps.tobytes() + codes.astype(np.int8).tobytes())
+    shape = np.asarray(patches.shape, np.int32)
+    return bytes(shape.tobytes() + steps.tobytes() + codes.astype(np.int8).tobytes())
 
 
-def unpacked(data: bytes, rows: int, columns: int) -> Floats:
+def unpacked(data: bytes) -> Floats:
     """(rows, columns, D) float32, the inverse of `packed`."""
-    channels = len(data) // (2 + rows * columns)
-    steps = np.frombuffer(data, np.float16, channels).astype(np.float32)
-    codes = np.frombuffer(data, np.int8, offset=2 * channels).reshape(rows, columns, channels)
+    shape = np.frombuffer(data, np.int32, 3)
+    steps = np.frombuffer(data, np.float16, shape[2], offset=12).astype(np.float32)
+    codes = np.frombuffer(data, np.int8, offset=12 + 2 * int(shape[2])).reshape(shape)
     return np.asarray(codes * steps, dtype=np.float32)
+
+
+def sealed(data: bytes) -> bytes:
+    """Data behind their checksum; SQLite itself does not notice a flipped bit."""
+    return zlib.crc32(data).to_bytes(4, "little") + data
 
 
 class FeatureStore:
@@ -101,22 +107,33 @@ class FeatureStore:
         rows = []
         for digest, image in features.items():
             vector = image.vector.clip(-_HALF_MAX, _HALF_MAX).astype(np.float16).tobytes()
-            rows.append((digest, *image.patches.shape[:2], vector, packed(image.patches)))
+            rows.append((digest, sealed(vector), sealed(packed(image.patches))))
         with self._transaction() as database:
-            database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
+            database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
 
     def vectors(self, digests: Sequence[str]) -> dict[str, Floats]:
         """(V,) float32 by digest; the patches, twenty times as large, are not read."""
-        query = "SELECT digest, vector FROM features WHERE digest IN"
         return {
             digest: np.frombuffer(vector, np.float16).astype(np.float32)
-            for digest, vector in self._select(query, digests)
+            for digest, vector in self._intact("vector", digests)
         }
 
     def patches(self, digests: Sequence[str]) -> dict[str, Floats]:
         """(rows, columns, D) float32 by digest."""
-        query = "SELECT digest, patches, rows, columns FROM features WHERE digest IN"
-        return {digest: unpacked(*row) for digest, *row in self._select(query, digests)}
+        return {digest: unpacked(data) for digest, data in self._intact("patches", digests)}
+
+    def _intact(self, column: str, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Digest and data; damaged rows are left out and removed, so that they are not `known`."""
+        damaged = []
+        query = f"SELECT digest, {column} FROM features WHERE digest IN"
+        for digest, data in self._select(query, digests):
+            if isinstance(data, bytes) and data == sealed(data[4:]):
+                yield digest, data[4:]
+            else:
+                damaged.append((digest,))
+        if damaged:
+            with self._transaction() as database:
+                database.executemany("DELETE FROM features WHERE digest = ?", damaged)
 
     def _select(self, query: str, values: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Rows for many values, queried in chunks."""
