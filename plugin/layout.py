@@ -153,7 +153,7 @@ def batch_table(ranking: Any) -> list[dict[str, Any]]:
     """The batch in rank order."""
     return [
         {
-            "image": f"{row.rank}. {row.filename}",
+            "image": row.filename if row.rank is None else f"{row.rank}. {row.filename}",
             "value": "-" if row.value is None else f"{row.value:.4g}",
             "regions": "-" if row.regions is None else row.regions,
             "chosen_by": (row.chosen_by or "random").replace("_", " "),
@@ -215,7 +215,8 @@ def progress_facts(progress: Any) -> dict[str, Any]:
     """What the section says, without the numbers of plots and table."""
     names = ("empty_state", "test_images", "iou", "min_confidence")
     return {name: getattr(progress, name) for name in names} | {
-        "eval_keys": list(progress.eval_keys)
+        "eval_keys": list(progress.eval_keys),
+        "comparison": list(progress.comparison or ()),
     }
 
 
@@ -282,20 +283,15 @@ def _progress(
             ("fn", events.show_missed, "search_off", "Show what was missed"),
         ],
     )
-    if len(facts["eval_keys"]) >= 2:
-        _comparison(panel, facts["eval_keys"], events)
+    if facts["comparison"]:
+        _comparison(panel, facts["eval_keys"], facts["comparison"], events)
 
 
-def pair(keys: list[str], newer: str | None, older: str | None) -> tuple[str, str]:
-    """The two evaluations to compare: as chosen, else the newest against the one before it."""
-    return newer or (keys[-1] if keys else ""), older or (keys[-2] if len(keys) > 1 else "")
-
-
-def _comparison(panel: types.Object, keys: list[str], events: Any) -> None:
+def _comparison(panel: types.Object, keys: list[str], proposed: Sequence[str], events: Any) -> None:
     """Two evaluations, and the button that puts them side by side."""
     panel.md("**Compare two iterations** in FiftyOne's Model Evaluation", name="compare_title")
     bar = panel.h_stack("compare_bar", gap=2, align_y="center")
-    newer, older = pair(keys, None, None)
+    newer, older = proposed
     for name, label, default, event in (
         ("newer", "Evaluation", newer, events.change_newer),
         ("older", "compared with", older, events.change_older),

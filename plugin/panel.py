@@ -90,7 +90,8 @@ class CurationPanel(foo.Panel):
         inside = value >= edges[low]
         if high < len(edges) - 2:  # the last bin is open
             inside = inside & (value < edges[high + 1])
-        ctx.ops.set_view(view=ctx.dataset.match(inside).sort_by(ranking.field, reverse=True))
+        view = overview.counted(ctx.dataset).match(inside)
+        ctx.ops.set_view(view=view.sort_by(ranking.field, reverse=True))
 
     def open_row(self, ctx: Any) -> None:
         """The sample of a row of the batch, in the modal."""
@@ -210,9 +211,11 @@ class CurationPanel(foo.Panel):
 
     def _chosen(self, ctx: Any) -> tuple[str, str] | None:
         """The newer and the older evaluation, as chosen or the newest two; None = not two."""
-        keys = overview.progress(ctx.dataset).eval_keys
-        newer, older = layout.pair(keys, ctx.panel.state.newer, ctx.panel.state.older)
-        return (newer, older) if {newer, older} <= set(keys) and newer != older else None
+        progress = overview.progress(ctx.dataset)
+        newer, older = progress.comparison or ("", "")
+        newer, older = ctx.panel.state.newer or newer, ctx.panel.state.older or older
+        is_pair = {newer, older} <= set(progress.eval_keys) and newer != older
+        return (newer, older) if is_pair else None
 
     def _show_matches(self, ctx: Any, kind: str) -> None:
         """The boxes behind a row of the table that are `tp`, `fp` or `fn`, and their images."""

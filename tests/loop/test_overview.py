@@ -266,6 +266,18 @@ def test_labels_that_came_or_changed_make_models_old(begun):
     assert (facts_of(begun).unet, facts_of(begun).new_images) == (OLD, 0)
 
 
+def test_labels_that_were_made_in_the_app_wait_to_be_loaded(begun):
+    unseen.select_batch(begun, budget=10)
+    ids = hand_out(begun, 1)
+    begun.select(ids[:4]).set_values("ground_truth", [fo.Detections()] * 4)
+    now = overview.now_with_server(begun)
+    assert now.batch.waiting_to_load == 4
+    assert now.next_action.reason == "4 of 10 images are done in the App."
+    unseen.load_annotations(begun)
+    now = overview.now_with_server(begun)
+    assert now.batch.waiting_to_load == 0
+
+
 def test_a_server_that_cannot_be_asked_is_a_hint(begun):
     unseen.select_batch(begun, budget=5)
     hand_out(begun, 1, backend="app")
@@ -355,6 +367,35 @@ def test_the_random_share_of_a_batch_is_its_control_group(begun, tmp_path):
     assert ranking.control.sentence in (tmp_path / "report" / "report.html").read_text()
 
 
+@pytest.mark.parametrize("strategy", ["plain", "mixed"])
+def test_what_fills_a_batch_at_random_does_not_count_as_ranked(begun, strategy):
+    pool = loop_of(begun).pool
+    begun.select(pool.values("id")[2:]).set_values(NAMES.model, [None] * (len(pool) - 2))
+    unseen.select_batch(begun, budget=8, strategy=strategy)
+    unseen.reveal_labels(begun)
+    (row,) = overview.control(begun).batches
+    assert (row.ranked_images, row.random_images) == (2, 6)
+
+
+def test_the_histogram_counts_the_images_of_its_view(begun, rng):
+    ids = loop_of(begun).pool.values("id")
+    everything = begun.values("id")
+    score(begun, everything, rng)  # labelled and test images have a value too
+    score(begun, ids[:3], rng, mark="earlier")
+    begun.select(ids[3:5]).tag_samples("excluded")
+    unseen.select_batch(begun, budget=4, strategy="plain")
+    for labelled in (False, True):
+        if labelled:
+            unseen.reveal_labels(begun)
+        shown = overview.ranking(begun).histogram
+        assert sum(shown.pool) == 17
+        assert sum(shown.pool) + sum(shown.batch) == len(overview.counted(begun)) == 21
+
+
+def test_before_the_first_batch_there_are_no_ranks(begun):
+    assert overview.ranking(begun).rows == []
+
+
 # --- progress ------------------------------------------------------------------------------------
 def test_counts_per_image_give_the_recorded_metrics_exactly(make_wafers, rng):
     dataset = make_wafers(3, labelled=3, test=25)
@@ -403,6 +444,11 @@ def test_iterations_and_baselines_are_curves_with_gains(begun, rng):
     assert second.gain.boxes == second.boxes - first.boxes > 0
     assert second.gain.interval.low <= second.gain.macro_f1 <= second.gain.interval.high
     assert set(progress.eval_keys) == {"iter_00", "iter_01", "random_iter_01"}
+    assert progress.comparison == ("iter_01", "random_iter_01")  # at as many images
+    begun.delete_evaluation("random_iter_01")
+    assert overview.progress(begun).comparison == ("iter_01", "iter_00")
+    begun.delete_evaluation("iter_00")
+    assert overview.progress(begun).comparison is None
     assert advice.recommendation == "go on"
 
 

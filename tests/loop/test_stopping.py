@@ -110,7 +110,7 @@ USELESS = "no better than random"
         (LEVEL, {"pool": 0}, "stop", "pool is empty"),
         (LEVEL[:1], {"pool": 0}, "stop", "pool is empty"),
         (LEVEL, {"pool": 0, "out": 5}, "stop", "no significant gain"),
-        (LEVEL[:1], {}, "go on", "the first batch will show"),
+        (LEVEL[:1], {}, "go on", "with 10 images labelled. The next one will show"),
         (LEVEL[:2], {}, "go on", "One batch is too little"),
         (RISING, {}, "go on", "+0.09 (95 % +0.05 to +0.13), +0.90 per 100 images"),
         (SLOW, {}, "go on", "The last 20 images"),  # one batch is too noisy

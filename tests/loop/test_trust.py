@@ -42,23 +42,24 @@ def judged(values=None, **more):
 
 
 @pytest.mark.parametrize(
-    ("hits", "other_hits", "verdict", "words"),
+    ("hits", "ranked", "other_hits", "verdict", "words"),
     [
-        (8, 5, "good", "8 of 10 ranked images"),
-        (8, 5, "good", "5 of 60 images of the test split"),
-        (3, 9, "weak", "not significant yet"),
-        (1, 6, "no better than random", "no better than random"),
+        (8, 10, 5, "good", "8 of 10 ranked images"),
+        (8, 10, 5, "good", "5 of 60 images of the test split"),
+        (3, 10, 9, "weak", "not significant yet"),
+        (2, 20, 6, "no better than random", "no better than random"),
     ],
 )
-def test_labels_decide_and_all_but_good_is_a_warning(hits, other_hits, verdict, words):
-    trust = judged(evidence=evidence(hits, other_hits))
+def test_labels_decide_and_all_but_good_is_a_warning(hits, ranked, other_hits, verdict, words):
+    found = evidence(hits, other_hits, ranked=ranked)
+    trust = judged(evidence=found)
     assert (trust.verdict, trust.is_warning) == (verdict, verdict != "good")
     assert words in trust.sentence
     assert (trust.figures["p_value"] <= 0.05) == (verdict == "good")
     low, high = trust.figures["difference_interval"]
     assert low < trust.figures["difference_per_image"] < high
     assert (low > 0) == (verdict == "good")
-    flat = judged(np.full(200, 3.0), evidence=evidence(hits, other_hits))
+    flat = judged(np.full(200, 3.0), evidence=found)
     assert flat.verdict == verdict
 
 
@@ -92,6 +93,8 @@ def test_one_rare_image_in_a_hundred_is_not_flat():
         # What is new is what the initial images do not hold: any batch would look better.
         (evidence(8, 0, other=10, is_fair=False), "no fair comparison"),
         (evidence(8, 5, before={"common": 30, "rare": 25}), "Where nothing is rare"),
+        (evidence(1, 9, ranked=8), "Too few images to tell the ranking from random: 1 of 8"),
+        (evidence(1, 3, ranked=30, other=12), "Too few images"),
     ],
 )
 def test_some_labels_cannot_tell(given, words):

@@ -61,3 +61,10 @@ class SendingStatus:
     waiting: bool  #: something can be loaded
     tasks: list[TaskStatus] = field(default_factory=list)
     problem: str | None = None  #: why the server could not be asked
+
+    @property
+    def images_waiting(self) -> int:
+        """Images that can be loaded: in finished jobs, or labelled here since the last load."""
+        if self.tasks:
+            return sum(job.images for task in self.tasks for job in task.jobs if job.waiting)
+        return max(0, self.images_finished - self.images_loaded) if self.waiting else 0

@@ -39,6 +39,7 @@ from unseen.loop.overview_data import (
 )
 from unseen.loop.progress import build_progress
 from unseen.loop.ranking import (
+    counted_view,
     histogram,
     known_classes,
     median_value,
@@ -88,8 +89,7 @@ def now_with_server(dataset: Any, names: Names | None = None) -> Now:
     except UnseenError as error:
         asked = replace(batch, problem=str(error))
     else:
-        done = max(0, status.images_finished - batch.labelled - batch.removed)
-        known = None if status.problem else (done or 1) if status.waiting else 0
+        known = None if status.problem else status.images_waiting
         asked = replace(batch, waiting_to_load=known, problem=status.problem)
     answer = _now(look, replace(look.facts, batch=asked))
     return replace(answer, asked_server=asked.problem is None)
@@ -105,6 +105,12 @@ def ranking(dataset: Any, names: Names | None = None, metric: str | None = None)
     if metric is not None and metric not in ALL_METRICS:
         raise ConfigError(f"metric={metric!r}; expected one of {', '.join(ALL_METRICS)}")
     return look.cached("ranking", lambda: _ranking(look, metric), metric)
+
+
+def counted(dataset: Any, names: Names | None = None) -> Any:
+    """The view of the images that the histogram of `ranking` counts."""
+    look = _Look(dataset, names)
+    return counted_view(look.loop, look.records, _batch_tag(look.facts))
 
 
 def progress(dataset: Any, names: Names | None = None) -> Progress:
@@ -259,7 +265,7 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
     batch = facts.batch
     metric = metric or metric_of(records)
     path = look.names.metric(metric)
-    tag = batch.name if batch is not None and batch.images else None
+    tag = _batch_tag(facts)
     values = read_values(look.loop, path, records, tag)
     evidence = read_evidence(look.loop, records, values.test_labels)
     empty = None
@@ -283,6 +289,11 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
         control=_control(look),
         empty_state=empty,
     )
+
+
+def _batch_tag(facts: Facts) -> str | None:
+    """The tag of the newest ranked batch; the initial images have no ranks."""
+    return facts.batch.name if facts.batch is not None and facts.batch.number else None
 
 
 def _trust(look: _Look, metric: str, candidates: np.ndarray, evidence: Evidence | None) -> Trust:

@@ -69,7 +69,7 @@ class Batch(Plain):
     backend: str | None = None  #: cvat, app, ...; None = not sent
     complete: bool = False  #: every image of it was sent
     closed: bool = False  #: every image came back, or was given up
-    waiting_to_load: int | None = None  #: done on the server; None = the server was not asked
+    waiting_to_load: int | None = None  #: done and not loaded; None = the server was not asked
     strategy: str | None = None  #: how it was chosen
     url: str | None = None  #: of the first task that is still open
     age_days: float | None = None  #: since it was sent
@@ -317,6 +317,24 @@ class Progress(Plain):
     def main(self) -> Curve | None:
         """The curve of the loop itself."""
         return next((c for c in self.curves if c.is_main), None)
+
+    @property
+    def comparison(self) -> tuple[str, str] | None:
+        """The two evaluations that say most side by side, newer first; None without two.
+
+        The newest of the loop itself against the best baseline with as many images, else against
+        the one before.
+        """
+        own = [p for p in (self.main.points if self.main else []) if p.eval_key]
+        others = [p for c in self.curves if not c.is_main for p in c.points if p.eval_key]
+        if not own:
+            return (keys[-1], keys[-2]) if len(keys := self.eval_keys) > 1 else None
+        newest = own[-1]
+        equal = [p for p in others if p.images == newest.images and p.eval_key != newest.eval_key]
+        older = max(equal, key=lambda p: p.macro_f1 or 0.0, default=None) or next(
+            (p for p in reversed([*others, *own]) if p.eval_key != newest.eval_key), None
+        )
+        return (newest.eval_key or "", older.eval_key or "") if older else None
 
 
 # --- when to stop ----------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from bson import ObjectId
+from fiftyone import ViewField as F
 
-from unseen.dataset.fields import Names
+from unseen.dataset.fields import REMOVED, SENT, Names
 from unseen.dataset.loop import Loop, Record
 from unseen.dataset.structure import scored_mark
 from unseen.loop.facts import Kind, Records
@@ -102,6 +103,21 @@ def read_values(loop: Loop, metric: str, records: Records, batch_tag: str | None
         candidates=np.concatenate([pool, batch]),
         test_labels=test,
     )
+
+
+def counted_view(loop: Loop, records: Records, batch_tag: str | None) -> Any:
+    """The view of the images that `read_values` counts as pool and batch."""
+    names, scores = loop.names, records.newest("score_samples")
+    is_counted = ~F("tags").contains([names.test_tag, names.excluded_tag])
+    if loop.has_labels:
+        is_counted &= ~F(names.label_field).exists()
+    if loop.dataset.get_field(names.annotation) is not None:
+        is_counted &= ~F(names.annotation).is_in([SENT, REMOVED])
+    if batch_tag is not None:
+        is_counted |= F("tags").contains(batch_tag) & ~F("tags").contains(names.test_tag)
+    if scores.get("digest"):
+        is_counted &= F(names.model) == scored_mark(scores)
+    return loop.dataset.match(is_counted)
 
 
 def median_value(dataset: Any, metric: str, ids: Sequence[str]) -> float | None:
@@ -194,7 +210,7 @@ def ranked_batches(loop: Loop, records: Records) -> list[LabelledBatch]:
     batches = []
     for entry, counts_before in chosen:
         ids = entry["batch_ids"]
-        split = len(ids) - round(float(entry["parameters"].get("random_share") or 0) * len(ids))
+        split = _ranked_images(entry)
         ranked = [i for i in ids[:split] if i in labels]
         batches.append(
             LabelledBatch(
@@ -207,6 +223,13 @@ def ranked_batches(loop: Loop, records: Records) -> list[LabelledBatch]:
             )
         )
     return batches
+
+
+def _ranked_images(entry: Record) -> int:
+    """How many images the ranking chose; those after were drawn, also to fill a batch."""
+    images = len(entry["batch_ids"])
+    wanted = images - round(float(entry["parameters"].get("random_share") or 0) * images)
+    return min(wanted, int(entry.get("pool", images)) - int(entry.get("unscored", 0)))
 
 
 def read_evidence(loop: Loop, records: Records, test_labels: list[list[str]]) -> Evidence | None:

@@ -182,7 +182,8 @@ def _labelling(facts: Facts, batch: Batch) -> Iterator[Action]:
             text = f"Only {batch.sent} of {batch.images} images of {name} were sent."
             yield _action("request_annotations", text, images=images)
         if batch.waiting_to_load:
-            text = f"{batch.waiting_to_load} of {batch.images} images are done in {batch.backend}."
+            where = "the App" if batch.backend == "app" else batch.backend
+            text = f"{batch.waiting_to_load} of {batch.images} images are done in {where}."
             yield _action("load_annotations", text)
         if not batch.labelled or batch.waiting_to_load == 0:
             yield from _detector(facts, f"While {name} is being labelled: ")

@@ -63,9 +63,8 @@ def _decide(
         return "stop", sentence, None
     if last.gain is None:
         sentence = (
-            f"Only {images_text(last.images)} were measured (mean F1 "
-            f"{_f1(last.macro_f1, last.macro_interval)}); the first batch will show what labelling "
-            "gains."
+            f"Only one detector was measured: mean F1 {_f1(last.macro_f1, last.macro_interval)} with "
+            f"{images_text(last.images)} labelled. The next one will show what labelling gains."
         )
         return "go on", sentence, None
     if last.gain_two is None:

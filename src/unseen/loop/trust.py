@@ -25,7 +25,7 @@ RARE_PART = 1 / 3
 SIGNIFICANT = 0.05
 #: Shares of images that differ by at least this factor may turn out significant with more labels.
 PROMISING = 1.5
-#: Fewer images than this say nothing about a spread.
+#: Fewer images than this say nothing about a spread, nor that two shares are alike.
 MIN_IMAGES = 20
 
 #: The classes of the boxes of some images.
@@ -105,7 +105,7 @@ def judge_ranking(
         figures.update(compared)
         if compared["rare_classes"] and evidence.is_fair:
             decided = _by_labels(evidence, compared)
-        else:
+        if decided is None:
             details.append(_inconclusive(evidence, compared))
     verdict, sentence = decided or _by_spread(figures, metric)
     return Trust(
@@ -173,15 +173,21 @@ def compare(evidence: Evidence, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _by_labels(evidence: Evidence, figures: Mapping[str, Any]) -> tuple[str, str]:
+def _numbers(evidence: Evidence, figures: Mapping[str, Any]) -> str:
+    p = figures["p_value"]
+    return (
+        f"{figures['ranked_with_rare']} of {figures['ranked_images']} ranked images of "
+        f"{evidence.batch.name} hold rare or new classes ({', '.join(figures['rare_classes'])}); "
+        f"{figures['other_with_rare']} of {figures['other_images']} images {evidence.how} do "
+        f"(p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'}, Fisher's exact test)"
+    )
+
+
+def _by_labels(evidence: Evidence, figures: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Verdict and sentence; None if there are too few images for any."""
     hits, images = figures["ranked_with_rare"], figures["ranked_images"]
     other_hits, other_images = figures["other_with_rare"], figures["other_images"]
-    p = figures["p_value"]
-    numbers = (
-        f"{hits} of {images} ranked images of {evidence.batch.name} hold rare or new classes "
-        f"({', '.join(figures['rare_classes'])}); {other_hits} of {other_images} images "
-        f"{evidence.how} do (p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'}, Fisher's exact test)"
-    )
+    p, numbers = figures["p_value"], _numbers(evidence, figures)
     if p <= SIGNIFICANT:
         return "good", f"The ranking finds rare classes: {numbers}."
     if hits and hits / images >= PROMISING * other_hits / max(1, other_images):
@@ -189,6 +195,8 @@ def _by_labels(evidence: Evidence, figures: Mapping[str, Any]) -> tuple[str, str
             "weak",
             f"The difference is not significant yet: {numbers}. More labelled batches will decide.",
         )
+    if min(images, other_images) < MIN_IMAGES:
+        return None
     return (
         "no better than random",
         f"The ranking is no better than random on these data: {numbers}. Random images would do "
@@ -227,6 +235,8 @@ def _inconclusive(evidence: Evidence, figures: Mapping[str, Any]) -> str:
             f"The labels of {name} cannot tell either: none of its classes was rare or new when it "
             "was chosen. Where nothing is rare, random images are as good."
         )
+    if evidence.is_fair:
+        return f"Too few images to tell the ranking from random: {_numbers(evidence, figures)}."
     return (
         f"{figures['ranked_with_rare']} of {figures['ranked_images']} images of {name} hold classes "
         f"that were rare or new ({', '.join(figures['rare_classes'])}), but there is no fair "
