@@ -11,6 +11,7 @@ from unseen.loop.overview_data import (
     Trust,
 )
 from unseen.report import plots
+from unseen.report.figures import looks
 
 
 def progress(*curves: Curve) -> Progress:
@@ -35,7 +36,9 @@ def curve(label: str, *f1: float | None) -> Curve:
         )
         for k, value in enumerate(f1)
     ]
-    return Curve(series="", strategy="", label=label, is_main=label == "Main", points=points)
+    is_main = label == "Main"
+    strategy = "mixed" if is_main else label.lower()
+    return Curve(series="", strategy=strategy, label=label, is_main=is_main, points=points)
 
 
 def test_an_empty_loop_draws_empty_figures():
@@ -48,10 +51,12 @@ def test_a_learning_curve_has_what_was_measured_with_its_intervals(against, x):
     given = progress(curve("Main", None, 0.3, 0.5), curve("Random", 0.2))
     lines = {t.name: t for t in plots.learning_curve(given, against=against).data}
     main = lines["Main"]
-    assert (list(main.x), list(main.y), main.line.color) == (x, [0.3, 0.5], plots.ACCENT)
+    assert (list(main.x), list(main.y)) == (x, [0.3, 0.5])
     assert list(main.error_y.array) == pytest.approx([0.2, 0.2])
     assert list(main.error_y.arrayminus) == pytest.approx([0.1, 0.1])
-    assert set(lines) == {"Main", "Random"}
+    # As in the report.
+    styles = [line.color for line in looks(["mixed", "random"])]
+    assert [main.line.color, lines["Random"].line.color] == styles
     first = plots.learning_curve(given, metric="ap").data[0]
     assert first.error_y.array is None
 

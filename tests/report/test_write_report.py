@@ -143,8 +143,8 @@ def test_many_classes_are_limited_to_the_rarest():
 
 
 def test_no_two_strategies_look_the_same_and_known_ones_look_as_always():
-    names = ["own", "diverse", "entropy", "random", *(f"peer{k}" for k in range(16))]
+    names = ["own", "diverse", "entropy", "random", "random", *(f"peer{k}" for k in range(15))]
     styles = looks(names)
-    assert len({(style.color, style.dash) for style in styles.values()}) == len(names)
-    assert styles["diverse"] == looks(["diverse"])["diverse"]
-    assert looks([]) == {}
+    assert len({(style.color, style.dash) for style in styles}) == len(names)
+    assert styles[1:2] == looks(["diverse"])
+    assert looks([]) == []

@@ -42,14 +42,13 @@ _LOOKS = {
 }
 
 
-def looks(strategies: Sequence[str]) -> dict[str, Look]:
-    """The look of each strategy: fixed for ours, a free colour for others."""
-    known = {name: _LOOKS[name] for name in strategies if name in _LOOKS}
-    used = {look.color for look in known.values()}
+def looks(strategies: Sequence[str]) -> list[Look]:
+    """The look of each strategy, the same in every figure; others and repeats get a free colour."""
+    used = {_LOOKS[name].color for name in strategies if name in _LOOKS}
     free = [Look(color) for color in PALETTE if color not in used]
     free += [Look(color, dash) for dash in ("dash", "dot", "dashdot") for color in PALETTE]
-    others = itertools.cycle(free)
-    return {name: known[name] if name in known else next(others) for name in strategies}
+    others, own = itertools.cycle(free), dict(_LOOKS)
+    return [own.pop(name) if name in own else next(others) for name in strategies]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,17 +97,18 @@ def _panel(
     curves: Curves, title: str, value: _Value, axis: str = "images", *, has_level: bool = False
 ) -> Panel:
     """One line per series, and the level of the full set if wanted."""
-    styles = looks([s.strategy for s in curves.series])
     lines = [
         Line(
             name=series.label,
-            look=styles[series.strategy],
+            look=look,
             x=[getattr(p, axis) for p in series.points],
             y=[defined(value(p)) for p in series.points],
             tips=[f"<br>{p.images} images, {p.boxes} boxes" for p in series.points],
             is_bold=series is curves.judged,
         )
-        for series in curves.series
+        for series, look in zip(
+            curves.series, looks([s.strategy for s in curves.series]), strict=True
+        )
     ]
     images = [p.images for s in curves.series for p in s.points]
     full = curves.full if has_level else None

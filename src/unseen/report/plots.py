@@ -14,13 +14,20 @@ import math
 import plotly.graph_objects as go
 
 from unseen.loop.overview_data import Interval, Progress, Ranking
-from unseen.report.figures import SHARES, Line, Look, Panel, bars, line_chart, styled
+from unseen.report.figures import (
+    PALETTE,
+    SHARES,
+    Line,
+    Look,
+    Panel,
+    bars,
+    line_chart,
+    looks,
+    styled,
+)
 
-#: The batch and the loop itself; everything else stays in the background.
-ACCENT = "#ff6d04"
-POOL = "#8a9bb0"
-#: Of baselines and classes; readable on a light and on a dark ground, also without colour vision.
-COLOURS = ("#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#0072b2", "#d55e00", "#b8a800")
+#: The batch stands out of the pool.
+BATCH, POOL = "#ff6d04", "#8a9bb0"
 
 
 def ranking_histogram(ranking: Ranking) -> go.Figure:
@@ -33,7 +40,7 @@ def ranking_histogram(ranking: Ranking) -> go.Figure:
     if shown is not None:
         lows, ends = shown.edges[:-1], shown.edges[1:]
         highs = [*ends[:-1], max(shown.maximum, ends[-1])]
-        for name, counts, colour in (("Pool", shown.pool, POOL), ("Batch", shown.batch, ACCENT)):
+        for name, counts, colour in (("Pool", shown.pool, POOL), ("Batch", shown.batch, BATCH)):
             bar = bars(
                 name,
                 [(low + end) / 2 for low, end in zip(lows, ends, strict=True)],
@@ -57,18 +64,19 @@ def learning_curve(progress: Progress, *, against: str = "images", metric: str =
     `against` is what was labelled, "images" or "boxes"; `metric` is "f1" (macro F1) or "ap" (mean
     average precision, without intervals).
     """
-    colours = iter(COLOURS * len(progress.curves))
     lines = [
         Line(
             name=curve.label,
-            look=Look(ACCENT if curve.is_main else next(colours)),
+            look=look,
             x=[getattr(p, against) for p in curve.points],
             y=[p.macro_f1 if metric == "f1" else p.mean_ap for p in curve.points],
             bounds=[_bounds(p.macro_interval) if metric == "f1" else None for p in curve.points],
             tips=[f"<br>{p.images} images, {p.boxes} boxes" for p in curve.points],
             is_bold=curve.is_main,
         )
-        for curve in progress.curves
+        for curve, look in zip(
+            progress.curves, looks([c.strategy for c in progress.curves]), strict=True
+        )
     ]
     return _curves(lines, "Macro F1" if metric == "f1" else "AP", against)
 
@@ -82,7 +90,7 @@ def class_curves(progress: Progress, *, against: str = "images") -> go.Figure:
         lines.append(
             Line(
                 name=label,
-                look=Look(COLOURS[number % len(COLOURS)]),
+                look=Look(PALETTE[number % len(PALETTE)]),
                 x=[getattr(p, against) for p, _ in measured],
                 y=[cell.f1 for _, cell in measured],
                 bounds=[_bounds(cell.interval) for _, cell in measured],
@@ -99,7 +107,7 @@ def class_balance(progress: Progress) -> go.Figure:
     for number, label in enumerate([*progress.classes, *sorted(others)]):
         numbers = [str(p.iteration) for p in points]
         counts = [p.class_counts.get(label, 0) for p in points]
-        colour = COLOURS[number % len(COLOURS)]
+        colour = PALETTE[number % len(PALETTE)]
         hover = "%{fullData.name}: %{y} boxes<extra></extra>"
         figure.add_trace(bars(label, numbers, counts, colour, hover))
     return _panel_style(figure, "Iteration", "Labelled boxes").update_layout(barmode="stack")

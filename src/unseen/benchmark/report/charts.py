@@ -23,11 +23,12 @@ _EVEN = "#7F7F7F"
 
 def finding_chart(benchmark: Benchmark) -> list[go.Figure]:
     """Share of the rare boxes found over labelled images, one panel per case; none without any."""
-    styles = figures.looks(benchmark.strategies)
+    names = benchmark.strategies
+    styles = dict(zip(names, figures.looks(names), strict=True))
     panels = []
     for case in benchmark.cases:
         lines, ends = [], []
-        for k, name in enumerate(benchmark.strategies, 1):
+        for k, name in enumerate(names, 1):
             curves = _curves(benchmark, runs := benchmark.of(case, name))
             if curves.size:
                 x = [runs[0].initial + i for i in range(curves.shape[1])]
