@@ -210,7 +210,7 @@ def _property(
     else:
         view = types.AutocompleteView(allow_user_input=True, allow_duplicates=False)
     for value in parameter.choices or offered or ():
-        view.add_choice(value, label=value)
+        view.add_choice(value, label=value, description=parameter.meanings.get(value))
     if kind is tuple:
         return inputs.list(name, types.String(), view=view, **common)
     if parameter.choices:

@@ -144,6 +144,7 @@ def ranking_facts(ranking: Any) -> dict[str, Any]:
         "trust": ranking.trust.to_dict(),
         "control": ranking.control.sentence if ranking.control else None,
         "batch": ranking.batch.to_dict() if ranking.batch and ranking.rows else None,
+        "chosen_how": ranking.chosen_how,
         "has_histogram": histogram is not None,
         "open_end": histogram.maximum if histogram is not None and histogram.is_open else None,
     }
@@ -156,7 +157,7 @@ def batch_table(ranking: Any) -> list[dict[str, Any]]:
             "image": row.filename if row.rank is None else f"{row.rank}. {row.filename}",
             "value": "-" if row.value is None else f"{row.value:.4g}",
             "regions": "-" if row.regions is None else row.regions,
-            "chosen_by": (row.chosen_by or "random").replace("_", " "),
+            "chosen_for": row.chosen_for,
         }
         for row in ranking.rows[:ROWS]
     ]
@@ -191,13 +192,12 @@ def _ranking(
         bar = panel.h_stack("batch_bar", gap=2, align_y="center")
         bar.md(f"**{batch['name']}**", name="batch_name")
         bar.btn("show", label="Show in the grid", on_click=events.show_batch, variant="outlined")
-        if batch["strategy"] == "diverse":
-            text = f"In the order of choice: high in {metric}, and unlike those chosen before."
+        if facts["chosen_how"]:
+            text = f"Strategy {batch['strategy']}, in the order of choice: {facts['chosen_how']}."
             panel.md(text, name="order")
         label = metric.replace("_", " ").capitalize()
         columns = [("image", "Rank, image"), ("value", label), ("regions", "Regions")]
-        if batch["strategy"] == "mixed":
-            columns.append(("chosen_by", "Chosen by"))
+        columns.append(("chosen_for", "Chosen for"))
         _table(panel, "rows", columns, [("open", events.open_row, "visibility", "Open the image")])
 
 

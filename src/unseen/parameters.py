@@ -7,18 +7,23 @@ Imports neither torch nor fiftyone, so that forms and `--help` open at once.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from unseen.errors import ConfigError
 
 T = TypeVar("T")
 C = TypeVar("C", bound="StepConfig")
+
+#: Whole numbers beyond it are changed by JSON in a browser, and break databases and seeds.
+LARGEST = 2**53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +40,11 @@ class Parameter:
     minimum: float | None
     maximum: float | None
     choices: tuple[str, ...] | None
+    meanings: Mapping[str, str]  #: of the choices that need an explanation
     advanced: bool
     only_with: Mapping[str, tuple[Any, ...]]
+    path: str | None  #: "read" or "write" if it names a file or folder
+    not_paths: tuple[str, ...]  #: the values of such a parameter that name something else
 
     @property
     def expected(self) -> str:
@@ -73,24 +81,31 @@ def setting(
     unit: str | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
-    choices: tuple[str, ...] | None = None,
+    choices: Iterable[str] | None = None,
     advanced: bool = False,
     only_with: Mapping[str, tuple[Any, ...]] | None = None,
+    path: Literal["read", "write"] | None = None,
+    not_paths: tuple[str, ...] = (),
 ) -> T:
     """Declare one parameter.
 
     `help` is one sentence; `unit` names what a number counts ("px", "images"); the range includes
     `minimum` and `maximum`. The form shows `advanced` parameters in its second section, and shows
-    a parameter `only_with` the given values of others: {"mode": ("paper",)}.
+    a parameter `only_with` the given values of others: {"mode": ("paper",)}. `choices` may map each
+    value to its meaning. `path` marks the name of a file or folder, which the App confines to certain
+    folders; `not_paths` are its values that mean something else, such as "none".
     """
     metadata = {
         "help": help,
         "unit": unit,
         "minimum": minimum,
         "maximum": maximum,
-        "choices": choices,
+        "choices": None if choices is None else tuple(choices),
+        "meanings": choices if isinstance(choices, Mapping) else {},
         "advanced": advanced,
         "only_with": dict(only_with or {}),
+        "path": path,
+        "not_paths": not_paths,
     }
     return field(default=default, metadata=metadata)
 
@@ -116,6 +131,7 @@ class StepConfig:
         None,
         "Folder for checkpoints. Default: a folder per dataset below FiftyOne's default dataset directory.",
         advanced=True,
+        path="write",
     )
 
     def __post_init__(self) -> None:
@@ -177,6 +193,28 @@ def from_mapping(config: type[C], values: Mapping[str, Any]) -> C:
     return config(**{k: v for k, v in values.items() if v is not None})
 
 
+def as_path(name: str, value: str) -> Path:
+    """The absolute path that a person means, `~` included; `name` is the parameter.
+
+    Raises a ConfigError for a text that can be no path. Whether it exists is another question.
+    """
+    problem = _no_text(value)
+    try:
+        path = Path(value).expanduser().absolute()
+        if not problem:
+            path.stat()
+    except RuntimeError:
+        problem = "names a person who has no home folder here"
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
+            problem = f"can be no path ({error.strerror})"
+    if problem:
+        raise ConfigError(
+            f"{name}={_short(value)} {problem}; expected the path of a file or folder"
+        )
+    return path
+
+
 def part(config: StepConfig, base: type[StepConfig]) -> dict[str, Any]:
     """The parameters of a config that `base` declares, for another step."""
     return {f.name: getattr(config, f.name) for f in dataclasses.fields(base)}
@@ -202,10 +240,12 @@ def _checked(owner: str, parameter: Parameter, value: Any) -> Any:
     if isinstance(value, str):
         value = [v.strip() for v in value.split(",") if v.strip()]
     if not isinstance(value, Iterable):
-        raise ConfigError(f"{owner}.{parameter.name}={value!r}; expected {parameter.expected}")
+        raise _wrong(owner, parameter, value)
     values = tuple(_checked_one(owner, parameter, v) for v in value)
     if parameter.item is str and len(set(values)) != len(values):
-        raise ConfigError(f"{owner}.{parameter.name}={value!r} names something twice")
+        raise ConfigError(
+            f"{owner}.{parameter.name}={_short(value)} names something twice; name it once"
+        )
     return values
 
 
@@ -220,7 +260,11 @@ def _checked_one(owner: str, parameter: Parameter, value: Any) -> Any:
         and (not parameter.choices or checked in parameter.choices)
     )
     if not is_valid:
-        raise ConfigError(f"{owner}.{parameter.name}={value!r}; expected {parameter.expected}")
+        raise _wrong(owner, parameter, value)
+    if kind is str and (problem := _no_text(checked)):
+        raise ConfigError(f"{owner}.{parameter.name}={_short(value)} {problem}; expected a text")
+    if parameter.path and checked and checked not in parameter.not_paths:
+        as_path(parameter.name, checked)
     # They become part of field names.
     if parameter.name in ("prefix", "series") and not re.fullmatch(r"([a-z][a-z0-9_]*)?", checked):
         raise ConfigError(
@@ -232,13 +276,39 @@ def _checked_one(owner: str, parameter: Parameter, value: Any) -> Any:
     return checked
 
 
+def _wrong(owner: str, parameter: Parameter, value: Any) -> ConfigError:
+    return ConfigError(f"{owner}.{parameter.name}={_short(value)}; expected {parameter.expected}")
+
+
+def _short(value: Any) -> str:
+    """A value as a message shows it."""
+    try:
+        shown = repr(value)
+    except ValueError:  # a number of more than 4,300 digits
+        shown = f"a {type(value).__name__}"
+    return shown if len(shown) <= 200 else f"{shown[:200]}..."
+
+
+def _no_text(value: str) -> str:
+    """Why files and databases cannot hold this text, or nothing."""
+    if "\0" in value:
+        return "holds a null character"
+    # Half of a pair of UTF-16: bytes of a command line, for example, that are no UTF-8.
+    return (
+        ""
+        if value.isascii() or value.encode("utf-8", "ignore").decode() == value
+        else ("holds bytes that are no UTF-8")
+    )
+
+
 def _as_number(kind: type, value: Any) -> float | None:
     """The value as a finite number of this kind, or None."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    is_whole = math.isfinite(number) and number == int(number)
-    if isinstance(value, bool) or not math.isfinite(number) or (kind is int and not is_whole):
+    if isinstance(value, bool) or not math.isfinite(number):
         return None
-    return int(number) if kind is int else number
+    if kind is float:
+        return number
+    return int(number) if number == int(number) and abs(number) <= LARGEST else None

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import unseen
+from unseen.ranking import STRATEGIES
+from unseen.ranking.mixed import CRITERIA
 
 pytestmark = pytest.mark.fiftyone
 
@@ -186,7 +188,7 @@ def test_a_row_of_the_batch_opens_its_sample(send, open_tab, measured):
     assert answer.the("open_sample")["id"] == batch[1]
 
 
-def test_only_a_mixed_batch_says_what_chose_each_image(open_tab, make_wafers, tmp_path):
+def test_a_batch_says_what_each_image_was_chosen_for(open_tab, make_wafers, tmp_path):
     def columns(answer):
         table = answer.layout["type"]["properties"]["rows"]["view"]
         return [column["label"] for column in table["columns"]]
@@ -194,14 +196,16 @@ def test_only_a_mixed_batch_says_what_chose_each_image(open_tab, make_wafers, tm
     dataset = make_wafers(12, labelled=4, test=3)
     score(dataset, tmp_path)
     unseen.select_batch(dataset, budget=4, strategy="plain", replace=True)
-    assert columns(open_tab(dataset, "Ranking")) == ["Rank, image", "Excess", "Regions"]
+    answer = open_tab(dataset, "Ranking")
+    assert columns(answer) == ["Rank, image", "Excess", "Regions", "Chosen for"]
+    assert {row["chosen_for"] for row in answer.data["rows"]} == {"high excess"}
     unseen.select_batch(dataset, budget=4, strategy="mixed", random_share=0.5, replace=True)
     answer = open_tab(dataset, "Ranking")
-    assert columns(answer) == ["Rank, image", "Excess", "Regions", "Chosen by"]
+    assert STRATEGIES["mixed"] in str(answer.layout)
     by_sample = dataset.load_saved_view("batch_01").values("unseen_chosen_by")
     assert by_sample[2:] == [None, None]
-    said = [(name or "random").replace("_", " ") for name in by_sample]
-    assert [row["chosen_by"] for row in answer.data["rows"]] == said
+    said = [CRITERIA[name].seeks if name else "at random" for name in by_sample]
+    assert [row["chosen_for"] for row in answer.data["rows"]] == said
 
 
 def test_a_row_of_the_table_shows_exactly_the_boxes_it_counts(send, open_tab, measured):

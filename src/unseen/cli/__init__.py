@@ -135,7 +135,9 @@ def _add_parameters(
 
 def describe(parameter: Parameter) -> str:
     """Help, valid values and default of a parameter as one text."""
-    return f"{parameter.help} [{parameter.expected}; default: {parameter.default_text}]"
+    meanings = "".join(f" {value}: {text}." for value, text in parameter.meanings.items())
+    values = f"{parameter.expected}; default: {parameter.default_text}"
+    return f"{parameter.help}{meanings} [{values}]"
 
 
 def _settings(given: argparse.Namespace) -> dict[str, Any]:

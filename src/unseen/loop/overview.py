@@ -52,7 +52,7 @@ from unseen.loop.ranking import (
 from unseen.loop.stopping import advise
 from unseen.loop.trust import Evidence, control_group, judge_ranking
 from unseen.parameters import StepConfig, parameters
-from unseen.ranking import METRICS
+from unseen.ranking import METRICS, STRATEGIES
 
 #: What an image can be ranked by.
 ALL_METRICS = (*METRICS, "entropy", "foreground")
@@ -284,6 +284,7 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
         histogram=histogram(values.pool, values.batch),
         batch=batch,
         rows=read_rows(look.loop, path, tag, records) if tag else [],
+        chosen_how=STRATEGIES.get(batch.strategy or "", "") if batch is not None else "",
         trust=_trust(look, metric, values.candidates, evidence),
         novelty=_novelty(look, path, values.candidates, evidence),
         control=_control(look),

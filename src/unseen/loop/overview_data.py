@@ -175,6 +175,7 @@ class BatchRow(Plain):
     annotation: str | None  #: sent, loaded, removed
     url: str | None  #: opens the image in the annotation tool
     chosen_by: str | None = None  #: the criterion, in a mixed batch; None = at random
+    chosen_for: str = ""  #: the same for people: "unseen pixels", "high excess", "at random"
 
 
 #: What can be said about a ranking, best first.
@@ -236,6 +237,7 @@ class Ranking(Plain):
     histogram: Histogram | None
     batch: Batch | None
     rows: list[BatchRow]  #: the batch in rank order
+    chosen_how: str = ""  #: what the strategy of the batch chooses, for people
     trust: Trust
     novelty: Novelty | None = None
     control: Control | None = None  #: None without a random share in labelled batches

@@ -20,14 +20,13 @@ from unseen.dataset.structure import scored_mark
 from unseen.loop.facts import Kind, Records
 from unseen.loop.overview_data import BatchRow, Histogram
 from unseen.loop.trust import Evidence, Images, LabelledBatch
-from unseen.ranking import SCORED_STRATEGIES
+from unseen.ranking import SCORED_STRATEGIES, ranking_metric
+from unseen.ranking.mixed import CRITERIA
 
 #: Samples whose values the database puts into one document, which must stay below 16 MB.
 SAMPLES_PER_PART = 20_000
 #: With fewer images than this to compare with, a larger group is preferred.
 FEW_IMAGES = 10
-#: Strategies that rank by something other than the chosen metric.
-_OWN_METRIC = {"entropy": "entropy", "foreground": "foreground"}
 
 
 def metric_of(records: Records) -> str:
@@ -36,7 +35,7 @@ def metric_of(records: Records) -> str:
         chosen = entry.get("parameters") or {}
         strategy = chosen.get("strategy")
         if strategy in SCORED_STRATEGIES:
-            return str(_OWN_METRIC.get(strategy, chosen.get("metric") or "excess"))
+            return ranking_metric(strategy, chosen.get("metric") or "excess")
     return "excess"
 
 
@@ -143,7 +142,8 @@ def read_rows(loop: Loop, metric: str, batch_tag: str, records: Records) -> list
         "chosen_by": f"${names.chosen_by}",
     }
     match: dict[str, Any] = {"tags": batch_tag}
-    if ids := records.batch(batch_tag).get("batch_ids"):  # an index serves the ids, none the tags
+    entry = records.batch(batch_tag)
+    if ids := entry.get("batch_ids"):  # an index serves the ids, none the tags
         match["_id"] = {"$in": [ObjectId(i) for i in ids]}
     pipeline = [{"$match": match}, {"$project": projection}]
     rows = [
@@ -152,11 +152,26 @@ def read_rows(loop: Loop, metric: str, batch_tag: str, records: Records) -> list
             filename=PurePath(row.get("filepath") or "").name,
             value=_number(row.get("value")),
             is_labelled=bool(row["labelled"]),
+            chosen_for=_reason(row, entry),
             **{k: row.get(k) for k in ("rank", "regions", "annotation", "url", "chosen_by")},
         )
         for row in loop.dataset._sample_collection.aggregate(pipeline)
     ]
     return sorted(rows, key=lambda r: (r.rank is None, r.rank or 0, r.filename))
+
+
+def _reason(row: Mapping[str, Any], entry: Record) -> str:
+    """What an image was chosen for, as far as that is on record."""
+    if row.get("chosen_by") in CRITERIA:
+        return CRITERIA[row["chosen_by"]].seeks
+    if not entry or row.get("rank") is None:
+        return ""
+    chosen = entry["parameters"]
+    if row["rank"] > _ranked_images(entry) or chosen["strategy"] == "random":
+        return "at random"
+    if chosen["strategy"] in SCORED_STRATEGIES:
+        return f"high {ranking_metric(chosen['strategy'], chosen.get('metric') or 'excess')}"
+    return str(chosen["strategy"])
 
 
 # --- histogram -------------------------------------------------------------------------------------
