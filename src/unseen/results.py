@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,22 @@ def partly(images: int) -> str:
     ' 2 of the images are labelled in part.'
     """
     return f" {images} of the images are labelled in part." if images else ""
+
+
+def left_out(skipped: Sequence[Skipped], box_problems: Mapping[str, int] | None = None) -> str:
+    """Sentences on images that were left out, with the first reason, and on boxes that were.
+
+    >>> left_out([Skipped(sample_id="1", filepath="a.png", reason="a.png: no such file")])
+    ' 1 image was left out, such as: a.png: no such file.'
+    >>> left_out([], {"empty": 2, "outside": 1})
+    ' Boxes: 2 empty, 1 outside.'
+    """
+    text = ""
+    if skipped:
+        which = "1 image was" if len(skipped) == 1 else f"{len(skipped)} images were"
+        text = f" {which} left out, such as: {skipped[0].reason.rstrip('.')}."
+    problems = ", ".join(f"{n} {what}" for what, n in (box_problems or {}).items() if n)
+    return text + (f" Boxes: {problems}." if problems else "")
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:

@@ -98,6 +98,18 @@ def outside(scope: npt.ArrayLike, *, height: float, width: float) -> FloatArray:
     return as_boxes(np.stack([xs[first], ys[rows], xs[last], ys[rows + 1]], axis=1))
 
 
+def without(
+    scope: npt.ArrayLike | None, ignored: npt.ArrayLike, *, height: float, width: float
+) -> FloatArray | None:
+    """The scope less `ignored` rectangles, as disjoint ones; None is still the whole image."""
+    hidden = as_boxes(ignored)
+    if scope is None and not len(hidden):
+        return None
+    if scope is not None:
+        hidden = np.concatenate([hidden, outside(scope, height=height, width=width)])
+    return outside(hidden, height=height, width=width)
+
+
 def is_known(xyxy: Tensor, unknown: Tensor) -> Tensor:
     """(N,): whether at most MOST_UNKNOWN of each box lies in the `unknown` rectangles of `outside`.
 

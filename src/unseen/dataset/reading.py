@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One labelled image: `xyxy` (N, 4) float32 in its own px, one class name per box."""
+    """One labelled image: `xyxy` (N, 4) float32 in its own px, one class name per box.
+
+    `ignored` (M, 4) are its crowds: objects nobody counted, neither examples nor background.
+    """
 
     sample_id: str
     filepath: str
@@ -31,6 +34,7 @@ class LabelledImage:
     height: int
     xyxy: np.ndarray
     labels: list[str]
+    ignored: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,22 @@ class LabelledImages:
         return sum(self.class_counts.values())
 
 
+#: The stages of a view that only choose or order samples. The others may change or hide fields:
+#: `filter_labels(..., only_matches=False)` turns a missing label into an empty one.
+_CHOOSING = {
+    *("Exclude", "ExcludeBy", "ExcludeGroups", "Exists", "GeoNear", "GeoWithin", "Limit", "Match"),
+    *("MatchFrames", "MatchLabels", "MatchTags", "Select", "SelectBy", "SelectGroups"),
+    *("SelectGroupSlices", "ExcludeGroupSlices", "Shuffle", "Skip", "SortBy", "SortBySimilarity"),
+    "Take",
+}
+
+
 def open_collection(collection: Any) -> Any:
-    """A dataset or view, also from a name; `DatasetError` if there is none or it holds no images."""
+    """A dataset or view, also from a name; `DatasetError` if there is none or it holds no images.
+
+    A view says only which samples: where it changes or hides fields, the same samples of the dataset
+    come back, in its order.
+    """
     if isinstance(collection, str):
         if not fo.dataset_exists(collection):
             raise DatasetError(f"dataset {collection!r} does not exist; {_hint(collection)}")
@@ -68,7 +86,12 @@ def open_collection(collection: Any) -> Any:
         raise DatasetError(
             "the view shows patches or frames; expected whole images. Clear that stage of the view"
         )
-    return collection
+    stages = {type(stage).__name__ for stage in getattr(collection, "_stages", ())}
+    if stages <= _CHOOSING:
+        return collection
+    # In the order of the dataset unless another one is asked for: keeping one is quadratic.
+    is_ordered = bool(stages & {"Select", "Shuffle", "SortBy", "SortBySimilarity", "GroupBy", "Mongo"})
+    return collection._dataset.select(collection.values("id"), ordered=is_ordered)
 
 
 def check_label_field(
@@ -110,7 +133,7 @@ def check_class_names(classes: Sequence[str]) -> None:
         raise LabelError(
             f"class {reserved[0]!r} has a name that the ranking uses itself "
             f"({', '.join(RESERVED_CLASSES)}); rename it, for example with "
-            f"dataset.map_labels({{{reserved[0]!r}: 'other'}}).save()"
+            f"`unseen rename-classes DATASET --rename {f'{reserved[0]}=other'!r}`"
         )
 
 
@@ -120,38 +143,61 @@ def read_labels(
     """Paths and boxes of the labelled samples of a view, in directory order.
 
     Boxes are clipped to the image; boxes that are empty, not finite, outside of the image or, if
-    `classes` are given, of another class are dropped. All of that is counted. A sample whose file
-    cannot be read is skipped and listed.
+    `classes` are given, of another class are dropped; crowds are kept apart. All of that is counted.
+    A sample whose file cannot be read is skipped and listed.
     """
     boxes = f"{label_field}.detections"
     columns = ["id", "filepath", f"{boxes}.label", f"{boxes}.bounding_box"]
     view = view.sort_by("filepath")
+    crowds = crowd_flags(view, label_field)
     images: list[LabelledImage] = []
     problems: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     skipped: list[Skipped] = []
-    for sample_id, path, labels, rel, size in zip(*view.values(columns), sizes(view), strict=True):
+    rows = zip(*view.values(columns), sizes(view), crowds, strict=True)
+    for sample_id, path, labels, rel, size, is_crowd in rows:
         try:
             width, height = size or image_size(path)
         except ImageError as error:
             logger.warning("skipped: %s", error)
             skipped.append(Skipped(sample_id=sample_id, filepath=path, reason=str(error)))
             continue
+        objects = [i for i in range(len(labels or [])) if not is_crowd[i]]
         known = [
             i
-            for i, label in enumerate(labels or [])
-            if label and rel[i] is not None and (classes is None or label in classes)
+            for i in objects
+            if labels[i] and rel[i] is not None and (classes is None or labels[i] in classes)
         ]
-        problems["of an unknown class"] += len(labels or []) - len(known)
-        array = np.asarray([rel[i] for i in known], dtype=np.float32).reshape(-1, 4)
-        corners = rel_xywh_to_xyxy(array, width, height)
-        xyxy, kept, wrong = clean_boxes(corners, np.asarray(known, np.int64), width, height)
+        problems["of an unknown class"] += len(objects) - len(known)
+        xyxy, kept, wrong = _usable(rel, known, width, height)
         problems.update(wrong)
+        crowded = [i for i, crowd in enumerate(is_crowd) if crowd and rel[i] is not None]
+        ignored, _, _ = _usable(rel, crowded, width, height)
+        problems["to ignore (iscrowd)"] += len(ignored)
         kept_labels = [labels[i] for i in kept]
         counts.update(kept_labels)
-        images.append(LabelledImage(sample_id, path, width, height, xyxy, kept_labels))
+        images.append(LabelledImage(sample_id, path, width, height, xyxy, kept_labels, ignored))
     box_problems = {problem: n for problem, n in problems.items() if n}
     return LabelledImages(images, dict(sorted(counts.items())), box_problems, skipped)
+
+
+def crowd_flags(view: Any, label_field: str) -> list[list[bool]]:
+    """Per sample of a view, whether each box has the attribute `iscrowd`, of either kind of FiftyOne."""
+    boxes = f"{label_field}.detections"
+    stored = [f"{boxes}.label", f"{boxes}.iscrowd", f"{boxes}.attributes.iscrowd.value"]
+    return [
+        [bool(new or old) for _, new, old in zip(*(v or [] for v in columns), strict=True)]
+        for columns in zip(*view.values(stored), strict=True)
+    ]
+
+
+def _usable(
+    rel: Sequence[Any], wanted: Sequence[int], width: int, height: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """`clean_boxes` of the relative boxes at the `wanted` positions, which it gives as labels."""
+    array = np.asarray([rel[i] for i in wanted], dtype=np.float32).reshape(-1, 4)
+    corners = rel_xywh_to_xyxy(array, width, height)
+    return clean_boxes(corners, np.asarray(wanted, np.int64), width, height)
 
 
 def raw_values(view: Any, names: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
