@@ -20,6 +20,9 @@ from unseen.loop import overview
 from unseen.parameters import Parameter, StepConfig, check_value, from_mapping, parameters
 from unseen.steps.catalogue import Step
 
+from . import paths
+from .paths import is_from_app
+
 #: The switch that reveals the second section of a form.
 ADVANCED = "advanced"
 #: What the form and the App (1.22; the last two from a panel) add to the parameters.
@@ -40,7 +43,8 @@ def form(ctx: Any, step: Step) -> types.Object:
     known = _lasting(ctx)
     shown = [_with_known_default(p, known) for p in parameters(step.config)]
     shown = [p for p in shown if _has_meaning(p, shown, ctx.params)]
-    wrong = problems(step.config, ctx.params) or refusals(ctx, step, shown, known)
+    wrong = problems(step.config, ctx.params) or paths.refused(ctx, step.config)
+    wrong = wrong or refusals(ctx, step, shown, known)
     for parameter in (p for p in shown if not p.advanced):
         _add(inputs, ctx, parameter, wrong.get(parameter.name))
     if advanced := [p for p in shown if p.advanced]:
@@ -66,18 +70,20 @@ def shows_patches(ctx: Any) -> bool:
 
     Steps work on whole images, but 1.22 then offers only the patches as target.
     """
-    # An App request carries its operator's URI (1.22); a view from Python is meant.
-    is_app = "operator_uri" in ctx.request_params
-    return is_app and ctx.view is not None and ctx.view._is_generated
+    # A view from Python is meant.
+    return is_from_app(ctx) and ctx.view is not None and ctx.view._is_generated
 
 
-def settings(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str, Any]:
+def settings(ctx: Any, config: type[StepConfig]) -> dict[str, Any]:
     """The step's parameters among an operator's; an empty field takes the default.
 
-    Raises a ConfigError for a value out of range and for a key that is no parameter.
+    Raises a ConfigError for a value out of range, for a key that is no parameter and for a path
+    that a request may not name.
     """
-    values = _filled_in(config, params)
+    values = _filled_in(config, ctx.params)
     from_mapping(config, values)
+    for message in paths.refused(ctx, config).values():
+        raise ConfigError(message)
     return values
 
 

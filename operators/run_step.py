@@ -21,6 +21,7 @@ from unseen.progress import Progress, Reporter, duration
 from unseen.steps.catalogue import Step
 
 from . import inputs
+from .paths import is_from_app
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def run_step(
     delegated one. Raises an UnseenError for wrong parameters or data.
     """
     # Checked here, before a thread or a worker starts.
-    settings = inputs.settings(step.config, ctx.params)
+    settings = inputs.settings(ctx, step.config)
 
     def job(progress: Progress) -> dict[str, Any]:
         with cvat_secrets(ctx) if step.asks_server else contextlib.nullcontext():
@@ -135,9 +136,9 @@ def _next(messages: queue.SimpleQueue[Any]) -> Any:
 
 
 def _failed(ctx: Any, error: BaseException) -> Iterator[Any]:
-    # An App request carries its operator's URI (1.22). A broken stream would tell its user
-    # nothing, so the message goes down the stream; an SDK caller gets the exception.
-    if "operator_uri" not in ctx.request_params or not isinstance(error, Exception):
+    # A broken stream would tell the App's user nothing, so the message goes down the stream; an
+    # SDK caller gets the exception.
+    if not is_from_app(ctx) or not isinstance(error, Exception):
         raise error
     text = str(error)
     if not isinstance(error, UnseenError):

@@ -277,7 +277,10 @@ def _checked_one(owner: str, parameter: Parameter, value: Any) -> Any:
 
 
 def _wrong(owner: str, parameter: Parameter, value: Any) -> ConfigError:
-    return ConfigError(f"{owner}.{parameter.name}={_short(value)}; expected {parameter.expected}")
+    expected = parameter.expected
+    if parameter.maximum is None and parameter.kind is int and _as_number(float, value):
+        expected += f", at most {LARGEST}"
+    return ConfigError(f"{owner}.{parameter.name}={_short(value)}; expected {expected}")
 
 
 def _short(value: Any) -> str:

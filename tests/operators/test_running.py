@@ -237,7 +237,10 @@ def test_a_dataset_name_and_a_view_are_accepted(wafers, operator):
 
 
 @pytest.mark.parametrize("what", ["labels", "selected"])
-def test_more_like_this_wants_what_is_selected(wafers, tmp_path, operator, context, what):
+def test_more_like_this_wants_what_is_selected(
+    wafers, tmp_path, operator, context, monkeypatch, what
+):
+    monkeypatch.setenv("UNSEEN_ALLOWED_FOLDERS", str(tmp_path))
     sample = wafers.first()
     label = sample["ground_truth"].detections[0].id
     chosen = {"selected": [sample.id], **({"labels": [label]} if what == "labels" else {})}

@@ -126,7 +126,9 @@ class BenchmarkConfig(PlayedLoop):
     members: int = setting(
         3, "UNets of the ensemble.", unit="models", minimum=2, maximum=32, advanced=True
     )
-    output: str = setting("benchmark", "Folder of the runs, the report and the JSON file.")
+    output: str = setting(
+        "benchmark", "Folder of the runs, the report and the JSON file.", path="write"
+    )
     jobs: int = setting(
         1, "Runs at the same time, each in its own process with one thread.", minimum=1, maximum=256
     )

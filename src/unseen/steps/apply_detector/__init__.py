@@ -21,7 +21,7 @@ class ApplyDetectorConfig(StepConfig):
         choices=("test", "pool", "view"),
     )
     checkpoint: str | None = setting(
-        None, "Detector checkpoint. Default: the newest of this loop.", advanced=True
+        None, "Detector checkpoint. Default: the newest of this loop.", advanced=True, path="read"
     )
     min_confidence: float = setting(
         0.05, "Predictions below this confidence are not stored.", minimum=0, maximum=1

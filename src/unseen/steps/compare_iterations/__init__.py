@@ -15,7 +15,9 @@ class CompareConfig(StepConfig):
     """Parameters of `compare_iterations`."""
 
     output: str | None = setting(
-        None, "Folder for the report and its pictures. Default: a folder beside the checkpoints."
+        None,
+        "Folder for the report and its pictures. Default: a folder beside the checkpoints.",
+        path="write",
     )
     pictures: bool = setting(True, "Draw the ranked batches with heatmaps and regions.")
 

@@ -26,6 +26,7 @@ class StructureConfig(StepConfig):
         None,
         "Mask: an image whose pixels above 0 are inside. Polylines: a JSON file, see docs/guide.md. Both hold for every image.",
         only_with={"structure": ("mask", "polylines")},
+        path="read",
     )
     structure_field: str | None = setting(
         None,

@@ -29,6 +29,8 @@ class SelectConfig(StepConfig):
         "Pretrained features: auto takes the best at hand; efficientnet_lite0, mobilenet_v2, dinov2_s, statistics (no network), or a weights file.",
         advanced=True,
         only_with={"strategy": ("mixed",)},
+        path="read",
+        not_paths=("auto", "efficientnet_lite0", "mobilenet_v2", "dinov2_s", "statistics", "none"),
     )
     seed: int = settings.seed()
 

@@ -59,6 +59,8 @@ class TrainDetectorConfig(StepConfig):
         None,
         "File with pretrained weights for resnet50 or mobilenet_v3 (torchvision's .pth or .safetensors) or lite0; 'none' trains from scratch. Default: torchvision's, or those of lite0's package, where they can be had.",
         advanced=True,
+        path="read",
+        not_paths=("none", "default"),
     )
     classes: tuple[str, ...] = setting(
         (),
