@@ -2,12 +2,15 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from unseen.benchmark import files
 from unseen.benchmark.cases import Case, generated, rare_classes, read_cases
 from unseen.benchmark.config import BenchmarkConfig
+from unseen.benchmark.files import kept_as
 from unseen.benchmark.pools import make_pool
 from unseen.errors import BudgetError, ConfigError, DatasetError, LabelError
 
@@ -90,6 +93,26 @@ def test_random_start_sets_differ_between_seeds_and_avoid_what_is_held_back(coco
     for pool in pools:
         assert len(pool.start) == len(set(pool.start)) == 6
         assert not any(pool.holds_rare(i) for i in pool.start)
+
+
+def test_what_is_kept_of_a_pool_ends_with_its_files_its_boxes_and_the_version(
+    coco_folder, monkeypatch
+):
+    case = read(folder := coco_folder(), initial=6)
+    config = BenchmarkConfig(initial=6, budget=4)
+
+    def digest(case=case):
+        return make_pool(case, config, 0).digest
+
+    before = digest()
+    assert digest(read(folder)) == before
+    fewer = replace(case.train[3], xyxy=case.train[3].xyxy[1:], labels=case.train[3].labels[1:])
+    assert digest(replace(case, train=(*case.train[:3], fewer, *case.train[4:]))) != before
+    Path(case.train[3].path).write_bytes(b"another image")
+    assert digest() != before
+    name = kept_as([before])
+    monkeypatch.setattr(files, "__version__", "another")
+    assert kept_as([before]) != name
 
 
 def test_classes_with_a_third_of_an_even_share_are_rare(coco_folder):

@@ -190,8 +190,9 @@ def _read_dataset(name: str, config: BenchmarkConfig) -> Case:
     dataset = reading.open_collection(name)._dataset
     names = setup.names_for(dataset, config)
     reading.check_label_field(dataset, config.label_field)
-    classes = Loop(dataset, names).classes()
-    usable = dataset.match_tags(names.excluded_tag, bool=False).exists(config.label_field)
+    loop = Loop(dataset, names)
+    classes = loop.classes()
+    usable = loop.with_labels(dataset.match_tags(names.excluded_tag, bool=False))
     train = usable.match_tags(config.test_tag, bool=False).sort_by("filepath")
     splits = [
         tuple(

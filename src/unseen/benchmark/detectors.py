@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -16,7 +15,7 @@ from unseen.arrays.devices import resolve_device
 from unseen.arrays.image_store import ImageStore
 from unseen.benchmark.cases import LabelledFile
 from unseen.benchmark.config import BenchmarkConfig
-from unseen.benchmark.files import write_json
+from unseen.benchmark.files import kept_as, write_json
 from unseen.benchmark.pools import Pool
 from unseen.detector.metrics import detection_metrics
 from unseen.detector.models import detector_spec, resolve_architecture
@@ -79,13 +78,9 @@ def measure(
             "there is no labelled test split to measure a detector on; tag one, or pass "
             "detector='never'"
         )
-    about = {
-        "labelled": sorted(map(int, labelled)),
-        "training": _training(config, seed).to_dict(),
-        "detector": [_architecture(config), config.image_size],
-    }
-    name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache / f"{seed}-detector-{name}.json"
+    training = _training(config, seed).to_dict()
+    about = [pool.digest, sorted(map(int, labelled)), training, _architecture(config)]
+    path = cache / f"{seed}-detector-{kept_as([*about, config.image_size])}.json"
     if not path.is_file():
         start = time.perf_counter()
         trained = train(pool, labelled, config, seed=seed)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from unseen import __version__
 
 
 @contextlib.contextmanager
@@ -17,6 +20,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     yield temporary
     temporary.replace(path)
+
+
+def kept_as(about: Any) -> str:
+    """A file name for what was computed from `about`, plain JSON data, by this version."""
+    text = json.dumps([__version__, about], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def write_json(data: dict[str, Any], path: Path) -> None:

@@ -6,7 +6,6 @@ strategies start from the same initial images.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import threading
@@ -25,7 +24,7 @@ from unseen.arrays.image_store import ImageStore
 from unseen.arrays.masks import foreground_mask
 from unseen.arrays.scale import working_scale
 from unseen.benchmark.config import PAPER_STRATEGIES, BenchmarkConfig, Strategy
-from unseen.benchmark.files import whole_file
+from unseen.benchmark.files import kept_as, whole_file
 from unseen.benchmark.pools import Pool
 from unseen.errors import ImageError, TrainingError
 from unseen.ranking.image_metrics import pixel_sum
@@ -70,8 +69,8 @@ def pool_scores(
     Raises `TrainingError` if none of the labelled images can be read.
     """
     training = _training(strategy, config, seed)
-    key = json.dumps([sorted(map(int, labelled)), training.to_dict()], sort_keys=True)
-    path = cache / f"{seed}-unet-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    key = kept_as([pool.digest, sorted(map(int, labelled)), training.to_dict()])
+    path = cache / f"{seed}-unet-{key}.npz"
     if not path.is_file():
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()

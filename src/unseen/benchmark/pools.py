@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +26,18 @@ class Pool:
     classes: tuple[str, ...]  #: in a fixed order
     rare: tuple[str, ...]  #: the classes that strategies should find
     start: tuple[int, ...]  #: positions of the initial images
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with any image file, box or class."""
+        images = []
+        for file in (*self.files, *self.test):
+            path = Path(file.path)
+            there = path.stat() if path.exists() else None
+            state = (there.st_size, there.st_mtime_ns) if there else None
+            images.append([path.name, state, file.xyxy, file.labels])
+        text = json.dumps([images, self.classes, self.rare])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def counts(self, chosen: Sequence[int]) -> dict[str, int]:
         """Boxes per class in the chosen images, 0 included."""
