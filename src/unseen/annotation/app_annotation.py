@@ -13,7 +13,7 @@ import fiftyone as fo
 
 from unseen.dataset import reading, writing
 from unseen.dataset.fields import REGION_LABEL, SCOPE_LABEL
-from unseen.dataset.loop import Loop
+from unseen.dataset.loop import Loop, refresh
 from unseen.errors import LabelError
 
 #: From this many classes on, FiftyOne shows a drop-down list instead of a row of buttons.
@@ -38,7 +38,7 @@ def prepare(loop: Loop, classes: Sequence[str]) -> dict[str, Any]:
     _check(classes)
     reading.check_label_field(dataset, names.label_field, must_exist=False)
     writing.set_labels(dataset, names.label_field, {})  # makes the field
-    dataset.reload()
+    refresh(dataset)
     schemas = dict(dataset.label_schemas)
     wanted = {
         names.label_field: _boxes_of(

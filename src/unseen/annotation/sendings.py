@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from unseen.dataset.fields import SENDING_METHOD, Names
-from unseen.dataset.loop import Loop, decode, encode
+from unseen.dataset.loop import Loop, decode, encode, refresh
 from unseen.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def write_sending(loop: Loop, sending: Sending) -> None:
 
 def delete_sending(loop: Loop, anno_key: str) -> None:
     """Delete the record and FiftyOne's run; nothing on the server changes."""
-    loop.dataset.reload()
+    refresh(loop.dataset)
     if loop.dataset.has_annotation_run(anno_key):
         loop.dataset.delete_annotation_run(anno_key)
     if loop.dataset.has_run(loop.names.sending_key(anno_key)):
@@ -155,15 +155,6 @@ def check_label_field(sendings: Sequence[Sending], names: Names) -> None:
                 f"{sending.anno_key} was sent with label_field={sending.label_field!r}, not "
                 f"{names.label_field!r}; pass label_field={sending.label_field!r}"
             )
-
-
-def refresh(dataset: Any) -> None:
-    """Read the dataset's own document again, which other processes may have changed.
-
-    `dataset.reload()` would also read every sample held in memory, which takes minutes where a
-    notebook holds thousands.
-    """
-    dataset._reload(hard=True)
 
 
 def now() -> str:

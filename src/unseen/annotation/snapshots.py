@@ -10,9 +10,9 @@ from typing import Any
 from bson import ObjectId, json_util
 from pymongo import UpdateMany, UpdateOne
 
-from unseen.annotation.sendings import now, own_runs, refresh
+from unseen.annotation.sendings import now, own_runs
 from unseen.dataset.fields import SNAPSHOT_METHOD
-from unseen.dataset.loop import Loop
+from unseen.dataset.loop import Loop, refresh
 from unseen.errors import AnnotationError
 
 #: How many snapshots are kept; older ones are deleted.

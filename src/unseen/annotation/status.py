@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unseen.annotation import STAGES, JobStatus, SendingStatus, TaskStatus, sendings, truth
 from unseen.annotation.sendings import Sending, SentTask
 from unseen.dataset.fields import LOADED, REMOVED
-from unseen.dataset.loop import Loop
+from unseen.dataset.loop import Loop, refresh
 from unseen.errors import AnnotationError
 from unseen.progress import Progress, silent
 
@@ -45,7 +45,7 @@ def ask_servers(
     """
     from unseen.annotation.cvat.api import Connections
 
-    sendings.refresh(loop.dataset)  # another process may have sent or loaded since
+    refresh(loop.dataset)  # another process may have sent or loaded since
     records = sendings.find_sendings(loop, anno_key)
     connections = Connections()
     states = []

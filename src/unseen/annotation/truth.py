@@ -87,7 +87,7 @@ def count_unlabelled(loop: Loop, ids: Iterable[str]) -> int:
     """How many of these samples are unlabelled and were not removed by annotators."""
     query = {
         **_among(ids),
-        loop.names.label_field: None,
+        "$expr": {"$not": [loop.is_labelled]},
         loop.names.annotation: {"$ne": REMOVED},
     }
     return int(loop.dataset._sample_collection.count_documents(query))

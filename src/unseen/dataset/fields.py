@@ -92,7 +92,15 @@ class Names:
 
         It belongs to the label field, whichever loop has filled it: another one may be complete.
         """
-        return _joined(self.prefix, self.label_field.removeprefix(f"{self.prefix}_"), "scope")
+        return self._of_labels("scope")
+
+    @property
+    def labelled(self) -> str:
+        """Dict: which step first saw the labels of the image, when, in which iteration, whose."""
+        return self._of_labels("labelled")
+
+    def _of_labels(self, name: str) -> str:
+        return _joined(self.prefix, self.label_field.removeprefix(f"{self.prefix}_"), name)
 
     def metric(self, name: str) -> str:
         """The field of the image metric `name`: one of `METRICS`, entropy or foreground."""

@@ -75,9 +75,47 @@ class Loop:
         return self.view.match_tags([self.names.test_tag, self.names.excluded_tag], bool=False)
 
     @property
+    def is_labelled(self) -> Record:
+        """The MongoDB expression for labelled samples.
+
+        Their label field is set. Where a record of the labels is kept, an empty list alone does not
+        say that somebody looked: `map_labels().save()` stores one wherever there was None. It counts
+        if it is on record, or if the image was asked for and no other image has one.
+        """
+        field, names = f"${self.names.label_field}", self.names
+        is_set = {"$gt": [field, None]}
+        if self.dataset.get_field(names.labelled) is None:
+            return is_set
+        boxes = {"$ifNull": [f"{field}.detections", []]}
+        is_sure: list[Any] = [{"$ne": [boxes, []]}, {"$gt": [f"${names.labelled}", None]}]
+        if not self._has_stray_lists:
+            tags = {"$ifNull": ["$tags", []]}
+            is_sure.append({"$ne": [{"$setIntersection": [tags, self._asked_tags]}, []]})
+        return {"$and": [is_set, {"$or": is_sure}]}
+
+    @property
+    def _asked_tags(self) -> list[str]:
+        return [self.names.initial_tag, self.names.test_tag, *self.batches().values()]
+
+    @cached_property
+    def _has_stray_lists(self) -> bool:
+        """Whether images that nobody was asked to label have an empty list that is not on record."""
+        field, record = self.names.label_field, self.names.labelled
+        stray = {f"{field}.detections": [], record: None, "tags": {"$nin": self._asked_tags}}
+        return self.dataset._sample_collection.find_one(stray, {"_id": 1}) is not None
+
+    def with_labels(self, view: Any) -> Any:
+        """The labelled samples of a view."""
+        return view.match({"$expr": self.is_labelled})
+
+    def without_labels(self, view: Any) -> Any:
+        """The unlabelled samples of a view."""
+        return view.match({"$expr": {"$not": [self.is_labelled]}})
+
+    @property
     def labelled(self) -> Any:
         """The usable samples with labels, within the view."""
-        return self.usable.exists(self.names.label_field)
+        return self.with_labels(self.usable)
 
     @property
     def pool(self) -> Any:
@@ -85,24 +123,29 @@ class Loop:
         pool = self.usable
         if self.dataset.get_field(self.names.annotation) is not None:
             pool = pool.match(~fo.ViewField(self.names.annotation).is_in([SENT, REMOVED]))
-        return pool.exists(self.names.label_field, False) if self.has_labels else pool
+        return self.without_labels(pool)
 
     def classes(self, given: Sequence[str] = ()) -> list[str]:
-        """The class list: as given, else the dataset's own, else every label of the label field.
+        """The class list: as given, else the dataset's own and every other label that there is.
 
         Raises `LabelError` if a class has a reserved name.
         """
-        classes = list(given) or list(self.dataset.classes.get(self.names.label_field, ()))
-        classes = classes or list(self.dataset.default_classes or ())
-        if not classes and self.has_labels:
-            classes = sorted(self.dataset.distinct(f"{self.names.label_field}.detections.label"))
+        classes = list(given)
+        if not classes:
+            labels = f"{self.names.label_field}.detections.label"
+            found = self.dataset.distinct(labels) if self.has_labels else ()
+            classes = list(dict.fromkeys([*self.listed_classes(), *sorted(found)]))
         reading.check_class_names(classes)
         return classes
 
+    def listed_classes(self) -> list[str]:
+        """The class list that the dataset keeps for the label field; empty if it keeps none."""
+        kept = self.dataset.classes.get(self.names.label_field) or self.dataset.default_classes
+        return list(kept or ())
+
     def labelled_ids(self) -> set[str]:
         """Ids of every sample of the view that has labels, also in the test split."""
-        labelled = self.view.exists(self.names.label_field) if self.has_labels else None
-        return set() if labelled is None else set(labelled.values("id"))
+        return set(self.with_labels(self.view).values("id"))
 
     def label_facts(self) -> Record:
         """Ids of the labelled samples and boxes per class, for a record."""
@@ -124,7 +167,7 @@ class Loop:
         if not self.has_labels:
             return 0
         for number, tag in reversed(self.batches().items()):
-            if len(self.dataset.match_tags(tag).exists(self.names.label_field).limit(1)):
+            if len(self.with_labels(self.dataset.match_tags(tag)).limit(1)):
                 return number
         return 0
 
@@ -171,7 +214,7 @@ class Loop:
         listed, so that clean-up finds them. `top` are facts of the whole iteration, such as
         `class_counts`; None is left out.
         """
-        self.dataset.reload()
+        refresh(self.dataset)
         before = self.record(iteration)
         record = before or {
             "series": self.names.series,
@@ -206,6 +249,14 @@ class Loop:
         if model_dir:
             return Path(model_dir).expanduser().absolute()
         return files_root() / f"{self.dataset.slug}-{str(self.dataset._doc.id)[-6:]}"
+
+
+def refresh(dataset: Any) -> None:
+    """Read the dataset's description anew: fields, runs, views, class lists.
+
+    Its own `reload()` also reads every sample held in memory: minutes, where a notebook holds many.
+    """
+    dataset._reload(hard=True)
 
 
 def stored_runs(dataset: Any, **wanted: Any) -> list[tuple[str, Record]]:

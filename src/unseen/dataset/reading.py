@@ -90,7 +90,9 @@ def open_collection(collection: Any) -> Any:
     if stages <= _CHOOSING:
         return collection
     # In the order of the dataset unless another one is asked for: keeping one is quadratic.
-    is_ordered = bool(stages & {"Select", "Shuffle", "SortBy", "SortBySimilarity", "GroupBy", "Mongo"})
+    is_ordered = bool(
+        stages & {"Select", "Shuffle", "SortBy", "SortBySimilarity", "GroupBy", "Mongo"}
+    )
     return collection._dataset.select(collection.values("id"), ordered=is_ordered)
 
 

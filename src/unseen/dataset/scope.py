@@ -115,9 +115,7 @@ def asked_for(loop: Loop, config: RequestConfig, ids: Sequence[str]) -> dict[str
     """
     if not config.regions_only:
         return {}
-    new = loop.dataset.select(list(ids))
-    if loop.has_labels:
-        new = new.exists(loop.names.label_field, False)
+    new = loop.without_labels(loop.dataset.select(list(ids)))
     return around_regions(loop, new.values("id"), strongest=config.regions_per_image)
 
 

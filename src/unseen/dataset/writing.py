@@ -20,7 +20,7 @@ from pymongo import UpdateOne
 
 from unseen.dataset import appearance
 from unseen.dataset.fields import EARLIER_GROUP, REGION_LABEL, SIDEBAR_GROUP
-from unseen.dataset.loop import Loop
+from unseen.dataset.loop import Loop, refresh
 from unseen.errors import DatasetError
 
 #: What an evaluation writes on every sample.
@@ -167,7 +167,7 @@ def group_fields(loop: Loop) -> None:
     Predictions and evaluations of all but the newest iteration go into a second one, collapsed.
     """
     dataset = loop.dataset
-    dataset.reload()
+    refresh(dataset)
     evaluations = own_evaluations(loop)
     marked = set(own_fields(loop))
     counts = tuple(f"{key}_" for key in evaluations)
@@ -204,7 +204,7 @@ def _earlier(loop: Loop, ours: Sequence[str], evaluations: Sequence[str]) -> lis
 
 def ungroup_fields(dataset: Any) -> None:
     """Remove the sidebar groups; if nothing else was arranged, FiftyOne's default returns."""
-    dataset.reload()
+    refresh(dataset)
     groups = dataset.app_config.sidebar_groups
     if not groups:
         return

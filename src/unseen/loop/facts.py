@@ -177,8 +177,9 @@ class Kind:
     place: str
 
     @staticmethod
-    def expression(names: Names, mark: str | None) -> dict[str, Any]:
+    def expression(loop: Loop, mark: str | None) -> dict[str, Any]:
         """The MongoDB expression that `read` reads."""
+        names = loop.names
         own = [names.test_tag, names.excluded_tag, names.initial_tag]
         batch = f"^{re.escape(names.batch(0)[:-2])}[0-9][0-9]+$"
         is_own = {
@@ -190,7 +191,7 @@ class Kind:
         tags = {"input": {"$ifNull": ["$tags", []]}, "as": "tag", "cond": is_own}
         return {
             "tags": {"$filter": tags},
-            "labelled": {"$gt": [f"${names.label_field}", None]},
+            "labelled": loop.is_labelled,
             "state": {"$ifNull": [f"${names.annotation}", None]},
             "scored": {"$eq": [f"${names.model}", mark]} if mark else {"$literal": False},
         }
@@ -250,7 +251,7 @@ def batch_key(names: Names, number: int) -> str:
 def _groups(loop: Loop, mark: str | None) -> list[_Group]:
     boxes = {"$ifNull": [f"${loop.names.label_field}.detections", []]}
     group = {
-        "_id": Kind.expression(loop.names, mark),
+        "_id": Kind.expression(loop, mark),
         "images": {"$sum": 1},
         "boxes": {"$sum": {"$cond": [{"$isArray": boxes}, {"$size": boxes}, 0]}},
     }

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 from bson import ObjectId
+from fiftyone import ViewExpression
 from fiftyone import ViewField as F
 
+from unseen.dataset import labelling
 from unseen.dataset.fields import REMOVED, SENT, Names
 from unseen.dataset.loop import Loop, Record
 from unseen.dataset.structure import scored_mark
@@ -72,7 +74,7 @@ def read_values(loop: Loop, metric: str, records: Records, batch_tag: str | None
     is_test = {"$in": [names.test_tag, "$kind.tags"]}
     project = {
         "_id": 0,
-        "kind": Kind.expression(names, mark),
+        "kind": Kind.expression(loop, mark),
         "value": f"${metric}",
         "labels": f"${names.label_field}.detections.label",
     }
@@ -108,8 +110,7 @@ def counted_view(loop: Loop, records: Records, batch_tag: str | None) -> Any:
     """The view of the images that `read_values` counts as pool and batch."""
     names, scores = loop.names, records.newest("score_samples")
     is_counted = ~F("tags").contains([names.test_tag, names.excluded_tag])
-    if loop.has_labels:
-        is_counted &= ~F(names.label_field).exists()
+    is_counted &= ~ViewExpression(loop.is_labelled)
     if loop.dataset.get_field(names.annotation) is not None:
         is_counted &= ~F(names.annotation).is_in([SENT, REMOVED])
     if batch_tag is not None:
@@ -136,7 +137,7 @@ def read_rows(loop: Loop, metric: str, batch_tag: str, records: Records) -> list
         "rank": f"${names.rank}",
         "value": f"${metric}",
         "regions": {"$cond": [{"$isArray": regions}, {"$size": regions}, None]},
-        "labelled": {"$gt": [f"${names.label_field}", None]},
+        "labelled": loop.is_labelled,
         "annotation": f"${names.annotation}",
         "url": f"${names.annotation_url}",
         "chosen_by": f"${names.chosen_by}",
@@ -302,7 +303,7 @@ def _measured_against(records: Mapping[int, Record]) -> str:
 
 
 def _initial(loop: Loop, records: Records) -> list[list[str]]:
-    ids = records.records.get(0, {}).get("labelled_ids") or []
+    ids = labelling.ids_until(loop, 0)
     return list(_labels(loop.dataset, loop.names.label_field, ids).values())
 
 

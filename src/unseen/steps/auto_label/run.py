@@ -80,15 +80,15 @@ def _thresholds(
     """Class -> what the held-out labels say about it."""
     gt_field = config.gt_field or loop.names.label_field
     reading.check_label_field(loop.dataset, gt_field, parameter="gt_field")
-    test = loop.whole.test.exists(gt_field)
+    of_truth = Loop(loop.dataset, replace(loop.names, label_field=gt_field))
+    test = of_truth.with_labels(of_truth.test)
     if loop.dataset.get_field(predictions) is None or not len(test.exists(predictions)):
         raise DatasetError(
             f"the newest detector has not seen a labelled test split (tag {loop.names.test_tag!r}, "
             f"labels in {gt_field!r}, predictions in {predictions!r}); label the test split and "
             "run apply_detector with target='test'"
         )
-    of_truth = Loop(test, replace(loop.names, label_field=gt_field))
-    test = scope.in_scope(of_truth, (gt_field, predictions)).exists(predictions)
+    test = scope.in_scope(of_truth.on(test), (gt_field, predictions)).exists(predictions)
     matched = match(test, predictions, gt_field, classes, config.iou)
     truth, predicted = np.asarray(matched.ytrue), np.asarray(matched.ypred)
     confidence = np.asarray([c or 0.0 for c in matched.confs])

@@ -41,15 +41,15 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
     trained = loop.entry(iteration, "train_detector")
     classes = list(trained.get("classes", ())) or loop.classes()
     field = loop.names.predictions(iteration)
-    test = loop.test.exists(gt_field).exists(field)
+    of_truth = Loop(loop.view, replace(loop.names, label_field=gt_field))
+    test = of_truth.with_labels(of_truth.test).exists(field)
     if not len(test):
         raise DatasetError(
             f"the test split (tag {loop.names.test_tag!r}) has {len(loop.test)} images, none of "
             f"them with both labels in {gt_field!r} and predictions in {field!r}; label the test "
             "split, then run apply_detector with target='test'"
         )
-    of_truth = Loop(test, replace(loop.names, label_field=gt_field))
-    test = scope.in_scope(of_truth, (gt_field, field))
+    test = scope.in_scope(of_truth.on(test), (gt_field, field))
     confident = F("confidence") >= config.min_confidence
     key = _free_key(loop, iteration)
     progress(0, 2, "evaluate detector")

@@ -100,7 +100,7 @@ class _Turn:
         return waits_for
 
     def _check_labels(self, batch: Batch) -> None:
-        images = self.dataset.match_tags(batch.name).exists(self.names.label_field)
+        images = self.loop.with_labels(self.dataset.match_tags(batch.name))
         labels = reading.read_labels(images, self.names.label_field)
         problems = "".join(f", {n} boxes {what}" for what, n in labels.box_problems.items())
         counts = ", ".join(f"{k} {v}" for k, v in labels.class_counts.items()) or "no box at all"

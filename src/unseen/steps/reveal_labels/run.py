@@ -6,7 +6,7 @@ from collections import Counter
 
 import fiftyone as fo
 
-from unseen.dataset import reading, scope, writing
+from unseen.dataset import labelling, reading, scope, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
 from unseen.progress import Progress
@@ -34,7 +34,7 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
     if not len(batch):
         remedy = "select a batch" if iteration else "split the dataset"
         raise DatasetError(f"no sample has the tag {tag!r}; {remedy} first")
-    unlabelled = batch.exists(names.label_field, False)
+    unlabelled = loop.without_labels(batch)
     ids, truths = unlabelled.values(["id", config.hidden_field])
     labels = {
         i: truth.copy() if truth is not None else fo.Detections()
@@ -48,6 +48,7 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
         seen = scope.reaches([d.bounding_box for d in boxes], part)
         labels[i].detections = [d for d, is_seen in zip(boxes, seen, strict=True) if is_seen]
     writing.set_labels(loop.dataset, names.label_field, labels)
+    labelling.record(loop, labels, "reveal_labels")
     scope.write(loop, scopes)
     counts = Counter(d.label for truth in labels.values() for d in truth.detections)
     result = RevealResult(
@@ -68,7 +69,7 @@ def _next_to_label(loop: Loop) -> int:
     """The first batch with an unlabelled sample; the initial images come first."""
     tags = {0: loop.names.initial_tag, **loop.batches()}
     for number, tag in tags.items():
-        if len(loop.dataset.match_tags(tag).exists(loop.names.label_field, False).limit(1)):
+        if len(loop.without_labels(loop.dataset.match_tags(tag)).limit(1)):
             return number
     raise DatasetError(
         f"every selected image of dataset {loop.dataset.name!r} is labelled; select the next batch "

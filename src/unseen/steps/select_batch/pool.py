@@ -125,8 +125,7 @@ def _images_out(loop: Loop, *, without: Container[str]) -> list[KnownImage]:
     dataset = loop.dataset
     tags = list(loop.batches().values())
     waiting = dataset.match_tags(tags) if tags else dataset.limit(0)
-    if loop.has_labels:
-        waiting = waiting.exists(loop.names.label_field, False)
+    waiting = loop.without_labels(waiting)
     out = dataset.limit(0)
     if dataset.get_field(loop.names.annotation) is not None:
         out = dataset.match(fo.ViewField(loop.names.annotation).is_in([SENT, REMOVED]))

@@ -187,9 +187,7 @@ class _Series:
 
 def _label_test_split(loop: Loop, hidden_field: str) -> None:
     """Show the labels of the test split from the start."""
-    test = loop.whole.test
-    if loop.has_labels:
-        test = test.exists(loop.names.label_field, False)
+    test = loop.without_labels(loop.whole.test)
     ids, truths = test.values(["id", hidden_field])
     labels = {i: t.copy() for i, t in zip(ids, truths, strict=True) if t is not None}
     writing.set_labels(loop.dataset, loop.names.label_field, labels)

@@ -1,0 +1,132 @@
+"""Which samples were really labelled, kept on record, and what is odd about the labels.
+
+The record is a field beside the label field, because an empty list alone proves nothing: renaming
+classes through `map_labels().save()` stores one wherever there was None.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import fiftyone as fo
+from bson import ObjectId
+
+from unseen.dataset import writing
+from unseen.dataset.loop import Loop
+
+_IDS_AT_ONCE = 50_000
+
+
+def declare(loop: Loop) -> None:
+    """Add the field of the record."""
+    if loop.dataset.get_field(loop.names.labelled) is None:
+        text = f"Who saw the labels in {loop.names.label_field} first, when, in which iteration"
+        writing.declare(loop, loop.names.labelled, fo.DictField, text)
+
+
+def entry(step: str, iteration: int, by: str | None = None) -> dict[str, Any]:
+    """The record of one sample: the step, the iteration, UTC, and the person if known."""
+    at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"step": step, "iteration": iteration, "at": at, **({"by": by} if by else {})}
+
+
+def record(loop: Loop, ids: Iterable[str], step: str, *, by: str | None = None) -> None:
+    """Record that `step` (or the person `by`) saw the labels of these samples.
+
+    Samples without a label field and those that are on record stay as they are. An image of a batch
+    belongs to the iteration of its batch, another one to the current iteration.
+    """
+    ids = list(ids)
+    if not ids or not loop.has_labels:
+        return
+    declare(loop)
+    field, samples = loop.names.labelled, loop.dataset._sample_collection
+    tags = [(number, {"tags": tag}) for number, tag in loop.batches().items()]
+    for number, images in [*tags, (loop.iteration(), {})]:
+        document = {"$set": {field: entry(step, number, by)}}
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            part = [ObjectId(i) for i in ids[start : start + _IDS_AT_ONCE]]
+            is_new = {"_id": {"$in": part}, field: None, loop.names.label_field: {"$ne": None}}
+            samples.update_many({**is_new, **images}, document)
+
+
+def forget(loop: Loop, ids: Iterable[str]) -> None:
+    """Take samples whose labels were taken back off the record."""
+    if loop.dataset.get_field(loop.names.labelled) is not None:
+        gone = {"_id": {"$in": [ObjectId(i) for i in ids]}, loop.names.label_field: None}
+        update = {"$set": {loop.names.labelled: None}}
+        loop.dataset._sample_collection.update_many(gone, update)
+
+
+def ids_until(loop: Loop, iteration: int) -> list[str]:
+    """Ids of the samples whose labels were on record in an iteration.
+
+    Records of earlier versions of this package hold the list themselves.
+    """
+    listed = (loop.record(iteration) or {}).get("labelled_ids")
+    if listed is not None or loop.dataset.get_field(loop.names.labelled) is None:
+        return list(listed or ())
+    query = {f"{loop.names.labelled}.iteration": {"$lte": iteration}}
+    return [str(row["_id"]) for row in loop.dataset._sample_collection.find(query, {"_id": 1})]
+
+
+def unrecorded(loop: Loop) -> Any:
+    """The samples with an empty list that is no answer: unlabelled, as far as anybody knows."""
+    is_set = {"$gt": [f"${loop.names.label_field}", None]}
+    return loop.without_labels(loop.dataset).match({"$expr": is_set})
+
+
+def removed(loop: Loop) -> Any:
+    """The samples that were labelled by the record and have no labels now."""
+    if loop.dataset.get_field(loop.names.labelled) is None:
+        return loop.dataset.limit(0)
+    return loop.dataset.match({loop.names.label_field: None, loop.names.labelled: {"$ne": None}})
+
+
+def notes(loop: Loop) -> list[str]:
+    """What a person should know about the labels of the dataset; usually nothing."""
+    if not loop.has_labels:
+        return []
+    name, found = loop.dataset.name, []
+    if count := len(unrecorded(loop)):
+        found.append(
+            f"{count} images have an empty list in {loop.names.label_field!r} that nobody recorded: "
+            "taken as unlabelled. `map_labels().save()` writes such lists where there was None; "
+            f"`unseen repair-labels {name}` takes them back, or confirms that nothing is there."
+        )
+    if count := len(removed(loop)):
+        found.append(
+            f"{count} images were labelled and have no labels in {loop.names.label_field!r} now: "
+            "taken as unlabelled."
+        )
+    counts = loop.dataset.count_values(f"{loop.names.label_field}.detections.label")
+    listed = loop.listed_classes()
+    for label in sorted(label for label in counts if label and listed and label not in listed):
+        found.append(
+            f"New class {label!r} ({counts[label]} boxes) is not in the class list; it joins."
+        )
+    for alike in spellings([*listed, *sorted(filter(None, counts))]):
+        old, new = ", ".join(map(repr, alike[1:])), alike[0]
+        renames = ",".join(f"{one}={new}" for one in alike[1:])
+        found.append(
+            f"Classes {new!r} and {old} differ only in case, spaces or Unicode form, and count as "
+            f"different; if they are one, `unseen rename-classes {name} --rename {renames!r}`."
+        )
+    return found
+
+
+def spellings(labels: Sequence[str]) -> list[list[str]]:
+    """Groups of labels that read alike, each in the order given.
+
+    >>> spellings(["scratch", "void", "Scratch ", "SCRATCH"])
+    [['scratch', 'Scratch ', 'SCRATCH']]
+    """
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
+    for label in labels:
+        key = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+        groups[key][label] = None
+    return [list(group) for group in groups.values() if len(group) > 1]
