@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from unseen.arrays.heatmap import overlay
 from unseen.dataset import overlays, writing
@@ -103,7 +103,8 @@ def test_images_are_only_read_and_keep_their_size(build, tmp_path):
     for path, original in zip(dataset.values("unseen_overlay"), originals, strict=True):
         with Image.open(path) as shown, Image.open(original) as image:
             assert path != original
-            assert (shown.size, shown.mode) == (image.size, "RGB")
+            upright = ImageOps.exif_transpose(image)
+            assert (shown.size, shown.mode) == (upright.size, "RGB")
             assert shown.format == ("JPEG" if original.endswith(".jpg") else "PNG")
             assert not shown.getexif()
     cold = pictures([dataset.first().unseen_overlay])[0][24:]  # the lower half holds no heat

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from cvat_double_routes import PAGE, Answer, Call
 from cvat_double_things import Frame, Json
-from PIL import Image
+from PIL import Image, ImageOps
 
 if TYPE_CHECKING:
     from cvat_double import CvatDouble
@@ -263,7 +263,7 @@ def _receive(call: Call, filename: str, content: bytes) -> None:
     try:
         # The server reads as much: it accepts an image whose end is missing.
         with Image.open(io.BytesIO(content)) as image:
-            width, height = image.size
+            width, height = ImageOps.exif_transpose(image).size
     except (OSError, ValueError, SyntaxError):
         width = height = 0
         call.unreadable = call.unreadable or base

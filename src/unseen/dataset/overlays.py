@@ -19,7 +19,7 @@ from bson import ObjectId
 from PIL import Image
 
 from unseen.arrays.heatmap import SCOPE_COLOUR, Picture, draw_lines, overlay
-from unseen.arrays.images import image_size, read_image
+from unseen.arrays.images import read_pixels
 from unseen.dataset import structure, writing
 from unseen.dataset.loop import Loop
 from unseen.dataset.scope import Scope
@@ -52,7 +52,7 @@ def write_overlays(
 ) -> dict[str, str]:
     """Write a copy with something drawn in for each sample of the view, and store its path.
 
-    A copy has the size of its image in px and no EXIF data, so that boxes drawn on it fit the image. It
+    A copy is upright, as large as its image, and has no EXIF data, so that boxes drawn on it fit. It
     is a PNG, or a JPEG where the image is one; deep images are stretched to 8 bits. An existing copy is
     replaced in one move, so that nobody reads half a file.
 
@@ -165,19 +165,11 @@ def _show(
 
 
 def _displayed(filepath: str) -> tuple[Picture, bool]:
-    """The pixels as (H, W, 3) uint8, and whether the file is a JPEG."""
-    image_size(filepath)  # says what is wrong with the file, if anything
-    try:
-        with Image.open(filepath) as image:
-            if image.mode != "F" and not image.mode.startswith("I"):
-                return np.asarray(image.convert("RGB")), image.format in ("JPEG", "MPO")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(
-            f"{filepath}: cannot be read as an image ({error}); replace it or exclude the sample"
-        ) from error
-    grey = read_image(filepath, channels=1)
-    low, high = np.quantile(grey, SHOWN_QUANTILES)
+    """The upright pixels as (H, W, 3) uint8, and whether the file is a JPEG."""
+    pixels = read_pixels(filepath, channels=3)
+    if pixels.dtype == np.uint8:
+        return pixels, Path(filepath).suffix.lower() in (".jpg", ".jpeg", ".jpe", ".mpo")
+    low, high = np.quantile(pixels, SHOWN_QUANTILES)
     if low == high:
-        low, high = grey.min(), grey.max()
-    stretched = np.rint(np.interp(grey, (low, high), (0, 255))).astype(np.uint8)
-    return np.repeat(stretched, 3, axis=2), False
+        low, high = pixels.min(), pixels.max()
+    return np.rint(np.interp(pixels, (low, high), (0, 255))).astype(np.uint8), False

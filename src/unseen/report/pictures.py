@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from unseen.arrays.heatmap import TINT, overlay
-from unseen.arrays.images import read_image
+from unseen.arrays.images import as_float, read_pixels
 from unseen.errors import ImageError
 
 #: Images on one sheet; a longer batch is cut, and the heading says up to which rank.
@@ -79,13 +79,12 @@ def stretched(pixels: np.ndarray) -> np.ndarray:
 def _image(picture: BatchPicture) -> Image.Image | str:
     """The image for display, or why it cannot be read."""
     try:
-        pixels = read_image(picture.filepath, channels=3)
+        pixels = read_pixels(picture.filepath, channels=3)
     except ImageError as error:
         return str(error)
-    with Image.open(picture.filepath) as file:
-        if str(file.mode).startswith(("I", "F")):  # more than 8 bits per channel
-            pixels = stretched(pixels)
-    return Image.fromarray((pixels * 255).astype(np.uint8))
+    if pixels.dtype != np.uint8:
+        pixels = (stretched(as_float(pixels)) * 255).astype(np.uint8)
+    return Image.fromarray(pixels)
 
 
 def _tile(picture: BatchPicture, image: Image.Image | str, size: tuple[int, int]) -> Image.Image:

@@ -17,6 +17,7 @@ from cvat_traces import frames_of, ranked_names, state_of
 from PIL import Image
 
 import unseen
+from unseen.annotation.cvat.checks import check_images
 from unseen.errors import AnnotationError, LabelError, ServerError, UnseenError
 
 pytestmark = pytest.mark.fiftyone
@@ -258,13 +259,6 @@ def test_runs_and_fields_of_somebody_else_are_left_alone(cvat, batch):
 # images
 
 
-def turned(path: Path) -> None:
-    with Image.open(path) as image:
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        image.save(path, exif=exif)
-
-
 @pytest.mark.parametrize(
     ("spoil", "match"),
     [
@@ -272,9 +266,8 @@ def turned(path: Path) -> None:
         (lambda path: path.write_bytes(path.read_bytes()[:-900]), "cannot be read as an image"),
         (lambda path: path.write_bytes(b""), "cannot be read as an image"),
         (Path.unlink, "no such file"),
-        (turned, "has an EXIF orientation"),
     ],
-    ids=["broken", "truncated", "empty", "missing", "turned"],
+    ids=["broken", "truncated", "empty", "missing"],
 )
 def test_an_image_that_the_server_could_not_use(cvat, batch, spoil, match):
     dataset = batch(3)
@@ -283,6 +276,17 @@ def test_an_image_that_the_server_could_not_use(cvat, batch, spoil, match):
     spoil(path)
     refused(dataset, cvat, rf"1 of 3 images cannot be sent: .*{path.name}.*{match}")
     path.write_bytes(content)
+    assert unseen.request_annotations(dataset).sent == 3
+
+
+def test_a_turned_photograph_is_sent_as_it_is_shown(cvat, batch):
+    dataset = batch(3)
+    path = Path(dataset.match_tags("batch_01").first().filepath)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as image:
+        image.crop((0, 0, 40, 20)).save(path, exif=exif)
+    assert check_images({"id": str(path)}, progress=lambda done: None) == {"id": (20, 40)}
     assert unseen.request_annotations(dataset).sent == 3
 
 

@@ -8,15 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from unseen.annotation.cvat.api import Api
-from unseen.errors import AnnotationError, LabelError
+from unseen.arrays.images import read_pixels
+from unseen.errors import AnnotationError, ImageError, LabelError
 
 #: CVAT's limits, in characters: of a label's name, and of a task's or project's.
 LONGEST_LABEL = 64
 LONGEST_NAME = 256
-_ORIENTATION = 0x0112  # EXIF
 _SHOWN = 5
 
 
@@ -55,7 +53,7 @@ def check_images(
     """Read every image (sample id -> file) as the server will: sample id -> (width, height) px.
 
     `progress` is called with the number of images read. Raises AnnotationError if an image cannot
-    be read or would come back turned.
+    be read.
     """
     sizes: dict[str, tuple[int, int]] = {}
     problems: list[str] = []
@@ -83,18 +81,10 @@ def _check_image(path: str) -> tuple[int, int] | str:
     if not kind.startswith("image/") or kind == "image/svg+xml":
         return f"{path}: CVAT knows images by their extension, and not {Path(path).suffix!r}"
     try:
-        with Image.open(path) as image:
-            if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
-                return (
-                    f"{path}: has an EXIF orientation, which CVAT applies and the stored boxes do "
-                    "not; save it upright without the tag"
-                )
-            width, height = image.size
-            image.load()
-            return int(width), int(height)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        return f"{path}: cannot be read as an image ({reason})"
+        height, width = read_pixels(path).shape[:2]  # upright, as CVAT shows it
+    except ImageError as error:
+        return str(error)
+    return width, height
 
 
 def find_users(api: Api, names: Iterable[str], organization: str | None) -> dict[str, int]:
