@@ -57,6 +57,13 @@ class TrainingResult(StepResult):
     box_problems: dict[str, int] = dataclasses.field(default_factory=dict)  #: clipped, empty, ...
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
     partly_labelled: int = 0  #: images of which only a part is labelled
+    notes: list[str] = dataclasses.field(default_factory=list)  #: what is odd about the labels
+
+    @property
+    def remarks(self) -> str:
+        """Sentences on what is labelled in part, was left out, or is odd."""
+        notes = "".join(f" {note}" for note in self.notes)
+        return partly(self.partly_labelled) + left_out(self.skipped, self.box_problems) + notes
 
 
 def partly(images: int) -> str:

@@ -1,6 +1,7 @@
 """A COCO folder becomes a dataset, or a message and nothing else."""
 
 import json
+import shutil
 
 import pytest
 
@@ -17,13 +18,8 @@ def wafers(tmp_path_factory):
 
 @pytest.fixture
 def copy(wafers, tmp_path):
-    """A folder of its own to damage: links to the images, copies of the labels."""
-    for split in ("train", "test"):
-        (tmp_path / split / "data").mkdir(parents=True)
-        for path in (wafers / split / "data").iterdir():
-            (tmp_path / split / "data" / path.name).symlink_to(path)
-        (tmp_path / split / "labels.json").write_text((wafers / split / "labels.json").read_text())
-    return tmp_path
+    """A folder of its own to damage."""
+    return shutil.copytree(wafers, tmp_path / "copy")
 
 
 @pytest.fixture
@@ -139,9 +135,16 @@ def moved(document):
         (damaged("images", 0, width=512), "512"),
         (moved, "none of its 6 images can be read"),
         (damaged("categories", 0, name="unseen"), "class 'unseen'"),
+        (damaged("images", 0, file_name="../../test/data/000001.png"), "leads out"),
+        (damaged("images", 0, file_name="/etc/hostname"), "leads out .* /etc/hostname"),
+        (damaged("images", 0, file_name="link.png"), "link.png' leads out"),
+        (damaged("images", 0, file_name="C:\\images\\a.png"), "no path below"),
+        (damaged("images", 0, file_name="lot\0.png"), "no path below"),
+        (damaged("images", 0, file_name="./000002.png"), "listed twice"),
     ],
 )
 def test_bad_labels_are_named_and_leave_no_dataset(copy, load, new_datasets, change, named):
+    (copy / "train/data/link.png").symlink_to(copy / "test/data/000001.png")
     edit(copy, change)
     with pytest.raises((DatasetError, LabelError), match=named):
         load(copy)
@@ -166,3 +169,51 @@ def test_an_interrupted_import_leaves_no_dataset(wafers, load, new_datasets):
     with pytest.raises(KeyboardInterrupt):
         load(wafers, progress=stop)
     assert not new_datasets()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_labels_may_be_encoded_as_on_windows(copy, load, encoding):
+    path = copy / "train/labels.json"
+    path.write_bytes(path.read_text().replace("scratch", "Kratzer ü").encode(encoding))
+    assert "Kratzer ü" in load(copy)[0].classes
+
+
+def test_labels_nested_without_end_are_refused(copy, load, new_datasets):
+    (copy / "train/labels.json").write_text("[" * 200_000)
+    with pytest.raises(DatasetError, match="nested too deeply"):
+        load(copy)
+    assert not new_datasets()
+
+
+def test_files_may_lie_in_folders_and_be_named_in_full_or_as_on_windows(copy, load):
+    first, second = (path for path in sorted((copy / "train/data").iterdir())[:2])
+    (first.parent / "lot1").mkdir()
+    moved = first.rename(first.parent / "lot1" / first.name)
+
+    def change(document):
+        record, other = sorted(document["images"], key=lambda image: image["file_name"])[:2]
+        record["file_name"], other["file_name"] = rf"lot1\{first.name}", str(second)
+
+    edit(copy, change)
+    result, dataset = load(copy)
+    assert (result.missing, result.unlisted) == ([], 0)
+    assert {str(moved), str(second)} < set(dataset.values("filepath"))
+
+
+def test_crowds_are_regions_to_ignore_and_stay_so(copy, load):
+    from unseen.dataset.reading import read_labels
+
+    def change(document):
+        document["annotations"].append(
+            {"image_id": 1, "category_id": 1, "bbox": [0, 0, 64, 32], "iscrowd": 1}
+        )
+
+    edit(copy, change)
+    objects = len(json.loads((copy / "train/labels.json").read_text())["annotations"]) - 1
+    result, dataset = load(copy)
+    assert result.ignored == 1
+    assert "1 crowds" in result.summary()
+    images = read_labels(dataset.match_tags("test", bool=False), "hidden_truth").images
+    assert sum(len(image.labels) for image in images) == objects
+    assert images[0].ignored.tolist() == [[0, 0, 64, 32]]
+    assert sum(len(image.ignored) for image in images) == 1

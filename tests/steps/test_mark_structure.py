@@ -160,7 +160,7 @@ def test_polylines_in_px_and_relative_ones_are_the_same(wafers, tmp_path):
         ({"polylines": [{"points": [[0, 0]]}]}, "at least 2"),
         ({"polylines": [{"points": [[0, 0], [1, 1]], "closed": True}]}, "at least 3"),
         ({"polylines": [{"points": [[0, 0], [40, 40]]}]}, 'Give "size"'),
-        ({"size": [0, 9], "polylines": [{"points": [[0, 0], [1, 1]]}]}, "size="),
+        ({"size": [0, 9], "polylines": [{"points": [[0, 0], [1, 1]]}]}, "size is not"),
         ({"polylines": [{"points": [[0, 0], [1, 1]]}]}, "needs closed polylines"),
     ],
 )

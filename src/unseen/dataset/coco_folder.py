@@ -15,8 +15,10 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.core.utils import to_slug
 
+from unseen.dataset import labelling
 from unseen.dataset.coco_json import LAYOUT, CocoImage, read_split, some
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.dataset.reading import check_class_names
 from unseen.dataset.writing import detections, set_labels, set_raw
 from unseen.errors import DatasetError
@@ -37,6 +39,7 @@ class ImportResult(StepResult):
     test: int  #: images in the test split
     boxes: int
     classes: list[str]
+    ignored: int = 0  #: regions to ignore (`iscrowd`)
     missing: list[str] = field(default_factory=list)  #: listed images without a readable file
     unlisted: int = 0  #: image files that labels.json does not list; not imported
 
@@ -45,6 +48,8 @@ class ImportResult(StepResult):
             f"{self.train} train and {self.test} test images with {self.boxes} boxes of "
             f"{len(self.classes)} classes imported as dataset {self.dataset!r}."
         )
+        if self.ignored:
+            text += f" {self.ignored} crowds (iscrowd) are kept as regions to ignore."
         if self.missing:
             text += (
                 f" {len(self.missing)} listed images cannot be read and will be skipped: "
@@ -101,6 +106,9 @@ def import_coco_folder(
         for start in range(0, len(images), _BATCH):
             _add(dataset, images[start : start + _BATCH])
             progress(min(start + _BATCH, len(images)), len(images), "importing images")
+        loop = Loop(dataset)
+        labelling.declare(loop)
+        labelling.record(loop, loop.labelled_ids(), "import")
         dataset.persistent = True
     except BaseException:
         dataset.delete()  # it is ours, and only half there
@@ -111,6 +119,7 @@ def import_coco_folder(
         train=len(splits["train"].images),
         test=len(splits["test"].images),
         boxes=sum(len(image.boxes) for image, _ in images),
+        ignored=sum(len(image.crowds) for image, _ in images),
         classes=classes,
         missing=[str(image.path) for image, _ in images if not image.is_readable],
         unlisted=sum(split.unlisted for split in splits.values()),
@@ -145,8 +154,11 @@ def _add(dataset: Any, images: Sequence[tuple[CocoImage, bool]]) -> None:
         width, height = image.size or (1, 1)
         boxes: list[tuple[str, list[float], None]] = [
             (label, [x / width, y / height, w / width, h / height], None)
-            for label, (x, y, w, h) in image.boxes
+            for label, (x, y, w, h) in [*image.boxes, *image.crowds]
         ]
         fields = [HIDDEN_FIELD, Names.label_field] if is_test else [HIDDEN_FIELD]
         values[sample_id] = {name: detections(boxes) for name in fields}
+        for document in values[sample_id].values():
+            for crowd in document["detections"][len(image.boxes) :]:
+                crowd["iscrowd"] = 1
     set_raw(dataset, values)

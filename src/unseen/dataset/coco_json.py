@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any
 from unseen.arrays.images import image_size
 from unseen.dataset.fields import RESERVED_CLASSES
 from unseen.errors import DatasetError, ImageError
+from unseen.files import inside, read_json
 
 #: The end of most messages about the folder.
 LAYOUT = "expected FOLDER/train and FOLDER/test, each with data/ (images) and labels.json (COCO)"
@@ -29,6 +29,7 @@ class CocoImage:
     size: tuple[int, int] | None  # (width, height) px, from the JSON; later from the file
     is_readable: bool = True
     boxes: list[tuple[str, list[float]]] = field(default_factory=list)  # class, [x, y, w, h] px
+    crowds: list[tuple[str, list[float]]] = field(default_factory=list)  # regions with `iscrowd`
 
 
 @dataclass
@@ -48,10 +49,12 @@ def read_split(folder: Path) -> CocoSplit:
     files = _by_id(document, "images", "file_name", where)
     if not files:
         raise DatasetError(f"{where} lists no images; {LAYOUT}")
-    images = {
-        number: CocoImage(record["file_name"], data / record["file_name"], _json_size(record))
-        for number, record in files.items()
-    }
+    images = {number: _image(record, data, where) for number, record in files.items()}
+    if twice := [name for name, n in Counter(i.name for i in images.values()).items() if n > 1]:
+        raise DatasetError(
+            f"{where}: {len(twice)} files are listed twice, under different spellings: "
+            f"{some(twice)}. List each once"
+        )
     used = _attach_boxes(document, images, names, where)
     in_order = sorted(images.values(), key=lambda image: image.name)
     _read_sizes(in_order, where)
@@ -61,9 +64,9 @@ def read_split(folder: Path) -> CocoSplit:
         for number, name in sorted(names.items())
         if number in used or name.strip().lower() not in RESERVED_CLASSES
     ]
-    unlisted = {path.name for path in data.iterdir()} - {image.name for image in in_order}
-    count = sum(Path(name).suffix.lower() in _IMAGE_SUFFIXES for name in unlisted)
-    return CocoSplit(in_order, classes, count)
+    files_there = (p for p in data.rglob("*") if p.suffix.lower() in _IMAGE_SUFFIXES)
+    unlisted = {str(path.relative_to(data)) for path in files_there} - {i.name for i in in_order}
+    return CocoSplit(in_order, classes, len(unlisted))
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -74,7 +77,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DatasetError(f"{path}: no such file; {LAYOUT}")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} is not valid JSON ({error}). {_AGAIN}") from error
     if not isinstance(document, dict):
@@ -110,6 +113,17 @@ def _by_id(document: dict[str, Any], key: str, text: str, where: Path) -> dict[i
     return records
 
 
+def _image(record: dict[str, Any], data: Path, where: Path) -> CocoImage:
+    try:
+        path = inside(data, record["file_name"])
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise DatasetError(
+            f"{where}: file_name {record['file_name']!r} {error}; expected a file in {data}. Copy the "
+            "images there, or link that whole folder, and name them relative to it"
+        ) from error
+    return CocoImage(str(path.relative_to(data)), path, _json_size(record))
+
+
 def _json_size(record: dict[str, Any]) -> tuple[int, int] | None:
     width, height = record.get("width"), record.get("height")
     if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
@@ -120,7 +134,7 @@ def _json_size(record: dict[str, Any]) -> tuple[int, int] | None:
 def _attach_boxes(
     document: dict[str, Any], images: dict[int, CocoImage], names: dict[int, str], where: Path
 ) -> set[int]:
-    """Give each image its boxes; returns the ids of the categories that occur."""
+    """Give each image its boxes and crowds; returns the ids of the categories that occur."""
     problems: Counter[str] = Counter()
     used: set[int] = set()
     for record in document["annotations"]:
@@ -134,7 +148,8 @@ def _attach_boxes(
             problems[f"has the unknown image id {image!r}"] += 1
         else:
             used.add(category)
-            images[image].boxes.append((names[category], [float(v) for v in box]))
+            found = images[image].crowds if fields.get("iscrowd") == 1 else images[image].boxes
+            found.append((names[category], [float(v) for v in box]))
     if problems:
         worst, count = problems.most_common(1)[0]
         raise DatasetError(
@@ -150,7 +165,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _read_sizes(images: Sequence[CocoImage], where: Path) -> None:
-    """Take the sizes from the files' headers: boxes are in the file's own pixels."""
+    """Take the sizes from the files' headers: boxes are in the pixels of the upright image."""
     with ThreadPoolExecutor(8) as threads:
         sizes = list(threads.map(_size_or_none, [image.path for image in images]))
     differing, unknown = [], []
@@ -170,7 +185,8 @@ def _read_sizes(images: Sequence[CocoImage], where: Path) -> None:
     if differing:
         raise DatasetError(
             f"{where}: {len(differing)} images have another size (width, height) than their file: "
-            f"{some(differing)}. The boxes would not fit; export the labels for these files"
+            f"{some(differing)}. The boxes would not fit; export the labels for these files, "
+            "upright where they have an EXIF orientation"
         )
     if unknown:
         raise DatasetError(

@@ -16,6 +16,7 @@ import fiftyone as fo
 from bson import ObjectId
 
 from unseen.dataset import writing
+from unseen.dataset.fields import LOADED
 from unseen.dataset.loop import Loop
 
 _IDS_AT_ONCE = 50_000
@@ -52,6 +53,13 @@ def record(loop: Loop, ids: Iterable[str], step: str, *, by: str | None = None) 
             part = [ObjectId(i) for i in ids[start : start + _IDS_AT_ONCE]]
             is_new = {"_id": {"$in": part}, field: None, loop.names.label_field: {"$ne": None}}
             samples.update_many({**is_new, **images}, document)
+
+
+def loaded_ids(loop: Loop) -> list[str]:
+    """Ids of the samples whose labels came back from annotators."""
+    if loop.dataset.get_field(loop.names.annotation) is None:
+        return []
+    return list(loop.dataset.match({loop.names.annotation: LOADED}).values("id"))
 
 
 def forget(loop: Loop, ids: Iterable[str]) -> None:

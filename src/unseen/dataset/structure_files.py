@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from unseen.arrays.images import read_image
 from unseen.errors import ImageError, StructureError
+from unseen.files import read_json
 from unseen.structure.weights import Shapes
 
 _Array = npt.NDArray[np.float64]
@@ -41,10 +41,10 @@ def read_polylines(path: str) -> tuple[Shapes, str]:
     Raises `StructureError` if the file is missing, no JSON, or not as expected.
     """
     try:
-        content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_json(Path(path).expanduser())
+    except OSError as error:
         raise StructureError(f"structure_file={path!r} cannot be read ({error})") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise StructureError(f"{path}: no JSON ({error}); {LAYOUT}") from error
     polylines = content.get("polylines") if isinstance(content, dict) else None
     if not isinstance(polylines, list):
@@ -54,12 +54,12 @@ def read_polylines(path: str) -> tuple[Shapes, str]:
     given = content.get("size", [1, 1])
     size = _pairs([given])
     if not (size.size and size.min() > 0):
-        raise StructureError(f"{path}: size={given!r}; expected [width, height] in px; {LAYOUT}")
+        raise StructureError(f"{path}: size is not [width, height] in px; {LAYOUT}")
     outlines, opened = [], []
     for number, polyline in enumerate(polylines):
         where = f"{path}: polyline {number}"
         if not isinstance(polyline, dict):
-            raise StructureError(f"{where} is {polyline!r}; {LAYOUT}")
+            raise StructureError(f"{where} is a {type(polyline).__name__}; {LAYOUT}")
         is_closed = bool(polyline.get("closed"))
         points = _points(polyline.get("points"), size, where, least=3 if is_closed else 2)
         if is_closed:
@@ -77,8 +77,7 @@ def _points(points: Any, size: _Array, where: str, *, least: int) -> npt.NDArray
     pairs = _pairs(points)
     if len(pairs) < least:
         raise StructureError(
-            f"{where} has points {str(points)[:80]}; expected at least {least} pairs of finite "
-            f"numbers; {LAYOUT}"
+            f"{where} has no list of at least {least} points, pairs of finite numbers; {LAYOUT}"
         )
     relative = pairs / size
     if relative.min() < -1e-6 or relative.max() > 1 + 1e-6:

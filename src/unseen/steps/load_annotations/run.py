@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unseen.annotation import sendings
 from unseen.annotation.sendings import Sending
-from unseen.dataset import reading, writing
+from unseen.dataset import labelling, reading, writing
 from unseen.dataset.fields import REGION_LABEL
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
@@ -52,6 +52,7 @@ def load_annotations(loop: Loop, config: LoadConfig, progress: Progress) -> Load
                 problem = problem or error
     result = _result(loop, config, runs, tally, open_before)
     if not config.dry_run:
+        labelling.record(loop, labelling.loaded_ids(loop), "load_annotations")
         if tally.added_classes:
             _add_classes(loop, runs, sorted(tally.added_classes))
         if tally.written or result.closed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unseen.parameters import StepConfig, setting
-from unseen.results import TrainingResult, partly
+from unseen.results import TrainingResult
 from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
@@ -83,12 +83,10 @@ class TrainUnetResult(TrainingResult):
     working_scale: float
 
     def summary(self) -> str:
-        skipped = f" {len(self.skipped)} unreadable images skipped." if self.skipped else ""
-        problems = "".join(f" {n} boxes {what}." for what, n in self.box_problems.items() if n)
         return (
             f"UNet of iteration {self.iteration} trained on {self.images} images with "
             f"{self.boxes} boxes ({', '.join(self.classes)}) in {self.seconds:.0f} s."
-            f"{partly(self.partly_labelled)}{skipped}{problems}"
+            f"{self.remarks}"
         )
 
 

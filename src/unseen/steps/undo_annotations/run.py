@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unseen.annotation import sendings, snapshots
+from unseen.dataset import labelling
 from unseen.dataset.loop import Loop
 from unseen.progress import Progress
 from unseen.steps.step import step
@@ -28,6 +29,8 @@ def undo_annotations(loop: Loop, config: UndoConfig, progress: Progress) -> Undo
         # Before the labels: an undo that is killed must not leave a run that looks loaded.
         _open_again(loop, snapshot.anno_key, set(change.current))
         snapshots.restore(loop.dataset, snapshot, change)
+        labelling.forget(loop, change.current)
+        labelling.record(loop, change.current, "undo_annotations")
         entry = {"parameters": config.to_dict(), "restored": snapshot.key, "kept": kept}
         loop.write_entry(iteration, "undo_annotations", entry, **loop.label_facts())
     progress(1, 1, "restore labels")
