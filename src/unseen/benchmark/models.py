@@ -128,7 +128,7 @@ def _train(pool: Pool, labelled: list[int], config: TrainUnetConfig, folder: Pat
     files = [pool.files[i] for i in labelled]
     sides = [min(x2 - x1, y2 - y1) for file in files for x1, y1, x2, y2 in file.xyxy]
     scale = config.working_scale or working_scale(sides, [max(f.width, f.height) for f in files])
-    images = ImageStore([file.path for file in files], scale=scale)
+    images = ImageStore([f.path for f in files], scale=scale, value_range=pool.value_range)
     files = [files[i] for i in images.kept]
     if not files:
         raise TrainingError(
@@ -146,7 +146,7 @@ def _train(pool: Pool, labelled: list[int], config: TrainUnetConfig, folder: Pat
         scale=scale,
         device=resolve_device(config.device),
     )
-    description = {**trained.description, "iteration": 0}
+    description = {**trained.description, "iteration": 0, "value_range": pool.value_range}
     return save_checkpoint(folder, "unet", trained.model.state_dict(), description)[0]
 
 

@@ -27,7 +27,11 @@ Vectors = npt.NDArray[np.float64]
 
 def simple_embeddings(pool: Pool) -> Vectors:
     """(N, 41) statistics of intensity, gradient and blocks, standardised over the pool."""
-    return standardised(np.stack([image_statistics(read_image(f.path)) for f in pool.files]))
+    return standardised(
+        np.stack(
+            [image_statistics(read_image(f.path, value_range=pool.value_range)) for f in pool.files]
+        )
+    )
 
 
 def pretrained_embeddings(pool: Pool, device: str, folder: Path) -> Vectors:
@@ -35,7 +39,8 @@ def pretrained_embeddings(pool: Pool, device: str, folder: Path) -> Vectors:
 
     Raises `CheckpointError` for damaged weights, `ImageError` for an unreadable image.
     """
-    features = Features(find_backbone()[0].on(resolve_device(device)), folder)
+    backbone = find_backbone()[0].on(resolve_device(device))
+    features = Features(backbone, folder, value_range=pool.value_range)
     vectors = features.vectors([file.path for file in pool.files])
     for message in features.failures.values():
         raise ImageError(message)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unseen.arrays.images import ValueRange, value_range
 from unseen.benchmark.cases import Case, LabelledFile, rare_classes
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.errors import BudgetError, LabelError
@@ -38,6 +39,11 @@ class Pool:
             images.append([path.name, state, file.xyxy, file.labels])
         text = json.dumps([images, self.classes, self.rare])
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def value_range(self) -> ValueRange | None:
+        """What 0 and 1 are in files with more than 8 bits."""
+        return value_range([file.path for file in self.files])
 
     def counts(self, chosen: Sequence[int]) -> dict[str, int]:
         """Boxes per class in the chosen images, 0 included."""

@@ -12,8 +12,9 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
+from unseen.arrays import images as image_files
 from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy
-from unseen.arrays.images import image_size
+from unseen.arrays.images import ValueRange, image_size
 from unseen.dataset.fields import RESERVED_CLASSES
 from unseen.errors import DatasetError, ImageError, LabelError
 from unseen.results import Skipped
@@ -126,6 +127,11 @@ def sizes(collection: Any) -> list[tuple[int, int] | None]:
     """(width, height) px from the metadata, in the order of the view; None if there is none."""
     widths, heights = collection.values(["metadata.width", "metadata.height"])
     return [(int(w), int(h)) if w and h else None for w, h in zip(widths, heights, strict=True)]
+
+
+def value_range(dataset: Any) -> ValueRange | None:
+    """What 0 and 1 are in the files of a dataset with more than 8 bits; None if it has none."""
+    return image_files.value_range(sorted(dataset.values("filepath")))
 
 
 def check_class_names(classes: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import torch
 from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.heatmap import heatmap
-from unseen.arrays.images import read_image, resize
+from unseen.arrays.images import as_float, read_pixels, resize
 from unseen.errors import CheckpointError
 from unseen.ranking.image_metrics import (
     alpha_metric,
@@ -91,6 +91,8 @@ class Scorer:
         try:
             spec = UNetSpec.from_dict(description["spec"])
             self.scale = float(description["scale"])
+            stored = description.get("value_range")
+            self._value_range = (float(stored[0]), float(stored[1])) if stored else None
             self._mean_areas = [float(a) for a in description["mean_areas"]]
             model = UNet(spec)
             model.load_state_dict(weights)
@@ -110,7 +112,8 @@ class Scorer:
 
     def read(self, path: str) -> np.ndarray:
         """(h, w, C) float32 at working scale; raises `ImageError` if the file cannot be read."""
-        return resize(read_image(path, channels=self._channels), self.scale)
+        pixels = read_pixels(path, channels=self._channels, value_range=self._value_range)
+        return as_float(resize(pixels, self.scale))
 
     def infer(self, images: Sequence[np.ndarray]) -> Inference:
         """The network's maps of a batch of equally large images."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unseen.arrays.images import read_image
+from unseen.arrays.images import ValueRange, read_image
 from unseen.errors import ImageError
 from unseen.progress import Progress, silent
 from unseen.ranking.features.backbones import Backbone
@@ -36,9 +36,20 @@ class Features:
     `failures` tells by absolute path what was wrong with images of the last call.
     """
 
-    def __init__(self, backbone: Backbone, folder: str | Path, *, workers: int = 2) -> None:
-        """Open the store, or raise `StoreError`. Backbones may share a folder."""
+    def __init__(
+        self,
+        backbone: Backbone,
+        folder: str | Path,
+        *,
+        value_range: ValueRange | None = None,
+        workers: int = 2,
+    ) -> None:
+        """Open the store, or raise `StoreError`. Backbones may share a folder.
+
+        `value_range` is that of the data set's deep images.
+        """
         self.backbone = backbone
+        self._value_range = value_range
         self.store = FeatureStore(folder, feature_name(backbone))
         self.failures: dict[str, str] = {}
         self._workers = workers
@@ -56,6 +67,9 @@ class Features:
         # Part by part, so that a run that is stopped while it hashes files resumes there.
         for start in range(0, len(unique), PART):
             part = self._hashed(unique[start : start + PART])
+            if self._value_range is not None:  # the same content then looks different
+                low, high = self._value_range
+                part = {path: f"{digest}-{low:g}-{high:g}" for path, digest in part.items()}
             self._fill(part, min(start + PART, len(unique)), len(unique), progress)
             digests |= part
         return [None if path in self.failures else digests[path] for path in absolute]
@@ -135,7 +149,7 @@ class Features:
         waiting: dict[str, ImageFeatures] = {}
         # Reduced in the thread, so that few large images are in memory as a whole.
         images = read_ahead(
-            lambda digest: fitted(read_image(by_digest[digest])),
+            lambda digest: fitted(read_image(by_digest[digest], value_range=self._value_range)),
             todo,
             workers=self._workers,
             ahead=2 * self._workers + 2,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from unseen.errors import ConfigError
 from unseen.parameters import StepConfig, setting
-from unseen.results import Skipped, StepResult
+from unseen.results import Skipped, StepResult, left_out
 from unseen.steps import settings
 from unseen.steps.catalogue import Step
 from unseen.structure import STRUCTURES, ZONES
@@ -130,9 +130,7 @@ class StructureResult(StepResult):
         unmarked = self.images - self.marked - len(self.skipped)
         if unmarked:
             text += f" {unmarked} images have none; they count in full."
-        if self.skipped:
-            text += f" {len(self.skipped)} could not be read."
-        return f"{text} {self._what_counts()}"
+        return f"{text}{left_out(self.skipped)} {self._what_counts()}"
 
     def _what_counts(self) -> str:
         near = f", without what is nearer than {self.margin:g} px to a line" if self.margin else ""

@@ -42,7 +42,11 @@ def more_like_this(
     check_pool(loop, len(ids))
     backbone, why = find_backbone("auto")
     similar = search(
-        Features(backbone, features_folder(config.model_dir)),
+        Features(
+            backbone,
+            features_folder(config.model_dir),
+            value_range=reading.value_range(loop.dataset),
+        ),
         paths,
         given,
         count=config.count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from unseen.parameters import StepConfig, setting
-from unseen.results import Skipped, StepResult
+from unseen.results import Skipped, StepResult, left_out
 from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
@@ -46,7 +46,11 @@ class ScreenResult(StepResult):
             return f"{self.checked} images checked, none excluded."
         parts = ", ".join(f"{count} {reason}" for reason, count in self.excluded.items() if count)
         would = "would be " if self.dry_run else ""
-        return f"{self.checked} images checked, {n} {would}excluded: {parts}. Nothing was deleted."
+        unreadable = [s for s in self.skipped if s.reason not in self.excluded]
+        return (
+            f"{self.checked} images checked, {n} {would}excluded: {parts}. Nothing was deleted."
+            f"{left_out(unreadable)}"
+        )
 
 
 STEP = Step(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import fiftyone as fo
 import numpy as np
 
-from unseen.arrays.images import read_image
-from unseen.dataset import writing
+from unseen.arrays.images import ValueRange, read_image
+from unseen.dataset import reading, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import ImageError
 from unseen.progress import Progress
@@ -26,10 +27,11 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
     Ivanov et al. (2021, IV) removed blank and partial images as artefacts of the imaging system.
     Labelled images are excluded only if they cannot be read.
     """
-    ids, paths = loop.view.values(["id", "filepath"])
+    ids, paths, tags = loop.view.values(["id", "filepath", "tags"])
     errors: dict[str, str] = {}
     contrasts, flat_shares = np.full((2, len(ids)), np.nan)
-    measured = read_ahead(_measure, paths, workers=config.workers, ahead=2 * config.workers)
+    measure = partial(_measure, value_range=reading.value_range(loop.dataset))
+    measured = read_ahead(measure, paths, workers=config.workers, ahead=2 * config.workers)
     for i, (_, measures) in enumerate(measured):
         if isinstance(measures, ImageError):
             errors[ids[i]] = str(measures)
@@ -41,14 +43,19 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
     is_partial = partial_images(flat_shares, config.max_flat_share)
     reasons = dict.fromkeys(errors, "unreadable")
     has_labels = loop.labelled_ids()
-    for sample_id, blank, partial in zip(ids, is_blank, is_partial, strict=True):
-        if (blank or partial) and sample_id not in has_labels:
+    for sample_id, blank, cut_off in zip(ids, is_blank, is_partial, strict=True):
+        if (blank or cut_off) and sample_id not in has_labels:
             reasons[sample_id] = "blank" if blank else "partial"
-    if reasons and not config.dry_run:
+    # What somebody else excluded gets no reason of ours: a clean-up would take the tag away.
+    excluded = {i for i, given in zip(ids, tags, strict=True) if loop.names.excluded_tag in given}
+    if loop.dataset.get_field(loop.names.excluded_reason) is not None:
+        excluded -= set(loop.dataset.exists(loop.names.excluded_reason).values("id"))
+    new = {i: reason for i, reason in reasons.items() if i not in excluded}
+    if new and not config.dry_run:
         field = loop.names.excluded_reason
         writing.declare(loop, field, fo.StringField, "Why the image is excluded")
-        loop.dataset.set_values(field, reasons, key_field="id")
-        loop.dataset.select(list(reasons)).tag_samples(loop.names.excluded_tag)
+        loop.dataset.set_values(field, new, key_field="id")
+        loop.dataset.select(list(new)).tag_samples(loop.names.excluded_tag)
         writing.group_fields(loop)
     by_id = dict(zip(ids, paths, strict=True))
     counts = Counter(reasons.values())
@@ -64,6 +71,6 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
     )
 
 
-def _measure(path: str) -> tuple[float, float]:
-    image = read_image(path)
+def _measure(path: str, *, value_range: ValueRange | None) -> tuple[float, float]:
+    image = read_image(path, value_range=value_range)
     return contrast(image), flat_border_share(image)

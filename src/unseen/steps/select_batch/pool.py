@@ -82,7 +82,11 @@ def _with_features(
     known += _images_out(loop, without=paths.keys() | labelled.labels.keys())
     backbone, origin = find_backbone(config.features)
     evidence = feature_evidence(
-        Features(backbone, features_folder(config.model_dir)),
+        Features(
+            backbone,
+            features_folder(config.model_dir),
+            value_range=reading.value_range(loop.dataset),
+        ),
         list(paths.values()),
         known,
         len(classes),

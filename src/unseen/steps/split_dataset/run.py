@@ -17,11 +17,13 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
     """Tag the test split and the initial images, which are the first to label.
 
     A test split that exists (samples with the test tag) stays as it is: the measure must not change
-    while the loop runs. Calling it again with the same parameters changes nothing.
+    while the loop runs. Initial tags that somebody else gave are refused. Calling it again with the
+    same parameters changes nothing.
     """
     dataset, names = loop.dataset, loop.names
     reading.check_label_field(dataset, names.label_field, must_exist=False)
     check_unbegun(loop)
+    setup.check_own_tag(loop)
     usable = loop.view.match_tags(names.excluded_tag, bool=False).sort_by("filepath")
     paths = dict(zip(*usable.values(["id", "filepath"]), strict=True))
     if not paths:
@@ -58,7 +60,9 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
         # Imported late: only this order needs torch.
         from unseen.steps.split_dataset.typical_images import typical_images
 
-        initial, chosen_by = typical_images(rest, config, progress)
+        initial, chosen_by = typical_images(
+            rest, config, progress, reading.value_range(loop.dataset)
+        )
 
     if not config.dry_run:
         setup.record_split(loop, made_test=not existing, parameters=config.to_dict())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from unseen.arrays.images import ValueRange
 from unseen.dataset.loop import features_folder
 from unseen.errors import BudgetError
 from unseen.progress import Progress
@@ -21,7 +22,10 @@ SAMPLE = 20_000
 
 
 def typical_images(
-    pool: Mapping[str, str], config: SplitConfig, progress: Progress
+    pool: Mapping[str, str],
+    config: SplitConfig,
+    progress: Progress,
+    value_range: ValueRange | None,
 ) -> tuple[list[str], str]:
     """Choose the initial images of a pool (id -> file, in directory order).
 
@@ -39,7 +43,7 @@ def typical_images(
     how = f"typical ones of as many groups by features{of} ({why})"
     if config.dry_run:
         return ids[: config.initial], how
-    features = Features(backbone, features_folder(config.model_dir))
+    features = Features(backbone, features_folder(config.model_dir), value_range=value_range)
     vectors = features.vectors([pool[i] for i in ids], progress=progress)
     readable = np.flatnonzero(~np.isnan(vectors).any(axis=1))
     if len(readable) < config.initial:
