@@ -5,6 +5,9 @@ A message names the value, what was expected, and the way out.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class UnseenError(Exception):
     """Base of all errors that a user can do something about."""
@@ -18,6 +21,10 @@ class DatasetError(UnseenError):
     """The dataset, the view or a field is not what the step needs."""
 
 
+class DatabaseError(UnseenError):
+    """FiftyOne's database server cannot be reached or failed."""
+
+
 class LockedError(DatasetError):
     """Another run is working on the same dataset."""
 
@@ -28,6 +35,10 @@ class LabelError(UnseenError):
 
 class BudgetError(UnseenError):
     """There are fewer images than were asked for."""
+
+
+class FileError(UnseenError):
+    """A file or folder cannot be read or written."""
 
 
 class ImageError(UnseenError):
@@ -72,3 +83,17 @@ class Cancelled(BaseException):
     A BaseException like `KeyboardInterrupt`, so that no `except Exception` around a single image
     swallows it.
     """
+
+
+@contextlib.contextmanager
+def file_errors() -> Iterator[None]:
+    """Turn what the system says about a file inside into a FileError that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise FileError(
+            f"{error.filename!r} cannot be used: {error.strerror}. Give another path, or see to its "
+            "permissions and the space on its disk"
+        ) from error

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 
 import pytest
+from pymongo.errors import ServerSelectionTimeoutError
 
 import unseen
 from unseen import cli
+from unseen.dataset import mongodb
 from unseen.errors import Cancelled, LabelError
 from unseen.parameters import from_mapping, parameters
 from unseen.steps.catalogue import catalogue
@@ -120,10 +124,13 @@ def test_a_wrong_value_is_named_with_what_was_expected(arguments, expected, caps
     [
         (LabelError("no labels; label some"), 2, "unseen: error: no labels; label some"),
         (RuntimeError("broken"), 1, "unseen: error: RuntimeError: broken"),
-        (KeyboardInterrupt(), 130, "Run the same command again to continue"),
-        (Cancelled("stopped"), 130, "Run the same command again to continue"),
+        (KeyboardInterrupt(), 130, "unseen: stopped; the same command starts over"),
+        (Cancelled("stopped"), 130, "unseen: stopped; the same command starts over"),
+        (PermissionError(13, "Permission denied", "/x"), 2, "'/x' cannot be used: Permission"),
+        (ServerSelectionTimeoutError("gone"), 2, "the database server at mongodb://"),
     ],
 )
+@pytest.mark.fiftyone
 def test_errors_go_to_stderr_and_have_their_exit_code(step, error, code, text, capsys):
     def run(collection, *, progress):
         raise error
@@ -133,6 +140,62 @@ def test_errors_go_to_stderr_and_have_their_exit_code(step, error, code, text, c
     said = capsys.readouterr()
     assert said.out == ""
     assert text in said.err
+
+
+def test_a_stopped_command_says_whether_it_would_go_on(step, capsys):
+    def run(collection, *, progress):
+        raise KeyboardInterrupt
+
+    step("score_samples", run)
+    assert cli.main(["score-samples", "wafers"]) == 130
+    assert "the same command goes on where it stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train-unet", "wafers", "--model-dir", "~nobody-at-all/x"], "has no home folder here"),
+        (["compare-iterations", "wafers", "--output", "x" * 300], "File name too long"),
+        (["import-coco", "~nobody-at-all/x"], "no home folder here"),
+        (["train-unet", "wafers-\udcff"], "holds bytes that are no UTF-8"),
+    ],
+)
+def test_what_can_be_no_path_and_no_text_is_refused_at_once(arguments, expected, capsys):
+    assert cli.main(arguments) == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "x"])
+def test_a_port_is_a_number_that_ports_have(port, capsys):
+    code, _, err = ended(["app", "--port", port], capsys)
+    assert code == 2
+    assert f"'{port}'; expected a whole number from 1 up to 65535" in err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_the_result_fits_every_console(step, monkeypatch, encoding):
+    result = dataclasses.replace(RESULT, strategy="划é😀")
+    step("select_batch", lambda *_, **__: result)
+    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", console)
+    assert cli.main(["select-batch", "wafers"]) == 0
+    console.flush()
+    written = console.buffer.getvalue().decode(encoding)
+    assert json.loads(written)["strategy"] == result.strategy
+    monkeypatch.setattr(cli, "_version", lambda *_: ("划é", 0))
+    assert cli.main(["version"]) == 0
+
+
+def test_a_database_that_is_down_is_named_with_a_way_out(monkeypatch, capsys):
+    monkeypatch.setattr(mongodb, "REACH_TIMEOUT", 0.2)
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://me:secret@127.0.0.1:9")
+    for arguments in (["train-unet", "wafers"], ["import-coco", "x"], ["app"]):
+        assert cli.main(arguments) == 2
+        said = capsys.readouterr().err
+        assert "127.0.0.1:9 (from FIFTYONE_DATABASE_URI) does not answer" in said
+        assert "Start it" in said
+        assert "secret" not in said
+    assert cli.main(["version"]) == 0
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])

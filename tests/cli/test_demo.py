@@ -11,6 +11,8 @@ from unseen.benchmark.synthetic.dataset import write_coco_folder
 from unseen.cli import app
 from unseen.cli.demo import run_demo
 from unseen.cli.terminal import Bars
+from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
 
 SMALL = {"strategies": ("sequential",), "iterations": 1, "budget": 3, "detector_steps": 1}
@@ -30,8 +32,13 @@ def test_a_missing_folder_and_an_output_that_is_a_file_are_errors_before_anythin
 def test_the_app_opens_on_the_main_loops_newest_batch(wafers, monkeypatch):
     import fiftyone as fo
 
-    for name in ("batch_02", "batch_10", "random_batch_12", "batch_11"):
+    main, other = Loop(wafers), Loop(wafers, Names(series="random"))
+    for number, name in enumerate(("batch_02", "batch_10", "random_batch_12", "batch_11")):
+        series = "random" if name.startswith("random") else ""
+        Loop(wafers, Names(series=series)).write_entry(number, "select_batch", {"batch": name})
         wafers.limit(2).tag_samples(name)
+        loop = other if name.startswith("random") else main
+        loop.write_entry(int(name[-2:]), "select_batch", {"batch": name})
         if name != "batch_11":  # its saved view was deleted
             wafers.save_view(name, wafers.match_tags(name))
     opened = {}
@@ -43,13 +50,19 @@ def test_the_app_opens_on_the_main_loops_newest_batch(wafers, monkeypatch):
             opened["waited"] = True
 
     monkeypatch.setattr(fo, "launch_app", lambda d, **more: opened.update(more) or Session())
-    said = []
-    settings = {"port": None, "remote": False, "browser": False, "say": said.append}
-    app.open_app(wafers.name, **settings)
-    assert opened["waited"]
-    assert opened["view"].name == "batch_10"
-    assert opened["remote"]
-    assert any("batch batch_10 in front" in line for line in said)
+    for remote, browser, address in (
+        (False, True, "127.0.0.1"),
+        (False, False, "127.0.0.1"),
+        (True, True, "0.0.0.0"),
+    ):
+        said = []
+        app.open_app(wafers.name, port=None, remote=remote, browser=browser, say=said.append)
+        assert opened["waited"]
+        assert opened["view"].name == "batch_10"
+        assert opened["address"] == address
+        assert opened["remote"] == (remote or not browser)  # 1.22: opens no browser
+        assert any("batch batch_10 in front" in line for line in said)
+        assert any(line.startswith("Warning: every machine") for line in said) == remote
 
 
 @pytest.mark.fiftyone

@@ -14,6 +14,7 @@ from unseen import cli
 from unseen.cli import doctor, plugin_folder
 from unseen.cli.doctor import Check, run_check
 from unseen.cli.plugin_folder import LINK, PLUGIN, install_plugin, installed_plugin
+from unseen.dataset import mongodb
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,7 +72,7 @@ def test_this_environment_is_healthy_and_everything_else_has_a_remedy(plugins_di
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(monkeypatch):
-    monkeypatch.setattr(doctor, "REACH_TIMEOUT", 0.2)
+    monkeypatch.setattr(mongodb, "REACH_TIMEOUT", 0.2)
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://me:secret@127.0.0.1:9/?x=1")
     check = run_check("MongoDB")
     assert check.status == "error"
@@ -82,6 +83,26 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(monkeypatch
     monkeypatch.delitem(sys.modules, "fiftyone", raising=False)
     assert run_check("Plugin").status == "warning"
     assert "fiftyone" not in sys.modules
+
+
+@pytest.mark.fiftyone
+def test_the_server_that_is_really_connected_is_named_with_its_folder(monkeypatch, tmp_path):
+    import fiftyone as fo
+
+    uri = os.environ["FIFTYONE_DATABASE_URI"]
+    check = run_check("MongoDB")
+    assert check.status == "ok"
+    assert f"running at {uri.removeprefix('mongodb://')}, data in " in check.found
+    # Without a configured server, FiftyOne joins whichever of its own it finds.
+    monkeypatch.delenv("FIFTYONE_DATABASE_URI")
+    monkeypatch.setattr(mongodb, "bundled_mongod", lambda: Path("mongod"))
+    monkeypatch.setattr(mongodb, "mongod_version", lambda mongod: ("7.0", ""))
+    monkeypatch.setattr(fo.config, "database_dir", str(tmp_path))
+    check = run_check("MongoDB")
+    assert check.status == "warning"
+    assert str(tmp_path) in check.found
+    assert "FIFTYONE_DATABASE_URI" in check.remedy
+    assert doctor._connected()[1] in check.found
 
 
 def test_weights_are_found_or_a_warning_names_their_place(no_weights):

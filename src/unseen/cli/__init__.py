@@ -14,13 +14,21 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import unseen
 from unseen.cli.terminal import Bars
-from unseen.errors import Cancelled, UnseenError
-from unseen.parameters import Parameter, StepConfig, from_mapping, parameters
+from unseen.dataset import mongodb
+from unseen.errors import Cancelled, ConfigError, UnseenError, file_errors
+from unseen.parameters import (
+    LARGEST,
+    Parameter,
+    StepConfig,
+    as_path,
+    from_mapping,
+    no_text,
+    parameters,
+)
 from unseen.steps.catalogue import Step, catalogue
 
 
@@ -29,23 +37,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = build_parser().parse_args(arguments)
     given.typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        # Libraries print what they like; stdout belongs to the result alone.
-        with contextlib.redirect_stdout(sys.stderr), contextlib.closing(Bars()) as bars:
+        for argument in given.typed:
+            if problem := no_text(argument):
+                raise ConfigError(f"{argument!r} {problem}; expected a text")
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(file_errors())
+            stack.enter_context(mongodb.clear_errors())
+            # Libraries print what they like; stdout belongs to the result alone.
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+            bars = stack.enter_context(contextlib.closing(Bars()))
+            if given.run not in (_doctor, _synthesize, _version):
+                mongodb.reach()  # sooner, and in other words, than by importing FiftyOne
             result, code = given.run(given, bars)
     except UnseenError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, Cancelled):
-        print(
-            "unseen: stopped; finished work is stored. Run the same command again to continue",
-            file=sys.stderr,
-        )
+        step = getattr(given, "step", None)
+        continues = given.run is _benchmark or (step is not None and step.continues)
+        again = "goes on where it stopped" if continues else "starts over"
+        print(f"unseen: stopped; the same command {again}", file=sys.stderr)
         return 130
     except Exception as error:
         traceback.print_exc()
         return _fail(f"{type(error).__name__}: {error}", 1)
     if result is not None:
-        print(result if isinstance(result, str) else json.dumps(result, ensure_ascii=False))
+        _print(result)
     return int(code)
+
+
+def _print(result: Any) -> None:
+    """Write the result, with escapes where the console's encoding has no such letter."""
+    is_utf = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=not is_utf)
+    if not is_utf:
+        text = text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
+    print(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -190,8 +216,9 @@ def _add_others(verbs: Any) -> None:
 
     verb = _verb(verbs, "app", "open the FiftyOne App on the newest batch", _app)
     verb.add_argument("dataset", metavar="DATASET", nargs="?", help="default: the newest demo")
-    verb.add_argument("--port", type=int, metavar="N", help="port of the App [default: 5151]")
-    verb.add_argument("--remote", action="store_true", help="accept other machines")
+    verb.add_argument("--port", type=_whole(1, 65535), metavar="N", help="[default: 5151]")
+    text = "let other machines connect: whoever reaches the port can do what you can"
+    verb.add_argument("--remote", action="store_true", help=text)
     verb.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
     _verb(verbs, "install-plugin", "make FiftyOne find the plugin", _install_plugin)
@@ -226,12 +253,30 @@ def _add_others(verbs: Any) -> None:
         verb, "detector-steps", None, "optimiser steps of the detector [default: 100 epochs]"
     )
 
-    _verb(verbs, "version", "print the version", lambda given, bars: (unseen.__version__, 0))
+    _verb(verbs, "version", "print the version", _version)
 
 
 def _add_number(verb: argparse.ArgumentParser, name: str, default: int | None, text: str) -> None:
     help = text if default is None else f"{text} [default: {default}]"
-    verb.add_argument(f"--{name}", type=int, default=default, metavar="N", help=help)
+    verb.add_argument(f"--{name}", type=_whole(), default=default, metavar="N", help=help)
+
+
+def _whole(low: int = 0, high: int = LARGEST) -> Callable[[str], int]:
+    """A whole number of a range, as argparse takes it."""
+
+    def whole(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if low <= int(text) <= high:
+                return int(text)
+        raise argparse.ArgumentTypeError(
+            f"{text[:50]!r}; expected a whole number from {low} up to {high}"
+        )
+
+    return whole
+
+
+def _version(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
+    return unseen.__version__, 0
 
 
 def _doctor(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
@@ -267,22 +312,26 @@ def _synthesize(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
     from unseen.benchmark.synthetic.dataset import write_coco_folder
 
     counts = {"train": given.train, "test": given.test}
-    folder = write_coco_folder(given.folder, given.kind, **counts, size=given.size, seed=given.seed)
+    folder = write_coco_folder(
+        as_path("FOLDER", given.folder), given.kind, **counts, size=given.size, seed=given.seed
+    )
     return {"folder": str(folder), "kind": given.kind, **counts}, 0
 
 
 def _import_coco(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
     from unseen.dataset.coco_folder import import_coco_folder
 
-    return _report(import_coco_folder(given.folder, given.name, progress=bars), bars)
+    return _report(
+        import_coco_folder(as_path("FOLDER", given.folder), given.name, progress=bars), bars
+    )
 
 
 def _demo(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
     from unseen.cli.demo import run_demo
 
     text = run_demo(
-        Path(given.data) if given.data else None,
-        Path(given.output),
+        as_path("--data", given.data) if given.data else None,
+        as_path("--output", given.output),
         bars,
         strategies=tuple(given.strategies.split(",")),
         iterations=given.iterations,

@@ -25,8 +25,8 @@ def open_app(
 ) -> None:
     """Open the App on a dataset (default: the newest demo) and wait until it is closed.
 
-    `remote` lets other machines connect and opens no browser. Raises a DatasetError if there is no
-    such dataset.
+    `remote` lets other machines connect; it and `browser=False` open no browser. Raises a
+    DatasetError if there is no such dataset.
     """
     # 1.22: without it the App's server offers no "Schedule" for long steps.
     os.environ.setdefault("FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS", "true")
@@ -49,10 +49,16 @@ def open_app(
         view=opened.load_saved_view(batch) if batch else None,
         spaces=opened.load_workspace(workspace),
         port=port,
-        address="0.0.0.0" if remote else None,
-        remote=remote or not browser,
+        address="0.0.0.0" if remote else "127.0.0.1",
+        remote=remote or not browser,  # 1.22: a "remote" session only opens no browser
         config=config,
     )
+    if remote:
+        say(
+            "Warning: every machine that reaches this one can open the App, which has no login, "
+            "and read and change all datasets. Without --remote only this machine can; `ssh -L` "
+            "brings it to another."
+        )
     front = f"batch {batch} in front" if batch else "no batch selected yet"
     url = f"http://localhost:{session.server_port}/datasets/{opened.slug}"
     say(f"{opened.name}: {front}. The App is at {url}; Ctrl-C ends it.")

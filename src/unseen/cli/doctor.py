@@ -18,11 +18,10 @@ from pathlib import Path
 
 import unseen
 from unseen.dataset import mongodb
+from unseen.errors import DatabaseError
 
 #: Free space below which a disk is reported, bytes: an error, and a warning.
 DISK_ERROR, DISK_WARNING = 500e6, 5e9
-#: Longest wait for a configured MongoDB server, seconds.
-REACH_TIMEOUT = 3.0
 
 
 @dataclass(frozen=True)
@@ -135,27 +134,50 @@ def _mongodb() -> str:
     try:
         import fiftyone as fo
 
-        return f"{found}, running, {len(fo.list_datasets())} datasets"
+        count = len(fo.list_datasets())
+        where, folder = _connected()
     except Exception as error:
         raise Problem(
             f"{found}, but FiftyOne cannot use it: {type(error).__name__}: {error}",
             f"read FiftyOne's log (log/mongo.log in its database_dir). {mongodb.WAYS_OUT}",
         ) from error
+    found += f", running at {where}, data in {folder or 'a folder it does not tell'}, "
+    found += f"{count} datasets"
+    wanted = Path(fo.config.database_dir).expanduser().resolve()
+    if not uri and folder and Path(folder).resolve() != wanted:
+        raise Problem(
+            f"{found}. FiftyOne's database_dir, {wanted}, is not used: FiftyOne joins a server of "
+            "its own that runs already",
+            "end the other Python sessions, Apps and workers that use FiftyOne, then try again; or "
+            "start a server for the folder and set FIFTYONE_DATABASE_URI",
+            "warning",
+        )
+    return found
+
+
+def _connected() -> tuple[str, str]:
+    """Address and data folder of the server that FiftyOne talks to; the folder may be unknown."""
+    import fiftyone.core.odm as foo
+    import pymongo
+
+    client = foo.get_db_conn().client
+    host, port = client.address or ("several servers", 0)
+    folder = ""
+    with contextlib.suppress(pymongo.errors.PyMongoError):  # needs rights that a user may lack
+        options = client.admin.command("getCmdLineOpts")["parsed"]
+        folder = options.get("storage", {}).get("dbPath", "/data/db")
+    return f"{host}:{port}", folder
 
 
 def _configured_mongodb(uri: str, source: str) -> str:
-    import pymongo
     from packaging.version import Version
 
     shown = f"{mongodb.without_password(uri)} (from {source})"
     try:
-        client = pymongo.MongoClient(uri, serverSelectionTimeoutMS=int(REACH_TIMEOUT * 1000))
-        with contextlib.closing(client):
-            version = str(client.server_info()["version"])
-    except pymongo.errors.PyMongoError as error:
-        reason = mongodb.without_password(str(error)).split(", Timeout")[0]
-        remedy = f"start that server, or correct or remove the setting in {source}"
-        raise Problem(f"{shown} does not answer: {reason}", remedy) from error
+        version = mongodb.reach()
+    except DatabaseError as error:
+        found, _, remedy = str(error).rpartition(". ")
+        raise Problem(found, remedy) from error
     found = f"{shown}, version {version}"
     if Version(version) < Version(mongodb.MIN_VERSION):
         raise Problem(found, f"FiftyOne needs MongoDB {mongodb.MIN_VERSION} or newer")

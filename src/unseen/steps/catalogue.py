@@ -30,6 +30,7 @@ class Step:
     risk: str = "medium"  #: low, medium, high or dangerous: what a mistake costs
     view_verb: str | None = None  #: what it does to a view ("Score"); None: takes whole datasets
     is_long: bool = False  #: takes minutes and more
+    continues: bool = False  #: stopped and run again, it goes on where it stopped
     asks_server: bool = False  #: talks to an annotation server and needs its secrets
 
     @property

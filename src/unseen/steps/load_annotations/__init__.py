@@ -116,5 +116,6 @@ STEP = Step(
     order=120,
     label="Load annotations",
     config=LoadConfig,
+    continues=True,
     asks_server=True,
 )

@@ -162,6 +162,7 @@ STEP = Step(
     order=100,
     label="Request annotations",
     config=RequestConfig,
+    continues=True,
     risk="high",
     asks_server=True,
 )

@@ -103,4 +103,6 @@ class SimulateResult(StepResult):
         return "; ".join(rows) or f"{len(self.iterations)} iterations simulated."
 
 
-STEP = Step(order=210, label="Simulate the loop", config=SimulateConfig, is_long=True)
+STEP = Step(
+    order=210, label="Simulate the loop", config=SimulateConfig, is_long=True, continues=True
+)
