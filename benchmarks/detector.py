@@ -101,7 +101,7 @@ def _measure(options, settings: str, seed: int, classes, train: Split, test: Spl
     detections = [
         one
         for first in range(0, len(test[0]), 4)
-        for one in detect(trained.model, test[0][first : first + 4])
+        for one in detect(trained.model, test[0][first : first + 4], spec)
     ]
     detecting = clock.lap()
     metrics = detection_metrics(

@@ -138,7 +138,7 @@ def _detector(options, chosen: list, test: list, seed: int, *, is_scoped: bool) 
         device=torch.device("cpu"),
         scopes=[scope if is_scoped else None for _, scope in chosen],
     )
-    detections = [detect(trained.model, [rgb(image)])[0] for image in test]
+    detections = [detect(trained.model, [rgb(image)], trained.spec)[0] for image in test]
     f1 = detection_metrics(
         [(one.xyxy, one.labels, one.scores) for one in detections],
         [(image.xyxy, numbers(image.labels, classes)) for image in test],

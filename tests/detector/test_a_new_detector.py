@@ -62,7 +62,7 @@ labels = [np.asarray([0]), np.asarray([1])]
 trained = fit_detector(images, boxes, labels, spec=spec, config=config, device=device)
 assert trained.message == "one_cell Toy, trained from scratch"
 loaded = load_detector(spec, trained.model.state_dict())
-(one, _), (other, _) = detect(trained.model, images), detect(loaded, images)
+(one, _), (other, _) = (detect(model, images, spec) for model in (trained.model, loaded))
 assert one.xyxy.tolist() == [[0, 0, 48, 64]]
 assert one.scores == other.scores
 """

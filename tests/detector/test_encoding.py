@@ -141,7 +141,7 @@ def decoded(boxes, labels, *, shape=(32, 48)):
     offsets[image, :, row, column], sizes[image, :, row, column] = truth.offsets, truth.sizes
     maps = torch.logit(truth.heat, eps=1e-6), offsets, sizes
     size = (shape[0] * STRIDE, shape[1] * STRIDE)
-    return {k: v[: len(boxes)] for k, v in decode(*maps, [size])[0].items()}
+    return {k: v[: len(boxes)] for k, v in decode(*maps, [size], most=100)[0].items()}
 
 
 def test_decoding_inverts_encoding_for_separated_boxes_of_any_size(rng):
@@ -159,13 +159,13 @@ def test_decoding_inverts_encoding_for_separated_boxes_of_any_size(rng):
         np.testing.assert_array_equal(one["labels"][nearest], labels + 1)
 
 
-def heated(side, *cells, classes=1, offset=0.0, size=0.0, image_size=None):
+def heated(side, *cells, classes=1, offset=0.0, size=0.0, image_size=None, most=100):
     """The boxes of cold maps with (class, row, column, logit) cells."""
     heat = torch.full((1, classes, side, side), -9.0)
     for label, row, column, logit in cells:
         heat[0, label, row, column] = logit
     maps = [heat, *(torch.full((1, 2, side, side), value) for value in (offset, size))]
-    return decode(*maps, [image_size or (STRIDE * side, STRIDE * side)])[0]
+    return decode(*maps, [image_size or (STRIDE * side, STRIDE * side)], most=most)[0]
 
 
 def test_only_the_highest_of_neighbouring_cells_is_a_peak():
@@ -179,8 +179,7 @@ def test_only_the_highest_of_neighbouring_cells_is_a_peak():
 def test_the_most_confident_come_first_and_there_are_no_more_than_allowed(monkeypatch):
     cells = (0, 1, 1, 0.0), (1, 4, 4, 2.0), (0, 7, 7, 1.0)
     assert heated(9, *cells, classes=2)["labels"].tolist() == [2, 1, 1]
-    monkeypatch.setattr(encoding, "MOST_BOXES", 2)
-    assert heated(9, *cells, classes=2)["boxes"][:, 0].tolist() == [14, 26]
+    assert heated(9, *cells, classes=2, most=2)["boxes"][:, 0].tolist() == [14, 26]
     monkeypatch.setattr(encoding, "LEAST_SCORE", 0.8)
     assert heated(9, *cells, classes=2)["boxes"][:, 0].tolist() == [14]
 

@@ -93,7 +93,9 @@ def assert_stored_and_loaded_again(trained, spec, scenes):
     assert not again.training
     assert all(torch.equal(value, state[name]) for name, value in again.state_dict().items())
     again.to(memory_format=torch.channels_last)  # as in training: else sums are rounded otherwise
-    for one, other in zip(detect(trained.model, scenes[0]), detect(again, scenes[0]), strict=True):
+    for one, other in zip(
+        *(detect(model, scenes[0], spec) for model in (trained.model, again)), strict=True
+    ):
         np.testing.assert_array_equal(one.scores, other.scores)
         np.testing.assert_array_equal(one.xyxy, other.xyxy)
     label = detectors()[spec.detector].label

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from unseen.arrays.boxes import iou
-from unseen.detector.data import Labelled, TrainingSet, augment, resize, zoom
+from unseen.detector.data import Labelled, TrainingSet, augment, resize, tile, zoom
 from unseen.detector.models import detector_spec
 from unseen.detector.training import detect, fit_detector
 from unseen.errors import LabelError, TrainingError
@@ -40,7 +42,7 @@ def learned():
 
 
 def test_no_images_and_no_boxes_are_errors(learned):
-    assert detect(learned.model, []) == []
+    assert detect(learned.model, [], learned.spec) == []
     image, boxes, labels = scene()
     with pytest.raises(TrainingError, match="no labelled images"):
         fit([], [], [])
@@ -52,7 +54,7 @@ def test_no_images_and_no_boxes_are_errors(learned):
 
 def test_what_was_learned_is_found_at_native_scale_with_its_class(learned):
     image, boxes, labels = scene(seed=1)
-    (one,) = detect(learned.model, [image])
+    (one,) = detect(learned.model, [image], learned.spec)
     is_sure = one.scores > 0.5
     overlap = iou(boxes, one.xyxy[is_sure])
     assert (overlap.max(1) > 0.5).all()
@@ -137,17 +139,45 @@ def test_training_images_are_read_once_and_scaled_with_their_boxes_and_scope():
     assert lazy.reads == 1
 
 
-@pytest.mark.parametrize("size", [(100, 50), (640, 640), (33, 1000)])
+@pytest.mark.parametrize("size", [(100, 50), (640, 640), (33, 500), (120, 1000)])
 @pytest.mark.parametrize("architecture", ["small", "resnet50"])
-def test_training_scales_images_as_inference_does(size, architecture):
+def test_images_are_scaled_as_torchvision_scales_them(size, architecture):
     spec = detector_spec(architecture, CLASSES, max(size))
     reference = GeneralizedRCNNTransform(*spec.sides, [0.0] * 3, [1.0] * 3).eval()
     image = torch.rand(3, *size)
     expected, _ = reference([image])
     pixels = resize(image, spec)
     height, width = pixels.shape[-2:]
+    if min(size) == 33 and architecture == "small":  # a strip keeps more of its height
+        assert (height, width) == (32, 484)
+        return
     assert (height, width) == expected.image_sizes[0]
     torch.testing.assert_close(expected.tensors[0, :, :height, :width], pixels)
+
+
+@pytest.mark.parametrize("detector", ["faster_rcnn", "centernet"])
+def test_a_strip_is_learned_and_looked_at_beside_ordinary_images(detector):
+    image, boxes, labels = scene()
+    strip = np.full((12, 1500, 3), 0.5, np.float32)
+    strip[3:9, 600:700] = 0.9
+    on_strip = np.array([[600, 3, 700, 9]], np.float32)
+    trained = fit([image, strip], [boxes, on_strip], [labels, labels[1:]], detector=detector)
+    none, one = detect(trained.model, [image[:1, :1], strip], trained.spec)
+    for found, (height, width) in ((none, (1, 1)), (one, strip.shape[:2])):
+        assert (found.xyxy >= 0).all()
+        assert (found.xyxy <= np.array([width, height] * 2) + 1e-3).all()
+
+
+@pytest.mark.parametrize("detector", ["faster_rcnn", "centernet"])
+@pytest.mark.parametrize("side", [12, 0.4])
+def test_bf16_learns_finite_losses_from_boxes_of_any_size(detector, side):
+    image, boxes, labels = scene()
+    thin = np.concatenate([boxes[:1], [[120, 30, 120 + side, 30 + side]]]).astype(np.float32)
+    settings = {"detector": detector, "steps": 6, "precision": "bf16"}
+    trained = fit([image], [thin], [labels], **settings)
+    assert np.isfinite(trained.losses).all()
+    (one,) = detect(trained.model, [image], trained.spec, precision="bf16")
+    assert one.scores.dtype == one.xyxy.dtype == np.float32
 
 
 def test_boxes_and_scope_follow_the_augmented_pixels(rng):
@@ -191,3 +221,47 @@ def test_boxes_and_scope_follow_the_zoomed_pixels_and_leave_with_them():
                 sides.add((round(x2 - x1), round(y2 - y1)))
     assert counts == {1, 2}
     assert len(sides) > 20
+
+
+def test_a_tile_shows_objects_as_they_are_and_what_is_too_thin_is_no_background():
+    image = np.full((900, 1200, 3), 0.5, np.float32)
+    boxes = np.array([[1000, 700, 1004, 704], [50, 50, 54, 58], [600, 300, 600.4, 340]], np.float32)
+    for (x1, y1, x2, y2), value in zip(boxes.astype(int), (0.9, 0.1, 0.5), strict=True):
+        image[y1:y2, x1:x2] = value
+    spec = detector_spec("small", CLASSES, 1200, boxes=[boxes[:2]])
+    assert (spec.scale, spec.image_size) == (1.0, 320)  # 4 px would be 1.07 px of 320
+    data = TrainingSet([image], [boxes], [np.array([2, 0, 1])], spec)
+    thin = torch.from_numpy(boxes[2])
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(40):
+        one = tile(data[0], spec.image_size, rng)
+        assert one.pixels.shape == (3, 320, 320)
+        for (x1, y1, x2, y2), label in zip(one.xyxy.int().tolist(), one.labels, strict=True):
+            assert one.pixels[0, y1:y2, x1:x2].mean() == pytest.approx(
+                0.9 if label == 3 else 0.1, rel=1e-3
+            )
+            seen.add(int(label))
+    assert seen == {1, 3}
+    (unknown,) = data[0].target(torch.device("cpu"))["unknown"]
+    torch.testing.assert_close(unknown, thin)
+
+
+@pytest.mark.parametrize("detector", ["faster_rcnn", "centernet"])
+def test_small_objects_of_a_large_image_are_found_once_each_in_its_own_pixels(detector):
+    """Squares of 8 px on 900 x 700 px: scaled to fit into 96 px they would have less than one."""
+    rng = np.random.default_rng(0)
+    image = (0.5 + 0.02 * rng.standard_normal((700, 900, 3))).astype(np.float32)
+    # Also where tiles overlap, and at the edges.
+    corners = [(x, y) for x in (0, 60, 310, 500, 892) for y in (0, 90, 330, 692)]
+    boxes = np.array([[x, y, x + 8, y + 8] for x, y in corners], np.float32)
+    for x, y in corners:
+        image[y : y + 8, x : x + 8] = 0.95
+    spec = replace(detector_spec("small", CLASSES, 96, detector=detector), scale=1.0)
+    config = TrainDetectorConfig(steps=90, batch_size=4, precision="fp32", detector=detector)
+    of_all = [image], [boxes], [np.zeros(len(boxes), int)]
+    trained = fit_detector(*of_all, spec=spec, config=config, device=torch.device("cpu"))
+    (one,) = detect(trained.model, [image], spec)
+    is_sure = one.scores > 0.5
+    found = iou(boxes, one.xyxy[is_sure]) > 0.5
+    assert found.any(1).sum() >= 0.75 * len(boxes)
+    assert (found.sum(1) <= 1).all()

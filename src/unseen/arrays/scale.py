@@ -18,7 +18,13 @@ SMALLEST_IMAGE = 256.0
 SCALE_STEPS = 16
 
 
-def working_scale(short_sides: npt.ArrayLike, longest_sides: npt.ArrayLike) -> float:
+def working_scale(
+    short_sides: npt.ArrayLike,
+    longest_sides: npt.ArrayLike,
+    *,
+    smallest_defect: float = SMALLEST_DEFECT,
+    smallest_image: float = SMALLEST_IMAGE,
+) -> float:
     """The factor by which images are resized before the UNet, unless one is given.
 
     The smallest multiple of 1/16 that keeps small defects and the median image large enough, at
@@ -33,8 +39,8 @@ def working_scale(short_sides: npt.ArrayLike, longest_sides: npt.ArrayLike) -> f
     boxes, images = boxes[boxes > 0], images[images > 0]
     if not boxes.size or not images.size:
         return 1.0
-    for_defects = SMALLEST_DEFECT / float(np.quantile(boxes, SMALL_QUANTILE))
-    for_images = SMALLEST_IMAGE / float(np.median(images))
+    for_defects = smallest_defect / float(np.quantile(boxes, SMALL_QUANTILE))
+    for_images = smallest_image / float(np.median(images))
     # The tolerance keeps rounding from lifting an exact step to the next one.
     steps = math.ceil(max(for_defects, for_images) * SCALE_STEPS - 1e-6)
     return min(1.0, steps / SCALE_STEPS)

@@ -35,7 +35,7 @@ def train(
 ) -> TrainedDetector:
     """Train a detector on the labelled images."""
     files = [pool.files[i] for i in sorted(labelled)]
-    images = ImageStore([file.path for file in files], channels=3)
+    images = ImageStore([file.path for file in files], channels=3, value_range=pool.value_range)
     files = [files[i] for i in images.kept]
     spec = detector_spec(
         _architecture(config),
@@ -43,6 +43,7 @@ def train(
         max(max(f.width, f.height) for f in (*pool.files, *pool.test)),
         image_size=config.image_size,
         detector=config.detector_kind,
+        boxes=[file.boxes for file in files],
     )
     return fit_detector(
         images,
@@ -54,14 +55,18 @@ def train(
     )
 
 
-def predictions(trained: TrainedDetector, files: Sequence[LabelledFile]) -> list[Detections]:
+def predictions(
+    trained: TrainedDetector, pool: Pool, files: Sequence[LabelledFile]
+) -> list[Detections]:
     """What the detector predicts on each file; nothing where a file cannot be read."""
-    store = ImageStore([file.path for file in files], channels=3)
+    paths = [file.path for file in files]
+    store = ImageStore(paths, channels=3, value_range=pool.value_range)
     none = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
     detections = [none] * len(files)
     for start in range(0, len(store), _BATCH):
         rows = range(start, min(start + _BATCH, len(store)))
-        for row, one in zip(rows, detect(trained.model, [store[i] for i in rows]), strict=True):
+        found = detect(trained.model, [store[i] for i in rows], trained.spec)
+        for row, one in zip(rows, found, strict=True):
             detections[store.kept[row]] = one
     return detections
 
@@ -121,7 +126,7 @@ def _training(config: BenchmarkConfig, seed: int) -> TrainDetectorConfig:
 
 def _record(trained: TrainedDetector, pool: Pool) -> dict[str, Any]:
     metrics = detection_metrics(
-        [(one.xyxy, one.labels, one.scores) for one in predictions(trained, pool.test)],
+        [(one.xyxy, one.labels, one.scores) for one in predictions(trained, pool, pool.test)],
         [(file.boxes, file.numbers(pool.classes)) for file in pool.test],
         len(pool.classes),
         iou=IOU,

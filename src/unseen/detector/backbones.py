@@ -133,33 +133,33 @@ def slow_parameters(model: nn.Module) -> list[nn.Parameter]:
     ]
 
 
-class StandardisingTransform(GeneralizedRCNNTransform):  # type: ignore[misc]  # an untyped base
-    """Gives each image mean 0 and standard deviation 1 at the network's scale.
+class InputTransform(GeneralizedRCNNTransform):  # type: ignore[misc]  # an untyped base
+    """Normalises images that have the network's scale already, as `unseen.detector.data.resize` does."""
+
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Both as they are."""
+        return image, target
+
+
+class StandardisingTransform(InputTransform):
+    """Gives each image mean 0 and standard deviation 1.
 
     Images often differ more in brightness and contrast than a faint object differs from its
     surroundings.
     """
 
     def normalize(self, image: Tensor) -> Tensor:
-        """Nothing yet: it is the resized image that counts."""
-        return image
-
-    def resize(
-        self, image: Tensor, target: dict[str, Tensor] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """(3, H, W) -> (3, H', W'), standardised; boxes follow."""
-        image, target = super().resize(image, target)
-        return (image - image.mean()) / image.std().clamp(min=MIN_CONTRAST), target
+        """(3, H, W), standardised."""
+        return (image - image.mean()) / image.std().clamp(min=MIN_CONTRAST)
 
 
-def input_transform(spec: DetectorSpec) -> GeneralizedRCNNTransform:
-    """Scales and normalises images (3, H, W) in [0, 1] as the architecture expects them.
-
-    In training it leaves the size alone: `TrainingSet` has resized the images once.
-    """
+def input_transform(spec: DetectorSpec) -> InputTransform:
+    """Normalises images (3, H, W) in [0, 1] as the architecture expects them."""
     if spec.architecture == "small":
-        return StandardisingTransform(*spec.sides, [0.0] * 3, [1.0] * 3, _skip_resize=True)
+        return StandardisingTransform(*spec.sides, [0.0] * 3, [1.0] * 3)
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if spec.architecture == "lite0":
         mean, std = EfficientNetLite0.MEAN, EfficientNetLite0.STD
-    return GeneralizedRCNNTransform(*spec.sides, list(mean), list(std), _skip_resize=True)
+    return InputTransform(*spec.sides, list(mean), list(std))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,17 +14,18 @@ from torch.nn import functional
 from torchvision.ops import box_area, clip_boxes_to_image
 
 from unseen.arrays.boxes import clean_boxes
-from unseen.arrays.scope import outside
+from unseen.arrays.scope import outside, without
 from unseen.detector.models import DetectorSpec
+from unseen.detector.tiles import MIN_SIDE
 
 #: Resized images are kept up to this many bytes; beyond it they are read again each time.
 CACHE_BYTES = 1_000_000_000
-#: Boxes thinner than this inside the detector, in px, are left out.
-MIN_SIDE = 1.0
 #: Range of the factors by which width and height of a training image are stretched.
 ZOOM = (0.75, 1.35)
 #: Random places tried for the crop of an enlarged image, to cut as few objects as possible.
 CROP_TRIES = 3
+#: Share of the tiles of an image that are chosen around one of its objects.
+OBJECTS = 0.8
 #: Objects of which less than this share of the box is left by a crop are left out.
 VISIBLE = 0.5
 
@@ -91,7 +93,9 @@ class TrainingSet:
         xyxy = torch.from_numpy(usable) * factors
         is_thick = (xyxy[:, 2:] - xyxy[:, :2]).amin(1) >= MIN_SIDE
         labels = torch.from_numpy(names.astype(np.int64)) + 1
-        scope = self._scopes[index]
+        # What is too thin to be learned is no background either.
+        thin = usable[~is_thick.numpy()]
+        scope = without(self._scopes[index], thin, height=height, width=width)
         part = None
         if scope is not None and len(outside(scope, height=height, width=width)):
             clean, _, _ = clean_boxes(scope, np.zeros(len(scope)), width, height)
@@ -100,19 +104,38 @@ class TrainingSet:
 
 
 def resize(pixels: Tensor, spec: DetectorSpec) -> Tensor:
-    """Scale a (C, H, W) image as torchvision's `GeneralizedRCNNTransform` does at inference."""
-    sides = pixels.shape[-2:]
-    shortest, longest = spec.sides
-    scale = min(shortest / min(sides), longest / max(sides))
-    if scale == 1:
+    """Scale a (C, H, W) image to what the network sees, as torchvision's transform does."""
+    height, width = pixels.shape[-2:]
+    scale = spec.scale_of(height, width)
+    # The tolerance keeps rounding from taking a px off an exact size.
+    size = [max(1, math.floor(side * scale + 1e-4)) for side in (height, width)]
+    if size == [height, width]:
         return pixels
-    return functional.interpolate(
-        pixels[None],
-        scale_factor=scale,
-        mode="bilinear",
-        recompute_scale_factor=True,
-        align_corners=False,
-    )[0]
+    return functional.interpolate(pixels[None], size, mode="bilinear", align_corners=False)[0]
+
+
+def tile(one: Labelled, side: int, rng: np.random.Generator) -> Labelled:
+    """A window of at most `side` px of an image, mostly with one of its objects, whole if it fits."""
+    height, width = one.pixels.shape[-2:]
+    size = min(side, height), min(side, width)
+    if size == (height, width):
+        return one
+    everywhere = torch.tensor([[0.0, 0.0, width, height]])
+
+    def place(among: Tensor) -> tuple[int, int]:
+        x1, y1, x2, y2 = among[int(rng.integers(len(among)))].tolist()
+        top, left = (
+            # Between the windows that end where it ends, and that begin where it begins.
+            np.clip(rng.uniform(*sorted((first, last - span))), 0, length - span)
+            for first, last, span, length in ((y1, y2, size[0], height), (x1, x2, size[1], width))
+        )
+        return round(top), round(left)
+
+    known = everywhere if one.scope is None else one.scope
+    about = [
+        one.xyxy if len(one.xyxy) and rng.random() < OBJECTS else known for _ in range(CROP_TRIES)
+    ]
+    return _crop(one, [place(a) for a in about], size) or _crop(one, [place(known)], size) or one
 
 
 def zoom(one: Labelled, rng: np.random.Generator) -> Labelled:
@@ -122,7 +145,7 @@ def zoom(one: Labelled, rng: np.random.Generator) -> Labelled:
     Boxes and scope are clipped to the crop; boxes that are mostly cut off leave. If nothing of the
     scope would be left, the image stays as it is.
     """
-    pixels, xyxy, labels, scope = one
+    pixels = one.pixels
     before = pixels.shape[-2:]
     low, high = ZOOM
     factors = np.exp(rng.uniform(np.log(low), np.log(high), 2))
@@ -131,24 +154,33 @@ def zoom(one: Labelled, rng: np.random.Generator) -> Labelled:
     source = pixels[:1] if is_grey else pixels
     stretched = functional.interpolate(source[None], after, mode="bilinear", align_corners=False)[0]
     stretch = torch.tensor([after[1] / before[1], after[0] / before[0]] * 2)
-    xyxy = xyxy * stretch
     size = height, width = min(after[0], before[0]), min(after[1], before[1])
     places = [
         (int(rng.integers(after[0] - height + 1)), int(rng.integers(after[1] - width + 1)))
         for _ in range(CROP_TRIES)
     ]
+    scope = None if one.scope is None else one.scope * stretch
+    larger = Labelled(stretched.expand(3, -1, -1), one.xyxy * stretch, one.labels, scope)
+    return _crop(larger, places, size) or one
+
+
+def _crop(
+    one: Labelled, places: Sequence[tuple[int, int]], size: tuple[int, int]
+) -> Labelled | None:
+    """The crop at the (top, left) that cuts the fewest objects; None if none of the scope is left."""
+    pixels, xyxy, labels, scope = one
     clipped = [_cropped(xyxy, top, left, size) for top, left in places]
     shares = [box_area(boxes) / box_area(xyxy) for boxes in clipped]
     cuts = [int(((share > 0.01) & (share < 0.99)).sum()) for share in shares]
     best = int(np.argmin(cuts))
     top, left = places[best]
     if scope is not None:
-        scope = _cropped(scope * stretch, top, left, size)
+        scope = _cropped(scope, top, left, size)
         scope = scope[(scope[:, 2:] > scope[:, :2]).all(1)]
         if not len(scope):
-            return one
-    crop = stretched[:, top : top + height, left : left + width].expand(3, -1, -1)
+            return None
     is_visible = shares[best] >= VISIBLE
+    crop = pixels[:, top : top + size[0], left : left + size[1]]
     return Labelled(crop, clipped[best][is_visible], labels[is_visible], scope)
 
 

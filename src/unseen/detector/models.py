@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from unseen.arrays.boxes import as_boxes
 from unseen.detector import AUTO, SMALL, check_architecture, detectors
+from unseen.detector.tiles import tile_scale
 from unseen.detector.weights import PUBLISHED, read_weights
 from unseen.errors import CheckpointError, ConfigError
 from unseen.ranking.features import backbones
 from unseen.ranking.features.efficientnet_lite import LEVELS, EfficientNetLite0
 
+#: Most boxes per image, unless the labels show more: COCO's, and torchvision's.
+MAX_DETECTIONS = 100
+#: Shorter side of an image, px, below which it is not reduced further.
+THINNEST = 32
 #: Stride in px of EfficientNet-Lite0's last block that stays as it is loaded.
 FROZEN_TO = 8
 
@@ -42,6 +50,10 @@ class DetectorSpec:
     anchor_sizes: tuple[tuple[int, ...], ...] = SMALL.anchor_sizes
     aspect_ratios: tuple[float, ...] = SMALL.aspect_ratios
     detector: str = "faster_rcnn"
+    scale: float | None = (
+        None  #: images are scaled by it and seen in tiles; None: they are made to fit
+    )
+    max_detections: int = MAX_DETECTIONS  #: most boxes per image
 
     def __post_init__(self) -> None:
         if self.detector not in detectors():
@@ -56,6 +68,16 @@ class DetectorSpec:
     def sides(self) -> tuple[int, int]:
         """Shortest and longest side, px, as torchvision's transform takes them."""
         return self.shortest_side or self.image_size, self.image_size
+
+    def scale_of(self, height: int, width: int) -> float:
+        """By what an image of that size is scaled; what is larger than `image_size` then is tiled.
+
+        A strip keeps some of its height, whatever its length.
+        """
+        shortest, longest = self.sides
+        shorter = min(height, width)
+        fit = min(shortest / shorter, longest / max(height, width))
+        return max(self.scale or fit, min(1.0, THINNEST / shorter))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -79,20 +101,32 @@ def detector_spec(
     *,
     image_size: int | None = None,
     detector: str = "faster_rcnn",
+    boxes: Sequence[npt.ArrayLike] = (),
+    max_detections: int | None = None,
 ) -> DetectorSpec:
-    """The spec by architecture and image size alone, so that iterations and baselines share it.
+    """The spec by architecture and image size, so that iterations and baselines share it.
 
     `longest_side` is that of the images at native scale, `image_size` that inside the network, px;
-    the default is the architecture's. See `resolve_architecture` for "auto".
+    the default is the architecture's. The (N, 4) boxes of each labelled image decide whether whole
+    images would be too small, so that the network sees tiles, and how many detections there may be:
+    twice as many as in any image, unless `max_detections` says so. See `resolve_architecture` for
+    "auto".
     """
     check_architecture(detector, architecture)
     sizes = detectors()[detector].architectures[architecture]
     size = sizes.longest_side if sizes.shortest_side else min(longest_side, sizes.longest_side)
+    scale, side = None, image_size or max(32, size)
+    if not image_size:
+        anchor = min(itertools.chain(*sizes.anchor_sizes))
+        scale, side = tile_scale(boxes, longest_side, side, anchor)
+    most = max((len(as_boxes(of_image)) for of_image in boxes), default=0)
     return DetectorSpec(
         architecture=architecture,
         classes=classes,
-        image_size=image_size or max(32, size),
+        image_size=side,
         shortest_side=None if image_size else sizes.shortest_side,
+        scale=scale,
+        max_detections=max_detections or max(MAX_DETECTIONS, 2 * most),
         anchor_sizes=sizes.anchor_sizes,
         aspect_ratios=sizes.aspect_ratios,
         detector=detector,

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unseen.arrays.boxes import as_boxes
 from unseen.arrays.devices import autocast, seeded
 from unseen.arrays.scope import check_scopes
 from unseen.detector import detectors
 from unseen.detector.backbones import slow_parameters
-from unseen.detector.data import TrainingSet, augment, image_order, zoom
+from unseen.detector.data import TrainingSet, augment, image_order, resize, tile, zoom
 from unseen.detector.models import DetectorSpec, build_detector
+from unseen.detector.tiles import is_cut, merge, tile_corners
 from unseen.errors import LabelError, ShapeError, TrainingError
 from unseen.progress import Progress, silent
 from unseen.unet.imbalance import class_imbalance
@@ -40,6 +41,7 @@ class TrainedDetector:
     """A detector and how it came about."""
 
     model: nn.Module  #: in evaluation mode, on the device it was trained on
+    spec: DetectorSpec
     losses: list[float]  #: the total loss of each step
     steps: int  #: optimiser steps done
     schedule: str  #: for the report, such as "100 epochs (750 steps)"
@@ -100,7 +102,10 @@ def fit_detector(
         order = image_order(labels, rng, config.balance)
         for step in range(total):
             progress(step, total, "training the detector")
-            batch = [augment(zoom(data[next(order)], rng), rng) for _ in range(config.batch_size)]
+            tiles = (
+                tile(data[next(order)], spec.image_size, rng) for _ in range(config.batch_size)
+            )
+            batch = [augment(zoom(one, rng), rng) for one in tiles]
             inputs = [one.pixels.to(device) for one in batch]
             targets = [one.target(device) for one in batch]
             with autocast(config.precision, device):
@@ -117,30 +122,67 @@ def fit_detector(
             optimiser.step()
             rates.step()
         progress(total, total, "training the detector")
-    return TrainedDetector(model.eval(), losses, total, schedule, pretrained, message)
+    return TrainedDetector(model.eval(), spec, losses, total, schedule, pretrained, message)
 
 
 def detect(
-    model: nn.Module, images: Sequence[np.ndarray], *, precision: str = "auto"
+    model: nn.Module,
+    images: Sequence[np.ndarray],
+    spec: DetectorSpec,
+    *,
+    precision: str = "auto",
 ) -> list[Detections]:
-    """Find objects in (H, W, 3) float32 images in [0, 1] at native scale, of any sizes."""
-    if not images:
-        return []
-    device = next(model.parameters()).device
-    inputs = [
-        torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)).to(device)
-        for image in images
+    """Find objects in (H, W, 3) float32 images in [0, 1] at native scale, of any sizes.
+
+    The model sees as many tiles at once as there are images.
+    """
+    device, side = next(model.parameters()).device, spec.image_size
+    inputs = [torch.from_numpy(np.array(i.transpose(2, 0, 1), np.float32)) for i in images]
+    scaled = [resize(pixels, spec) for pixels in inputs]
+    corners = [tile_corners((pixels.shape[1], pixels.shape[2]), side) for pixels in scaled]
+    tiles = [
+        pixels[:, top : top + side, left : left + side]
+        for pixels, of_image in zip(scaled, corners, strict=True)
+        for top, left in of_image
     ]
-    with torch.inference_mode(), autocast(precision, device):
-        outputs = model(inputs)
+    outputs: list[dict[str, Tensor]] = []
+    for first in range(0, len(tiles), max(1, len(images))):
+        some = [pixels.to(device) for pixels in tiles[first : first + len(images)]]
+        with torch.inference_mode(), autocast(precision, device):
+            outputs += model(some)
+    found = iter(outputs)
     return [
-        Detections(
-            xyxy=one["boxes"].float().cpu().numpy().reshape(-1, 4),
-            labels=one["labels"].cpu().numpy() - 1,
-            scores=one["scores"].float().cpu().numpy(),
-        )
-        for one in outputs
+        _detections([next(found) for _ in places], places, after, before, spec)
+        for places, after, before in zip(corners, scaled, inputs, strict=True)
     ]
+
+
+def _detections(
+    outputs: Sequence[dict[str, Tensor]],
+    corners: Sequence[tuple[int, int]],
+    scaled: Tensor,
+    native: Tensor,
+    spec: DetectorSpec,
+) -> Detections:
+    """What was found in the tiles of one image, at its native scale."""
+    labels, scores = (
+        torch.cat([one[name].cpu() for one in outputs]) for name in ("labels", "scores")
+    )
+    boxes = [one["boxes"].float().cpu().reshape(-1, 4) for one in outputs]
+    xyxy = torch.cat(
+        [b + torch.tensor([x, y, x, y]) for b, (y, x) in zip(boxes, corners, strict=True)]
+    )
+    if len(corners) > 1:
+        size = scaled.shape[1], scaled.shape[2]
+        cut = [is_cut(b, at, spec.image_size, size) for b, at in zip(boxes, corners, strict=True)]
+        kept = merge(xyxy, labels, scores.float(), torch.cat(cut))[: spec.max_detections]
+        xyxy, labels, scores = xyxy[kept], labels[kept], scores[kept]
+    across, down = native.shape[2] / scaled.shape[2], native.shape[1] / scaled.shape[1]
+    return Detections(
+        xyxy=(xyxy * torch.tensor([across, down, across, down])).numpy(),
+        labels=labels.numpy() - 1,
+        scores=scores.float().numpy(),
+    )
 
 
 def _schedule(n_images: int, config: TrainDetectorConfig) -> tuple[int, str]:

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from unseen.arrays.image_store import ImageStore
-from unseen.dataset import reading, scope
+from unseen.arrays.images import ValueRange
+from unseen.arrays.scope import without
+from unseen.dataset import labelling, reading, scope
 from unseen.dataset.loop import Loop
 from unseen.errors import LabelError
 from unseen.parameters import StepConfig
@@ -32,8 +34,10 @@ class TrainingData:
     classes: list[str]
     class_counts: dict[str, int]
     box_problems: dict[str, int]
-    longest_sides: list[int]  #: native px
+    sizes: list[tuple[int, int]]  #: height and width, native px
+    partly_labelled: int  #: images of which only a part is labelled
     scale: float
+    value_range: ValueRange | None  #: of the dataset's deep images
     skipped: list[Skipped]
 
 
@@ -58,13 +62,28 @@ def read_training_data(
     known = list(labels.class_counts if classes is None else classes)
     reading.check_class_names(known)
     scopes, unusable = scope.read(loop, labels.images)
+    parts = {
+        image.sample_id: _counted(image, scopes.get(image.sample_id)) for image in labels.images
+    }
+    unusable += [
+        Skipped(
+            sample_id=image.sample_id,
+            filepath=image.filepath,
+            reason=f"{image.filepath}: the whole image is a region to ignore (iscrowd)",
+        )
+        for image in labels.images
+        if (part := parts[image.sample_id]) is not None and not len(part)
+    ]
     left_out = {item.sample_id for item in unusable}
     wanted = [image for image in labels.images if image.sample_id not in left_out]
     factor = scale(wanted)
+    value_range = reading.value_range(loop.dataset)
     store = ImageStore(
         [image.filepath for image in wanted],
         scale=factor,
         channels=channels,
+        value_range=value_range,
+        sizes=[(image.width, image.height) for image in wanted],
         on_read=lambda n: progress(n, len(wanted), "read labelled images"),
     )
     unreadable = [
@@ -76,12 +95,14 @@ def read_training_data(
         images=store,
         xyxy=[image.xyxy for image in images],
         labels=[np.asarray([known.index(c) for c in i.labels], dtype=np.int64) for i in images],
-        scopes=[scopes.get(image.sample_id) for image in images],
+        scopes=[parts[image.sample_id] for image in images],
+        partly_labelled=len(scopes.keys() & {image.sample_id for image in images}),
         classes=known,
         class_counts=labels.class_counts,
         box_problems=labels.box_problems,
-        longest_sides=[max(image.width, image.height) for image in images],
+        sizes=[(image.height, image.width) for image in images],
         scale=factor,
+        value_range=value_range,
         skipped=labels.skipped + unusable + unreadable,
     )
 
@@ -111,6 +132,7 @@ def save_training(
             **description,
             "dataset": loop.dataset.name,
             "iteration": iteration,
+            "value_range": data.value_range,
             "parameters": config.to_dict(),
         },
     )
@@ -126,9 +148,11 @@ def save_training(
         final_loss=float(np.mean(trained.losses[-20:])),
         box_problems=data.box_problems,
         skipped=data.skipped,
-        partly_labelled=sum(part is not None for part in data.scopes),
+        partly_labelled=data.partly_labelled,
+        notes=labelling.notes(loop),
         **facts,
     )
+    labelling.record(loop, loop.labelled.values("id"), f"train_{description['kind']}")
     labels = loop.label_facts()
     write_down(
         loop,
@@ -137,10 +161,17 @@ def save_training(
         result,
         {**labels, **(top or {})},
         # The record's own counts change with every later step of the iteration.
-        labelled=[len(labels["labelled_ids"]), sum(labels["class_counts"].values())],
+        labelled=[labels["labelled_images"], sum(labels["class_counts"].values())],
         checkpoints=[result.checkpoint],
     )
     return result
+
+
+def _counted(image: reading.LabelledImage, part: np.ndarray | None) -> np.ndarray | None:
+    """The scope of an image without its crowds, or only its boxes if nothing else is left."""
+    size = {"height": image.height, "width": image.width}
+    rest = without(part, image.ignored, **size) if len(image.ignored) else part
+    return image.xyxy if rest is not None and not len(rest) else rest
 
 
 def _check(labels: reading.LabelledImages, loop: Loop) -> None:

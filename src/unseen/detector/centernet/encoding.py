@@ -33,8 +33,7 @@ MIN_OVERLAP = 0.7
 WIDTH, MIN_WIDTH = 3.0, 1.0
 #: Cells whose heat is at least this learn offset and size too.
 CORE = 0.4
-#: Most boxes per image, and the lowest score, as in torchvision's Faster R-CNN.
-MOST_BOXES = 100
+#: The lowest score, as in torchvision's Faster R-CNN.
 LEAST_SCORE = 0.05
 #: Shortest side that a logarithm is taken of, in cells; far below a pixel.
 _LEAST_SIDE = 2.0**-6
@@ -140,9 +139,14 @@ def cells_inside(image_sizes: Sequence[tuple[int, int]], maps: Tensor) -> Tensor
 
 
 def decode(
-    heat: Tensor, offsets: Tensor, sizes: Tensor, image_sizes: Sequence[tuple[int, int]]
+    heat: Tensor,
+    offsets: Tensor,
+    sizes: Tensor,
+    image_sizes: Sequence[tuple[int, int]],
+    *,
+    most: int,
 ) -> list[dict[str, Tensor]]:
-    """The boxes around the highest peaks of (B, K, H, W) logits, as in torchvision's detectors.
+    """The boxes around the `most` highest peaks of (B, K, H, W) logits, as in torchvision's detectors.
 
     A peak is a cell that none of its eight neighbours exceeds; this replaces non-maximum
     suppression. Takes also the (B, 2, H, W) offsets and log sizes in cells, and each image's height
@@ -156,7 +160,7 @@ def decode(
     scores = torch.where(is_peak, heat, -torch.inf).sigmoid()
     detections = []
     for image, image_size in enumerate(image_sizes):
-        best, places = scores[image].flatten().topk(min(MOST_BOXES, scores[image].numel()))
+        best, places = scores[image].flatten().topk(min(most, scores[image].numel()))
         best, places = best[best >= LEAST_SCORE], places[best >= LEAST_SCORE]
         labels, cells = places // heat[image, 0].numel(), places % heat[image, 0].numel()
         corners = torch.stack([cells % heat.shape[3], cells // heat.shape[3]], dim=1)

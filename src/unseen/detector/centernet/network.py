@@ -73,6 +73,7 @@ class CenterNet(nn.Module):
         self.levels = levels
         self.top_down = TopDown(levels.channels, features, as_pyramid=is_large)
         self.heads = Heads(features, len(spec.classes))
+        self.most = spec.max_detections
 
     def forward(
         self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
@@ -82,15 +83,10 @@ class CenterNet(nn.Module):
         Targets may have `unknown`, (K, 4) xyxy px of a partially labelled image: there the heatmap
         counts at the centres of boxes only.
         """
-        original = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
         batch, targets = self.transform(images, targets)
         heat, offsets, sizes = self.heads(self.top_down(self.levels(batch.tensors)))
         if not self.training:
-            detections = decode(heat, offsets, sizes, batch.image_sizes)
-            scaled: list[dict[str, Tensor]] = self.transform.postprocess(
-                detections, batch.image_sizes, original
-            )
-            return scaled
+            return decode(heat, offsets, sizes, batch.image_sizes, most=self.most)
         shape = (heat.shape[2], heat.shape[3])
         truth = encode(targets, n_classes=heat.shape[1], shape=shape)
         counts = cells_inside(batch.image_sizes, heat)

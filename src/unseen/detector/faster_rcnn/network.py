@@ -42,6 +42,8 @@ COARSEST_FROM = 64
 STRIDES = (4, 8, 16)
 #: Bins per side in which the head sees a box, and how far they reach, in sides of the box.
 POOLED, REACH = 5, 1.2
+#: Proposals of a small network in an image, unless more objects are looked for.
+PROPOSALS = 200
 #: Shifted copies of each labelled box that the head trains on, and how far each of their sides may
 #: be off, as a share of width or height.
 SHIFTED_COPIES, SHIFT = 4, 0.3
@@ -86,14 +88,15 @@ def _small(spec: DetectorSpec, backbone: SmallBackbone | LiteBackbone) -> Faster
     rpn_head.conv = nn.Sequential(
         nn.Conv2d(backbone.out_channels, backbone.out_channels, 1), nn.ReLU(inplace=True)
     )
+    proposals = max(PROPOSALS, 2 * spec.max_detections)
     model = FasterRCNN(
         backbone,
         rpn_anchor_generator=anchors,
         rpn_head=rpn_head,
-        rpn_pre_nms_top_n_train=200,
-        rpn_pre_nms_top_n_test=200,
-        rpn_post_nms_top_n_train=200,
-        rpn_post_nms_top_n_test=200,
+        rpn_pre_nms_top_n_train=proposals,
+        rpn_pre_nms_top_n_test=proposals,
+        rpn_post_nms_top_n_train=proposals,
+        rpn_post_nms_top_n_test=proposals,
         rpn_batch_size_per_image=128,
         # Half an overlap is enough: the anchors of a rare, large object are few.
         rpn_fg_iou_thresh=0.5,
@@ -103,6 +106,7 @@ def _small(spec: DetectorSpec, backbone: SmallBackbone | LiteBackbone) -> Faster
         box_batch_size_per_image=128,
         box_positive_fraction=0.5,
         box_nms_thresh=NMS_IOU,
+        box_detections_per_img=spec.max_detections,
     )
     model.transform = input_transform(spec)
     model.rpn.box_similarity = pairwise_iou
@@ -115,7 +119,16 @@ def _small(spec: DetectorSpec, backbone: SmallBackbone | LiteBackbone) -> Faster
 
 def _torchvision(spec: DetectorSpec, *, frozen: bool) -> FasterRCNN:
     make, eps, fixed, _ = _TORCHVISION[spec.architecture]
-    model: FasterRCNN = make(weights=None, weights_backbone=None, progress=False)
+    most = spec.max_detections
+    # Up to COCO's number of objects, with the numbers of proposals that the weights were made for.
+    more = (
+        {}
+        if most <= PROPOSALS / 2
+        else {f"rpn_{n}_nms_top_n_test": 10 * most for n in ("pre", "post")}
+    )
+    model: FasterRCNN = make(
+        weights=None, weights_backbone=None, progress=False, box_detections_per_img=most, **more
+    )
     head = model.roi_heads.box_predictor
     model.transform = input_transform(spec)
     model.roi_heads.box_predictor = Predictor(head.cls_score.in_features, len(spec.classes) + 1)

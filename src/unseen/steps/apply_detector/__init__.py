@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from unseen.parameters import StepConfig, setting
-from unseen.results import Skipped, StepResult
+from unseen.results import Skipped, StepResult, left_out
 from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
@@ -26,6 +26,14 @@ class ApplyDetectorConfig(StepConfig):
     min_confidence: float = setting(
         0.05, "Predictions below this confidence are not stored.", minimum=0, maximum=1
     )
+    max_detections: int | None = setting(
+        None,
+        "Most predictions on one image. Default: 100, or twice as many as any image had in training.",
+        unit="boxes",
+        minimum=1,
+        maximum=100_000,
+        advanced=True,
+    )
     batch_size: int = settings.batch_size(4)
     workers: int = settings.workers()
     device: str = settings.device()
@@ -44,9 +52,18 @@ class ApplyDetectorResult(StepResult):
     images: int
     boxes: int
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
+    max_detections: int = 0  #: most predictions on one image
+    full: int = 0  #: images with as many
 
     def summary(self) -> str:
-        return f"{self.boxes} predictions on {self.images} images in field {self.field}."
+        full = (
+            f" {self.full} of them have as many as are allowed: raise max_detections="
+            f"{self.max_detections} if they show more objects."
+        )
+        return (
+            f"{self.boxes} predictions on {self.images} images in field {self.field}."
+            f"{full if self.full else ''}{left_out(self.skipped)}"
+        )
 
 
 STEP = Step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
-from unseen.arrays.images import read_image
+from unseen.arrays.images import ValueRange, read_image
 from unseen.dataset import writing
 from unseen.dataset.loop import Loop, Record
 from unseen.detector.models import DetectorSpec, load_detector
@@ -39,7 +40,7 @@ def apply_detector(
     `evaluate_detector` measures them on the test split; on the rest of the pool they are the
     automatic labels of Ivanov et al.
     """
-    model, spec, iteration = _load(loop, config)
+    model, spec, iteration, value_range = _load(loop, config)
     target = _target(loop, config.target)
     ids, paths = target.values(["id", "filepath"])
     field = loop.names.predictions(iteration)
@@ -48,11 +49,16 @@ def apply_detector(
 
     skipped: list[Skipped] = []
     chunk: dict[str, list[tuple[str, Any, float]]] = {}
-    boxes = done = 0
+    boxes = full = done = 0
     size = config.batch_size
     images = zip(
         ids,
-        read_ahead(partial(read_image, channels=3), paths, workers=config.workers, ahead=2 * size),
+        read_ahead(
+            partial(read_image, channels=3, value_range=value_range),
+            paths,
+            workers=config.workers,
+            ahead=2 * size,
+        ),
         strict=True,
     )
     while batch := list(islice(images, size)):
@@ -63,7 +69,8 @@ def apply_detector(
                 logger.warning("skipped: %s", image)
             else:
                 readable.append((sample_id, image))
-        predicted = detect(model, [image for _, image in readable], precision=config.precision)
+        pixels = [image for _, image in readable]
+        predicted = detect(model, pixels, spec, precision=config.precision)
         for (sample_id, image), detections in zip(readable, predicted, strict=True):
             height, width = image.shape[:2]
             rel = xyxy_to_rel_xywh(detections.xyxy, width, height)
@@ -73,11 +80,17 @@ def apply_detector(
                 if score >= config.min_confidence
             ]
             boxes += len(chunk[sample_id])
+            full += len(chunk[sample_id]) == spec.max_detections
         done += len(batch)
         if len(chunk) >= CHUNK or done == len(ids):
             writing.save_detections(loop.dataset, field, chunk)
             chunk = {}
         progress(done, len(ids), "apply detector")
+    if len(skipped) == len(ids):
+        raise ImageError(
+            f"none of the {len(ids)} images could be read, such as {skipped[0].reason}. Where files "
+            "have moved, correct the field filepath of the samples"
+        )
     result = ApplyDetectorResult(
         dataset=loop.dataset.name,
         iteration=iteration,
@@ -85,6 +98,8 @@ def apply_detector(
         images=done - len(skipped),
         boxes=boxes,
         skipped=skipped,
+        max_detections=spec.max_detections,
+        full=full,
     )
     write_down(loop, iteration, config, result)
     return result
@@ -105,7 +120,9 @@ def newest_detector(loop: Loop, iteration: int | None = None) -> tuple[int, Reco
     return newest, loop.entry(newest, "train_detector")
 
 
-def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, DetectorSpec, int]:
+def _load(
+    loop: Loop, config: ApplyDetectorConfig
+) -> tuple[torch.nn.Module, DetectorSpec, int, ValueRange | None]:
     if config.checkpoint:
         path, digest = config.checkpoint, None
         iteration = loop.resolve_iteration(config.iteration)
@@ -114,6 +131,8 @@ def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, Det
         path, digest = entry["checkpoint"], entry["digest"]
     weights, description = load_checkpoint(path, kind="detector", digest=digest)
     spec = DetectorSpec.from_dict(description["spec"])
+    if config.max_detections:
+        spec = replace(spec, max_detections=config.max_detections)
     known = loop.classes()
     if known and set(spec.classes) - set(known):
         raise CheckpointError(
@@ -122,7 +141,7 @@ def _load(loop: Loop, config: ApplyDetectorConfig) -> tuple[torch.nn.Module, Det
             "rename its classes"
         )
     model = load_detector(spec, weights).to(resolve_device(config.device))
-    return model, spec, iteration
+    return model, spec, iteration, description.get("value_range")
 
 
 def _target(loop: Loop, wanted: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from unseen.detector import architecture_choices, check_architecture, detectors
 from unseen.errors import ConfigError
 from unseen.parameters import StepConfig, setting
-from unseen.results import TrainingResult, partly
+from unseen.results import TrainingResult
 from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
@@ -93,13 +93,24 @@ class TrainDetectorResult(TrainingResult):
     weights: str  #: where they came from, and why this architecture, in words
     schedule: str  #: "100 epochs (750 steps)" or "600 steps (80 epochs)"
     image_size: int
+    scale: float | None = (
+        None  #: of the images, which are seen in tiles; None: they are made to fit
+    )
+    max_detections: int = 100  #: most boxes that it finds in one image
 
     def summary(self) -> str:
         weights = "pretrained" if self.pretrained else "from scratch"
+        tiles = (
+            f" The objects are small: images are scaled by {self.scale:.3g} and seen in tiles of "
+            f"{self.image_size} px."
+            if self.scale
+            else ""
+        )
         return (
             f"{detectors()[self.detector].label} ({self.architecture}, {weights}) of iteration "
             f"{self.iteration} trained on {self.images} images with {self.boxes} boxes, "
-            f"{self.schedule}, in {self.seconds:.0f} s.{partly(self.partly_labelled)}"
+            f"{self.schedule}, in {self.seconds:.0f} s.{tiles}"
+            f"{self.remarks}"
         )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from unseen.arrays.devices import resolve_device
+from unseen.arrays.scope import without
 from unseen.dataset.loop import Loop
-from unseen.detector.models import detector_spec, resolve_architecture
+from unseen.detector.models import DetectorSpec, detector_spec, resolve_architecture
+from unseen.detector.tiles import MIN_SIDE
 from unseen.detector.training import fit_detector
+from unseen.errors import LabelError
 from unseen.progress import Progress
 from unseen.steps.step import step
 from unseen.steps.train_detector import TrainDetectorConfig, TrainDetectorResult
-from unseen.steps.training_data import read_training_data, save_training
+from unseen.steps.training_data import TrainingData, read_training_data, save_training
 
 
 @step(TrainDetectorConfig)
@@ -20,9 +25,10 @@ def train_detector(
 ) -> TrainDetectorResult:
     """Train on all labelled samples outside the test split.
 
-    The hyper-parameters depend on the architecture and the image size only, so that iterations and
-    baselines differ in nothing but their labels. The class list is that of the dataset, so the model
-    has also the classes that no image shows yet.
+    The hyper-parameters depend on the architecture and the image size, and tiles and the number of
+    detections on the size and number of the objects, so that iterations and baselines differ in
+    little but their labels. The class list is that of the dataset, so the model has also the classes
+    that no image shows yet.
     """
     device = resolve_device(config.device)
     iteration = loop.resolve_iteration(config.iteration)
@@ -34,10 +40,12 @@ def train_detector(
     spec = detector_spec(
         architecture,
         tuple(classes),
-        int(np.median(data.longest_sides)),
+        int(np.median([max(size) for size in data.sizes])),
         image_size=config.image_size,
         detector=config.detector,
+        boxes=data.xyxy,
     )
+    data = _learnable(data, spec)
     trained = fit_detector(
         data.images,
         data.xyxy,
@@ -69,5 +77,37 @@ def train_detector(
         schedule=trained.schedule,
         steps=trained.steps,
         image_size=spec.image_size,
+        scale=spec.scale,
+        max_detections=spec.max_detections,
         device=str(device),
+    )
+
+
+def _learnable(data: TrainingData, spec: DetectorSpec) -> TrainingData:
+    """The data without the boxes that are too thin inside the detector; they are to be ignored."""
+    scales = [spec.scale_of(*size) for size in data.sizes]
+    thick = [
+        (xyxy[:, 2:] - xyxy[:, :2]).min(axis=1, initial=np.inf) * scale >= MIN_SIDE
+        for xyxy, scale in zip(data.xyxy, scales, strict=True)
+    ]
+    if all(t.all() for t in thick):
+        return data
+    dropped = sum(int((~t).sum()) for t in thick)
+    if not any(t.any() for t in thick):
+        raise LabelError(
+            f"all {dropped} labelled boxes are thinner than {MIN_SIDE:g} px inside the detector, at "
+            f"image_size={spec.image_size} px; raise image_size, or leave it out: then the images "
+            "are looked at in tiles where their objects are small"
+        )
+    return replace(
+        data,
+        xyxy=[xyxy[t] for xyxy, t in zip(data.xyxy, thick, strict=True)],
+        labels=[labels[t] for labels, t in zip(data.labels, thick, strict=True)],
+        scopes=[
+            without(scope, xyxy[~t], height=height, width=width)
+            for scope, xyxy, t, (height, width) in zip(
+                data.scopes, data.xyxy, thick, data.sizes, strict=True
+            )
+        ],
+        box_problems={**data.box_problems, "too thin inside the detector": dropped},
     )
