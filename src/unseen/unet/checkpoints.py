@@ -71,9 +71,7 @@ def load_checkpoint(
         ) from error
     description = _read_sidecar(path)
     if description.get("kind") != kind:
-        raise CheckpointError(
-            f"{path}: is a checkpoint of kind {description.get('kind')!r}, expected {kind!r}"
-        )
+        raise CheckpointError(f"{path}: is no checkpoint of kind {kind!r}; name another one")
     actual = hashlib.sha256(data).hexdigest()
     for source, expected in (("its sidecar", description["digest"]), ("the record", digest)):
         if expected is not None and actual != expected:
@@ -96,12 +94,12 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
             f"{sidecar}: no such file; a checkpoint needs its JSON sidecar. Train again, or copy "
             "both files"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{sidecar}: cannot be read ({error}); train again") from error
-    actual = description.get("format") if isinstance(description, dict) else type(description)
-    if actual != FORMAT:
+    is_ours = isinstance(description, dict) and description.get("format") == FORMAT
+    if not is_ours or not isinstance(description.get("digest"), str):
         raise CheckpointError(
-            f"{sidecar}: expected checkpoint format {FORMAT}, found {actual}; train again with this "
+            f"{sidecar}: does not describe a checkpoint of format {FORMAT}; train again with this "
             "version"
         )
     return dict(description)
