@@ -13,6 +13,7 @@ from pathlib import Path
 
 from unseen.benchmark.config import NOT_HERE, BenchmarkConfig
 from unseen.parameters import Parameter, StepConfig, parameters
+from unseen.ranking import STRATEGIES
 from unseen.steps.catalogue import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +54,9 @@ def reference(text: str) -> str:
         "## Parameters of every step\n\n" + table([p for n, p in shared.items() if n in every]),
         "## Parameters of several steps\n\nA step that has them lists them under *Also*.\n\n"
         + table([p for n, p in shared.items() if n not in every]),
+        "## Strategies\n\n| `strategy` | The batch holds |\n|---|---|\n"
+        + "\n".join(f"| `{name}` | {text} |" for name, text in STRATEGIES.items())
+        + "\n\nAll but `random` and `sequential` need a scored pool.",
     ]
     for name, rows in sections.items():
         step = catalogue().get(name)
