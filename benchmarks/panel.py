@@ -100,11 +100,11 @@ def _measure_iteration(
         for sample_id, labels, boxes in zip(*truths, strict=True)
     }
     writing.save_detections(dataset, field, predictions)
-    top = {"labelled_ids": [], "class_counts": dict.fromkeys(kinds, 10 * (number + 1))}
+    top = {"labelled_images": 0, "class_counts": dict.fromkeys(kinds, 10 * (number + 1))}
     if not names.series:
         rows = dataset.match_tags(["initial", *(names.batch(n) for n in range(1, number + 1))])
         counts = rows.count_values("ground_truth.detections.label")
-        top = {"labelled_ids": rows.values("id"), "class_counts": counts}
+        top = {"labelled_images": len(rows), "class_counts": counts}
     parameters = {"classes": kinds, "parameters": {}, "digest": "d"}
     loop.write_entry(number, "train_detector", parameters, **top)
     entry = {"parameters": {"target": "test"}, "field": field}

@@ -13,7 +13,15 @@ NAMES = Names()
 
 
 def test_class_names_with_dots_and_dollars_come_back(wafers):
-    counts = {"v1.2": 3, "$rare": 1}
+    # Also what the encoding itself writes: a full-width stop, dollar and backslash.
+    counts = {
+        "v1.2": 3,
+        "$rare": 1,
+        "v1\uff0e2": 4,
+        "\uff04rare": 5,
+        "\uff3c.": 6,
+        "\uff3c\uff0e": 7,
+    }
     Loop(wafers, NAMES).write_entry(
         0, "train_unet", {"x": {"a.b": [1, {"c.d": 2}]}}, class_counts=counts
     )
@@ -44,9 +52,10 @@ def test_the_iteration_is_the_newest_batch_with_a_label(wafers):
     assert Loop(wafers, NAMES).iteration() == 0
     pool = wafers.match_tags("test", bool=False).exists("ground_truth", False)
     ids = pool.values("id")
-    wafers.select(ids[:2]).tag_samples("batch_01")
-    wafers.select(ids[2:4]).tag_samples("batch_02")
-    wafers.select(ids[4:]).tag_samples("batch_of_mine")
+    for number, chosen in ((1, ids[:2]), (2, ids[2:4])):
+        wafers.select(chosen).tag_samples(NAMES.batch(number))
+        Loop(wafers).write_entry(number - 1, "select_batch", {"batch": NAMES.batch(number)})
+    wafers.select(ids[4:]).tag_samples(["batch_03", "batch_of_mine"])  # on no record
     assert Loop(wafers, NAMES).batches() == {1: "batch_01", 2: "batch_02"}
     assert Loop(wafers, NAMES).iteration() == 0
     assert Loop(wafers, NAMES).open_batch() == 2

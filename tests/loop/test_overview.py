@@ -64,7 +64,7 @@ def score(dataset, ids, rng, mark=MARK):
 def learned(dataset, **more):
     """The entry of a model that learned the labels as they are, and the facts of its record."""
     facts = loop_of(dataset).label_facts()
-    labelled = [len(facts["labelled_ids"]), sum(facts["class_counts"].values())]
+    labelled = [facts["labelled_images"], sum(facts["class_counts"].values())]
     return {"labelled": labelled, "parameters": {}, **more}, facts
 
 

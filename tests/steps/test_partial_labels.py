@@ -35,6 +35,7 @@ def batch(wafers):
     writing.declare_detections(loop, NAMES.regions, "test")
     pool = loop.pool.sort_by("filepath").limit(4)
     pool.tag_samples(NAMES.batch(1))
+    loop.write_entry(0, "select_batch", {"batch": NAMES.batch(1)})
     ids = pool.values("id")
     regions = [
         boxes((0.1, 0.1, 0.1, 0.1), (0.6, 0.6, 0.1, 0.1)),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import unseen
+from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
 from unseen.ranking import METRICS
 
@@ -82,3 +83,61 @@ def test_somebody_elses_view_of_the_batchs_name_is_not_replaced(wafers):
         unseen.select_batch(wafers, budget=3, strategy="random")
     assert len(wafers.load_saved_view("batch_01")) == 2
     assert wafers.count_sample_tags().get("batch_01", 0) == 0
+
+
+# --- whose is a batch ------------------------------------------------------------------------------
+def test_a_tag_that_no_record_names_is_not_a_batch(scored):
+    theirs = ["batch_01", "batch_02"]
+    scored.limit(3).tag_samples(theirs)
+    before = scored.values("tags")
+    for settings in ({}, {"replace": True}):
+        with pytest.raises(DatasetError, match=r"3 images .* have the tag 'batch_01'.*series="):
+            unseen.select_batch(scored, budget=2, **settings)
+    assert scored.values("tags") == before
+    assert Loop(scored).batches() == {}
+    with pytest.raises(DatasetError, match="has no batch yet"):
+        unseen.request_annotations(scored, backend="app")
+    assert (
+        unseen.select_batch(scored, budget=2, series="mine", strategy="random").batch
+        == "mine_batch_01"
+    )
+    assert unseen.clean_dataset(scored, keep_checkpoints=True).tags == ["mine_batch_01"]
+    assert scored.values("tags") == before
+
+
+def test_a_batch_is_known_and_cleaned_without_its_saved_view(scored):
+    unseen.select_batch(scored, budget=2)
+    scored.delete_saved_view("batch_01")
+    assert unseen.clean_dataset(scored, dry_run=True, keep_checkpoints=True).tags == ["batch_01"]
+    unseen.clean_dataset(scored, keep_checkpoints=True)
+    assert "batch_01" not in scored.distinct("tags")
+
+
+def test_a_batch_whose_images_are_all_deleted_is_chosen_anew(scored):
+    scored.delete_samples(unseen.select_batch(scored, budget=2).sample_ids)
+    assert unseen.select_batch(scored, budget=2).batch == "batch_01"
+
+
+def test_a_replaced_batch_stays_in_the_record_that_names_it(scored):
+    first = unseen.select_batch(scored, budget=2).sample_ids
+    scored.set_values("ground_truth", {first[0]: fo.Detections()}, key_field="id")
+    unseen.select_batch(scored, budget=2)
+    scored.set_values("ground_truth", {first[0]: None}, key_field="id")  # taken back
+    assert unseen.select_batch(scored, budget=2, replace=True).batch == "batch_02"
+    assert Loop(scored).batches() == {1: "batch_01", 2: "batch_02"}
+
+
+def test_an_unfinished_batch_is_nobodys_and_is_chosen_again(scored):
+    loop, ids = Loop(scored), scored.match_tags("test", bool=False).values("id")[-2:]
+    unseen.select_batch(scored, budget=2)
+    loop.begin_entry(0, "select_batch", {"batch": "batch_01", "batch_ids": ids})
+    scored.set_values("unseen_rank", dict.fromkeys(ids, 7), key_field="id")
+    assert loop.batches() == {}
+    for settings in ({}, {"iteration": 1}):
+        with pytest.raises(DatasetError, match="batch_01 was not finished; run select_batch again"):
+            unseen.request_annotations(scored, backend="app", **settings)
+    chosen = unseen.select_batch(scored, budget=3)
+    assert chosen.batch == "batch_01"
+    assert set(scored.match_tags("batch_01").values("id")) == set(chosen.sample_ids)
+    assert sorted(scored.exists("unseen_rank").values("unseen_rank")) == [1, 2, 3]
+    assert loop.unfinished_batch() is None

@@ -2,15 +2,19 @@
 
 The record of an iteration is a FiftyOne custom run, one per series. It holds what was labelled and,
 of each step, the parameters, seeds, versions, digests of checkpoints, seconds and measurements. A
-step writes its entry last, so a killed step leaves none.
+step writes its entry last, so a killed step leaves none. What cannot be done in one write is put
+on record as pending first; what is on the samples follows from it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -21,15 +25,34 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.core.odm as foo
 
-from unseen.dataset import reading
+from unseen.dataset import locks, reading
 from unseen.dataset.fields import ITERATION_METHOD, REMOVED, SENT, Names
-from unseen.errors import ConfigError
+from unseen.errors import ConfigError, DatasetError
 
 Record = dict[str, Any]
 
-# MongoDB gives "." and a leading "$" in keys a meaning, and class names may hold both.
-_ENCODED = str.maketrans(".$", "\uff0e\uff04")
-_DECODED = str.maketrans("\uff0e\uff04", ".$")
+# MongoDB gives "." and a leading "$" in keys a meaning, and class names may hold both. A class that
+# has the full-width characters themselves gets an escape character before them.
+_ENCODED = str.maketrans(
+    {".": "\uff0e", "$": "\uff04", **{c: f"\uff3c{c}" for c in "\uff0e\uff04\uff3c"}}
+)
+_DECODED = re.compile("\uff3c([\uff0e\uff04\uff3c])|\uff0e|\uff04")
+
+_kept: ContextVar[dict[Any, Any] | None] = ContextVar("kept", default=None)
+
+
+@contextlib.contextmanager
+def records_kept() -> Iterator[None]:
+    """Read the records once, and again only after one was written here.
+
+    For as long as nobody else writes them: under the dataset's lock, or for one look.
+    """
+    outer = _kept.get()
+    token = _kept.set({} if outer is None else outer)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 @dataclass(frozen=True)
@@ -101,7 +124,7 @@ class Loop:
     def _has_stray_lists(self) -> bool:
         """Whether images that nobody was asked to label have an empty list that is not on record."""
         field, record = self.names.label_field, self.names.labelled
-        stray = {f"{field}.detections": [], record: None, "tags": {"$nin": self._asked_tags}}
+        stray: Record = {f"{field}.detections": [], record: None, "tags": {"$nin": self._asked_tags}}
         return self.dataset._sample_collection.find_one(stray, {"_id": 1}) is not None
 
     def with_labels(self, view: Any) -> Any:
@@ -148,19 +171,29 @@ class Loop:
         return set(self.with_labels(self.view).values("id"))
 
     def label_facts(self) -> Record:
-        """Ids of the labelled samples and boxes per class, for a record."""
+        """Numbers of labelled samples and of boxes per class, for a record."""
         if not self.has_labels:
-            return {"labelled_ids": [], "class_counts": {}}
+            return {"labelled_images": 0, "class_counts": {}}
         labelled = self.whole.labelled
         counts = labelled.count_values(f"{self.names.label_field}.detections.label")
         by_class = dict(sorted((str(label), int(count)) for label, count in counts.items()))
-        return {"labelled_ids": labelled.values("id"), "class_counts": by_class}
+        return {"labelled_images": labelled.count(), "class_counts": by_class}
 
     # --- batches ---------------------------------------------------------------------------------
     def batches(self) -> dict[int, str]:
-        """Iteration -> batch tag, ascending."""
-        tags = {self.names.batch_number(tag): tag for tag in self.dataset.distinct("tags")}
-        return dict(sorted((n, tag) for n, tag in tags.items() if n is not None))
+        """Iteration -> batch tag, ascending, of the batches on record."""
+        return batches_of(self.records(), self.names)
+
+    def unfinished_batch(self) -> tuple[int, Record] | None:
+        """The iteration in whose record a batch was begun but not finished, and the entry."""
+        begun = ((n, r.get("pending", {}).get("select_batch")) for n, r in self.records().items())
+        return next(((number, entry) for number, entry in begun if entry), None)
+
+    def check_finished(self, tag: str | None = None) -> None:
+        """Raise `DatasetError` if the choice of a batch (this one, or any) was cut short."""
+        unfinished = self.unfinished_batch()
+        if unfinished is not None and tag in (None, unfinished[1]["batch"]):
+            raise DatasetError(f"{unfinished[1]['batch']} was not finished; run select_batch again")
 
     def iteration(self) -> int:
         """The newest iteration that has labels: 0, or the highest batch with a labelled sample."""
@@ -182,6 +215,7 @@ class Loop:
             return self.iteration()
         known = [0, *self.batches()]
         if given not in known:
+            self.check_finished(self.names.batch(given))
             raise ConfigError(
                 f"iteration={given} does not exist; expected one of {', '.join(map(str, known))}. "
                 "Select a batch first, or leave the parameter out"
@@ -207,6 +241,13 @@ class Loop:
         numbers = [n for n, record in self.records().items() if step in record["steps"]]
         return max((n for n in numbers if iteration in (None, n)), default=None)
 
+    def begin_entry(self, iteration: int, step: str, entry: Mapping[str, Any]) -> None:
+        """Record what a step is about to write to the samples; `write_entry` ends that."""
+        record = self._record_to_write(iteration)
+        record["steps"].pop(step, None)
+        record["pending"] = {step: dict(entry)}
+        self._write(record)
+
     def write_entry(self, iteration: int, step: str, entry: Mapping[str, Any], **top: Any) -> None:
         """Write what a step did (JSON data) into the record of an iteration.
 
@@ -214,25 +255,43 @@ class Loop:
         listed, so that clean-up finds them. `top` are facts of the whole iteration, such as
         `class_counts`; None is left out.
         """
-        refresh(self.dataset)
-        before = self.record(iteration)
-        record = before or {
-            "series": self.names.series,
-            "prefix": self.names.prefix,
-            "iteration": iteration,
-            "label_field": self.names.label_field,
-            "steps": {},
-        }
+        record = self._record_to_write(iteration)
         record.update({k: v for k, v in top.items() if v is not None})
+        if self.dataset.get_field(self.names.labelled) is not None:
+            record.pop("labelled_ids", None)  # of earlier versions; it could outgrow a document
+        record.get("pending", {}).pop(step, None)
         entry = dict(entry)
         if "checkpoints" in entry:
             earlier = record["steps"].get(step, {}).get("checkpoints", [])
             entry["checkpoints"] = list(dict.fromkeys([*earlier, *entry["checkpoints"]]))
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         record["steps"][step] = {**entry, "at": now, "versions": _versions()}
-        config = self.dataset.init_run(method=ITERATION_METHOD, **encode(record))
-        write = self.dataset.register_run if before is None else self.dataset.update_run_config
-        write(self.names.run_key(iteration), config)
+        self._write(record)
+
+    def _record_to_write(self, iteration: int) -> Record:
+        locks.check(self.dataset)
+        refresh(self.dataset)
+        return copy.deepcopy(self.record(iteration)) or {
+            "series": self.names.series,
+            "prefix": self.names.prefix,
+            "iteration": iteration,
+            "label_field": self.names.label_field,
+            "steps": {},
+        }
+
+    def _write(self, record: Record) -> None:
+        key = self.names.run_key(record["iteration"])
+        save_run(self.dataset, key, ITERATION_METHOD, **encode(record))
+        if (kept := _kept.get()) is not None:
+            kept.clear()
+
+    def record_of_batch(self, number: int) -> int:
+        """The iteration whose record names a batch, or the current one."""
+        tag, records = self.names.batch(number), self.records()
+        named = (
+            n for n, r in records.items() if r["steps"].get("select_batch", {}).get("batch") == tag
+        )
+        return next(named, self.iteration())
 
     def all_series(self) -> list[Loop]:
         """Every loop on the dataset that has records; the main one first, then by name."""
@@ -270,16 +329,64 @@ def stored_runs(dataset: Any, **wanted: Any) -> list[tuple[str, Record]]:
     return [(run["key"], run.get("config") or {}) for run in runs]
 
 
+def save_run(dataset: Any, key: str, method: str, **facts: Any) -> None:
+    """Write a custom run, new or not; FiftyOne's own calls do one of both.
+
+    It stores a new run before the dataset names it; a run that was killed in between left one that
+    nothing names.
+    """
+    config = dataset.init_run(method=method, **facts)
+    if dataset.has_run(key):
+        dataset.update_run_config(key, config)
+    else:
+        unnamed = {"_dataset_id": dataset._doc.id, "key": key, "config.type": "run"}
+        foo.get_db_conn().runs.delete_many(unnamed)
+        dataset.register_run(key, config)
+
+
+def delete_unnamed_runs(dataset: Any) -> None:
+    """Delete stored runs that the dataset does not name: a killed process left them."""
+    named = [*dataset._doc.runs.values()]
+    ids = [getattr(run, "id", run) for run in named]
+    wanted = {"_dataset_id": dataset._doc.id, "_id": {"$nin": ids}, "config.type": "run"}
+    foo.get_db_conn().runs.delete_many(wanted)
+
+
+def files_named_elsewhere(dataset: Any, paths: Sequence[str]) -> set[str]:
+    """Which of these checkpoints the records of other datasets name: a clone still works with them."""
+    lists = [f"config.steps.{step}.checkpoints" for step in ("train_unet", "train_detector")]
+    query = {
+        "_dataset_id": {"$ne": dataset._doc.id},
+        "$or": [{path: {"$in": list(paths)}} for path in lists],
+    }
+    runs = foo.get_db_conn().runs.find(query, dict.fromkeys(lists, 1))
+    steps = [step for run in runs for step in run["config"]["steps"].values()]
+    return {path for step in steps for path in step["checkpoints"]}.intersection(paths)
+
+
 def records_by_series(dataset: Any, prefix: str) -> dict[str, dict[int, Record]]:
     """Series -> iteration -> record, ascending, of every loop of a dataset."""
+    kept = _kept.get()
+    if kept is not None and (dataset._doc.id, prefix) in kept:
+        by_series: dict[str, dict[int, Record]] = kept[dataset._doc.id, prefix]
+        return by_series
     wanted = {"config.method": ITERATION_METHOD, "config.prefix": prefix}
     records = [decode(config) for _, config in stored_runs(dataset, **wanted)]
-    by_series: dict[str, dict[int, Record]] = {}
+    by_series = {}
     for record in sorted(records, key=lambda r: (r["series"], r["iteration"])):
         for name in ("cls", "type", "method"):  # FiftyOne's own
             record.pop(name, None)
         by_series.setdefault(record["series"], {})[record["iteration"]] = record
+    if kept is not None:
+        kept[dataset._doc.id, prefix] = by_series
     return by_series
+
+
+def batches_of(records: Mapping[int, Record], names: Names) -> dict[int, str]:
+    """Iteration -> batch tag, ascending, of the batches that `select_batch` recorded."""
+    tags = (record["steps"].get("select_batch", {}).get("batch") for record in records.values())
+    numbers = {names.batch_number(tag): tag for tag in tags if tag}
+    return dict(sorted((n, tag) for n, tag in numbers.items() if n is not None))
 
 
 def files_root() -> Path:
@@ -304,12 +411,13 @@ def numbered_folder(parent: Path, stem: str) -> Path:
 
 def encode(value: Any) -> Any:
     """JSON data with keys that MongoDB keeps as they are."""
-    return _with_keys(value, _ENCODED)
+    return _with_keys(value, lambda key: key.translate(_ENCODED))
 
 
 def decode(value: Any) -> Any:
     """The inverse of `encode`."""
-    return _with_keys(value, _DECODED)
+    plain = {"\uff0e": ".", "\uff04": "$"}
+    return _with_keys(value, lambda key: _DECODED.sub(lambda m: m[1] or plain[m[0]], key))
 
 
 def _versions() -> dict[str, str]:
@@ -321,9 +429,9 @@ def _versions() -> dict[str, str]:
     return known
 
 
-def _with_keys(value: Any, table: Mapping[int, int]) -> Any:
+def _with_keys(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, Mapping):
-        return {str(k).translate(table): _with_keys(v, table) for k, v in value.items()}
+        return {change(str(k)): _with_keys(v, change) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_with_keys(v, table) for v in value]
+        return [_with_keys(v, change) for v in value]
     return value

@@ -98,6 +98,12 @@ def write_overlays(
     return {i: path for i, path in shown.items() if path is not None}
 
 
+def overlay_folder(loop: Loop, model_dir: str | None) -> Path:
+    """The folder for the copies; in a `model_dir`, which datasets may share, one for each."""
+    folder = loop.folder(model_dir) / "overlays"
+    return folder / str(loop.dataset._doc.id) if model_dir else folder
+
+
 def remove_overlays(loop: Loop, folder: Path, ids: Collection[str] | None = None) -> None:
     """Delete the copies of these samples, by default of all, below a folder.
 

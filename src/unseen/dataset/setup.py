@@ -10,7 +10,8 @@ from dataclasses import fields
 from typing import Any
 
 from unseen.dataset.fields import Names
-from unseen.dataset.loop import Loop
+from unseen.dataset.loop import Loop, save_run, stored_runs
+from unseen.errors import DatasetError
 from unseen.parameters import StepConfig
 
 SETUP_METHOD = "unseen/setup"
@@ -21,8 +22,10 @@ LASTING = ("label_field", "test_tag", "initial_tag", "excluded_tag")
 def record_split(loop: Loop, *, made_test: bool, parameters: Mapping[str, Any]) -> None:
     """Record the parameters, and whether the test split is ours or the user's own."""
     before = _read(loop)
-    config = loop.dataset.init_run(
-        method=SETUP_METHOD,
+    save_run(
+        loop.dataset,
+        loop.names.setup_key,
+        SETUP_METHOD,
         prefix=loop.names.prefix,
         series=loop.names.series,
         made_test=made_test or bool(before and before["made_test"]),
@@ -30,8 +33,18 @@ def record_split(loop: Loop, *, made_test: bool, parameters: Mapping[str, Any]) 
         initial_tag=loop.names.initial_tag,
         parameters=dict(parameters),
     )
-    write = loop.dataset.register_run if before is None else loop.dataset.update_run_config
-    write(loop.names.setup_key, config)
+
+
+def check_own_tag(loop: Loop) -> None:
+    """Raise `DatasetError` if samples have the initial tag, and no split of ours gave it to them."""
+    tag, prefix = loop.names.initial_tag, loop.names.prefix
+    own = {"config.method": SETUP_METHOD, "config.prefix": prefix, "config.initial_tag": tag}
+    if not stored_runs(loop.dataset, **own) and (count := len(loop.dataset.match_tags(tag))):
+        raise DatasetError(
+            f"{count} samples of dataset {loop.dataset.name!r} have the tag {tag!r} already, and no "
+            "split of this package gave it to them; pass another initial_tag, such as "
+            f"'unseen_{tag}', or remove the tag"
+        )
 
 
 def lasting(dataset: Any, prefix: str, series: str) -> dict[str, str]:

@@ -16,9 +16,9 @@ import fiftyone as fo
 import fiftyone.core.utils as fou
 import numpy as np
 from bson import ObjectId
-from pymongo import UpdateOne
+from pymongo import UpdateMany, UpdateOne
 
-from unseen.dataset import appearance
+from unseen.dataset import appearance, locks
 from unseen.dataset.fields import EARLIER_GROUP, REGION_LABEL, SIDEBAR_GROUP
 from unseen.dataset.loop import Loop, refresh
 from unseen.errors import DatasetError
@@ -87,6 +87,7 @@ def save_detections(
 
 def set_raw(dataset: Any, values: Mapping[str, Mapping[str, Any]]) -> None:
     """Set stored values (sample id -> path -> value) in one bulk operation."""
+    locks.check(dataset)
     now = {"last_modified_at": datetime.now(timezone.utc)}
     ops = [UpdateOne({"_id": ObjectId(i)}, {"$set": {**v, **now}}) for i, v in values.items()]
     if ops:
@@ -114,6 +115,23 @@ def heatmap(pixels: np.ndarray) -> dict[str, Any]:
     """(h, w) uint8 as FiftyOne stores a heatmap."""
     packed = fou.serialize_numpy_array(np.ascontiguousarray(pixels, dtype=np.uint8))
     return label("Heatmap", map=packed, range=[0.0, 255.0])
+
+
+def mark_batch(
+    loop: Loop, tag: str, values: Mapping[str, Mapping[str, Any]], earlier: Iterable[str]
+) -> None:
+    """Tag exactly these samples and set their values, in one operation.
+
+    What an earlier choice left goes: from every sample with the tag, and from the ids `earlier`.
+    """
+    left = {"$or": [{"tags": tag}, {"_id": {"$in": [ObjectId(i) for i in earlier]}}]}
+    nothing = {path: None for of_sample in values.values() for path in of_sample}
+    now = {"last_modified_at": datetime.now(timezone.utc)}
+    ops = [UpdateMany(left, {"$set": {**nothing, **now}, "$pull": {"tags": tag}})] + [
+        UpdateOne({"_id": ObjectId(i)}, {"$set": {**v, **now}, "$addToSet": {"tags": tag}})
+        for i, v in values.items()
+    ]
+    loop.dataset._bulk_write(ops, ordered=True)
 
 
 def set_tag(dataset: Any, ids: Sequence[str], tag: str) -> None:

@@ -83,7 +83,7 @@ def _summary(
         series=series,
         strategy=strategy,
         iteration=number,
-        images=len(record.get("labelled_ids") or ()),
+        images=record.get("labelled_images", len(record.get("labelled_ids") or ())),
         boxes=sum(counts.values()),
         class_counts=counts,
         **{k: detector.get(k) for k in ("schedule", "detector", "architecture", "pretrained")},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -180,17 +179,9 @@ class Kind:
     def expression(loop: Loop, mark: str | None) -> dict[str, Any]:
         """The MongoDB expression that `read` reads."""
         names = loop.names
-        own = [names.test_tag, names.excluded_tag, names.initial_tag]
-        batch = f"^{re.escape(names.batch(0)[:-2])}[0-9][0-9]+$"
-        is_own = {
-            "$or": [
-                {"$in": ["$$tag", own]},
-                {"$regexMatch": {"input": "$$tag", "regex": batch}},
-            ]
-        }
-        tags = {"input": {"$ifNull": ["$tags", []]}, "as": "tag", "cond": is_own}
+        own = [names.test_tag, names.excluded_tag, names.initial_tag, *loop.batches().values()]
         return {
-            "tags": {"$filter": tags},
+            "tags": {"$setIntersection": [{"$ifNull": ["$tags", []]}, own]},
             "labelled": loop.is_labelled,
             "state": {"$ifNull": [f"${names.annotation}", None]},
             "scored": {"$eq": [f"${names.model}", mark]} if mark else {"$literal": False},

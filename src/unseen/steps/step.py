@@ -14,10 +14,9 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
-from unseen.dataset import reading, setup
-from unseen.dataset.locks import exclusive
-from unseen.dataset.loop import Loop
-from unseen.errors import BudgetError, ConfigError, DatasetError
+from unseen.dataset import locks, mongodb, reading, setup
+from unseen.dataset.loop import Loop, records_kept, refresh
+from unseen.errors import BudgetError, ConfigError, DatasetError, file_errors
 from unseen.parameters import StepConfig, from_mapping
 from unseen.progress import Progress, silent
 from unseen.results import StepResult
@@ -71,18 +70,19 @@ def step(
             # Wrong parameters are reported before the database is asked.
             given = from_mapping(config_class, settings) if config is None else config
             if config is not None and settings:
-                given = dataclasses.replace(config, **settings)
+                given = from_mapping(config_class, {**vars(config), **settings})
             token = _started.set(time.perf_counter())
             try:
-                collection = reading.open_collection(collection)
-                if config is None:
-                    given = _as_set_up(collection, given, settings)
-                loop = Loop(collection, setup.names_for(collection._dataset, given))
-                lock = exclusive(collection, function.__name__)
-                with lock if writes else contextlib.nullcontext():
-                    loop.dataset.reload()
-                    result = function(loop, given, progress or silent)
-                return dataclasses.replace(result, seconds=elapsed())
+                with file_errors(), mongodb.clear_errors():
+                    collection = reading.open_collection(collection)
+                    if config is None:
+                        given = _as_set_up(collection, given, settings)
+                    loop = Loop(collection, setup.names_for(collection._dataset, given))
+                    lock = locks.exclusive(collection, function.__name__)
+                    with lock if writes else contextlib.nullcontext(), records_kept():
+                        refresh(loop.dataset)
+                        result = function(loop, given, _checked(loop, progress or silent))
+                    return dataclasses.replace(result, seconds=elapsed())
             finally:
                 _started.reset(token)
 
@@ -91,6 +91,16 @@ def step(
         return run  # type: ignore[return-value]
 
     return wrap
+
+
+def _checked(loop: Loop, progress: Progress) -> Progress:
+    """The progress of a run, which ends if the run has lost its lock."""
+
+    def report(done: float, total: float, label: str = "") -> None:
+        locks.check(loop.dataset)
+        progress(done, total, label)
+
+    return report
 
 
 def _as_set_up(collection: Any, given: C, settings: Mapping[str, Any]) -> C:

@@ -131,6 +131,7 @@ def save_training(
         {
             **description,
             "dataset": loop.dataset.name,
+            "dataset_id": str(loop.dataset._doc.id),
             "iteration": iteration,
             "value_range": data.value_range,
             "parameters": config.to_dict(),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
 from unseen.dataset import appearance, brain, setup, structure, writing
 from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, SNAPSHOT_METHOD
-from unseen.dataset.loop import Loop
-from unseen.dataset.overlays import remove_overlays
+from unseen.dataset.loop import Loop, delete_unnamed_runs, files_named_elsewhere
+from unseen.dataset.overlays import overlay_folder, remove_overlays
 from unseen.progress import Progress
 from unseen.steps.clean_dataset import CleanConfig, CleanResult
 from unseen.steps.step import step
@@ -46,7 +46,7 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
     ours = CleanResult(
         dataset=dataset.name,
         fields=writing.own_fields(loop),
-        tags=_tags(loop, views),
+        tags=_tags(loop),
         views=views,
         runs=[*records, *sent, *brain.own_runs(loop)],
         evaluations=writing.own_evaluations(loop),
@@ -55,6 +55,7 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
     )
     if config.dry_run:
         return ours
+    # Whatever says that something is ours goes after it: a killed run is finished by the next one.
     for key in ours.evaluations:
         dataset.delete_evaluation(key)
     for view in views:
@@ -64,16 +65,19 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
     for tag in ours.tags:
         dataset.match_tags(tag).untag_samples(tag)
     _remove_overlays(loop, config)
+    appearance.forget(loop, ours.fields)
     writing.delete_fields(dataset, writing.own_fields(loop))  # without those of the evaluations
+    writing.ungroup_fields(dataset)
     for key in brain.own_runs(loop):  # while there are records that name them
         dataset.delete_brain_run(key)
     for key in sent:
         dataset.delete_annotation_run(key)
+    removed = sum(_remove(path) for path in checkpoints)
+    with contextlib.suppress(OSError):
+        loop.folder(None).rmdir()  # only when nothing else is in it
     for key in records:
         dataset.delete_run(key)
-    writing.ungroup_fields(dataset)
-    appearance.forget(loop, ours.fields)
-    removed = sum(_remove(path) for path in checkpoints)
+    delete_unnamed_runs(dataset)
     progress(1, 1, "clean")
     return dataclasses.replace(ours, checkpoints=removed)
 
@@ -89,7 +93,7 @@ def _runs(loop: Loop, method: str) -> dict[str, dict[str, Any]]:
 
 def _remove_overlays(loop: Loop, config: CleanConfig) -> None:
     """Delete the copies of images with a heatmap."""
-    folder = loop.folder(config.model_dir) / "overlays"
+    folder = overlay_folder(loop, config.model_dir)
     series = {loop.names.series, *(one.names.series for one in loop.all_series())}
     series |= {record["series"] for record in _runs(loop, SENDING_METHOD).values()}
     for name in sorted(series):
@@ -97,29 +101,50 @@ def _remove_overlays(loop: Loop, config: CleanConfig) -> None:
         remove_overlays(Loop(loop.dataset, names), folder)
 
 
-def _tags(loop: Loop, views: list[str]) -> list[str]:
-    """Batch tags have a view of their name; the splits are known from their record."""
-    tags = {view for view in views if re.search(r"batch_\d{2,}$", view)}  # of any series
+def _tags(loop: Loop) -> list[str]:
+    """The tags of batches and splits that are on record, of any series."""
+    tags: set[str] = set()
+    for one in loop.all_series():
+        unfinished = one.unfinished_batch()
+        tags |= {*one.batches().values(), *([unfinished[1]["batch"]] if unfinished else ())}
     for record in _runs(loop, setup.SETUP_METHOD).values():
         tags |= {record["initial_tag"]} | ({record["test_tag"]} if record["made_test"] else set())
     return sorted(tags & set(loop.dataset.distinct("tags")))
 
 
 def _checkpoints(loop: Loop) -> list[Path]:
-    """Every model file that a record names."""
+    """The model files that a record names, that were made for this dataset and serve no other.
+
+    A record proves nothing: a clone has those of the original, an import somebody else's.
+    """
     records = [record for one in loop.all_series() for record in one.records().values()]
     entries = [entry for record in records for entry in record["steps"].values()]
-    return sorted({Path(path) for entry in entries for path in entry.get("checkpoints", [])})
+    named = {Path(path) for entry in entries for path in entry.get("checkpoints", [])}
+    own = sorted(path for path in named if _is_own(loop, path))
+    elsewhere = files_named_elsewhere(loop.dataset, list(map(str, own))) if own else set()
+    return [path for path in own if str(path) not in elsewhere]
+
+
+def _is_own(loop: Loop, path: Path) -> bool:
+    """Whether the sidecar of a checkpoint says that it was made for this dataset."""
+    try:
+        sidecar = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if not isinstance(sidecar, dict) or path.suffix != ".safetensors":
+        return False
+    if "dataset_id" in sidecar:
+        return bool(sidecar["dataset_id"] == str(loop.dataset._doc.id))
+    # Earlier versions wrote the name only; the folder has the id in its name.
+    return sidecar.get("dataset") == loop.dataset.name and path.parent == loop.folder(None)
 
 
 def _remove(path: Path) -> bool:
     """Delete a checkpoint and its sidecar; whether it was there."""
     existed = path.is_file()
-    for file in (path, path.with_suffix(".json")):
-        try:
+    try:
+        for file in (path, path.with_suffix(".json")):  # the sidecar says that both are ours
             file.unlink(missing_ok=True)
-        except OSError as error:
-            logger.warning("could not delete %s: %s", file, error)
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()  # only when nothing else is in it
+    except OSError as error:
+        logger.warning("could not delete %s: %s", file, error)
     return existed

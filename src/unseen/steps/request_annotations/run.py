@@ -81,6 +81,7 @@ def _target(loop: Loop, config: RequestConfig) -> tuple[int, str, str]:
     number = config.iteration
     known = loop.batches()
     if number is None:
+        loop.check_finished()
         if not known:
             raise DatasetError(
                 f"dataset {loop.dataset.name!r} has no batch yet; run select_batch first, or pass "
@@ -184,7 +185,9 @@ def _overlays(loop: Loop, config: RequestConfig, plan: Plan, progress: Progress)
 
 
 def _overlay_folder(loop: Loop, config: RequestConfig, plan: Plan) -> Path:
-    return loop.folder(config.model_dir) / "overlays" / plan.sending.anno_key
+    from unseen.dataset.overlays import overlay_folder
+
+    return overlay_folder(loop, config.model_dir) / plan.sending.anno_key
 
 
 def _record(loop: Loop, config: RequestConfig, iteration: int, result: RequestResult) -> None:

@@ -28,7 +28,8 @@ def labelled_boxes(loop: Loop) -> LabelledBoxes:
     rows = list(zip(*loop.whole.labelled.values(columns), strict=True))
     initial = {i for i, tags, _ in rows if names.initial_tag in tags}
     if not initial:
-        initial = {i for i, tags, _ in rows if not any(map(names.batch_number, tags))}
+        batches = set(loop.batches().values())
+        initial = {i for i, tags, _ in rows if batches.isdisjoint(tags)}
     labels = {i: [c for c in of_image or [] if c] for i, _, of_image in rows}
     return LabelledBoxes(labels, frozenset(initial))
 
@@ -40,13 +41,15 @@ def found_and_tried(loop: Loop, labelled: LabelledBoxes) -> History:
     chosen. Images drawn at random and unlabelled images do not count.
     """
     history = History.none()
-    criteria = list(CRITERIA)
+    criteria = {name: k for k, name in enumerate(CRITERIA)}
     for record in loop.records().values():
         entry = record["steps"].get("select_batch") or {}
         sources = entry.get("sources") or {}
         before, sought = set(entry.get("known", ())), set(entry.get("sought", ()))
         for sample_id in sources.keys() & labelled.labels.keys():
-            criterion = criteria.index(sources[sample_id])
+            criterion = criteria.get(sources[sample_id])
+            if criterion is None:  # an earlier version had another list
+                continue
             shown = set(labelled.labels[sample_id])
             history.tried[criterion] += 1
             history.found[criterion] += bool(shown & sought or shown - before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
@@ -30,13 +31,8 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     """
     names = loop.names
     reading.check_label_field(loop.dataset, names.label_field, must_exist=False)
-    iteration = loop.iteration()
-    waiting = loop.open_batch()
-    if waiting is not None and not config.replace:
-        raise DatasetError(rules.open_batch_problem(names.batch(waiting)))
-    number = waiting or max(loop.batches(), default=0) + 1
-    tag = names.batch(number)
-    writing.check_own_view(loop, tag)
+    place = _place(loop, config)
+    tag = names.batch(place.number)
     progress(0, 3, "read the ranking")
     pool = read_pool(loop, config, progress)
     chosen = choose(
@@ -54,45 +50,27 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     is_scored = config.strategy in SCORED_STRATEGIES
     unscored = len(pool.ids) - len(pool.numbers.scored) if is_scored else 0
     progress(1, 3, "freeze the batch")
-
-    if waiting is not None:
-        replaced = dict.fromkeys(loop.dataset.match_tags(tag).values("id"))
-        for name in (names.rank, names.chosen_by):
-            if replaced and loop.dataset.get_field(name) is not None:
-                loop.dataset.set_values(name, replaced, key_field="id")
-    text = f"Batch {number}: {len(ranked)} images in rank order, strategy {config.strategy}"
+    entry = {
+        "parameters": config.to_dict(),
+        "batch": tag,
+        "batch_ids": ranked,
+        "pool": len(pool.ids),
+        "unscored": unscored,
+        **mixture,
+    }
+    loop.begin_entry(place.record, "select_batch", entry)
+    _mark(loop, tag, ranked, sources, place.earlier_ids)
+    text = f"Batch {place.number}: {len(ranked)} images in rank order, strategy {config.strategy}"
     writing.save_own_view(loop, tag, loop.dataset.select(ranked, ordered=True), text)
-    writing.set_tag(loop.dataset, ranked, tag)
-    ranks = {sample_id: rank for rank, sample_id in enumerate(ranked, start=1)}
-    _save(loop, names.rank, fo.IntField, "Rank in its batch, 1 = label first", ranks)
-    if sources or loop.dataset.get_field(names.chosen_by) is not None:
-        # Also without sources: nothing of an earlier batch may stay on an image.
-        text = "Criterion that chose the image: " + ", ".join(CRITERIA)
-        values = {i: sources.get(i) for i in ranked}
-        _save(loop, names.chosen_by, fo.StringField, text, values)
-    writing.group_fields(loop)
     progress(2, 3, "write the record")
-    loop.write_entry(
-        iteration,
-        "select_batch",
-        {
-            "parameters": config.to_dict(),
-            "seconds": elapsed(),
-            "batch": tag,
-            "batch_ids": ranked,
-            "pool": len(pool.ids),
-            "unscored": unscored,
-            **mixture,
-        },
-        strategy=config.strategy,
-        seed=config.seed,
-        **loop.label_facts(),
-    )
+    entry["seconds"] = elapsed()
+    top = {"strategy": config.strategy, "seed": config.seed, **loop.label_facts()}
+    loop.write_entry(place.record, "select_batch", entry, **top)
     progress(3, 3, "write the record")
     counts = {c: list(sources.values()).count(c) for c in CRITERIA}
     return SelectResult(
         dataset=loop.dataset.name,
-        iteration=number,
+        iteration=place.number,
         batch=tag,
         strategy=config.strategy,
         sample_ids=ranked,
@@ -104,10 +82,60 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     )
 
 
-def _save(loop: Loop, name: str, kind: type, text: str, values: dict[str, Any]) -> None:
-    """Write a field of the batch, and show it where it is new."""
-    is_new = loop.dataset.get_field(name) is None
-    writing.declare(loop, name, kind, text)
-    loop.dataset.set_values(name, values, key_field="id")
-    if is_new and not loop.names.series:  # baselines stay in the background
-        appearance.show(loop, name)
+@dataclass(frozen=True)
+class _Place:
+    """Which batch is chosen, and what is there of it already."""
+
+    number: int
+    record: int  #: the iteration whose record names it
+    earlier_ids: list[str]  #: of a choice that was cut short
+
+
+def _place(loop: Loop, config: SelectConfig) -> _Place:
+    """The next batch, the one that is to be replaced, or the one that was not finished."""
+    waiting, batches = loop.open_batch(), loop.batches()
+    unfinished = loop.unfinished_batch()
+    if unfinished is not None:
+        record, entry = unfinished
+        number = loop.names.batch_number(entry["batch"]) or 0
+        place = _Place(number, record, entry["batch_ids"])
+    elif waiting is not None:
+        # Of a batch whose images were all deleted, nobody will ever label one.
+        if not config.replace and len(loop.dataset.match_tags(batches[waiting]).limit(1)):
+            raise DatasetError(rules.open_batch_problem(batches[waiting]))
+        place = _Place(waiting, loop.record_of_batch(waiting), [])
+    else:
+        place = _Place(max(batches, default=0) + 1, loop.iteration(), [])
+    tag = loop.names.batch(place.number)
+    writing.check_own_view(loop, tag)
+    strangers = 0 if waiting or unfinished else loop.dataset.match_tags(tag).count()
+    if strangers:
+        raise DatasetError(
+            f"{strangers} images of dataset {loop.dataset.name!r} have the tag {tag!r}, and no record "
+            "says that it is a batch of ours. Rename the tag (view = dataset.match_tags(...); "
+            f"view.tag_samples('my_{tag}'); view.untag_samples({tag!r})), or pass another series="
+        )
+    return place
+
+
+def _mark(
+    loop: Loop, tag: str, ranked: list[str], sources: dict[str, str], earlier: list[str]
+) -> None:
+    """Tag and rank exactly these images; what an earlier choice left on others goes."""
+    names, dataset = loop.names, loop.dataset
+    is_mixed = bool(sources) or dataset.get_field(names.chosen_by) is not None
+    fields = [(names.rank, fo.IntField, "Rank in its batch, 1 = label first")]
+    if is_mixed:  # also without sources: nothing of an earlier batch may stay on an image
+        text = "Criterion that chose the image: " + ", ".join(CRITERIA)
+        fields.append((names.chosen_by, fo.StringField, text))
+    new = [name for name, _, _ in fields if dataset.get_field(name) is None]
+    for name, kind, text in fields:
+        writing.declare(loop, name, kind, text)
+    writing.group_fields(loop)
+    if new and not names.series:  # baselines stay in the background
+        appearance.show(loop, *new)
+    values = {
+        i: {names.rank: rank, **({names.chosen_by: sources.get(i)} if is_mixed else {})}
+        for rank, i in enumerate(ranked, start=1)
+    }
+    writing.mark_batch(loop, tag, values, earlier)
