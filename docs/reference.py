@@ -54,7 +54,7 @@ def reference(text: str) -> str:
         "## Parameters of every step\n\n" + table([p for n, p in shared.items() if n in every]),
         "## Parameters of several steps\n\nA step that has them lists them under *Also*.\n\n"
         + table([p for n, p in shared.items() if n not in every]),
-        "## Strategies\n\n| `strategy` | The batch holds |\n|---|---|\n"
+        "## Strategies\n\n| Strategy | The batch holds |\n|---|---|\n"
         + "\n".join(f"| `{name}` | {text} |" for name, text in STRATEGIES.items())
         + "\n\nAll but `random` and `sequential` need a scored pool.",
     ]

@@ -72,8 +72,52 @@ def test_every_verb_and_every_step_of_the_loop_is_documented():
 def test_links_and_make_targets_lead_somewhere(page):
     targets = set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z0-9-]+)", read(page))) <= targets
-    for target in re.findall(r"\]\(([^)#]+)", read(page)):
-        assert "://" in target or ((ROOT / page).parent / target).exists(), target
+    for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", read(page)):
+        if "://" not in target:
+            path = (ROOT / page).parent / target if target else ROOT / page
+            assert path.exists(), target
+            assert not heading or heading in headings(path), f"{target}#{heading}"
+
+
+def headings(path):
+    """The anchors of a page, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_options_exist(page):
+    verbs = cli.build_parser()._subparsers._group_actions[0].choices
+    code = re.findall(
+        r"```\w*\n(.*?)```|`(unseen [^`]+)`|^    (unseen .*)", read(page), re.M | re.S
+    )
+    lines = [line.removeprefix("$ ") for parts in code for line in "".join(parts).splitlines()]
+    for line in (line for line in lines if re.match(r"unseen [a-z-]+( |$)", line)):
+        _, verb, *rest = line.split(maxsplit=2)
+        rest = "".join(rest)
+        wrong = set(re.findall(r"--[a-z-]+", rest)) - set(verbs[verb]._option_string_actions)
+        assert not wrong, f"unseen {verb} has no {wrong}"
+    for script, rest in re.findall(r"python ((?:benchmarks|docs)/\w+\.py)([^`\n]*)", read(page)):
+        accepted = options_of(ROOT / script) | options_of(ROOT / "benchmarks/shared.py")
+        assert set(re.findall(r"--[a-z-]+", rest)) <= accepted, script
+    known = {option for verb in verbs.values() for option in verb._option_string_actions}
+    known |= {option for script in ROOT.glob("benchmarks/*.py") for option in options_of(script)}
+    named = set(re.findall(r"`(--[a-z-]+)", read(page)))
+    assert named - known <= {"--install", "--no-"}
+
+
+def options_of(script):
+    return set(re.findall(r'"(--[a-z-]+)"', script.read_text(encoding="utf-8")))
+
+
+def test_scripts_and_operators_that_are_named_exist():
+    for page in PAGES:
+        for name in re.findall(r"\b(?:benchmarks|docs|tests)/[\w/]+\.\w+", read(page)):
+            assert (ROOT / name).exists(), f"{page}: {name}"
+    for page in (page for page in PAGES if page.startswith("skills/")):
+        named = re.findall(r"^\|[^|]+\| `(\w+)`", read(page), re.MULTILINE)
+        assert named
+        assert set(named) <= set(catalogue())
 
 
 def test_documents_and_messages_use_the_words_of_the_glossary():
