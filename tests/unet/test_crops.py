@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import distance_transform_cdt
 
+from unseen.arrays.image_store import ImageStore
+from unseen.arrays.masks import target_mask
 from unseen.arrays.scope import scope_mask
 from unseen.steps.train_unet import TrainUnetConfig
 from unseen.unet.crops import CropSampler, LabelledImages
@@ -25,9 +28,17 @@ def _crop(rng, channels):
     return image, target
 
 
+class Donors:
+    def __init__(self, images):
+        self._images, self.sizes = images, [image.shape[:2] for image in images]
+
+    def image(self, i, rows, columns):
+        return self._images[i][rows[:, None], columns]
+
+
 def _source(rng, channels, ring):
     donors = [rng.uniform(0, 1, (40, 50, channels)).astype(np.float32) for _ in range(3)]
-    return PatchSource(donors, np.full(channels, 0.1, np.float32), unseen=UNSEEN, ring=ring)
+    return PatchSource(Donors(donors), np.full(channels, 0.1, np.float32), unseen=UNSEEN, ring=ring)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -61,7 +72,7 @@ def test_what_would_hardly_change_the_image_is_not_pasted(rng):
     # Against a standard deviation of 100 no change within [0, 1] is worth a patch.
     image, target = _crop(rng, 1)
     before, truth = image.copy(), target.copy()
-    source = PatchSource([image.copy()], np.full(1, 100, np.float32), unseen=UNSEEN, ring=2)
+    source = PatchSource(Donors([image.copy()]), np.full(1, 100, np.float32), unseen=UNSEEN, ring=2)
     for _ in range(20):
         source.paste(image, target, max_radius=10, rng=rng)
     np.testing.assert_array_equal(image, before)
@@ -73,7 +84,7 @@ def test_tiny_crops_and_tiny_donors_are_no_problem(rng):
         image = rng.uniform(0, 1, (size, size, 1)).astype(np.float32)
         target = np.zeros((size, size), np.int64)
         donors = [rng.uniform(0, 1, (1, 1, 1)).astype(np.float32)]
-        source = PatchSource(donors, np.full(1, 0.2, np.float32), unseen=1, ring=3)
+        source = PatchSource(Donors(donors), np.full(1, 0.2, np.float32), unseen=1, ring=3)
         for _ in range(20):
             source.paste(image, target, max_radius=1, rng=rng)
         assert np.isfinite(image).all()
@@ -107,8 +118,36 @@ def labelled(scope, boxes=BOXES):
     return LabelledImages.of(*data, class_count=1, scale=1.0, margin=3.0, scopes=[scope])
 
 
+def test_a_window_of_the_target_is_cut_from_the_mask_of_the_whole_image(rng):
+    for _ in range(20):
+        boxes = np.sort(rng.uniform(0, SIZE, (6, 2, 2)), axis=1).reshape(-1, 4)
+        labels = rng.integers(0, 2, 6)
+        data = LabelledImages.of(
+            make_images(1), [boxes], [labels], class_count=2, scale=1.0, margin=2.0
+        )
+        whole = target_mask(boxes, labels, height=SIZE, width=SIZE, margin=2.0)
+        rows, columns = (np.sort(rng.integers(0, SIZE, n)) for n in (9, 14))
+        np.testing.assert_array_equal(data.target(0, rows, columns), whole[rows[:, None], columns])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_trained_on_from_the_bytes_that_are_kept(tmp_path, rng, channels):
+    paths = [str(tmp_path / f"{i}.png") for i in range(2)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 255, (SIZE, SIZE), dtype=np.uint8)).save(path)
+    store = ImageStore(paths, channels=channels)
+    spec = UNetSpec(channels=(6, 8, 10), classes=("dot",), in_channels=channels)
+    data = [BOXES[:1]] * 2, [[0]] * 2
+    kept, floats = (
+        fit_unet(images, *data, spec=spec, config=QUICK) for images in (store, list(store))
+    )
+    assert kept.losses == floats.losses
+    assert store.pixels(0).nbytes == SIZE * SIZE
+
+
 def test_outside_of_the_scope_background_is_ignored_and_boxes_are_not():
-    whole, part = labelled(None).targets[0], labelled(SCOPE).targets[0]
+    every = np.arange(SIZE)
+    whole, part = (labelled(scope).target(0, every, every) for scope in (None, SCOPE))
     is_in = scope_mask(SCOPE, height=SIZE, width=SIZE)
     np.testing.assert_array_equal(part[is_in], whole[is_in])
     np.testing.assert_array_equal(part[~is_in & (whole > 0)], whole[~is_in & (whole > 0)])
@@ -125,7 +164,7 @@ def test_the_whole_image_as_scope_trains_bit_by_bit_as_no_scope(mode):
 def test_every_crop_shows_something_that_is_known(rng):
     small = np.asarray([[50, 3, 56, 9], [2, 58, 5, 61]], dtype=np.float32)
     data = labelled(small, BOXES[:0])
-    patches = PatchSource(data.images, data.std, unseen=2, ring=3)
+    patches = PatchSource(data, data.std, unseen=2, ring=3)
     for source in (None, patches):
         sampler = CropSampler(data, size=16, patches=source, patch_share=1.0, rng=rng)
         _, targets = sampler.batch(60)

@@ -24,18 +24,46 @@ def evened(images: Tensor, mean: Tensor) -> Tensor:
 
 
 def fitted_plane(images: Tensor) -> Tensor:
-    """The plane over rows and columns that fits most of each image and channel, (B, C, H, W).
+    """The plane over rows and columns that fits most of each image and channel, (B, C, H, W)."""
+    down, across = (positions(side).to(images) for side in images.shape[2:])
+    return plane_at(fit_plane(images), down, across)
+
+
+def plane_at(plane: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """A (B, C, 3) plane at (h,) and (w,) `positions`: (B, C, h, w) of their type."""
+    level, slope_down, slope_across = plane.to(down)[..., None, None].unbind(dim=2)
+    return level + slope_down * down[:, None] + slope_across * across
+
+
+def positions(count: int) -> Tensor:
+    """Centres of `count` pixels that divide [-1, 1], float32."""
+    return (torch.arange(count, dtype=torch.float32) + 0.5) * (2 / count) - 1
+
+
+def shares(images: Tensor) -> Tensor:
+    """Integers as shares of their type's largest value, float32 in [0, 1]; floats as they are."""
+    if images.is_floating_point():
+        return images.float()
+    return images.float() / torch.iinfo(images.dtype).max
+
+
+def fit_plane(images: Tensor) -> Tensor:
+    """Level and slopes of the plane that fits most of each image and channel, (B, C, 3) float64.
 
     Least squares over cell means, reweighted (Cauchy weights relative to the image's own spread) so
     that marks or a strip of another material hardly tilt it. The weights are smooth, so that two
-    materials of equal area share the level instead of one of them winning by chance.
+    materials of equal area share the level instead of one of them winning by chance. Images are
+    (B, C, H, W) floats or integer `shares`.
     """
     height, width = images.shape[2:]
     rows, columns = min(_CELLS, height), min(_CELLS, width)
-    cells = F.adaptive_avg_pool2d(images.float(), (rows, columns)).flatten(2).cpu().double()
+    # Row by row of cells, so that a large image is never in memory as floats.
+    edges = [(i * height // rows, -(-(i + 1) * height // rows)) for i in range(rows)]
+    means = [F.adaptive_avg_pool2d(shares(images[:, :, a:b]), (1, columns)) for a, b in edges]
+    cells = torch.cat(means, dim=2).flatten(2).cpu().double()
     # The cells' mean positions are exact even where cells overlap.
-    down = F.adaptive_avg_pool1d(_positions(height, cells)[None], rows)[0]
-    across = F.adaptive_avg_pool1d(_positions(width, cells)[None], columns)[0]
+    down = F.adaptive_avg_pool1d(positions(height).double()[None], rows)[0]
+    across = F.adaptive_avg_pool1d(positions(width).double()[None], columns)[0]
     down, across = down.repeat_interleave(columns), across.repeat(rows)
     basis = torch.stack([torch.ones_like(down), down, across], dim=1)
     weight = torch.ones_like(cells)
@@ -50,11 +78,4 @@ def fitted_plane(images: Tensor) -> Tensor:
         squares = (cells - plane @ basis.T) ** 2
         typical = (share * squares).sum(dim=2, keepdim=True).clamp_min(1e-12)
         weight = 1 / (1 + squares / (_TOLERANCE**2 * typical))
-    level, slope_down, slope_across = plane.to(images)[..., None, None].unbind(dim=2)
-    down, across = _positions(height, images), _positions(width, images)
-    return level + slope_down * down[:, None] + slope_across * across
-
-
-def _positions(count: int, like: Tensor) -> Tensor:
-    """Centres of `count` pixels that divide [-1, 1]."""
-    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) * (2 / count) - 1
+    return plane

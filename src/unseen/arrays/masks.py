@@ -35,12 +35,30 @@ def target_mask(
     boxes, classes = as_boxes(xyxy), np.asarray(labels, dtype=np.int64).reshape(-1)
     if len(boxes) != len(classes):
         raise ShapeError(f"{len(boxes)} boxes have {len(classes)} labels; expected one per box")
-    mask = np.full((height, width), BACKGROUND, dtype=np.int64)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     covered = covered_pixels(boxes, height=height, width=width, scale=scale, margin=margin)
-    for i in np.argsort(-area, kind="stable"):
-        left, top, right, bottom = covered[i]
-        mask[top:bottom, left:right] = 1 + classes[i]
+    order = largest_first(boxes)
+    return painted(covered[order], classes[order], (0, 0, width, height))
+
+
+def largest_first(xyxy: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    """The order in which to paint (N, 4) boxes, so that the smaller one is on top."""
+    boxes = as_boxes(xyxy)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return np.argsort(-area, kind="stable")
+
+
+def painted(
+    covered: npt.NDArray[np.int64],
+    classes: npt.NDArray[np.int64],
+    window: tuple[int, int, int, int],
+) -> npt.NDArray[np.int64]:
+    """The mask of a window (left, top, right, bottom), px, by `covered_pixels` and (N,) classes."""
+    left, top, right, bottom = window
+    mask = np.full((bottom - top, right - left), BACKGROUND, dtype=np.int64)
+    inside = np.clip(covered - [left, top, left, top], 0, [*mask.shape[::-1], *mask.shape[::-1]])
+    for i in np.flatnonzero((inside[:, 2:] > inside[:, :2]).all(axis=1)):
+        x1, y1, x2, y2 = inside[i]
+        mask[y1:y2, x1:x2] = 1 + classes[i]
     return mask
 
 

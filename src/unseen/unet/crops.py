@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from unseen.arrays.boxes import as_boxes, has_area
-from unseen.arrays.illumination import evened
-from unseen.arrays.masks import BACKGROUND, covered_pixels, target_mask
+from unseen.arrays.illumination import fit_plane, plane_at, positions
+from unseen.arrays.image_store import ImageStore
+from unseen.arrays.images import Pixels, as_channels, as_float
+from unseen.arrays.masks import BACKGROUND, covered_pixels, largest_first, painted
 from unseen.arrays.scope import check_scopes, scope_mask
 from unseen.errors import ShapeError, TrainingError
 from unseen.unet.outlier_exposure import IGNORE, PatchSource
@@ -33,11 +35,14 @@ _SLOPE = 0.25
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """The training images with their masks."""
+    """The training images as they are kept, and what is labelled in them; crops are made from it."""
 
-    images: list[Array]  #: (h, w, C) float32, evenly lit at the level `mean`, about in [0, 1]
-    targets: list[IntArray]  #: (h, w), 0 = background, 1 + k = class k, IGNORE = not labelled
-    pixels: list[IntArray]  #: (N, 4), what every box covers: left, top, right, bottom
+    read: Callable[[int], Pixels]  #: (h, w, 1 or C), see `as_float`
+    sizes: list[tuple[int, int]]  #: (h, w)
+    planes: list[Array]  #: (C, 3), `fit_plane` of each image
+    pixels: list[
+        IntArray
+    ]  #: (N, 4), what every box covers, the smallest last: left, top, right, bottom
     labels: list[IntArray]  #: (N,) class indices
     scopes: list[IntArray | None]  #: (N, 4), what the scope covers likewise; None: the whole image
     mean: Array  #: (C,) of all pixels as they came
@@ -46,16 +51,17 @@ class LabelledImages:
     @classmethod
     def of(
         cls,
-        images: Sequence[Array],
+        images: Sequence[Pixels],
         boxes: Sequence[npt.ArrayLike],
         labels: Sequence[npt.ArrayLike],
         *,
         class_count: int,
         scale: float,
         margin: float,
+        channels: int | None = None,
         scopes: Sequence[npt.ArrayLike | None] | None = None,
     ) -> LabelledImages:
-        """Check the arguments of `fit_unet`, even out the light and compute the masks."""
+        """Check the arguments of `fit_unet`, and see what the boxes cover and how images are lit."""
         if not images:
             raise TrainingError("there are no labelled images; label some before training")
         if not len(images) == len(boxes) == len(labels):
@@ -64,17 +70,22 @@ class LabelledImages:
                 "labels; expected one of each per image"
             )
         check_scopes(scopes, len(images))
-        arrays, all_targets, all_pixels, all_classes, all_scopes = [], [], [], [], []
-        for image, image_boxes, image_labels, scope in zip(
-            images, boxes, labels, scopes or [None] * len(images), strict=True
-        ):
-            if image.ndim != 3 or not image.size or image.shape[2] != images[0].shape[2]:
+        read = images.pixels if isinstance(images, ImageStore) else images.__getitem__
+        sizes, planes, all_pixels, all_classes, all_scopes = [], [], [], [], []
+        total, squares = np.zeros(1), np.zeros(1)
+        for i, scope in enumerate(scopes or [None] * len(images)):
+            image = read(i)
+            channels = channels or image.shape[-1]
+            if image.ndim != 3 or not image.size or image.shape[2] not in (1, channels):
                 raise ShapeError(
-                    f"an image has shape {image.shape}; expected "
-                    f"(h, w, {images[0].shape[-1]}) with h and w > 0"
+                    f"an image has shape {image.shape}; expected (h, w, {channels}) with h and w > 0"
                 )
-            xyxy = as_boxes(image_boxes)
-            classes = np.asarray(image_labels, dtype=np.int64).reshape(-1)
+            xyxy = as_boxes(boxes[i])
+            classes = np.asarray(labels[i], dtype=np.int64).reshape(-1)
+            if len(classes) != len(xyxy):
+                raise ShapeError(
+                    f"{len(xyxy)} boxes have {len(classes)} labels; expected one per box"
+                )
             if classes.size and not 0 <= classes.min() <= classes.max() < class_count:
                 raise ShapeError(
                     f"class indices range from {classes.min()} to {classes.max()}; expected 0 to "
@@ -82,22 +93,44 @@ class LabelledImages:
                 )
             height, width = image.shape[:2]
             size = {"height": height, "width": width, "scale": scale}
-            target = target_mask(xyxy, classes, margin=margin, **size)
             scope_pixels = None
-            if scope is not None and (outside := ~scope_mask(scope, **size)).any():
-                target[outside & (target == BACKGROUND)] = IGNORE
+            if scope is not None and not scope_mask(scope, **size).all():
                 scope_pixels = covered_pixels(scope, margin=0.0, **size)
                 scope_pixels = scope_pixels[has_area(scope_pixels)]
-            arrays.append(np.asarray(image, dtype=np.float32))
-            all_targets.append(target)
-            all_pixels.append(covered_pixels(xyxy, margin=margin, **size))
-            all_classes.append(classes)
+            order = largest_first(xyxy)
+            sizes.append((height, width))
+            all_pixels.append(covered_pixels(xyxy, margin=margin, **size)[order])
+            all_classes.append(classes[order])
             all_scopes.append(scope_pixels)
-        mean = _mean(arrays).astype(np.float32)
-        even = [_evened(image, mean) for image in arrays]
-        variance = np.maximum(_mean((image - mean) ** 2 for image in even), (1 / 255) ** 2)
-        std = np.sqrt(variance).astype(np.float32)
-        return cls(even, all_targets, all_pixels, all_classes, all_scopes, mean, std)
+            values = torch.from_numpy(as_float(as_channels(image, channels))).permute(2, 0, 1)[None]
+            plane = fit_plane(values)
+            planes.append(plane[0].float().numpy())
+            total = total + values.sum(dim=(0, 2, 3), dtype=torch.float64).numpy()
+            values = values - plane_at(plane, positions(height), positions(width))
+            squares = squares + values.square().sum(dim=(0, 2, 3), dtype=torch.float64).numpy()
+        count = sum(height * width for height, width in sizes)
+        std = np.sqrt(np.maximum(squares / count, (1 / 255) ** 2)).astype(np.float32)
+        mean = (total / count).astype(np.float32)
+        return cls(read, sizes, planes, all_pixels, all_classes, all_scopes, mean, std)
+
+    def image(self, i: int, rows: IntArray, columns: IntArray) -> Array:
+        """These rows and columns of an image, (h, w, C) float32, evenly lit at the level `mean`."""
+        height, width = self.sizes[i]
+        part = as_float(as_channels(self.read(i)[rows[:, None], columns], len(self.mean)))
+        down, across = positions(height).numpy()[rows], positions(width).numpy()[columns]
+        level, slope_down, slope_across = self.planes[i].T
+        plane = level + down[:, None, None] * slope_down + across[:, None] * slope_across
+        return np.asarray(part - plane + self.mean)
+
+    def target(self, i: int, rows: IntArray, columns: IntArray) -> IntArray:
+        """What is labelled there, (h, w): 0 is background, 1 + k is class k, IGNORE is not known."""
+        window = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+        mask = painted(self.pixels[i], self.labels[i], window)
+        scope = self.scopes[i]
+        if scope is not None:
+            is_in = painted(scope, np.zeros(len(scope), np.int64), window)
+            mask[(is_in == 0) & (mask == BACKGROUND)] = IGNORE
+        return mask[(rows - window[1])[:, None], columns - window[0]]
 
     def mean_areas(self, map_count: int) -> list[float]:
         """Mean area of the enlarged boxes of each foreground map, px at working scale.
@@ -142,17 +175,16 @@ class CropSampler:
 
     def _crop(self) -> tuple[Array, IntArray]:
         rng = self._rng
-        i = int(rng.integers(len(self._data.images)))
-        full_image, full_target = self._data.images[i], self._data.targets[i]
+        i = int(rng.integers(len(self._data.sizes)))
+        height, width = self._data.sizes[i]
         y, x = self._centre(i)
-        rows, columns = self._window(full_target.shape[0], y), self._window(full_target.shape[1], x)
-        image = full_image[rows[:, None], columns]
-        target = full_target[rows[:, None], columns]
+        rows, columns = self._window(height, y), self._window(width, x)
+        image, target = self._data.image(i, rows, columns), self._data.target(i, rows, columns)
         # Beyond the image there is its reflection, which is not labelled again.
-        target[full_target.shape[0] :] = IGNORE
-        target[:, full_target.shape[1] :] = IGNORE
+        target[height:] = IGNORE
+        target[:, width:] = IGNORE
         if self._patches is not None and rng.uniform() < self._patch_share:
-            side = min(full_target.shape)
+            side = min(height, width)
             max_radius = min(_RADIUS_OF_IMAGE * side, _RADIUS_OF_CROP * self._size)
             self._patches.paste(image, target, max_radius=max_radius, rng=rng)
         image = self._jittered(image)
@@ -196,18 +228,3 @@ class CropSampler:
         else:
             start = int(np.clip(centre + self._rng.uniform(-0.75, -0.25) * size, 0, last))
         return np.arange(start, start + size)
-
-
-def _mean(images: Iterable[Array]) -> npt.NDArray[np.float64]:
-    """(C,) over all pixels of all images."""
-    total, pixels = np.zeros(1), 0
-    for image in images:
-        total = total + image.sum(axis=(0, 1), dtype=np.float64)
-        pixels += image.shape[0] * image.shape[1]
-    return np.asarray(total / pixels)
-
-
-def _evened(image: Array, mean: Array) -> Array:
-    planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-    even = evened(planes, torch.from_numpy(mean))[0].numpy()
-    return np.ascontiguousarray(even.transpose(1, 2, 0))

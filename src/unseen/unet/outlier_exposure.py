@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from unseen.arrays.masks import BACKGROUND
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Target = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.int64]
 
 #: Target of pixels that the loss leaves out (torch's default `ignore_index`).
 IGNORE = -100
@@ -35,11 +37,22 @@ _ATTEMPTS = 4
 _AMPLITUDE = (0.25, 2.5)
 
 
+class Donors(Protocol):
+    """Images to cut from."""
+
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """(h, w) of each."""
+
+    def image(self, i: int, rows: IntArray, columns: IntArray) -> Array:
+        """These rows and columns of one, (h, w, C) float32, about in [0, 1]."""
+
+
 @dataclass(frozen=True)
 class PatchSource:
     """Makes patches and pastes them."""
 
-    images: Sequence[Array]  #: (h, w, C) float32, about in [0, 1]; cut-outs come from them
+    donors: Donors  #: cut-outs come from them
     std: Array  #: (C,) standard deviation of their pixels
     unseen: int  #: the target value of unseen pixels
     ring: int  #: width of the ignored ring around a patch, px
@@ -114,14 +127,14 @@ class PatchSource:
 
     def _cut_out(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         """A piece of a labelled image: rescaled, mirrored, sometimes negated or recoloured."""
-        donor = self.images[int(rng.integers(len(self.images)))]
+        donor = int(rng.integers(len(self.donors.sizes)))
         step = 1 / _log_uniform(rng, 0.4, 2.5)
         axes = []
-        for size, limit in zip(shape[:2], donor.shape[:2], strict=True):
+        for size, limit in zip(shape[:2], self.donors.sizes[donor], strict=True):
             start = rng.uniform(0, max(limit - size * step, 1e-3))
             positions = (start + np.arange(size) * step).astype(np.int64) % limit
             axes.append(positions[:: 1 if rng.uniform() < 0.5 else -1])
-        piece = donor[axes[0][:, None], axes[1]]
+        piece = self.donors.image(donor, *axes)
         if rng.uniform() < 0.4:
             piece = piece.min() + piece.max() - piece
         if shape[2] == 3 and rng.uniform() < 0.5:

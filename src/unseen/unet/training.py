@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from unseen.arrays.devices import autocast
+from unseen.arrays.images import Pixels
 from unseen.errors import TrainingError
 from unseen.progress import Progress, silent
 from unseen.unet.crops import CropSampler, LabelledImages
@@ -46,7 +47,7 @@ class TrainedUNet:
 
 
 def fit_unet(
-    images: Sequence[npt.NDArray[np.float32]],
+    images: Sequence[Pixels],
     boxes: Sequence[npt.ArrayLike],
     labels: Sequence[npt.ArrayLike],
     *,
@@ -63,7 +64,8 @@ def fit_unet(
     changed.
 
     Args:
-        images: each (h, w, C) float32 in [0, 1] at working scale, of any size.
+        images: each (h, w, C) at working scale, of any size: float32 in [0, 1], or integers as
+            shares of their type's largest value. An `ImageStore` is read crop by crop.
         boxes: for each image (N, 4) xyxy, px of the *native* image; N may be 0.
         labels: for each image (N,) indices into `spec.classes`.
         spec: the network.
@@ -87,15 +89,16 @@ def fit_unet(
         class_count=len(spec.classes),
         scale=scale,
         margin=config.box_margin,
+        channels=spec.in_channels,
         scopes=scopes,
     )
     model = _new_model(spec, data, seed=config.seed).to(device)
     patches = None
     if not spec.is_paper:
         ring = round(config.box_margin * scale)
-        patches = PatchSource(data.images, data.std, unseen=len(spec.classes) + 1, ring=ring)
+        patches = PatchSource(data, data.std, unseen=len(spec.classes) + 1, ring=ring)
     # No larger than the largest image needs, and a multiple of the stride.
-    size = min(config.crop_size, max(max(target.shape) for target in data.targets))
+    size = min(config.crop_size, max(map(max, data.sizes)))
     size = math.ceil(size / model.stride) * model.stride
     sampler = CropSampler(data, size=size, patches=patches, patch_share=PATCH_SHARE, rng=rng)
     losses = _optimise(model, sampler, config, progress)
