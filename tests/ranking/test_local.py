@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from unseen.ranking import METRICS, local
+from unseen.ranking import local
 from unseen.ranking.local import LocalScoring
 from unseen.ranking.scorer import Scorer, Thresholds
 from unseen.steps.score_samples import ScoreConfig
@@ -58,11 +58,8 @@ def test_batches_and_threads_do_not_change_the_numbers(scorer, files):
     many, two = score(scorer, files, batch_size=5, workers=4)
     assert sorted(single) == sorted(many) == list(range(len(files)))
     assert one == two
-    for i in single:
-        a, b = single[i].score, many[i].score
-        for name in (*METRICS, "entropy", "foreground"):
-            assert getattr(a, name) == pytest.approx(getattr(b, name), rel=1e-3, abs=1e-3)
-        np.testing.assert_allclose(a.embedding, b.embedding, atol=1e-3)
+    for i in single:  # bit for bit, so that a cluster chooses the same batch
+        np.testing.assert_equal(vars(single[i].score), vars(many[i].score))
 
 
 def test_thresholds_are_quantiles_of_the_pool_or_given(scorer, files):

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -165,18 +165,22 @@ def save_labels(loop: Loop, labels: Mapping[str, Label | None]) -> int:
     return len(changed)
 
 
+#: From a shape (h, w) to (h, w) float32 in [0, 1].
+Zone = Callable[[tuple[int, int]], npt.NDArray[np.float32]]
+
+
 # --- what counts -------------------------------------------------------------------------------------
 def zone_reader(
     loop: Loop,
     record: StructureRecord,
     ids: Sequence[str],
     size_of: Callable[[int], tuple[int, int]],
-) -> Callable[[int, tuple[int, int]], npt.NDArray[np.float32] | None]:
+) -> Callable[[int], Zone | None]:
     """How much each pixel of an image counts in the ranking, read when it is needed.
 
     `size_of` gives (width, height) px of the image at a position in `ids`. The reader takes such a
-    position and a shape (h, w). It returns (h, w) float32 in [0, 1], or None if everything counts
-    in full.
+    position. It returns None if everything counts in full, else the zone, which needs no database
+    and can be sent to another process.
     """
     rules = {name: getattr(record, name) for name in ("zone", "margin", "weight")}
 
@@ -187,11 +191,11 @@ def zone_reader(
         labels = read_labels(loop.dataset, loop.names.structure, part)
         return [to_structure(labels.get(sample_id)) for sample_id in part]
 
-    def read(position: int, shape: tuple[int, int]) -> npt.NDArray[np.float32] | None:
+    def read(position: int) -> Zone | None:
         structure = chunk(position // CHUNK)[position % CHUNK]
         if structure is None:
             return None
-        return zone_weights(structure, *size_of(position), shape, **rules)
+        return partial(zone_weights, structure, *size_of(position), **rules)
 
     return read
 

@@ -26,9 +26,10 @@ SAMPLE_BYTES = 384_000_000
 #: The heatmap is at full strength at this quantile of the pool's scores.
 HEATMAP_QUANTILE = 0.999
 
-#: Position in the list of paths and the map's (h, w) -> (h, w) float32 in [0, 1], what each pixel
-#: counts; None = all in full.
-Weights = Callable[[int, tuple[int, int]], "np.ndarray | None"]
+#: The map's (h, w) -> (h, w) float32 in [0, 1]: what each pixel counts.
+Zone = Callable[[tuple[int, int]], np.ndarray]
+#: Position in the list of paths -> its zone; None = all pixels count in full.
+Weights = Callable[[int], Zone | None]
 _Indexed = list[tuple[int, RawScore]]
 
 
@@ -54,13 +55,15 @@ class LocalScoring:
     workers: int = 2  #: threads that read, and as many that finish
     seed: int = 51  #: of the sample that decides the thresholds
     weights: Weights | None = None
+    repeated = 0  #: no worker of its own dies
     #: called with the position and the maps of each image, from several threads
     observe: Callable[[int, RawScore], None] | None = None
 
-    def score(self, paths: Sequence[str]) -> Iterator[Scored]:
+    def score(self, paths: Sequence[str], *, only_sample: bool = False) -> Iterator[Scored]:
         """Score every file once; unreadable ones come back with their error.
 
-        The results are not in the order of the paths; see `Scored.index`.
+        The results are not in the order of the paths; see `Scored.index`. With `only_sample`, stop
+        as soon as the thresholds are known, after the images that decided them.
         """
         order = np.arange(len(paths))
         if self.thresholds is None and len(paths) > SAMPLE_IMAGES:
@@ -90,6 +93,8 @@ class LocalScoring:
                     self.thresholds = self._decide(held)
                     batch, held = held, []
                 finish(batch)
+                if only_sample:
+                    break
                 while len(finishing) > 2 * self.workers or (finishing and finishing[0].done()):
                     yield from finishing.popleft().result()
             if held:
@@ -133,7 +138,8 @@ class LocalScoring:
     def _reduce(self, inference: Inference, group: list[tuple[int, np.ndarray]]) -> _Indexed:
         indices, images = [i for i, _ in group], [image for _, image in group]
         shape = (images[0].shape[0], images[0].shape[1])
-        weights = None if self.weights is None else [self.weights(i, shape) for i in indices]
+        zones = [self.weights and self.weights(i) for i in indices]
+        weights = [zone and zone(shape) for zone in zones]
         raw_scores = self.scorer.reduce(inference, images, weights)
         if self.observe is not None:
             for index, raw in zip(indices, raw_scores, strict=True):

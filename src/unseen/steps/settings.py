@@ -33,6 +33,18 @@ def workers() -> int:
     return setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
 
 
+def engine() -> str:
+    """What computes."""
+    text = "What computes: this process (local), or a Ray cluster (ray)."
+    return setting("local", text, choices=("local", "ray"), advanced=True)
+
+
+def address() -> str | None:
+    """A Ray cluster."""
+    text = "Address of the Ray cluster; auto: the one on this machine. Default: start one here."
+    return setting(None, text, advanced=True)
+
+
 def batch_size(default: int, help: str = "Images per forward pass.", **more: Any) -> int:
     """Images per step of a network."""
     return setting(default, help, minimum=1, **{"unit": "images", "advanced": True, **more})

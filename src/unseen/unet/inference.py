@@ -15,6 +15,9 @@ from unseen.errors import ShapeError
 from unseen.unet.network import UNet
 from unseen.unet.unseen_score import ProbabilityMaps, probability_maps
 
+#: Pixels of an image whose deepest layers PyTorch takes to be small.
+SMALL = 512 * 512
+
 
 @dataclass(frozen=True)
 class Inference:
@@ -77,11 +80,16 @@ def _infer_tile(
     """Background, classes, unseen and features of the kept part of a tile."""
     device = model.mean.device
     tile = images[:, :, row.start : row.stop, column.start : column.stop].to(device)
+    # PyTorch computes one small image alone with another kernel. As one of two it gets the same bits
+    # as in any batch, so that results do not depend on how images were grouped.
+    is_alone = len(tile) == 1 and tile[0, 0].numel() < SMALL
+    pair = tile.expand(2, -1, -1, -1) if is_alone else tile
     with autocast(precision, device):
-        output = model(tile.contiguous(memory_format=torch.channels_last))
+        output = model(pair.contiguous(memory_format=torch.channels_last))
     maps = (m[..., row.kept(), column.kept()] for m in probability_maps(output.logits, model.spec))
     stride = model.stride
-    return (*maps, output.features[..., row.kept(stride), column.kept(stride)])
+    parts = (*maps, output.features[..., row.kept(stride), column.kept(stride)])
+    return tuple(part[: len(tile)] for part in parts)
 
 
 def _join(parts: list[tuple[Tensor, ...]], dim: int) -> tuple[Tensor, ...]:

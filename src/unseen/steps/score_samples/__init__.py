@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from unseen.parameters import StepConfig, setting
-from unseen.results import Skipped, StepResult
+from unseen.results import Skipped, StepResult, left_out
 from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
@@ -15,7 +15,7 @@ class ScoreConfig(StepConfig):
     """Parameters of `score_samples`."""
 
     checkpoint: str | None = setting(
-        None, "UNet checkpoint. Default: the newest of this loop.", advanced=True
+        None, "UNet checkpoint. Default: the newest of this loop.", advanced=True, path="read"
     )
     alpha: float = setting(
         2.0,
@@ -77,6 +77,8 @@ class ScoreConfig(StepConfig):
     device: str = settings.device()
     precision: str = settings.precision()
     seed: int = settings.seed("Seed of the sample of images behind the quantiles.", advanced=True)
+    engine: str = settings.engine()
+    address: str | None = settings.address()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +95,14 @@ class ScoreResult(StepResult):
     skipped: list[Skipped] = field(default_factory=list)
     alpha: float | None = None  #: exponent of the alpha metric
     imbalance: float | None = None  #: of the labelled classes, where alpha goes by it
+    repeated: int = 0  #: images that were computed again because a worker of the cluster died
 
     def summary(self) -> str:
         done = f" {self.already_scored} had been scored before." if self.already_scored else ""
-        bad = f" {len(self.skipped)} could not be read." if self.skipped else ""
+        again = f" {self.repeated} were repeated, as their worker died." if self.repeated else ""
         return (
             f"{self.scored} images scored in {self.seconds:.0f} s; "
-            f"{self.regions} unseen regions.{done}{bad}{self._exponent()}"
+            f"{self.regions} unseen regions.{done}{left_out(self.skipped)}{again}{self._exponent()}"
         )
 
     def _exponent(self) -> str:
@@ -112,6 +115,7 @@ STEP = Step(
     order=60,
     label="Score unseen",
     config=ScoreConfig,
+    continues=True,
     view_verb="Score",
     is_long=True,
 )

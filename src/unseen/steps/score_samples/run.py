@@ -13,9 +13,11 @@ from unseen.dataset import brain, reading, structure, writing
 from unseen.dataset.loop import Loop, Record, features_folder
 from unseen.errors import DatasetError, LabelError, UnseenError
 from unseen.progress import Progress
+from unseen.ranking.cluster import Cluster
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
 from unseen.ranking.local import LocalScoring, Weights
+from unseen.ranking.ray_scoring import RayScoring
 from unseen.ranking.scorer import Scorer, Thresholds
 from unseen.steps.score_samples import ScoreConfig, ScoreResult
 from unseen.steps.score_samples.writer import ScoreWriter
@@ -53,7 +55,7 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
     scorer.alpha = entry["alpha"]
     ids, paths = target.values(["id", "filepath"])
     writing.declare_score_fields(loop)
-    scoring = LocalScoring(
+    local = LocalScoring(
         scorer,
         quantile=config.threshold_quantile,
         region_quantile=config.region_quantile,
@@ -64,6 +66,7 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
         seed=config.seed,
         weights=_weights(loop.on(target), rules, ids, paths),
     )
+    scoring = local if config.engine == "local" else _on_cluster(local, config)
     is_recorded = earlier is not None
     with ScoreWriter(loop, mark) as scores:
         for result in scoring.score(paths):
@@ -106,7 +109,13 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
         skipped=scores.skipped,
         alpha=scorer.alpha,
         imbalance=entry["imbalance"] if config.adapt_alpha else None,
+        repeated=scoring.repeated,
     )
+
+
+def _on_cluster(local: LocalScoring, config: ScoreConfig) -> RayScoring:
+    on_gpu = local.scorer.device.type == "cuda"
+    return RayScoring(local, Cluster(config.address, gpus=1.0 if on_gpu else 0.0), config)
 
 
 def _load_scorer(loop: Loop, config: ScoreConfig) -> tuple[Scorer, int]:
@@ -186,7 +195,12 @@ def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> l
         return []
     try:
         backbone, origin = find_backbone("auto")
-        features = Features(backbone, features_folder(config.model_dir), workers=config.workers)
+        features = Features(
+            backbone,
+            features_folder(config.model_dir),
+            value_range=reading.value_range(loop.dataset),
+            workers=config.workers,
+        )
         vectors = features.vectors(paths, progress=progress)
     except UnseenError as error:
         logger.warning("no similarity and no visualization: %s", error)

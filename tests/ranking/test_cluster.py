@@ -1,0 +1,180 @@
+"""On a Ray cluster of two nodes: every item once, the numbers of one process, whoever dies."""
+
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import unseen
+from unseen.errors import ConfigError, LabelError
+from unseen.ranking import cluster as cluster_module
+from unseen.ranking import local, ray_scoring
+from unseen.ranking.cluster import Cluster, Failed
+from unseen.ranking.local import LocalScoring
+from unseen.ranking.ray_scoring import RayScoring
+from unseen.ranking.scorer import Scorer
+from unseen.steps.score_samples import ScoreConfig
+from unseen.unet.checkpoints import save_checkpoint
+from unseen.unet.network import UNet, UNetSpec
+
+ray = pytest.importorskip("ray")
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    from ray.cluster_utils import Cluster as Nodes
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes.add_node(num_cpus=1)
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture
+def cluster(nodes):
+    return Cluster(nodes.address)
+
+
+def doubling(deadly=(), mark=None, wrong=()):
+    """Doubles numbers; dies of some, of those in `mark` (a folder) only the first time."""
+
+    def double(items):
+        for item in items:
+            first = mark and Path(mark, str(item))
+            if item in deadly and not (first and first.exists()):
+                if first:
+                    first.touch()
+                os._exit(1)
+            if item in wrong:
+                raise LabelError(f"item {item} is wrong")
+        return [2 * item for item in items]
+
+    return double
+
+
+def test_every_item_once_on_all_nodes(cluster):
+    def where(items):
+        time.sleep(0.02)
+        return [ray.get_runtime_context().get_node_id()] * len(items)
+
+    results = list(cluster.map(lambda: where, range(200), size=5))
+    assert sorted(item for item, _ in results) == list(range(200))
+    assert len({node for _, node in results}) == cluster.room == 2
+    assert cluster.repeated == 0
+    assert list(cluster.map(lambda: where, [], size=5)) == []
+
+
+def test_what_kills_its_worker_is_named_and_costs_nothing_else(cluster):
+    results = dict(cluster.map(partial(doubling, {13, 14, 40}), range(50), size=8))
+    assert {i for i, r in results.items() if isinstance(r, Failed)} == {13, 14, 40}
+    assert "workers died on it" in results[13].reason
+    assert all(r == 2 * i for i, r in results.items() if not isinstance(r, Failed))
+    assert len(results) == 50
+    assert cluster.repeated > 0
+
+
+def test_a_worker_that_dies_once_loses_nothing(cluster, tmp_path):
+    results = dict(cluster.map(partial(doubling, {3, 30}, str(tmp_path)), range(50), size=8))
+    assert results == {i: 2 * i for i in range(50)}
+    assert 16 <= cluster.repeated <= 32
+
+
+def test_an_error_of_the_function_reaches_the_caller(cluster):
+    with pytest.raises(LabelError, match="item 7 is wrong"):
+        list(cluster.map(partial(doubling, wrong={7}), range(50), size=8))
+
+
+def test_nodes_may_leave_and_join(nodes, cluster, monkeypatch):
+    monkeypatch.setattr(cluster_module, "LOOK", 0.2)
+
+    def slow(items):
+        time.sleep(0.1)
+        return items
+
+    node = nodes.add_node(num_cpus=1)
+    results = []
+    for item, result in cluster.map(lambda: slow, range(120), size=2):
+        results.append((item, result))
+        if len(results) == 40:
+            nodes.remove_node(node)
+        if len(results) == 80:
+            node = nodes.add_node(num_cpus=1)
+    nodes.remove_node(node)
+    assert sorted(results) == [(i, i) for i in range(120)]
+    assert cluster.repeated > 0
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory):
+    torch.manual_seed(0)
+    spec = UNetSpec(channels=(4, 8), classes=("a", "b"))
+    description = {"kind": "unet", "spec": spec.to_dict(), "scale": 1.0, "mean_areas": [30.0, 50.0]}
+    folder = tmp_path_factory.mktemp("unet")
+    path, _ = save_checkpoint(folder, "unet", UNet(spec).state_dict(), description)
+    return Scorer(path, ScoreConfig(device="cpu", precision="fp32"))
+
+
+@pytest.mark.parametrize("zone", [False, True])
+def test_the_numbers_are_those_of_one_process_bit_for_bit(
+    cluster, scorer, zone, tmp_path, rng, monkeypatch
+):
+    monkeypatch.setattr(local, "SAMPLE_IMAGES", 9)
+    monkeypatch.setattr(ray_scoring, "BLOCK", 5)
+    paths = [str(tmp_path / f"{i}.png") for i in range(40)]
+    for i, path in enumerate(paths):
+        size = (40, 40) if i % 3 else (31, 52)
+        Image.fromarray(rng.integers(0, 255, size, dtype=np.uint8)).save(path)
+    Path(paths[11]).write_bytes(b"no image")
+    settings = dict(quantile=0.9, region_quantile=0.95, batch_size=4)
+    settings["weights"] = (lambda i: half if i % 2 else None) if zone else None
+    one = LocalScoring(scorer, **settings)
+    two = RayScoring(LocalScoring(scorer, **settings), cluster, ScoreConfig(precision="fp32"))
+    expected, found = ({s.index: s for s in scoring.score(paths)} for scoring in (one, two))
+    assert two.thresholds == one.thresholds
+    assert sorted(found) == list(range(40))
+    for index, scored in expected.items():
+        same = found[index]
+        assert same.error == scored.error
+        assert (scored.score is None) == (index == 11)
+        if scored.score is not None:
+            np.testing.assert_equal(vars(same.score), vars(scored.score))
+
+
+def half(shape):
+    weights = np.zeros(shape, np.float32)
+    weights[: shape[0] // 2] = 0.5
+    return weights
+
+
+@pytest.mark.fiftyone
+def test_the_step_stores_the_same_on_a_cluster(nodes, wafers):
+    dataset = wafers
+    unseen.train_unet(dataset, steps=2)
+    stored = []
+    for engine in ("local", "ray"):
+        result = unseen.score_samples(dataset, engine=engine, address=nodes.address, rescore=True)
+        pool = dataset.exists("unseen_excess").sort_by("filepath")
+        fields = ("unseen_excess", "unseen_alpha", "unseen_embedding")
+        stored.append([np.asarray(pool.values(name)) for name in fields])
+        chosen = unseen.select_batch(dataset, budget=3, strategy="plain", replace=True)
+        stored[-1].append(dataset.load_saved_view(chosen.batch).values("id"))
+        assert (result.scored, result.repeated) == (len(pool), 0)
+    np.testing.assert_equal(*stored)
+
+
+def test_without_a_cluster_or_ray_the_way_out_is_named(monkeypatch):
+    ray.shutdown()
+    with pytest.raises(ConfigError, match=r"127.0.0.1:1'.*ray start --head"):
+        Cluster("127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"unseen\[ray\].*engine='local'"):
+        Cluster()
