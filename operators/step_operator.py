@@ -43,6 +43,9 @@ class StepOperator(foo.Operator):
         form = inputs.form(ctx, self.step)
         if self.step.is_long:
             form.view("schedule", types.Notice(label=how_to_schedule()))
+        if self.step.asks_server:
+            text = "Contacts the annotation server, with the credentials of FiftyOne's secrets."
+            form.view("server", types.Notice(label=text))
         return types.Property(form, view=types.View(label=self.step.label))
 
     def resolve_run_name(self, ctx: Any) -> str:

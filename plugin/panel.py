@@ -37,6 +37,11 @@ class CurationPanel(foo.Panel):
             "iteration. *When to stop*: a recommendation with its figures.",
         )
 
+    @property
+    def risk_level(self) -> types.RiskLevel:
+        """It reads, and opens the operators' forms; 1.22 takes a panel without it as dangerous."""
+        return types.RiskLevel.LOW
+
     # --- events ----------------------------------------------------------------------------------
     def on_load(self, ctx: Any) -> None:
         ctx.panel.state.tab = ctx.panel.state.tab or layout.TABS[0]

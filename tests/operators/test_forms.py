@@ -18,6 +18,8 @@ from unseen.steps.catalogue import catalogue
 
 pytestmark = pytest.mark.fiftyone
 
+NOTICES = {"warning", "schedule", "server"}
+
 
 @pytest.fixture(scope="module")
 def dataset(fiftyone_database):
@@ -54,7 +56,7 @@ def with_meaning(step):
 
 @pytest.mark.parametrize("step", unseen.STEPS)
 def test_a_form_asks_for_every_parameter_of_its_config_and_nothing_else(dataset, form_of, step):
-    own = {"advanced", "view_target", "warning", "schedule", "nothing_selected", "problem"}
+    own = {*NOTICES, "advanced", "view_target", "nothing_selected", "problem"}
     form = form_of(dataset, step, advanced=True)
     assert set(form) - own == {p.name for p in with_meaning(step)}
     for parameter in with_meaning(step):
@@ -78,7 +80,7 @@ def test_a_form_opens_short_and_valid(dataset, valid_form, step):
         # Nothing is selected here: a form that needs a selection says so, and no other does.
         assert (form.pop("nothing_selected", None) is not None) == (step == "more_like_this")
         basic = {p.name for p in with_meaning(step) if not p.advanced}
-        assert set(form) <= basic | {"advanced", "view_target", "warning", "schedule"}
+        assert set(form) <= basic | {*NOTICES, "advanced", "view_target"}
         assert not any(prop.invalid or prop.required for prop in form.values())
 
 
@@ -114,6 +116,11 @@ def test_the_form_of_a_long_step_says_how_to_schedule_it(dataset, form_of, monke
     assert "fiftyone delegated launch" in notice
     assert ("FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true" in notice) is not is_allowed
     assert "schedule" not in form_of(dataset, "select_batch")
+
+
+def test_a_form_says_that_it_contacts_the_annotation_server(dataset, form_of):
+    said = {name: "server" in form_of(dataset, name) for name in catalogue()}
+    assert said == {name: step.asks_server for name, step in catalogue().items()}
 
 
 def test_what_the_dataset_cannot_do_yet_is_said_at_its_field(make_wafers, form_of):

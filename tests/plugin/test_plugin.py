@@ -61,6 +61,17 @@ def test_every_operator_streams_can_be_delegated_and_declares_its_risk(operators
     assert ElementTree.parse(icon).getroot().tag.endswith("svg")
 
 
+def test_what_changes_labels_sends_or_deletes_has_a_high_risk_and_the_panel_a_low_one(operators):
+    from fiftyone.operators import types
+
+    high = {name for name, one in operators.items() if one.risk_level == types.RiskLevel.HIGH}
+    assert high == {
+        *("request_annotations", "load_annotations", "undo_annotations", "next_iteration"),
+        *("rename_classes", "repair_labels", "clean_dataset"),
+    }
+    assert operators["curation"].risk_level == types.RiskLevel.LOW
+
+
 def test_the_manifest_names_no_address():
     assert not re.search(r"https?://", MANIFEST)
 

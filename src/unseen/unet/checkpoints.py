@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
+KINDS = ("unet", "detector")
 
 
 def save_checkpoint(
@@ -71,7 +72,11 @@ def load_checkpoint(
         ) from error
     description = _read_sidecar(path)
     if description.get("kind") != kind:
-        raise CheckpointError(f"{path}: is no checkpoint of kind {kind!r}; name another one")
+        other = [k for k in KINDS if k == description.get("kind")]
+        raise CheckpointError(
+            f"{path}: is a checkpoint of {'kind ' + repr(*other) if other else 'an unknown kind'}, "
+            f"expected {kind!r}; name another one"
+        )
     actual = hashlib.sha256(data).hexdigest()
     for source, expected in (("its sidecar", description["digest"]), ("the record", digest)):
         if expected is not None and actual != expected:

@@ -1,4 +1,4 @@
-"""Take the annotators' labels back, job by job."""
+"""Take the annotators' labels back from their server, job by job."""
 
 from __future__ import annotations
 
@@ -117,5 +117,6 @@ STEP = Step(
     label="Load annotations",
     config=LoadConfig,
     continues=True,
+    risk="high",
     asks_server=True,
 )

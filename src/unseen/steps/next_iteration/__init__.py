@@ -1,4 +1,4 @@
-"""Load what is finished and go on: train, score, select, send."""
+"""Load what is finished and go on: train, score, select, send to the annotators."""
 
 from __future__ import annotations
 
@@ -72,6 +72,8 @@ STEP = Step(
     order=200,
     label="Next iteration",
     config=NextConfig,
+    risk="high",
     is_long=True,
+    continues=True,
     asks_server=True,
 )

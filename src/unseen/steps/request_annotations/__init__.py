@@ -1,4 +1,4 @@
-"""Hand the batch to the annotators, most novel image first."""
+"""Send the batch's images to the annotators and their server, most novel first."""
 
 from __future__ import annotations
 
