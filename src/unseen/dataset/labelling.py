@@ -6,6 +6,7 @@ classes through `map_labels().save()` stores one wherever there was None.
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -83,9 +84,9 @@ def ids_until(loop: Loop, iteration: int) -> list[str]:
 
 
 def unrecorded(loop: Loop) -> Any:
-    """The samples with an empty list that is no answer: unlabelled, as far as anybody knows."""
+    """The samples of the view with an empty list that is no answer: nobody is known to have looked."""
     is_set = {"$gt": [f"${loop.names.label_field}", None]}
-    return loop.without_labels(loop.dataset).match({"$expr": is_set})
+    return loop.without_labels(loop.view).match({"$expr": is_set})
 
 
 def removed(loop: Loop) -> Any:
@@ -99,8 +100,8 @@ def notes(loop: Loop) -> list[str]:
     """What a person should know about the labels of the dataset; usually nothing."""
     if not loop.has_labels:
         return []
-    name, found = loop.dataset.name, []
-    if count := len(unrecorded(loop)):
+    name, found = shlex.quote(loop.dataset.name), []
+    if count := len(unrecorded(loop.whole)):
         found.append(
             f"{count} images have an empty list in {loop.names.label_field!r} that nobody recorded: "
             "taken as unlabelled. `map_labels().save()` writes such lists where there was None; "
@@ -117,12 +118,14 @@ def notes(loop: Loop) -> list[str]:
         found.append(
             f"New class {label!r} ({counts[label]} boxes) is not in the class list; it joins."
         )
-    for alike in spellings([*listed, *sorted(filter(None, counts))]):
-        old, new = ", ".join(map(repr, alike[1:])), alike[0]
-        renames = ",".join(f"{one}={new}" for one in alike[1:])
+    by_count = sorted(filter(None, counts), key=lambda label: (-counts[label], label))
+    for alike in spellings([*listed, *by_count]):
+        new = alike[0].strip()
+        quoted = (one if one == one.strip() else f'"{one}"' for one in alike if one != new)
+        renames = shlex.quote(",".join(f"{one}={new}" for one in quoted))
         found.append(
-            f"Classes {new!r} and {old} differ only in case, spaces or Unicode form, and count as "
-            f"different; if they are one, `unseen rename-classes {name} --rename {renames!r}`."
+            f"Classes {', '.join(map(repr, alike))} differ only in case, spaces or Unicode form, and "
+            f"count as different; if they are one: `unseen rename-classes {name} --rename {renames}`."
         )
     return found
 

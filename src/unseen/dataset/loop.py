@@ -124,7 +124,12 @@ class Loop:
     def _has_stray_lists(self) -> bool:
         """Whether images that nobody was asked to label have an empty list that is not on record."""
         field, record = self.names.label_field, self.names.labelled
-        stray: Record = {f"{field}.detections": [], record: None, "tags": {"$nin": self._asked_tags}}
+        stray: Record = {
+            field: {"$ne": None},
+            f"{field}.detections": {"$in": [None, []]},  # None: as `map_labels().save()` stores it
+            record: None,
+            "tags": {"$nin": self._asked_tags},
+        }
         return self.dataset._sample_collection.find_one(stray, {"_id": 1}) is not None
 
     def with_labels(self, view: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unseen.dataset import appearance, reading, writing
+from unseen.dataset import appearance, labelling, reading, setup, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError, LabelError
 from unseen.parameters import StepConfig, part
@@ -30,6 +30,7 @@ def prepare_dataset(loop: Loop, config: PrepareConfig, progress: Progress) -> Pr
     dataset, names = loop.dataset, loop.names
     reading.check_label_field(dataset, names.label_field, must_exist=False)
     check_unbegun(loop)
+    setup.check_own_tag(loop)
     classes, notes = _classes(loop, config.classes)
     images = read_images(dataset)
     if not images.ids:
@@ -80,9 +81,9 @@ def _classes(loop: Loop, given: Sequence[str]) -> tuple[list[str], list[str]]:
         raise LabelError(
             f"field {field!r} has labels of {', '.join(map(repr, unlisted))}, which the classes "
             f"{', '.join(classes)} do not hold; add them to classes, or rename the labels with "
-            "dataset.map_labels"
+            f"`unseen rename-classes {loop.dataset.name} --rename OLD=NEW`"
         )
-    if given or loop.dataset.classes.get(field) or loop.dataset.default_classes:
+    if given or loop.listed_classes():
         return classes, []
     # Not kept: annotators must be able to find a class that nobody has labelled yet.
     return classes, ["The class list is open: it is what the labels show. Name all classes."]
@@ -103,4 +104,8 @@ def _keep(loop: Loop, config: PrepareConfig) -> list[str]:
         if config.classes:
             dataset.classes = {**dataset.classes, field: list(config.classes)}
         dataset.save()
+    notes += labelling.notes(loop)
+    if not config.dry_run:
+        labelling.declare(loop)
+        labelling.record(loop, loop.whole.labelled_ids(), "prepare_dataset")
     return notes
