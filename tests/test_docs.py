@@ -89,7 +89,7 @@ def headings(path):
 def test_commands_and_options_exist(page):
     verbs = cli.build_parser()._subparsers._group_actions[0].choices
     code = re.findall(
-        r"```\w*\n(.*?)```|`(unseen [^`]+)`|^    (unseen .*)", read(page), re.M | re.S
+        r"```\w*\n(.*?)```|`(unseen [^`]+)`|^    (unseen [^\n]*)", read(page), re.M | re.S
     )
     lines = [line.removeprefix("$ ") for parts in code for line in "".join(parts).splitlines()]
     for line in (line for line in lines if re.match(r"unseen [a-z-]+( |$)", line)):
