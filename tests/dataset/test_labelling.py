@@ -139,7 +139,7 @@ def test_a_class_found_later_joins_and_is_named(wafers):
 
 def test_class_names_that_read_alike_are_named_with_the_way_to_join_them(wafers):
     loop = Loop(wafers)
-    odd = iter([" particle", "PARTICLE", "particle ", "ｐarticle"])
+    odd = iter([" particle", "PARTICLE", "particle ", "\uff50article"])
     for sample in wafers.limit(4):
         sample.ground_truth = fo.Detections(
             detections=[
