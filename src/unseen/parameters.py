@@ -198,7 +198,7 @@ def as_path(name: str, value: str) -> Path:
 
     Raises a ConfigError for a text that can be no path. Whether it exists is another question.
     """
-    problem = _no_text(value)
+    problem = no_text(value)
     try:
         path = Path(value).expanduser().absolute()
         if not problem:
@@ -261,7 +261,7 @@ def _checked_one(owner: str, parameter: Parameter, value: Any) -> Any:
     )
     if not is_valid:
         raise _wrong(owner, parameter, value)
-    if kind is str and (problem := _no_text(checked)):
+    if kind is str and (problem := no_text(checked)):
         raise ConfigError(f"{owner}.{parameter.name}={_short(value)} {problem}; expected a text")
     if parameter.path and checked and checked not in parameter.not_paths:
         as_path(parameter.name, checked)
@@ -292,7 +292,7 @@ def _short(value: Any) -> str:
     return shown if len(shown) <= 200 else f"{shown[:200]}..."
 
 
-def _no_text(value: str) -> str:
+def no_text(value: str) -> str:
     """Why files and databases cannot hold this text, or nothing."""
     if "\0" in value:
         return "holds a null character"
