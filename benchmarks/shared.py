@@ -85,7 +85,12 @@ def numbers(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     return np.asarray([classes.index(label) for label in labels], dtype=int)
 
 
-def train_unet(
+def train_unet(images: Any, boxes: list[Any], labels: list[Any], **settings: Any) -> Any:
+    """The model of `fitted_unet`."""
+    return fitted_unet(images, boxes, labels, **settings).model
+
+
+def fitted_unet(
     images: Any, boxes: list[Any], labels: list[Any], *, scale: float = 1.0, **settings: Any
 ) -> Any:
     """A UNet trained on images with their boxes (N, 4) and labels, as `train_unet` does."""
@@ -103,7 +108,7 @@ def train_unet(
         spec=UNetSpec(config.mode, config.paper_loss, config.channels, known, channels),
         config=config,
         scale=scale,
-    ).model
+    )
 
 
 def maps_of(model: Any, image: np.ndarray) -> Any:
