@@ -23,7 +23,7 @@ def task_guide(
     `classes` maps each class to the boxes labelled so far; those with the fewest come first.
     `instructions` are the user's own words, placed at the beginning. The other facts are `dataset`
     and `batch` (names), `images` (how many; None for a guide that the tasks of a project share),
-    `first_rank` (of the first image in the batch, 1 = most novel), and what the images show:
+    `first_rank` (of the first image in the batch), and what the images show:
     `suggestions`, `overlay`, `predictions`, `structure`, `regions_only`.
     """
     environment = jinja2.Environment(

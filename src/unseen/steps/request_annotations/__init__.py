@@ -1,4 +1,4 @@
-"""Send the batch's images to the annotators and their server, most novel first."""
+"""Send the batch's images to the annotators and their server, in rank order."""
 
 from __future__ import annotations
 

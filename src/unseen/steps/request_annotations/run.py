@@ -1,4 +1,4 @@
-"""Hand a batch to the annotators, most novel image first."""
+"""Hand a batch to the annotators, in rank order."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _target(loop: Loop, config: RequestConfig) -> tuple[int, str, str]:
 
 
 def _in_rank_order(view: Any, names: Names, tag: str, *, ranked: bool) -> list[str]:
-    """Most novel first; images without a rank, and splits, in directory order."""
+    """In rank order; images without a rank, and splits, in directory order."""
     images = view.match_tags(tag).sort_by("filepath")
     if not ranked or images.get_field(names.rank) is None:
         return list(images.values("id"))
