@@ -20,11 +20,16 @@ if importlib.util.find_spec("unseen") is None:
 if _ROOT not in __path__:
     __path__.append(_ROOT)
 
-from .operators import register as register_operators  # noqa: E402
-from .panel import CurationPanel  # noqa: E402
+from .versions import MismatchPanel, mismatch  # noqa: E402 - needs the path above
 
 
 def register(plugin):
     """Hand every operator and the panel to FiftyOne."""
+    if mismatch():
+        plugin.register(MismatchPanel)
+        return
+    from .operators import register as register_operators
+    from .panel import CurationPanel
+
     register_operators(plugin)
     plugin.register(CurationPanel)

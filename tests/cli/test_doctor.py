@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -162,7 +164,7 @@ def test_torch_and_torchvision_that_do_not_match_are_an_error(monkeypatch):
 
 @pytest.mark.fiftyone
 def test_the_plugin_is_linked_once_and_then_found(plugins_dir, tmp_path):
-    assert plugin_folder.find_checkout() == ROOT
+    assert plugin_folder.find_source() == ROOT
     assert run_check("Plugin").remedy == "unseen install-plugin"
     plugins_dir.mkdir()
     (plugins_dir / LINK).symlink_to(tmp_path / "moved")  # a link to a checkout that has moved
@@ -188,12 +190,87 @@ def test_another_plugin_or_folder_in_the_way_is_left_alone(plugins_dir, name):
 
 
 @pytest.mark.fiftyone
-def test_without_a_checkout_the_download_is_named(plugins_dir, monkeypatch, capsys):
-    monkeypatch.setattr(plugin_folder, "find_checkout", lambda: None)
+def test_without_a_plugin_the_download_is_named(plugins_dir, monkeypatch, capsys):
+    monkeypatch.setattr(doctor.unseen, "__file__", str(plugins_dir / "unseen/__init__.py"))
     assert cli.main(["install-plugin"]) == 2
-    assert json.loads(capsys.readouterr().out)["state"] == "no checkout"
+    assert json.loads(capsys.readouterr().out)["state"] == "no plugin"
     assert "fiftyone plugins download" in install_plugin()[1]
     assert "fiftyone plugins download" in run_check("Plugin").remedy
+
+
+@pytest.mark.fiftyone
+def test_where_links_are_not_allowed_a_wheels_plugin_is_copied_and_a_checkout_is_not(
+    plugins_dir, tmp_path, monkeypatch
+):
+    def refuse(*args, **kwargs):
+        raise OSError("no privilege")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    state, message = install_plugin()
+    assert state == "failed"
+    assert f"FIFTYONE_PLUGINS_DIR={ROOT}" in message
+    package = tmp_path / "site-packages/unseen"
+    monkeypatch.setattr(doctor.unseen, "__file__", str(package / "__init__.py"))
+    (package / "_plugin/plugin").mkdir(parents=True)
+    (package / "_plugin/plugin/__init__.py").touch()
+    (package / "_plugin/fiftyone.yml").write_text(f'name: "{PLUGIN}"\n')
+    assert install_plugin()[0] == "copied"
+    assert installed_plugin() == (plugins_dir / LINK, True)
+
+
+@pytest.mark.fiftyone
+@pytest.mark.parametrize(
+    ("version", "package_init", "named"),
+    [
+        ("9.9.9", '__version__ = "0.0.1"', ("9.9.9", "0.0.1")),
+        ("0.0.1", '__version__ = "9.9.9"', ("9.9.9", "0.0.1")),
+        ("1.0.0", '__version__ = "1.0.0"', ("unseen.steps",)),
+    ],
+    ids=["old package", "old plugin", "same number"],
+)
+def test_a_plugin_beside_another_package_says_so_in_the_app(
+    tmp_path, fiftyone_database, version, package_init, named
+):
+    for part in ("plugin", "operators", "pyproject.toml"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    manifest = (ROOT / "fiftyone.yml").read_text()
+    manifest = re.sub(r'version: "\d.*"', f'version: "{version}"', manifest)
+    (tmp_path / "fiftyone.yml").write_text(manifest)
+    package = tmp_path / "old/unseen"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(package_init)
+    code = """
+from fiftyone.operators.executor import ExecutionContext, Executor
+from fiftyone.operators.registry import OperatorRegistry
+registry = OperatorRegistry()
+(panel,) = [o for o in registry.list_operators(builtin=False) if "curation" in o.uri]
+ctx = ExecutionContext({"params": {"panel_id": "x"}}, executor=Executor(), operator_uri=panel.uri)
+print(panel.render(ctx).to_json())
+"""
+    paths = os.pathsep.join([str(tmp_path / "old"), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "FIFTYONE_PLUGINS_DIR": str(tmp_path), "PYTHONPATH": paths}
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for text in (*named, str(tmp_path / "old/unseen"), "pip install", "unseen install-plugin"):
+        assert done.stdout.count(text) >= 2, text  # the log, once, and the panel
+    assert done.stdout.count("does not fit") == 2
+
+
+@pytest.mark.fiftyone
+def test_the_doctor_and_the_app_name_a_plugin_of_another_version(plugins_dir, monkeypatch):
+    from unseen.cli.app import _provide_plugin
+
+    assert install_plugin()[0] == "linked"
+    monkeypatch.setattr(doctor.unseen, "__version__", "9.9.9")
+    check = run_check("Plugin")
+    assert check.status == "error"
+    assert "the package 9.9.9" in check.found
+    assert "unseen install-plugin" in check.remedy
+    said = []
+    _provide_plugin(said.append)
+    assert said == [f"{check.found}\n{check.remedy}"]
 
 
 @pytest.mark.fiftyone
@@ -207,7 +284,9 @@ def test_without_a_checkout_the_download_is_named(plugins_dir, monkeypatch, caps
 def test_a_plugin_that_does_not_load_shows_its_error(plugins_dir, code, named):
     broken = plugins_dir / "broken"
     broken.mkdir(parents=True)
-    (broken / "fiftyone.yml").write_text(f'name: "{PLUGIN}"\noperators: [go]\n')
+    (broken / "fiftyone.yml").write_text(
+        f'name: "{PLUGIN}"\nversion: {doctor.unseen.__version__}\noperators: [go]\n'
+    )
     (broken / "__init__.py").write_text(code)
     check = run_check("Plugin")
     assert check.status == "error"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from unseen.cli.plugin_folder import PLUGIN, find_checkout, installed_plugin
+from unseen.cli.plugin_folder import PLUGIN, find_source, installed_plugin, other_version
 from unseen.errors import DatasetError
 
 #: How the demo names its datasets; a number follows from the second one on.
@@ -87,15 +87,17 @@ def _provide_plugin(say: Callable[[str], None]) -> None:
     import fiftyone as fo
 
     if installed_plugin() is not None:
+        if problem := other_version():
+            say("\n".join(problem))
         return
-    checkout = find_checkout()
-    if checkout is None:
+    source = find_source()
+    if source is None:
         say(f"FiftyOne finds no plugin {PLUGIN}; `unseen install-plugin` says what to do.")
         return
     # Both: this process reads the config, the App's server inherits the environment.
-    os.environ["FIFTYONE_PLUGINS_DIR"] = str(checkout)
-    fo.config.plugins_dir = str(checkout)
+    os.environ["FIFTYONE_PLUGINS_DIR"] = str(source)
+    fo.config.plugins_dir = str(source)
     say(
-        f"The plugin {PLUGIN} is not installed in FiftyOne; this session loads it from {checkout}, "
+        f"The plugin {PLUGIN} is not installed in FiftyOne; this session loads it from {source}, "
         "without other plugins. `unseen install-plugin` installs it."
     )

@@ -266,17 +266,17 @@ def _features() -> str:
 
 def _plugin() -> str:
     """Whether FiftyOne loads the plugin: it swallows errors, and operators it does not know."""
-    from unseen.cli.plugin_folder import PLUGIN, find_checkout, installed_plugin
+    from unseen.cli.plugin_folder import PLUGIN, find_source, installed_plugin, other_version
 
     if "fiftyone" not in sys.modules:  # its import would wait for a server that does not answer
         found = "not checked, because FiftyOne cannot start without MongoDB (see above)"
         raise Problem(found, "repair MongoDB first", "warning")
     installed = installed_plugin()
     if installed is None:
-        download = "fiftyone plugins download URL_OF_THE_REPOSITORY"
+        download = "fiftyone plugins download URL_OF_THE_ARCHIVE"
         raise Problem(
             f"FiftyOne does not find {PLUGIN}; without it the App has no operators of the loop",
-            "unseen install-plugin" if find_checkout() else download,
+            "unseen install-plugin" if find_source() else download,
             "warning",
         )
     place, is_enabled = installed
@@ -287,6 +287,8 @@ def _plugin() -> str:
     from fiftyone.operators.registry import OperatorRegistry
 
     definition = next(p for p in fop.list_plugins() if p.name == PLUGIN)
+    if problem := other_version():
+        raise Problem(*problem)
     registry = OperatorRegistry()
     contexts = [c for c in registry.plugin_contexts if c.name == PLUGIN]
     errors = [error.strip() for context in contexts for error in context.errors]
@@ -297,11 +299,9 @@ def _plugin() -> str:
     listed = definition.operators  # panels included
     if missing := [name for name in listed if name not in loaded]:
         found = f"{place} lists {', '.join(missing)}, but does not register them"
-        raise Problem(found, "update the checkout, then restart the App")
+        remedy = f"bring both to one state: {sys.executable} -m pip install {place}"
+        raise Problem(found, f"{remedy}, then restart the App")
     found = f"{place}, version {definition.version}, {len(listed)} operators and panels"
-    if definition.version != unseen.__version__:
-        found += f"; the package has version {unseen.__version__}"
-        raise Problem(found, "update both to one version", "warning")
     elsewhere = len(registry.list_errors())
     return f"{found}; {elsewhere} errors in other plugins" if elsewhere else found
 

@@ -1,8 +1,12 @@
-"""Makes FiftyOne find the plugin: a link from its plugin folder to the checkout."""
+"""Makes FiftyOne find the plugin: a link from its plugin folder to what came with the package."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
+
+import unseen
 
 #: Name of the plugin in fiftyone.yml.
 PLUGIN = "@unseen/curation"
@@ -10,11 +14,16 @@ PLUGIN = "@unseen/curation"
 LINK = "unseen-curation"
 
 
-def find_checkout() -> Path | None:
-    """The repository that this package is imported from (editable install), or None."""
-    root = Path(__file__).resolve().parents[3]
-    is_checkout = (root / "fiftyone.yml").is_file() and (root / "plugin/__init__.py").is_file()
-    return root if is_checkout else None
+def find_source() -> Path | None:
+    """The plugin that came with this package, or None.
+
+    A checkout or a downloaded plugin has it around `src`, an installed wheel in the package.
+    """
+    package = Path(unseen.__file__).resolve().parent
+    for root in (package.parents[1], package / "_plugin"):
+        if (root / "fiftyone.yml").is_file() and (root / "plugin/__init__.py").is_file():
+            return root
+    return None
 
 
 def installed_plugin() -> tuple[Path, bool] | None:
@@ -28,31 +37,48 @@ def installed_plugin() -> tuple[Path, bool] | None:
     return None
 
 
-def install_plugin() -> tuple[str, str]:
-    """Link the checkout into FiftyOne's plugin folder; nothing that exists is ever replaced.
+def other_version() -> tuple[str, str] | None:
+    """What there is if FiftyOne's plugin has another version than the package, and the way out."""
+    import fiftyone.plugins as fop
 
-    Returns a state and a message. States: "linked" (new), "present" (already there), "disabled"
-    (there, but switched off), "other" (another plugin is in the way), "no checkout", "failed".
+    for plugin in fop.list_plugins():
+        if plugin.name == PLUGIN and plugin.version != unseen.__version__:
+            place = plugin.directory
+            return (
+                f"{place} has version {plugin.version}, the package {unseen.__version__}",
+                f"take the package's plugin: fiftyone plugins delete {PLUGIN} (a link: remove it), "
+                "then unseen install-plugin\nor the plugin's package: "
+                f"{sys.executable} -m pip install {place}",
+            )
+    return None
+
+
+def install_plugin() -> tuple[str, str]:
+    """Link the plugin into FiftyOne's plugin folder; nothing that exists is ever replaced.
+
+    Returns a state and a message. States: "linked" (new), "copied" (new, where links are not
+    allowed), "present" (already there), "disabled" (there, but switched off), "other" (another
+    plugin is in the way), "no plugin" (this package came without it), "failed".
     """
-    root = find_checkout()
+    source = find_source()
     installed = installed_plugin()
     if installed is not None:
-        return _already_there(*installed, root)
-    if root is None:
+        return _already_there(*installed, source)
+    if source is None:
         return (
-            "no checkout",
-            "This package was installed without its repository, so there is no plugin to link. "
-            "Download it: fiftyone plugins download URL_OF_THE_REPOSITORY",
+            "no plugin",
+            "This package was installed without its plugin. Download it: fiftyone plugins download "
+            "URL_OF_THE_ARCHIVE",
         )
-    return _link(root)
+    return _link(source)
 
 
-def _already_there(place: Path, is_enabled: bool, root: Path | None) -> tuple[str, str]:
-    if root is not None and place.resolve() != root:
+def _already_there(place: Path, is_enabled: bool, source: Path | None) -> tuple[str, str]:
+    if source is not None and place.resolve() != source:
         return (
             "other",
             f"FiftyOne already has a plugin {PLUGIN} in {place}; it was left as it is. To use "
-            f"{root} instead, remove that one first (fiftyone plugins delete {PLUGIN}; remove a "
+            f"{source} instead, remove that one first (fiftyone plugins delete {PLUGIN}; remove a "
             "link by hand) and run this again",
         )
     if not is_enabled:
@@ -63,11 +89,11 @@ def _already_there(place: Path, is_enabled: bool, root: Path | None) -> tuple[st
     return "present", f"Plugin {PLUGIN} is already there: {place}"
 
 
-def _link(root: Path) -> tuple[str, str]:
+def _link(source: Path) -> tuple[str, str]:
     import fiftyone as fo
 
     link = Path(fo.config.plugins_dir).expanduser().absolute() / LINK
-    way_out = f"Or let FiftyOne read the checkout itself: export FIFTYONE_PLUGINS_DIR={root}"
+    way_out = f"Or let FiftyOne read the plugin itself: export FIFTYONE_PLUGINS_DIR={source}"
     if link.is_symlink() and not link.exists():
         link.unlink()  # our link to a checkout that has moved
     if link.exists():
@@ -76,9 +102,16 @@ def _link(root: Path) -> tuple[str, str]:
             f"{link} exists, but holds no plugin {PLUGIN}; move it away and run this again. "
             f"{way_out}",
         )
+    state = "linked"
     try:
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(root, target_is_directory=True)
+        try:
+            link.symlink_to(source, target_is_directory=True)
+        except OSError:  # Windows lets administrators and developers make links
+            if source.name != "_plugin":  # a checkout holds much more
+                raise
+            shutil.copytree(source, link)
+            state = "copied"
     except OSError as error:
         return "failed", f"{link} cannot be made ({error.strerror or error}). {way_out}"
-    return "linked", f"Plugin {PLUGIN} linked: {link} -> {root}. Restart the App if it is open."
+    return state, f"Plugin {PLUGIN} {state}: {link} -> {source}. Restart the App if it is open."
