@@ -218,6 +218,18 @@ def test_progress_shows_each_stage_and_how_far_it_is(step, capsys, monkeypatch, 
     assert "%" not in capsys.readouterr().err
 
 
+@pytest.mark.fiftyone
+def test_mongodbs_age_is_not_mentioned_and_its_faults_are(caplog):
+    from fiftyone.core.odm import database
+    from packaging.version import Version
+
+    cli.main(["version"])
+    assert not database._is_fcv_upgradeable(Version("6.0"), Version("6.0"))
+    assert caplog.messages == []
+    assert not database._is_fcv_upgradeable(Version("7.0"), Version("6.0"))
+    assert "greater than your server version" in caplog.messages[0]
+
+
 def test_version_is_the_packages(capsys):
     assert cli.main(["version"]) == 0
     assert capsys.readouterr().out == f"{unseen.__version__}\n"

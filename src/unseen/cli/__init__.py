@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import unseen
-from unseen.cli.terminal import Bars
+from unseen.cli.terminal import Bars, silence_mongodb_notice
 from unseen.dataset import mongodb
 from unseen.errors import Cancelled, ConfigError, UnseenError, file_errors
 from unseen.parameters import (
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for argument in given.typed:
             if problem := no_text(argument):
                 raise ConfigError(f"{argument!r} {problem}; expected a text")
+        silence_mongodb_notice()
         with contextlib.ExitStack() as stack:
             stack.enter_context(file_errors())
             stack.enter_context(mongodb.clear_errors())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -9,6 +10,19 @@ from unseen.progress import Reporter
 
 #: Seconds between two lines in a log file.
 LOG_INTERVAL = 10.0
+
+#: FiftyOne greets every process with it, as it brings MongoDB 6 itself; nobody can act on it.
+_NOTICE = "You are running the oldest supported major version of MongoDB."
+
+
+def silence_mongodb_notice() -> None:
+    """Drop FiftyOne's notice of MongoDB's age, and no other message, from this process."""
+    logger = logging.getLogger("fiftyone.core.odm.database")
+    logger.addFilter(_is_no_notice)  # a filter that is there is not added again
+
+
+def _is_no_notice(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_NOTICE)
 
 
 class Bars:
