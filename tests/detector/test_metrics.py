@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from unseen.detector import metrics as metrics_module
 from unseen.detector.confidence_thresholds import confidence_threshold
 from unseen.detector.metrics import detection_metrics
 
@@ -16,8 +15,11 @@ NOTHING = np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)
 SQUARE = [0, 0, 10, 10]
 
 
-def images(seed: int, number: int = 8, ties: bool = False):
-    """Predictions near true boxes, some with the wrong class, some twice, some of nothing."""
+def images(seed: int, number: int = 8, ties: bool = False, crowds: bool = False):
+    """Predictions near true boxes, some with the wrong class, some twice, some of nothing.
+
+    With `crowds`, every third true box is one.
+    """
     rng = np.random.default_rng(seed)
     predictions, truths = [], []
     for count in rng.integers(0, 9, number):
@@ -34,7 +36,8 @@ def images(seed: int, number: int = 8, ties: bool = False):
         guessed[: len(rows)][is_right] = labels[rows][is_right]
         scores = rng.random(len(boxes)).round(1 if ties else 9)
         predictions.append((boxes.astype(np.float32), guessed, scores))
-        truths.append((true.astype(np.float32), labels))
+        is_crowd = np.arange(count) % 3 == 0 if crowds else np.zeros(count, bool)
+        truths.append((true.astype(np.float32), labels, is_crowd))
     return predictions, truths
 
 
@@ -51,7 +54,8 @@ def by_pycocotools(predictions, truths, iou, max_detections=100):
 
     objects, detections = [], []
     for i, ((boxes, labels, scores), true) in enumerate(zip(predictions, truths, strict=True), 1):
-        objects += [{**row, "iscrowd": 0} for row in rows(*true, i)]
+        marked = zip(rows(*true[:2], i), true[2], strict=True)
+        objects += [{**row, "iscrowd": int(is_crowd)} for row, is_crowd in marked]
         pairs = zip(rows(boxes, labels, i), scores, strict=True)
         detections += [{**row, "score": float(score)} for row, score in pairs]
     objects = [{**row, "id": i} for i, row in enumerate(objects, 1)]
@@ -74,8 +78,10 @@ def by_pycocotools(predictions, truths, iou, max_detections=100):
     for image, k in np.ndindex(counts.shape[:2]):
         if one := evaluation.evalImgs[k * areas * len(truths) + image]:
             is_sure = np.asarray(one["dtScores"]) >= 0.5
-            hits = (one["dtMatches"][0][is_sure] > 0).sum()
-            counts[image, k] = hits, is_sure.sum() - hits, len(one["gtIds"]) - hits
+            counted = is_sure & ~np.asarray(one["dtIgnore"][0], bool)
+            hits = (one["dtMatches"][0][counted] > 0).sum()
+            missed = len(one["gtIds"]) - np.sum(one["gtIgnore"]) - hits
+            counts[image, k] = hits, counted.sum() - hits, missed
     return np.where(curves[0] < 0, np.nan, curves.mean(axis=0)), counts
 
 
@@ -109,10 +115,9 @@ def test_a_class_that_never_occurs_is_left_out_of_the_means():
 
 @pytest.mark.parametrize(("iou", "most"), [(0.5, 100), (0.75, 100), (0.5, 1)])
 @pytest.mark.parametrize("seed", range(8))
-def test_average_precision_and_counts_are_those_of_pycocotools(monkeypatch, seed, iou, most):
-    monkeypatch.setattr(metrics_module, "MAX_DETECTIONS", most)
-    predictions, truths = images(seed, ties=seed % 2 == 0)
-    metrics = detection_metrics(predictions, truths, 3, iou=iou)
+def test_average_precision_and_counts_are_those_of_pycocotools(seed, iou, most):
+    predictions, truths = images(seed, ties=seed % 2 == 0, crowds=seed > 3)
+    metrics = detection_metrics(predictions, truths, 3, iou=iou, max_detections=most)
     ap, counts = by_pycocotools(predictions, truths, iou, most)
     np.testing.assert_allclose(metrics.ap, ap, atol=1e-9)
     if most == 100:
@@ -121,6 +126,17 @@ def test_average_precision_and_counts_are_those_of_pycocotools(monkeypatch, seed
         np.testing.assert_allclose(metrics.precision, hit / (hit + wrong))
         np.testing.assert_allclose(metrics.recall, hit / (hit + missed))
         np.testing.assert_allclose(metrics.f1, 2 * hit / (2 * hit + wrong + missed))
+        hit, wrong, missed = counts.sum(axis=(0, 1))
+        assert metrics.micro_f1 == pytest.approx(2 * hit / (2 * hit + wrong + missed))
+
+
+def test_a_perfect_detector_of_a_dense_image_has_an_average_precision_of_one():
+    corners = np.stack(np.meshgrid(np.arange(15), np.arange(10)), -1).reshape(-1, 2) * 20.0
+    boxes, labels = np.concatenate([corners, corners + 9], 1), np.zeros(150, int)
+    predictions = [(boxes, labels, np.linspace(1, 0.5, 150))]
+    assert detection_metrics(predictions, [(boxes, labels)], 1).ap[0] == 1
+    capped = detection_metrics(predictions, [(boxes, labels)], 1, max_detections=100).ap[0]
+    assert capped == pytest.approx(67 / 101)
 
 
 def bound(right, kept, level):

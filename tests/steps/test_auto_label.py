@@ -83,6 +83,17 @@ def test_a_detector_that_is_not_good_enough_labels_nothing(detected):
     assert "not good enough for any class" in result.summary()
 
 
+def test_labels_of_an_older_detector_go_when_a_new_one_is_sure_of_nothing(detected):
+    say(detected)
+    assert unseen.auto_label(detected, wanted_precision=0.7).images
+    say(detected, wrong=9)
+    say_nothing = {"wanted_precision": 0.999}
+    unseen.auto_label(detected, **say_nothing, dry_run=True)
+    assert len(detected.exists(NAMES.auto_labels))
+    unseen.auto_label(detected, **say_nothing)
+    assert not len(detected.exists(NAMES.auto_labels))
+
+
 def test_without_a_detector_or_a_measured_test_split_it_says_what_to_do(wafers, detected):
     with pytest.raises(LabelError, match="run train_detector first"):
         unseen.auto_label(wafers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 
+import fiftyone as fo
 import numpy as np
 import pytest
 
@@ -121,6 +122,76 @@ def test_precision_and_recall_are_counts_by_hand(predicted):
     assert result.per_class["stain"].ap is None
     present = [m.f1 for m in result.per_class.values() if m.support]
     assert result.macro_f1 == pytest.approx(np.mean(present))
+
+
+def test_what_fiftyone_stores_says_the_same_and_has_the_average_precision_of_all_predictions(
+    predicted,
+):
+    result = unseen.evaluate_detector(predicted, min_confidence=0.4)
+    predicted.clear_cache()
+    stored = predicted.load_evaluation_results("iter_00")
+    report = stored.report(classes=list(CLASSES))
+    for label, of_class in result.per_class.items():
+        row = report[label]
+        assert (of_class.precision, of_class.recall) == pytest.approx(
+            (row["precision"], row["recall"])
+        )
+        assert (of_class.f1, of_class.support) == pytest.approx((row["f1-score"], row["support"]))
+    assert stored.mAP() == pytest.approx(result.mean_ap)
+    assert stored.metrics()["fscore"] == pytest.approx(result.micro_f1)
+    assert 0 < result.micro_f1 != result.macro_f1
+    assert f"{result.micro_f1:.3f}" in result.summary()
+
+
+BAD = ([float("nan"), 0.1, 0.1, 0.1], [0.6, 0.6, -0.2, -0.2], [0.3, 0.3, 0, 0.1], [2, 2, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("field", ["ground_truth", FIELD])
+def test_boxes_that_are_none_are_left_out_and_counted(predicted, field):
+    before = unseen.evaluate_detector(predicted)
+    for sample in predicted.match_tags("test").limit(3).iter_samples(autosave=True):
+        for box in BAD:
+            sample[field].detections.append(
+                fo.Detection(label="scratch", bounding_box=box, confidence=0.9)
+            )
+    after = unseen.evaluate_detector(predicted)
+    assert after.per_class == before.per_class
+    found = {"not finite": 3, "empty": 6, "outside": 3} if field == "ground_truth" else {}
+    assert after.box_problems == found
+    assert ("3 not finite" in after.summary()) == bool(found)
+
+
+def test_crowds_are_neither_objects_nor_is_what_is_predicted_in_them_wrong(predicted):
+    before = unseen.evaluate_detector(predicted)
+    # A crowd of particles over everything: predictions of particles are right, or do not count.
+    for sample in predicted.match_tags("test").iter_samples(autosave=True):
+        crowd = fo.Detection(label="particle", bounding_box=[0, 0, 1, 1], iscrowd=1)
+        sample.ground_truth.detections.append(crowd)
+    after = unseen.evaluate_detector(predicted)
+    particle, scratch = (after.per_class[label] for label in ("particle", "scratch"))
+    assert particle.precision == 1 > before.per_class["particle"].precision
+    assert (particle.recall, particle.support) == (
+        before.per_class["particle"].recall,
+        before.per_class["particle"].support,
+    )
+    assert scratch == before.per_class["scratch"]
+    stored = predicted.load_evaluation_results("iter_00").report(classes=["particle"])
+    assert stored["particle"]["precision"] == 1
+
+
+def test_a_class_without_examples_counts_and_is_named(predicted):
+    entry = {"classes": list(CLASSES[:1]), "class_counts": {"particle": 5}, "parameters": {}}
+    Loop(predicted, NAMES).write_entry(0, "train_detector", entry)
+    result = unseen.evaluate_detector(predicted)
+    assert result.without_examples == ["scratch"]
+    assert result.per_class["scratch"].support > 0
+    assert "learned from shows scratch" in result.summary()
+    sample = predicted.match_tags("test").first()
+    sample[FIELD] = None
+    sample.save()
+    result = unseen.evaluate_detector(predicted)
+    assert (result.images, result.without_predictions) == (24, 1)
+    assert "1 labelled test images have no predictions" in result.summary()
 
 
 def test_evaluating_twice_replaces_and_a_foreign_key_is_refused(predicted):

@@ -42,15 +42,27 @@ def xyxy_to_rel_xywh(xyxy: npt.ArrayLike, width: float, height: float) -> FloatA
 
 def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
     """Intersection over union of (N, 4) and (M, 4) xyxy: (N, M) in [0, 1], 0 without any area."""
+    shared, first, second = _areas(a, b)
+    return _share(shared, first[:, None] + second[None, :] - shared)
+
+
+def overlap_of_first(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
+    """Share of each of the (N, 4) boxes that lies in each of the (M, 4): (N, M) in [0, 1]."""
+    shared, first, _ = _areas(a, b)
+    return _share(shared, np.broadcast_to(first[:, None], shared.shape))
+
+
+def _areas(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], ...]:
+    """(N, M) intersections, and the areas (N,) and (M,)."""
     first, second = as_boxes(a).astype(np.float64), as_boxes(b).astype(np.float64)
     top_left = np.maximum(first[:, None, :2], second[None, :, :2])
     bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
-    areas = [
-        np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1) for boxes in (first, second)
-    ]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    share = np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
+    sides = (bottom_right - top_left, *(boxes[:, 2:] - boxes[:, :2] for boxes in (first, second)))
+    return tuple(np.clip(side, 0, None).prod(axis=-1) for side in sides)
+
+
+def _share(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> FloatArray:
+    share = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
     return np.asarray(share, dtype=np.float32)
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from unseen.dataset import reading, scope, writing
+from unseen.dataset import reading, writing
 from unseen.dataset.loop import Loop
+from unseen.dataset.matching import match
 from unseen.detector.confidence_thresholds import ConfidenceThreshold, confidence_threshold
 from unseen.errors import DatasetError
 from unseen.parameters import StepConfig, part
 from unseen.progress import Progress
 from unseen.steps.apply_detector.run import apply_detector, newest_detector
 from unseen.steps.auto_label import AutoLabelConfig, AutoLabelResult
-from unseen.steps.evaluate_detector.run import match
 from unseen.steps.step import step, write_down
 
 #: Predictions are stored from here on, so that low thresholds can be chosen too.
@@ -50,6 +50,8 @@ def auto_label(loop: Loop, config: AutoLabelConfig, progress: Progress) -> AutoL
             **part(config, StepConfig),
         )
         labels = _select(pool, predictions, sure)
+    if not config.dry_run and (labels or loop.dataset.get_field(loop.names.auto_labels)):
+        # What an older detector was sure of goes, also if this one is sure of nothing.
         text = "Automatic labels, from the confidence on that the test split asks for"
         writing.declare_detections(loop, loop.names.auto_labels, text)
         loop.dataset.clear_sample_field(loop.names.auto_labels)
@@ -69,7 +71,7 @@ def auto_label(loop: Loop, config: AutoLabelConfig, progress: Progress) -> AutoL
         digest=entry["digest"],
         dry_run=config.dry_run,
     )
-    if labels:
+    if not config.dry_run:
         write_down(loop, iteration, config, result)
     return result
 
@@ -88,19 +90,15 @@ def _thresholds(
             f"labels in {gt_field!r}, predictions in {predictions!r}); label the test split and "
             "run apply_detector with target='test'"
         )
-    test = scope.in_scope(of_truth.on(test), (gt_field, predictions)).exists(predictions)
-    matched = match(test, predictions, gt_field, classes, config.iou)
-    truth, predicted = np.asarray(matched.ytrue), np.asarray(matched.ypred)
-    confidence = np.asarray([c or 0.0 for c in matched.confs])
+    matched = match(of_truth.on(test.exists(predictions)), predictions, classes, iou=config.iou)
     return {
         label: confidence_threshold(
-            confidence[predicted == label],
-            truth[predicted == label] == label,
-            int((truth == label).sum()),
+            *matched.metrics.judged[k],
+            int(matched.metrics.support[k]),
             wanted=config.wanted_precision,
             level=config.level,
         )
-        for label in classes
+        for k, label in enumerate(classes)
     }
 
 

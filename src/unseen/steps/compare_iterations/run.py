@@ -43,7 +43,8 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
             f"dataset {loop.dataset.name!r} has no record of any iteration; run train_unet, or "
             "simulate the loop, first"
         )
-    measured = next((list(i.per_class) for i in iterations if i.per_class), [])
+    # A class that was found later is in the newer ones only.
+    measured = list(dict.fromkeys(label for i in iterations for label in i.per_class or ()))
     counted = sorted({c for i in iterations for c in i.class_counts})
     classes = measured or loop.classes() or counted
     pictures = _batch_pictures(loop) if config.pictures else []

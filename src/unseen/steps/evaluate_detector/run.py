@@ -6,13 +6,15 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from fiftyone import ViewField as F
+from fiftyone.utils.eval.coco import COCODetectionResults
 
 from unseen.dataset import reading, scope, writing
 from unseen.dataset.loop import Loop
+from unseen.dataset.matching import Matched, match
+from unseen.detector.metrics import RECALLS
 from unseen.errors import DatasetError, LabelError
 from unseen.loop.curves import ClassMetrics
 from unseen.progress import Progress
@@ -24,11 +26,10 @@ from unseen.steps.step import step, write_down
 def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) -> EvaluateResult:
     """Precision, recall, F1 and AP per class by FiftyOne's COCO-style evaluation.
 
-    P, R and F1 count predictions from `min_confidence` on, as a user of the detector would; they
-    are stored under the iteration's evaluation key, which FiftyOne's Model Evaluation panel opens.
-    AP counts all predictions, at the same IoU. The class list is fixed, so that macro averages can
-    be compared between iterations. In a partly labelled test image, boxes count whose centre lies
-    in its scope.
+    P, R and F1 count predictions from `min_confidence` on, as a user of the detector would; AP counts
+    all predictions, at the same IoU. All are stored under the iteration's evaluation key, which
+    FiftyOne's Model Evaluation panel opens. The class list is that of the detector and of the
+    dataset, so that a class nobody had found yet counts as well. See `match` for what does not count.
     """
     gt_field = config.gt_field or loop.names.label_field
     reading.check_label_field(loop.dataset, gt_field)
@@ -39,38 +40,36 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
             "train_detector and apply_detector first"
         )
     trained = loop.entry(iteration, "train_detector")
-    classes = list(trained.get("classes", ())) or loop.classes()
     field = loop.names.predictions(iteration)
     of_truth = Loop(loop.view, replace(loop.names, label_field=gt_field))
-    test = of_truth.with_labels(of_truth.test).exists(field)
+    labelled = of_truth.with_labels(of_truth.test)
+    test = labelled.exists(field)
     if not len(test):
         raise DatasetError(
-            f"the test split (tag {loop.names.test_tag!r}) has {len(loop.test)} images, none of "
-            f"them with both labels in {gt_field!r} and predictions in {field!r}; label the test "
-            "split, then run apply_detector with target='test'"
+            f"the test split (tag {loop.names.test_tag!r}) has {len(loop.test)} images: "
+            f"{len(labelled)} with labels in {gt_field!r}, none of them with predictions in "
+            f"{field!r}; label the test split, then run apply_detector with target='test', which "
+            "says which images cannot be read"
         )
-    test = scope.in_scope(of_truth.on(test), (gt_field, field))
-    confident = F("confidence") >= config.min_confidence
-    key = _free_key(loop, iteration)
     progress(0, 2, "evaluate detector")
-    results = match(
-        test.filter_labels(field, confident, only_matches=False),
-        field,
-        gt_field,
-        classes,
-        config.iou,
-        eval_key=key,
-    )
+    classes = list(dict.fromkeys([*trained.get("classes", ()), *loop.classes()]))
+    of_test = of_truth.on(test)
+    matched = match(of_test, field, classes, iou=config.iou, min_confidence=config.min_confidence)
+    metrics = matched.metrics
     progress(1, 2, "evaluate detector")
-    curves = match(
-        test, field, gt_field, classes, config.iou, compute_mAP=True, iou_threshs=[config.iou]
-    )
-    report = results.report(classes=classes)
+    key = _free_key(loop, iteration)
+    _store(matched, key, config, gt_field, field)
     per_class = {
-        label: _class_metrics(report.get(label) or {}, curves.mAP(classes=[label]))
-        for label in classes
+        label: ClassMetrics(
+            precision=float(metrics.precision[k]),
+            recall=float(metrics.recall[k]),
+            f1=float(metrics.f1[k]),
+            support=int(metrics.support[k]),
+            ap=float(metrics.ap[k]) if metrics.support[k] else None,
+        )
+        for k, label in enumerate(matched.classes)
     }
-    present = [m for m in per_class.values() if m.support]
+    examples = trained.get("class_counts")
     result = EvaluateResult(
         dataset=loop.dataset.name,
         iteration=iteration,
@@ -79,9 +78,17 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
         iou=config.iou,
         min_confidence=config.min_confidence,
         per_class=per_class,
-        macro_f1=float(np.mean([m.f1 for m in present])) if present else 0.0,
-        mean_ap=float(np.mean([m.ap or 0.0 for m in present])) if present else 0.0,
-        partly_labelled=scope.count(of_truth),
+        macro_f1=metrics.macro_f1,
+        micro_f1=metrics.micro_f1,
+        mean_ap=metrics.mean_ap,
+        partly_labelled=scope.count(of_test),
+        without_examples=[
+            label
+            for label, of_class in per_class.items()
+            if of_class.support and examples is not None and not examples.get(label)
+        ],
+        without_predictions=len(labelled) - len(test),
+        box_problems=matched.box_problems,
     )
     writing.group_fields(loop)
     write_down(loop, iteration, config, result)
@@ -89,19 +96,40 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
     return result
 
 
-def match(test: Any, field: str, gt_field: str, classes: list[str], iou: float, **more: Any) -> Any:
-    """FiftyOne's COCO-style matching of predictions with labels, class by class, without its log."""
+def _store(matched: Matched, key: str, config: EvaluateConfig, gt_field: str, field: str) -> None:
+    """Let FiftyOne mark what is right, and keep the AP of all predictions beside its counts."""
+    confident = F("confidence") >= config.min_confidence
     with _quiet():
-        return test.evaluate_detections(
+        results = matched.view.filter_labels(
+            field, confident, only_matches=False
+        ).evaluate_detections(
             field,
             gt_field=gt_field,
+            eval_key=key,
             method="coco",
             classwise=True,
-            classes=classes,
-            iou=iou,
+            classes=matched.classes,
+            iou=config.iou,
             progress=False,
-            **more,
         )
+    names = ("ytrue", "ypred", "ious", "confs", "ytrue_ids", "ypred_ids")
+    rows = zip(*(getattr(results, name) for name in names), strict=True)
+    results.config.compute_mAP, results.config.iou_threshs = True, [config.iou]
+    curves = np.nan_to_num(matched.metrics.curves, nan=-1)  # FiftyOne's "no such object"
+    with_map = COCODetectionResults(
+        results.samples,
+        results.config,
+        key,
+        list(rows),
+        precision=curves[None],
+        recall=RECALLS,
+        iou_threshs=[config.iou],
+        classes=matched.classes,
+        missing=results.missing,
+        backend=results.backend,
+    )
+    with_map.save_config()
+    with_map.save()
 
 
 @contextlib.contextmanager
@@ -126,15 +154,3 @@ def _free_key(loop: Loop, iteration: int) -> str:
             )
         loop.dataset.delete_evaluation(key)
     return key
-
-
-def _class_metrics(row: dict[str, Any], ap: float) -> ClassMetrics:
-    support = int(row.get("support", 0))
-    return ClassMetrics(
-        precision=float(row.get("precision", 0.0)),
-        recall=float(row.get("recall", 0.0)),
-        f1=float(row.get("f1-score", 0.0)),
-        support=support,
-        # FiftyOne gives -1 where the class never occurs.
-        ap=float(ap) if support and ap >= 0 else None,
-    )
