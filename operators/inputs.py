@@ -40,13 +40,14 @@ def form(ctx: Any, step: Step) -> types.Object:
         inputs.view_target(
             ctx, action_description=step.view_verb, default_target=ViewTarget.DATASET
         )
-    known = _lasting(ctx)
+    wrong = problems(step.config, ctx.params)
+    given = {k: v for k, v in ctx.params.items() if k not in wrong}
+    known = _lasting(ctx.dataset, given)
     shown = [_with_known_default(p, known) for p in parameters(step.config)]
-    shown = [p for p in shown if _has_meaning(p, shown, ctx.params)]
-    wrong = problems(step.config, ctx.params) or paths.refused(ctx, step.config)
-    wrong = wrong or refusals(ctx, step, shown, known)
+    shown = [p for p in shown if _has_meaning(p, shown, given)]
+    wrong = wrong or paths.refused(ctx, step.config) or refusals(ctx, step, shown, known)
     for parameter in (p for p in shown if not p.advanced):
-        _add(inputs, ctx, parameter, wrong.get(parameter.name))
+        _add(inputs, ctx.dataset, parameter, given, wrong.get(parameter.name))
     if advanced := [p for p in shown if p.advanced]:
         inputs.bool(
             ADVANCED,
@@ -58,7 +59,7 @@ def form(ctx: Any, step: Step) -> types.Object:
     for parameter in advanced:
         # A value that applies is always shown, whatever the switch says.
         if ctx.params.get(ADVANCED) or _is_changed(parameter, ctx.params):
-            _add(inputs, ctx, parameter, wrong.get(parameter.name))
+            _add(inputs, ctx.dataset, parameter, given, wrong.get(parameter.name))
     if None in wrong:
         problem = inputs.str("problem", view=types.Error(label=wrong[None]))
         problem.invalid, problem.error_message = True, wrong[None]
@@ -146,14 +147,14 @@ def _filled_in(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _lasting(ctx: Any) -> dict[str, str]:
+def _lasting(dataset: fo.Dataset | None, given: Mapping[str, Any]) -> dict[str, str]:
     """What the loop was set up with; else, as label field, the only field with boxes."""
-    if ctx.dataset is None:
+    if dataset is None:
         return {}
     default = Names()
-    prefix, series = (ctx.params.get(n) or getattr(default, n) for n in ("prefix", "series"))
-    known = lasting(ctx.dataset, prefix, series)
-    fields = detection_fields(ctx.dataset)
+    prefix, series = (given.get(n) or getattr(default, n) for n in ("prefix", "series"))
+    known = lasting(dataset, prefix, series)
+    fields = detection_fields(dataset)
     if len(fields) == 1 and default.label_field not in fields:
         known.setdefault("label_field", fields[0])
     return known
@@ -183,7 +184,13 @@ def _is_changed(parameter: Parameter, params: Mapping[str, Any]) -> bool:
     return value not in (None, parameter.default) and not is_empty
 
 
-def _add(inputs: types.Object, ctx: Any, parameter: Parameter, problem: str | None) -> None:
+def _add(
+    inputs: types.Object,
+    dataset: fo.Dataset | None,
+    parameter: Parameter,
+    given: Mapping[str, Any],
+    problem: str | None,
+) -> None:
     label = parameter.name.replace("_", " ").capitalize()
     if parameter.unit and parameter.unit not in parameter.name.split("_"):
         label += f" ({parameter.unit})"
@@ -191,13 +198,13 @@ def _add(inputs: types.Object, ctx: Any, parameter: Parameter, problem: str | No
     if parameter.default is not None:
         default = parameter.default
         common["default"] = list(default) if isinstance(default, tuple) else default
-    prop = _property(inputs, ctx, parameter, common)
+    prop = _property(inputs, parameter, _offered(dataset, parameter.name, given), common)
     if problem is not None:
         prop.invalid, prop.error_message = True, problem
 
 
 def _property(
-    inputs: types.Object, ctx: Any, parameter: Parameter, common: dict[str, Any]
+    inputs: types.Object, parameter: Parameter, offered: list[str] | None, common: dict[str, Any]
 ) -> types.Property:
     name, kind = parameter.name, parameter.kind
     bounds = {"min": parameter.minimum, "max": parameter.maximum}
@@ -210,7 +217,6 @@ def _property(
     if parameter.item in (int, float):
         number = types.Number(int=parameter.item is int, float=parameter.item is float, **bounds)
         return inputs.list(name, number, **common)
-    offered = _offered(ctx, name)
     if parameter.choices:
         view: types.Choices = types.DropdownView(multiple=kind is tuple)
     else:
@@ -226,25 +232,26 @@ def _property(
     return inputs.str(name, allow_empty=True, **common)
 
 
-def _offered(ctx: Any, name: str) -> list[str] | None:
+def _offered(dataset: fo.Dataset | None, name: str, given: Mapping[str, Any]) -> list[str] | None:
     """What to choose from for a parameter that takes any text, or None."""
     if name in ("label_field", "hidden_field", "gt_field"):
-        return detection_fields(ctx.dataset)
+        return detection_fields(dataset)
     if name == "structure_field":
-        return polyline_fields(ctx.dataset)
+        return polyline_fields(dataset)
     if name == "backend":
         return list(dict.fromkeys([*BACKENDS, *sorted(fo.annotation_config.backends)]))
-    return _labels(ctx) if name == "classes" else None
+    return _labels(dataset, given) if name == "classes" else None
 
 
-def _labels(ctx: Any) -> list[str]:
+def _labels(dataset: fo.Dataset | None, given: Mapping[str, Any]) -> list[str]:
     """The classes that the dataset stores or shows."""
-    if ctx.dataset is None:
+    if dataset is None:
         return []
-    field = ctx.params.get("label_field") or _lasting(ctx).get("label_field", Names().label_field)
-    if field not in detection_fields(ctx.dataset):
-        return [str(c) for c in ctx.dataset.default_classes or ()]
+    known = _lasting(dataset, given)
+    field = given.get("label_field") or known.get("label_field", Names().label_field)
+    if field not in detection_fields(dataset):
+        return [str(c) for c in dataset.default_classes or ()]
     try:
-        return Loop(ctx.dataset, Names(label_field=field)).classes()
+        return Loop(dataset, Names(label_field=field)).classes()
     except UnseenError:  # the step reports it
         return []

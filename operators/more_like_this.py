@@ -33,5 +33,6 @@ def take_selection(ctx: Any) -> None:
     """
     if not ctx.params.get("wanted"):
         labels = [label["label_id"] for label in ctx.selected_labels or ()]
-        unwanted = ctx.params.get("unwanted") or ()
+        unwanted = ctx.params.get("unwanted")
+        unwanted = unwanted if isinstance(unwanted, list) else ()  # the form says if it is wrong
         ctx.params["wanted"] = [i for i in labels or ctx.selected if i not in unwanted]

@@ -9,6 +9,7 @@ from fiftyone.operators import types
 from unseen.dataset.appearance import WORKSPACE
 from unseen.dataset.setup import names_of
 
+from .inputs import detection_fields
 from .step_operator import StepOperator
 
 
@@ -30,4 +31,5 @@ def _has_labels(ctx: Any) -> bool:
     if ctx.dataset is None:
         return False
     field = ctx.params.get("label_field") or names_of(ctx.dataset).label_field
-    return ctx.dataset.get_field(field) is not None and bool(ctx.dataset.exists(field).limit(1))
+    fields = detection_fields(ctx.dataset)
+    return field in fields and bool(ctx.dataset.exists(field).limit(1))
