@@ -57,6 +57,11 @@ def make_dataset(options: argparse.Namespace) -> Any:
     excess = rng.gamma(2, size=options.images)
     scores = fake_scores(SIZE, MARK)
     save_fake_scores(main, ids[labelled:], scores, {"excess": excess[labelled:]})
+    for number in range(1, BATCHES + 1):
+        first = options.test + number * BUDGET
+        entry = {"batch": main.names.batch(number), "batch_ids": ids[first : first + BUDGET]}
+        chosen = {"strategy": "plain", "metric": "excess"}
+        main.write_entry(number - 1, "select_batch", {**entry, "parameters": chosen})
     for number in range(BATCHES + 1):
         _measure_iteration(main, number, kinds, ids[: options.test], rng)
     for number in range(1, BATCHES + 1):
