@@ -127,7 +127,8 @@ def weakest(point: Point) -> str | None:
 
 # --- details ---------------------------------------------------------------------------------------
 def _details(last: Point, ranking: Ranking) -> list[str]:
-    lines = [f"Mean F1 {_f1(last.macro_f1, last.macro_interval)} with {images_text(last.images)}."]
+    labelled = images_text(last.images)
+    lines = [f"Mean F1 {_f1(last.macro_f1, last.macro_interval)} with {labelled} labelled."]
     lines += [f"{_gain(gain)}." for gain in (last.gain, last.gain_two) if gain is not None]
     if last.gain and last.gain.images > 0:
         lines.append(f"The newest images held {last.gain.boxes / last.gain.images:.1f} boxes each.")
