@@ -20,6 +20,8 @@ from unseen.errors import DatasetError
 
 #: Seconds to wait for the server.
 START = 60.0
+#: Seconds until everything that was written is in the journal, for sure.
+JOURNAL = 0.3
 
 
 class ThrowawayDatabase:
@@ -48,19 +50,28 @@ class ThrowawayDatabase:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
         self.uri = f"mongodb://127.0.0.1:{port}"
-        self._process = subprocess.Popen(
-            [
-                *(str(mongod), "--quiet", "--nounixsocket", "--bind_ip", "127.0.0.1"),
-                *("--port", str(port), "--dbpath", str(self.folder / "db")),
-                *("--logpath", str(self.folder / "mongod.log")),
-            ],
-            stdout=subprocess.DEVNULL,
-        )
+        self._port = port
+        self._command = [
+            *(str(mongod), "--quiet", "--nounixsocket", "--bind_ip", "127.0.0.1"),
+            *("--port", str(port), "--dbpath", str(self.folder / "db")),
+            *("--logpath", str(self.folder / "mongod.log"), "--logappend"),
+        ]
+        self._start()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         try:
-            self._wait(port)
+            self._wait(self._port)
         except DatasetError:
             self.stop()
             raise
+
+    def restart(self) -> None:
+        """Kill the server and start it again on its data and port; connections break."""
+        time.sleep(JOURNAL)
+        self._process.kill()
+        self._process.wait(20)
+        self._start()
 
     def environment(self) -> dict[str, str]:
         """The variables that make FiftyOne use this server and nothing of the user's."""
