@@ -114,7 +114,7 @@ class Chooser:
             return disagreement(pool, labelled, self.strategy, config, seed=self.seed)
         if name == "margin":
             trained = detectors.train(pool, labelled, config, seed=self.seed)
-            boxes = detectors.predictions(trained, pool.files)
+            boxes = detectors.predictions(trained, pool, pool.files)
             return np.asarray([detectors.confidence_margin(one) for one in boxes]), {}
         vectors = self._embeddings(labelled)
         if name == "neighbours":
@@ -175,7 +175,8 @@ class Chooser:
         wanted = self.strategy.option if self.strategy.option in FEATURES else "auto"
         backbone, _ = find_backbone(wanted)
         device = resolve_device(self.config.device)
-        return Features(backbone.on(device), self.cache.parent / "features")
+        folder = self.cache.parent / "features"
+        return Features(backbone.on(device), folder, value_range=self.pool.value_range)
 
 
 def check_strategy(strategy: Strategy) -> None:
