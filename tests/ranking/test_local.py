@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from unseen.ranking import local
+from unseen.ranking import METRICS, local, read_ahead
 from unseen.ranking.local import LocalScoring
 from unseen.ranking.scorer import Scorer, Thresholds
 from unseen.steps.score_samples import ScoreConfig
@@ -49,8 +49,8 @@ def score(scorer, paths, **settings):
 
 
 def raw_score(scorer, path):
-    images = [scorer.read(path)]
-    return scorer.reduce(scorer.infer(images), images)[0]
+    tiles = scorer.tiles([scorer.read(path)])
+    return scorer.reduce([scorer.sums(tile, [None]) for tile in tiles], [None])[0]
 
 
 def test_batches_and_threads_do_not_change_the_numbers(scorer, files):
@@ -96,3 +96,39 @@ def test_areas_are_those_of_the_native_image(scorer, files):
     raw = raw_score(scorer, files[0])
     # At half scale every working pixel stands for four.
     assert raw.alpha == pytest.approx(4 * raw.score.astype(np.float32).sum(), rel=1e-3)
+
+
+def test_a_map_that_is_scored_in_tiles_gets_the_numbers_of_the_whole(checkpoint, tmp_path, rng):
+    pixels = np.asarray(Image.fromarray(rng.random((60, 80), np.float32)).resize((920, 780)))
+    path = str(tmp_path / "map.png")
+    Image.fromarray((pixels * 255).astype(np.uint8)).save(path)
+    tiled, whole = (
+        Scorer(checkpoint, ScoreConfig(device="cpu", precision="fp32", tile_size=size))
+        for size in (256, 2048)
+    )
+    assert len(list(tiled.tiles([tiled.read(path)]))) > 4
+    zone = np.ones((390, 460), np.float32)
+    zone[:200, 100:] = 0.25
+    for weights in (None, lambda index: lambda shape: zone):
+        one, other = (score(s, [path], weights=weights)[0][0].score for s in (tiled, whole))
+        for name in (*METRICS, "entropy", "foreground", "expected_counts", "embedding", "regions"):
+            np.testing.assert_allclose(
+                getattr(one, name), getattr(other, name), rtol=2e-3, atol=1e-3, err_msg=name
+            )
+        np.testing.assert_allclose(one.heatmap.astype(int), other.heatmap.astype(int), atol=1)
+
+
+def test_few_large_images_are_read_ahead(monkeypatch):
+    monkeypatch.setattr(read_ahead, "MOST_BYTES", 100)
+    for size, most in ((1, 9), (40, 3), (1000, 3)):
+        started = []
+        found = read_ahead.read_ahead(
+            lambda i, size=size, started=started: started.append(i) or np.zeros(size, np.uint8),
+            range(30),
+            workers=2,
+            ahead=8,
+        )
+        for done, (item, _) in enumerate(found):
+            assert item == done
+            assert len(started) - done <= most
+        assert sorted(started) == list(range(30))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ LINE_OPACITY = 0.6
 SCOPE_COLOUR = (255, 220, 0)
 
 
-def heatmap(score: npt.NDArray[np.float32], full_scale: float, longest_side: int) -> Picture:
+def heatmap(score: npt.NDArray[np.floating[Any]], full_scale: float, longest_side: int) -> Picture:
     """Shrink a score and quantise it to uint8: 0 = nothing unseen, 255 = `full_scale` or above.
 
     Cells take the maximum of their (h, w) scores >= 0, so that a defect of a few pixels survives. The
@@ -43,7 +44,7 @@ def heatmap(score: npt.NDArray[np.float32], full_scale: float, longest_side: int
             score = np.maximum.reduceat(score, starts, axis=axis)
     if not full_scale > 0:
         return np.zeros(score.shape, dtype=np.uint8)
-    relative = np.clip(score / full_scale, 0, 1)
+    relative = np.clip(score.astype(np.float32) / full_scale, 0, 1)
     relative = np.where(relative < NOISE_FLOOR, 0, relative)
     return np.asarray(np.rint(relative * 255), dtype=np.uint8)
 

@@ -11,6 +11,8 @@ import numpy.typing as npt
 #: make bins of relative width 2^-9 however small the value is; 0 has a bin of its own.
 _DROPPED_BITS = 14
 _BINS = (int(np.float32(1).view(np.uint32)) >> _DROPPED_BITS) + 1
+#: Scores that are counted together.
+_PART = 2**20
 
 
 class StreamingQuantiles:
@@ -25,10 +27,12 @@ class StreamingQuantiles:
 
     def add(self, scores: npt.ArrayLike) -> None:
         """Add scores of any shape; values outside [0, 1] are clipped, NaN is ignored."""
-        values = np.asarray(scores, dtype=np.float32).reshape(-1)
-        values = np.clip(values[~np.isnan(values)], 0, 1)
-        bins = (values + np.float32(0)).view(np.uint32) >> _DROPPED_BITS  # + 0 turns -0 into 0
-        self._counts += np.bincount(bins, minlength=_BINS)
+        flat = np.asarray(scores).reshape(-1)
+        for start in range(0, len(flat), _PART):
+            values = flat[start : start + _PART].astype(np.float32)
+            values = np.clip(values[~np.isnan(values)], 0, 1)
+            bins = (values + np.float32(0)).view(np.uint32) >> _DROPPED_BITS  # + 0 turns -0 into 0
+            self._counts += np.bincount(bins, minlength=_BINS)
 
     def quantile(self, q: float) -> float:
         """The quantile q in [0, 1] of what was added; 0 if nothing was."""

@@ -109,7 +109,7 @@ def disagreement(
             image = members[0].read(file.path)
         except ImageError:
             continue
-        maps = [member.infer([image]).maps for member in members]
+        maps = [member.infer(image).maps for member in members]
         mean = ProbabilityMaps(*(torch.stack(of).mean(dim=0) for of in zip(*maps, strict=True)))
         own = torch.stack([entropy(m) for m in maps]).mean(dim=0)
         values[index] = float(pixel_sum((entropy(mean) - own).clamp_min(0))[0]) * native

@@ -67,8 +67,17 @@ def pooled_features(features: Tensor, score: Tensor) -> Tensor:
     Features are (B, D, h, w), one vector per stride x stride px from the top left, and scores
     (B, H, W) in [0, 1]. Returns (B, D) of length 1, or 0 if all features are 0.
     """
+    return pooled(*feature_sums(features, score))
+
+
+def feature_sums(features: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of weighted and of plain features, (B, D) each, which tiles of an image add up."""
     height, width = features.shape[2:]
     weights = F.adaptive_avg_pool2d(score[:, None].square(), (height, width))
-    total = weights.sum(dim=(2, 3), keepdim=True)
-    weights = torch.where(total > 0, weights / total.clamp_min(1e-30), 1 / (height * width))
-    return F.normalize((features * weights).sum(dim=(2, 3)), dim=1)
+    return (features * weights).sum(dim=(2, 3)), features.sum(dim=(2, 3))
+
+
+def pooled(weighted: Tensor, plain: Tensor) -> Tensor:
+    """The embedding (B, D) from `feature_sums`."""
+    is_scored = weighted.any(dim=1, keepdim=True)
+    return F.normalize(torch.where(is_scored, weighted, plain), dim=1, eps=1e-30)

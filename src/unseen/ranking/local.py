@@ -15,14 +15,16 @@ import numpy as np
 
 from unseen.arrays.quantiles import StreamingQuantiles
 from unseen.errors import ImageError
-from unseen.ranking.read_ahead import read_ahead
-from unseen.ranking.scorer import ImageScore, RawScore, Scorer, Thresholds
+from unseen.ranking.read_ahead import MOST_BYTES, read_ahead
+from unseen.ranking.scorer import ImageScore, PixelSums, RawScore, Scorer, Thresholds
 from unseen.unet.inference import Inference
 
 #: Images whose scores decide the thresholds; a larger pool is sampled evenly at random.
 SAMPLE_IMAGES = 256
 #: Bytes of maps held back until the thresholds are known.
 SAMPLE_BYTES = 384_000_000
+#: Pixels of a batch beyond which more images gain nothing.
+LARGE = 1536 * 1536
 #: The heatmap is at full strength at this quantile of the pool's scores.
 HEATMAP_QUANTILE = 0.999
 
@@ -87,7 +89,7 @@ class LocalScoring:
                     continue
                 if self.thresholds is None:
                     held += batch
-                    held_bytes += sum(raw.score.nbytes + raw.present.nbytes for _, raw in batch)
+                    held_bytes += _nbytes(batch)
                     if len(held) < SAMPLE_IMAGES and held_bytes < SAMPLE_BYTES:
                         continue
                     self.thresholds = self._decide(held)
@@ -95,7 +97,9 @@ class LocalScoring:
                 finish(batch)
                 if only_sample:
                     break
-                while len(finishing) > 2 * self.workers or (finishing and finishing[0].done()):
+                # Large images wait for their turn one by one.
+                most = 1 if _nbytes(batch) > SAMPLE_BYTES // 4 else 2 * self.workers
+                while len(finishing) > most or (finishing and finishing[0].done()):
                     yield from finishing.popleft().result()
             if held:
                 self.thresholds = self._decide(held)
@@ -122,25 +126,42 @@ class LocalScoring:
     def _raw_scores(
         self, paths: Sequence[str], order: np.ndarray, threads: ThreadPoolExecutor
     ) -> Iterator[_Indexed | Scored]:
-        """The network runs here; a thread reduces its maps while the next batch runs."""
+        """The network runs here; threads reduce its maps while the next ones are computed."""
         reducing: deque[Future[_Indexed]] = deque()
         for group in self._image_groups(paths, order):
             if isinstance(group, Scored):
                 yield group
                 continue
-            inference = self.scorer.infer([image for _, image in group])
-            reducing.append(threads.submit(self._reduce, inference, group))
-            if len(reducing) > 2:
+            indices, images = [i for i, _ in group], [image for _, image in group]
+            weights = threads.submit(self._zones, indices, images[0].shape[:2])
+            parts: list[Future[PixelSums]] = []
+            for tile in self.scorer.tiles(images):
+                parts.append(threads.submit(self._sums, tile, weights))
+                del tile
+                if len(parts) > 2:  # maps are much larger than what is kept of them
+                    parts[-3].result()
+            reducing.append(threads.submit(self._reduce, indices, parts, weights))
+            is_large = len(parts) > 1
+            del group, images, parts  # not needed while the caller is busy
+            if len(reducing) > 2 or is_large:
                 yield reducing.popleft().result()
         while reducing:
             yield reducing.popleft().result()
 
-    def _reduce(self, inference: Inference, group: list[tuple[int, np.ndarray]]) -> _Indexed:
-        indices, images = [i for i, _ in group], [image for _, image in group]
-        shape = (images[0].shape[0], images[0].shape[1])
+    def _zones(self, indices: list[int], shape: tuple[int, int]) -> list[np.ndarray | None]:
         zones = [self.weights and self.weights(i) for i in indices]
-        weights = [zone and zone(shape) for zone in zones]
-        raw_scores = self.scorer.reduce(inference, images, weights)
+        return [zone and zone(shape) for zone in zones]
+
+    def _sums(self, tile: Inference, weights: Future[list[np.ndarray | None]]) -> PixelSums:
+        return self.scorer.sums(tile, weights.result())
+
+    def _reduce(
+        self,
+        indices: list[int],
+        parts: list[Future[PixelSums]],
+        weights: Future[list[np.ndarray | None]],
+    ) -> _Indexed:
+        raw_scores = self.scorer.reduce([part.result() for part in parts], weights.result())
         if self.observe is not None:
             for index, raw in zip(indices, raw_scores, strict=True):
                 self.observe(index, raw)
@@ -163,9 +184,15 @@ class LocalScoring:
                 continue
             group = waiting.setdefault(image.shape, [])
             group.append((index, image))
-            if len(group) == self.batch_size:
+            taken = sum(i.nbytes for images in waiting.values() for _, i in images)
+            if len(group) == self.batch_size or len(group) * image[..., 0].size >= LARGE:
                 yield waiting.pop(image.shape)
-            elif sum(map(len, waiting.values())) >= 4 * self.batch_size:
+            elif sum(map(len, waiting.values())) >= 4 * self.batch_size or taken > MOST_BYTES:
                 # Many different sizes: compute the largest group, so that images do not pile up.
                 yield waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
+            del group, image
         yield from waiting.values()
+
+
+def _nbytes(batch: _Indexed) -> int:
+    return sum(raw.score.nbytes + raw.present.nbytes for _, raw in batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from unseen.errors import ImageError
@@ -13,13 +13,16 @@ from unseen.errors import ImageError
 T = TypeVar("T")
 R = TypeVar("R")
 
+MOST_BYTES = 256_000_000
+
 
 def read_ahead(
     read: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int
 ) -> Iterator[tuple[T, R | ImageError]]:
     """Each item and what `read` returns for it, in order; an ImageError comes as the result.
 
-    At most `ahead` results wait in memory.
+    At most `ahead` results wait in memory, and of arrays as large as the last one so many that they
+    take about `MOST_BYTES`.
     """
 
     def attempt(item: T) -> R | ImageError:
@@ -29,9 +32,16 @@ def read_ahead(
             return error
 
     todo = iter(items)
+    room = workers  # until the size of a result is known
+    queue: deque[tuple[T, Future[R | ImageError]]] = deque()
     with ThreadPoolExecutor(workers) as threads:
-        queue = deque((i, threads.submit(attempt, i)) for i in itertools.islice(todo, ahead))
-        while queue:
+        while True:
+            free = max(0, room - len(queue))
+            queue.extend((i, threads.submit(attempt, i)) for i in itertools.islice(todo, free))
+            if not queue:
+                return
             item, future = queue.popleft()
-            yield item, future.result()
-            queue.extend((i, threads.submit(attempt, i)) for i in itertools.islice(todo, 1))
+            result = future.result()
+            size = int(getattr(result, "nbytes", 0))
+            room = min(ahead, max(1, MOST_BYTES // max(1, size)))
+            yield item, result

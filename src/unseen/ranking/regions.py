@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from unseen.arrays.images import Pixels, as_float
+
 #: Regions below this part of the highest weight in their image are not shown: most of them hit
 #: nothing (`benchmarks/regions.py`); .3 and .4 also lose rare objects.
 LEAST_WEIGHT = 0.2
@@ -35,10 +37,10 @@ class Regions(NamedTuple):
 
 
 def unseen_regions(
-    score: npt.NDArray[np.float32],
+    score: npt.NDArray[np.floating[Any]],
     threshold: float,
     *,
-    present: npt.NDArray[np.float32] | None = None,
+    present: Pixels | None = None,
     min_area: int = 9,
 ) -> Regions:
     """Join the pixels with S > threshold to regions, the highest score first.
@@ -48,10 +50,12 @@ def unseen_regions(
     The score of a region is the contraharmonic mean of S over its pixels, sum of S^2 / sum of S.
     Unlike the mean a wide faint rim does not dilute it, and unlike the maximum one pixel does not
     decide it. The weight is (mean of 1 - P(background))^2 x the root of the sum of S. `present` is
-    the map of 1 - P(background) = S + P(foreground), by default S. Maps are (h, w) in [0, 1].
+    the map of 1 - P(background) = S + P(foreground), by default S. Maps are (h, w) in [0, 1], or
+    integers (`as_float`).
     """
-    novel = score > threshold
+    novel = score > np.float32(threshold)
     labels, count = ndimage.label(_closed(novel), structure=np.ones((3, 3), dtype=bool))
+    labels[~novel] = 0
     # Only pixels above the threshold count for a region, not those that the closing added.
     of_pixel = labels[novel]
     strength = score[novel].astype(np.float64)
@@ -60,11 +64,11 @@ def unseen_regions(
         return np.bincount(of_pixel, weights=values, minlength=count + 1)[1:]
 
     area, mass, power = sums(), sums(strength), sums(strength**2)
-    total = mass if present is None else sums(present[novel])
+    total = mass if present is None else sums(as_float(present[novel]))
     typical = np.divide(power, mass, out=np.zeros(count), where=mass > 0)
     kept = np.flatnonzero(area >= min_area)
     order = kept[np.lexsort((kept, -typical[kept]))]
-    slices = ndimage.find_objects(np.where(novel, labels, 0)) if count else []
+    slices = ndimage.find_objects(labels) if count else []
     boxes = [(s[1].start, s[0].start, s[1].stop, s[0].stop) for s in (slices[i] for i in order)]
     weight = (total[order] / area[order]) ** 2 * np.sqrt(mass[order])
     return Regions(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -13,24 +13,29 @@ import torch
 from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.heatmap import heatmap
-from unseen.arrays.images import as_float, read_pixels, resize
+from unseen.arrays.images import Pixels, read_pixels, resize
 from unseen.errors import CheckpointError
 from unseen.ranking.image_metrics import (
     alpha_metric,
     excess_metric,
     expected_counts,
+    feature_sums,
     pixel_sum,
-    pooled_features,
+    pooled,
     threshold_metric,
 )
 from unseen.ranking.regions import region_strength, shown_regions, unseen_regions
 from unseen.unet.checkpoints import load_checkpoint
-from unseen.unet.inference import Inference, infer
+from unseen.unet.inference import Inference, infer, infer_tiles
 from unseen.unet.network import UNet, UNetSpec
 from unseen.unet.unseen_score import entropy
 
 if TYPE_CHECKING:
     from unseen.steps.score_samples import ScoreConfig
+
+
+#: Rows that become floats at a time.
+_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,17 @@ class RawScore:
     foreground: float
     expected_counts: np.ndarray  #: (K + 1,)
     embedding: np.ndarray  #: (D,)
+
+
+class PixelSums(NamedTuple):
+    """What a tile of some images adds to their `RawScore`."""
+
+    images: slice
+    rows: slice
+    columns: slice
+    score: np.ndarray  #: (B, h, w) float16
+    present: np.ndarray  #: (B, h, w) uint8
+    sums: tuple[torch.Tensor, ...]  #: (B, ...) float64 each
 
 
 @dataclass(frozen=True)
@@ -110,82 +126,127 @@ class Scorer:
         # torch's types know the memory format of tensors only, not that of modules.
         self._model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    def read(self, path: str) -> np.ndarray:
-        """(h, w, C) float32 at working scale; raises `ImageError` if the file cannot be read."""
+    def read(self, path: str) -> Pixels:
+        """(h, w, C) shares at working scale; raises `ImageError` if the file cannot be read."""
         pixels = read_pixels(path, channels=self._channels, value_range=self._value_range)
-        return as_float(resize(pixels, self.scale))
+        return resize(pixels, self.scale)
 
-    def infer(self, images: Sequence[np.ndarray]) -> Inference:
-        """The network's maps of a batch of equally large images."""
+    def tiles(self, images: Sequence[Pixels]) -> Iterator[Inference]:
+        """The network's maps of a batch of equally large images, part by part."""
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (B, C, h, w)
+        config = self._config
+        return infer_tiles(
+            self._model, batch, tile_size=config.tile_size, precision=config.precision
+        )
+
+    def infer(self, image: Pixels) -> Inference:
+        """The network's maps of one image, all of it."""
+        batch = torch.from_numpy(image).permute(2, 0, 1)[None]
         config = self._config
         return infer(self._model, batch, tile_size=config.tile_size, precision=config.precision)
 
     @torch.inference_mode()
-    def reduce(
-        self,
-        inference: Inference,
-        images: Sequence[np.ndarray],
-        weights: Sequence[np.ndarray | None] | None = None,
-    ) -> list[RawScore]:
-        """The numbers of each image of a batch; apart from `infer`, so that both can overlap.
+    def sums(self, tile: Inference, weights: Sequence[np.ndarray | None]) -> PixelSums:
+        """What the scores of a batch need of one tile of it.
 
-        The maps of each image (h, w, C) are multiplied by its weights (h, w) in [0, 1], or by
-        nothing if those are None, before anything is summed.
+        The maps of each image are multiplied by its weights (h, w) in [0, 1], of the whole image, or
+        by nothing if those are None, before anything is summed.
         """
-        maps = inference.maps
+        maps, shape = tile.maps, tile.maps.unseen.shape[1:]
         unseen, foreground, classes = maps.unseen, maps.foreground, maps.classes
         spread = entropy(maps)
-        if weights is not None and any(w is not None for w in weights):
-            whole = np.ones(tuple(unseen.shape[1:]), np.float32)
-            stack = np.stack([whole if w is None else w for w in weights])
+        parts = [w if w is None else w[tile.rows, tile.columns] for w in weights[tile.images]]
+        if any(part is not None for part in parts):
+            whole = np.ones(tuple(shape), np.float32)
+            stack = np.stack([whole if part is None else part for part in parts])
             weight = torch.from_numpy(stack).to(unseen.device)  # (B, h, w)
             unseen, foreground, spread = unseen * weight, foreground * weight, spread * weight
             classes = classes * weight[:, None]
-        native = 1.0 / self.scale**2
-        # One byte: many maps wait until the thresholds are known.
-        present = (_array(foreground + unseen).clip(0, 1) * 255).round().astype(np.uint8)
-        counted = [None if w is None else w > 0 for w in weights or [None] * len(images)]
-        columns = (
+        return PixelSums(
+            tile.images,
+            tile.rows,
+            tile.columns,
             unseen.half().cpu().numpy(),
-            present,
-            counted,
-            _array(alpha_metric(unseen, self.alpha) * native).tolist(),
-            _array(pixel_sum(spread) * native).tolist(),
-            _array(pixel_sum(foreground) * native).tolist(),
-            _array(expected_counts(classes, unseen, self._mean_areas)),
-            _array(pooled_features(inference.features, unseen)),
+            # One byte: many maps wait until the thresholds are known.
+            (_array(foreground + unseen).clip(0, 1) * 255).round().astype(np.uint8),
+            tuple(
+                values.double().cpu()
+                for values in (
+                    alpha_metric(unseen, self.alpha),
+                    pixel_sum(spread),
+                    pixel_sum(foreground),
+                    expected_counts(classes, unseen, self._mean_areas),
+                    *feature_sums(tile.features, unseen),
+                )
+            ),
         )
-        return [RawScore(*row) for row in zip(*columns, strict=True)]
+
+    def reduce(
+        self, tiles: Sequence[PixelSums], weights: Sequence[np.ndarray | None]
+    ) -> list[RawScore]:
+        """The numbers of each image of a batch, from all of its tiles."""
+        native = 1.0 / self.scale**2
+        height, width = tiles[-1].rows.stop, tiles[-1].columns.stop
+        scores: list[RawScore] = []
+        for first in (tile for tile in tiles if tile.rows.start == tile.columns.start == 0):
+            same = [tile for tile in tiles if tile.images == first.images]
+            alpha, spread, foreground, counts, weighted, plain = (
+                torch.stack(parts).sum(dim=0) for parts in zip(*(t.sums for t in same), strict=True)
+            )
+            columns = (
+                _joined([(t, t.score) for t in same], height, width),
+                _joined([(t, t.present) for t in same], height, width),
+                [w if w is None else w > 0 for w in weights[first.images]],
+                (alpha * native).tolist(),
+                (spread * native).tolist(),
+                (foreground * native).tolist(),
+                _array(counts),
+                _array(pooled(weighted, plain)),
+            )
+            scores += [RawScore(*row) for row in zip(*columns, strict=True)]
+        return scores
 
     def finish(self, raw: RawScore, thresholds: Thresholds) -> ImageScore:
         """Metrics that need a threshold, regions and heatmap."""
         config = self._config
-        score = raw.score.astype(np.float32)
         native = 1.0 / self.scale**2
-        tensor = torch.from_numpy(score)[None]
-        height, width = score.shape
-        present = raw.present.astype(np.float32) / np.float32(255)
-        regions = unseen_regions(score, thresholds.region, present=present)
+        height, width = raw.score.shape
+        area = excess = total = 0.0
+        for start in range(0, height, _ROWS):
+            strip = torch.from_numpy(raw.score[start : start + _ROWS]).float()[None]
+            area += float(threshold_metric(strip, thresholds.metric))
+            excess += float(excess_metric(strip, thresholds.metric))
+            total += float(pixel_sum(strip))
+        regions = unseen_regions(raw.score, thresholds.region, present=raw.present)
         shown = shown_regions(regions, config.max_regions)
         boxes = xyxy_to_rel_xywh(shown.xyxy, width, height)
         size = config.heatmap_size
         return ImageScore(
             alpha=raw.alpha,
-            threshold=float(threshold_metric(tensor, thresholds.metric)) * native,
-            excess=float(excess_metric(tensor, thresholds.metric)) * native,
+            threshold=area * native,
+            excess=excess * native,
             entropy=raw.entropy,
             foreground=raw.foreground,
             expected_counts=raw.expected_counts,
             embedding=raw.embedding,
-            heatmap=heatmap(score, thresholds.heatmap, size) if size else None,
+            heatmap=heatmap(raw.score, thresholds.heatmap, size) if size else None,
             regions=[
                 (float(x), float(y), float(w), float(h), float(s))
                 for (x, y, w, h), s in zip(boxes, shown.confidence, strict=True)
             ],
-            mean_score=float(score.mean()),
+            mean_score=total / raw.score.size,
             region_strength=region_strength(regions.score, thresholds.region),
         )
+
+
+def _joined(tiles: Sequence[tuple[PixelSums, np.ndarray]], height: int, width: int) -> np.ndarray:
+    if len(tiles) == 1:
+        return tiles[0][1]
+    values = tiles[0][1]
+    whole = np.empty((len(values), height, width), values.dtype)
+    for tile, values in tiles:
+        whole[:, tile.rows, tile.columns] = values
+    return whole
 
 
 def _array(values: torch.Tensor) -> np.ndarray:

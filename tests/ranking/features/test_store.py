@@ -101,7 +101,7 @@ def test_features_are_computed_once_per_content_and_backbone(tmp_path, files, co
 
 def test_unchanged_files_are_not_read_again_by_whatever_path(tmp_path, files, monkeypatch):
     make(tmp_path).compute(files)
-    for name in ("content_digest", "read_image"):
+    for name in ("content_digest", "read_pixels"):
         monkeypatch.setattr(compute, name, lambda path: pytest.fail(f"{path} is read"))
     monkeypatch.chdir(tmp_path)
     for paths in (files, [Path(f).name for f in files]):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from unseen.arrays.images import ValueRange, read_image
+from unseen.arrays.images import ValueRange, as_float, read_pixels, resize
 from unseen.errors import ImageError
 from unseen.progress import Progress, silent
 from unseen.ranking.features.backbones import Backbone
 from unseen.ranking.features.image_features import (
+    LARGEST,
     VERSION,
     Floats,
     ImageFeatures,
@@ -139,6 +140,12 @@ class Features:
             self.store.remember(fresh)
         return {path: digest for path, (_, digest) in seen.items()}
 
+    def _read(self, path: str) -> Floats:
+        pixels = read_pixels(path, value_range=self._value_range)
+        # Half of the way without floats, which would take much memory.
+        scale = 2 * LARGEST / max(pixels.shape)
+        return fitted(as_float(resize(pixels, scale) if scale < 1 / 2 else pixels))
+
     def _fill(self, part: dict[str, str], end: int, total: int, progress: Progress) -> None:
         """Store what is missing of some files, after which `end` of `total` are done."""
         by_digest = {digest: path for path, digest in part.items()}
@@ -149,7 +156,7 @@ class Features:
         waiting: dict[str, ImageFeatures] = {}
         # Reduced in the thread, so that few large images are in memory as a whole.
         images = read_ahead(
-            lambda digest: fitted(read_image(by_digest[digest], value_range=self._value_range)),
+            lambda digest: self._read(by_digest[digest]),
             todo,
             workers=self._workers,
             ahead=2 * self._workers + 2,
