@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from database_commands import DatabaseCommands
 from PIL import Image
 
 from unseen.dataset.mongodb import bundled_mongod
@@ -24,11 +25,16 @@ from unseen.dataset.throwaway import ThrowawayDatabase
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-kills", action="store_true", help="kill each step after every write")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # A shell that starts the tests in the background makes them ignore Ctrl-C, which some send.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Tiny tensors gain nothing from threads, and lose much if other work keeps a core busy.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    config.unseen_commands = DatabaseCommands()
     if "fiftyone" in sys.modules:  # it has already found a database
         raise pytest.UsageError("a conftest imports fiftyone before the tests' own mongod runs")
     config.unseen_database = None
@@ -49,6 +55,12 @@ def fiftyone_database(request: pytest.FixtureRequest) -> str:
     if request.config.unseen_database is None:
         pytest.fail("no mongod found; `make setup` provides one")
     return os.environ["FIFTYONE_DATABASE_URI"]
+
+
+@pytest.fixture
+def database_commands(request: pytest.FixtureRequest, fiftyone_database: str) -> DatabaseCommands:
+    """What goes to the database."""
+    return request.config.unseen_commands
 
 
 @pytest.fixture(autouse=True)

@@ -141,3 +141,16 @@ def test_an_unfinished_batch_is_nobodys_and_is_chosen_again(scored):
     assert set(scored.match_tags("batch_01").values("id")) == set(chosen.sample_ids)
     assert sorted(scored.exists("unseen_rank").values("unseen_rank")) == [1, 2, 3]
     assert loop.unfinished_batch() is None
+
+
+def test_a_choice_asks_the_database_a_few_dozen_times_however_long_the_loop_is(
+    scored, database_commands
+):
+    counts = []
+    for _ in range(3):
+        with database_commands.counted() as names:
+            chosen = unseen.select_batch(scored, budget=2, strategy="plain")
+        counts.append(len(names))
+        scored.set_values("ground_truth", {chosen.sample_ids[0]: fo.Detections()}, key_field="id")
+    assert max(counts) <= 30
+    assert counts[-1] <= counts[0]

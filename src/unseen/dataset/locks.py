@@ -54,10 +54,10 @@ class _Lock:
         me = {"token": self._token, "step": self._step, **_process()}
         since = {"since": "$$NOW", "expires": _EXPIRES}
         mine = {**self._own, **{k: {"$literal": v} for k, v in me.items()}, **since}
-        holder = self._locks.find_one({"_id": self._key}) or {}
-        gone = holder.get("token") if _is_gone(holder) else self._token
-        is_free = {"$or": [{"$lte": ["$expires", "$$NOW"]}, {"$eq": ["$token", gone]}]}
-        for _ in range(2):
+        holder: dict[str, Any] = {}
+        for _ in range(3):
+            gone = holder.get("token", self._token)
+            is_free = {"$or": [{"$lte": ["$expires", "$$NOW"]}, {"$eq": ["$token", gone]}]}
             # Two first runs may both try to insert: the later one meets the other's document.
             with contextlib.suppress(DuplicateKeyError):
                 holder = self._locks.find_one_and_update(
@@ -66,7 +66,8 @@ class _Lock:
                     upsert=True,
                     return_document=ReturnDocument.AFTER,
                 )
-                break
+                if holder["token"] == self._token or not _is_gone(holder):
+                    break
         if holder.get("token") != self._token:
             raise LockedError(
                 f"dataset {self._name!r} is in use: {_described(holder)}; wait until it ends, or "

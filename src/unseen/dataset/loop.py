@@ -43,7 +43,7 @@ _kept: ContextVar[dict[Any, Any] | None] = ContextVar("kept", default=None)
 
 @contextlib.contextmanager
 def records_kept() -> Iterator[None]:
-    """Read the records once, and again only after one was written here.
+    """Read the records once; what is written here joins them.
 
     For as long as nobody else writes them: under the dataset's lock, or for one look.
     """
@@ -180,9 +180,11 @@ class Loop:
         if not self.has_labels:
             return {"labelled_images": 0, "class_counts": {}}
         labelled = self.whole.labelled
-        counts = labelled.count_values(f"{self.names.label_field}.detections.label")
+        count, counts = labelled.aggregate(
+            [fo.Count(), fo.CountValues(f"{self.names.label_field}.detections.label")]
+        )
         by_class = dict(sorted((str(label), int(count)) for label, count in counts.items()))
-        return {"labelled_images": labelled.count(), "class_counts": by_class}
+        return {"labelled_images": count, "class_counts": by_class}
 
     # --- batches ---------------------------------------------------------------------------------
     def batches(self) -> dict[int, str]:
@@ -275,7 +277,6 @@ class Loop:
 
     def _record_to_write(self, iteration: int) -> Record:
         locks.check(self.dataset)
-        refresh(self.dataset)
         return copy.deepcopy(self.record(iteration)) or {
             "series": self.names.series,
             "prefix": self.names.prefix,
@@ -287,8 +288,10 @@ class Loop:
     def _write(self, record: Record) -> None:
         key = self.names.run_key(record["iteration"])
         save_run(self.dataset, key, ITERATION_METHOD, **encode(record))
-        if (kept := _kept.get()) is not None:
-            kept.clear()
+        kept = (_kept.get() or {}).get((self.dataset._doc.id, self.names.prefix))
+        if kept is not None:
+            own = {**kept.get(self.names.series, {}), record["iteration"]: record}
+            kept[self.names.series] = dict(sorted(own.items()))
 
     def record_of_batch(self, number: int) -> int:
         """The iteration whose record names a batch, or the current one."""
@@ -323,14 +326,17 @@ def refresh(dataset: Any) -> None:
     dataset._reload(hard=True)
 
 
-def stored_runs(dataset: Any, **wanted: Any) -> list[tuple[str, Record]]:
+def stored_runs(
+    dataset: Any, *, without: Sequence[str] = (), **wanted: Any
+) -> list[tuple[str, Record]]:
     """Key and config of the dataset's runs, oldest first, as the database holds them now.
 
     FiftyOne keeps its own copy in memory, which misses what another process has written since.
-    `wanted` are further conditions of the query.
+    `wanted` are further conditions of the query; the paths in `without` are left out.
     """
     query = {"_dataset_id": dataset._doc.id, **wanted}
-    runs = foo.get_db_conn().runs.find(query, {"key": 1, "config": 1}).sort("_id")
+    projection = dict.fromkeys(without, 0) if without else {"key": 1, "config": 1}
+    runs = foo.get_db_conn().runs.find(query, projection).sort("_id")
     return [(run["key"], run.get("config") or {}) for run in runs]
 
 
@@ -341,6 +347,8 @@ def save_run(dataset: Any, key: str, method: str, **facts: Any) -> None:
     nothing names.
     """
     config = dataset.init_run(method=method, **facts)
+    if not dataset.has_run(key):
+        refresh(dataset)  # another process may have written it since the step began
     if dataset.has_run(key):
         dataset.update_run_config(key, config)
     else:

@@ -7,6 +7,7 @@ Scores are written as raw documents in one update per sample: setting ten fields
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -25,6 +26,8 @@ from unseen.errors import DatasetError
 
 #: What an evaluation writes on every sample.
 _COUNTS = ("tp", "fp", "fn")
+#: MongoDB allows 64 for a dataset; some are left to the user.
+MOST_INDEXES = 48
 #: Key in a field's `info` that marks it as made by this package; its value is the prefix.
 MARK = "unseen_prefix"
 
@@ -48,7 +51,9 @@ def declare_score_fields(loop: Loop) -> None:
     ):
         declare(loop, name, kind, text)
     indexed = {names.excess, names.alpha, names.threshold, names.region_strength}
-    for name in indexed - set(loop.dataset.list_indexes()):
+    known = loop.dataset.list_indexes()
+    room = max(0, MOST_INDEXES - len(known))  # without one, sorting is slower and no more
+    for name in sorted(indexed.difference(known))[:room]:
         loop.dataset.create_index(name)
     group_fields(loop)
     if is_new and not names.series:  # baselines stay in the background
@@ -185,12 +190,26 @@ def group_fields(loop: Loop) -> None:
     Predictions and evaluations of all but the newest iteration go into a second one, collapsed.
     """
     dataset = loop.dataset
-    refresh(dataset)
-    evaluations = own_evaluations(loop)
+    before = _described(dataset)
+    if before and _described(dataset, _grouped(loop)) == before:
+        return
+    refresh(dataset)  # the App may have arranged groups since
+    dataset.app_config.sidebar_groups = _grouped(loop)
+    dataset.save()
+
+
+def _described(dataset: Any, groups: Any = None) -> list[tuple[str, list[str]]]:
+    groups = groups or dataset.app_config.sidebar_groups or []
+    return [(group.name, list(group.paths)) for group in groups]
+
+
+def _grouped(loop: Loop) -> list[Any]:
+    """The sidebar groups as they should be."""
+    dataset, evaluations = loop.dataset, own_evaluations(loop)
     marked = set(own_fields(loop))
     counts = tuple(f"{key}_" for key in evaluations)
     ours = [p for p in dataset.get_field_schema() if p in marked or p.startswith(counts)]
-    groups = dataset.app_config.sidebar_groups
+    groups = copy.deepcopy(dataset.app_config.sidebar_groups)
     if groups is None:
         groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
     kept = []
@@ -205,8 +224,7 @@ def group_fields(loop: Loop) -> None:
     if earlier:
         group = fo.SidebarGroupDocument(name=EARLIER_GROUP, paths=earlier, expanded=False)
         kept.insert(position + 1, group)
-    dataset.app_config.sidebar_groups = kept
-    dataset.save()
+    return kept
 
 
 def _earlier(loop: Loop, ours: Sequence[str], evaluations: Sequence[str]) -> list[str]:
@@ -228,8 +246,8 @@ def ungroup_fields(dataset: Any) -> None:
         return
     kept = [g for g in groups if g.name not in (SIDEBAR_GROUP, EARLIER_GROUP)]
     default = fo.DatasetAppConfig.default_sidebar_groups(dataset)
-    same = [(g.name, list(g.paths)) for g in kept] == [(g.name, list(g.paths)) for g in default]
-    dataset.app_config.sidebar_groups = None if same else kept
+    is_default = _described(dataset, kept) == _described(dataset, default)
+    dataset.app_config.sidebar_groups = None if is_default else kept
     dataset.save()
 
 

@@ -17,7 +17,7 @@ import fiftyone.core.odm as foo
 
 from unseen.annotation.sendings import Sending, decoded
 from unseen.dataset import structure
-from unseen.dataset.fields import REMOVED, SENDING_METHOD, SENT, Names
+from unseen.dataset.fields import ITERATION_METHOD, REMOVED, SENDING_METHOD, SENT, Names
 from unseen.dataset.loop import Loop, Record, records_by_series, stored_runs
 from unseen.dataset.structure import StructureRecord
 from unseen.loop.overview_data import CURRENT, NONE, OLD, Batch, Counts, Facts
@@ -63,7 +63,8 @@ def read_records(loop: Loop) -> Records:
     sendings: dict[str, Sending] = {}
     evaluations: dict[str, Record] = {}
     known = None
-    for key, config in stored_runs(loop.dataset):
+    others: dict[str, Any] = {"config.method": {"$ne": ITERATION_METHOD}}
+    for key, config in stored_runs(loop.dataset, **others):
         if config.get("type") == "evaluation" or "pred_field" in config:
             evaluations[key] = config
         elif config.get("prefix") != names.prefix:
@@ -74,6 +75,14 @@ def read_records(loop: Loop) -> Records:
         elif key == names.structure_key:
             known = structure.decode(config)
     return Records(by_series.get(names.series, {}), by_series, sendings, evaluations, known)
+
+
+#: Lists of ids; with each of them, a moment that is kept changes too.
+_LONG = (
+    *(f"config.steps.select_batch.{name}" for name in ("batch_ids", "sources")),
+    "config.labelled_ids",
+    "config.written",
+)
 
 
 def stamp(dataset: Any) -> str:
@@ -89,7 +98,8 @@ def stamp(dataset: Any) -> str:
     about = foo.get_db_conn().datasets.find_one(
         {"_id": dataset._doc.id}, {"last_modified_at": 1, "last_deletion_at": 1, "classes": 1}
     )
-    parts = [samples.estimated_document_count(), newest, about, stored_runs(dataset)]
+    runs = stored_runs(dataset, without=_LONG)
+    parts = [samples.estimated_document_count(), newest, about, runs]
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

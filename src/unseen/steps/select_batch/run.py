@@ -93,8 +93,9 @@ class _Place:
 
 def _place(loop: Loop, config: SelectConfig) -> _Place:
     """The next batch, the one that is to be replaced, or the one that was not finished."""
-    waiting, batches = loop.open_batch(), loop.batches()
-    unfinished = loop.unfinished_batch()
+    batches, iteration, unfinished = loop.batches(), loop.iteration(), loop.unfinished_batch()
+    newest = max(batches, default=0)
+    waiting = newest if newest > iteration else None
     if unfinished is not None:
         record, entry = unfinished
         number = loop.names.batch_number(entry["batch"]) or 0
@@ -105,7 +106,7 @@ def _place(loop: Loop, config: SelectConfig) -> _Place:
             raise DatasetError(rules.open_batch_problem(batches[waiting]))
         place = _Place(waiting, loop.record_of_batch(waiting), [])
     else:
-        place = _Place(max(batches, default=0) + 1, loop.iteration(), [])
+        place = _Place(newest + 1, iteration, [])
     tag = loop.names.batch(place.number)
     writing.check_own_view(loop, tag)
     strangers = 0 if waiting or unfinished else loop.dataset.match_tags(tag).count()

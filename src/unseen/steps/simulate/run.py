@@ -114,8 +114,12 @@ class _Series:
         if not is_main:
             # A baseline leaves its records, batches and evaluations, but no field of its own.
             own = f"{loop.names.prefix}_{loop.names.series}_"
-            fields = writing.own_fields(loop)
-            writing.delete_fields(self.dataset, [f for f in fields if f.startswith(own)])
+            series = (one.names.series for one in loop.all_series())  # "random_2" beside "random"
+            others = tuple(
+                o for s in series if (o := f"{loop.names.prefix}_{s}_") != own and o.startswith(own)
+            )
+            fields = [f for f in writing.own_fields(loop) if f.startswith(own)]
+            writing.delete_fields(self.dataset, [f for f in fields if not f.startswith(others)])
             writing.group_fields(loop)
         return first_batch
 
