@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
+import time
+
 import pytest
+from starlette.testclient import TestClient
 
 import unseen
 from unseen.annotation import sendings
+from unseen.cli.serve import Runner, application
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 
@@ -236,3 +241,42 @@ def test_a_batch_is_sent_like_the_last_batch_and_not_like_the_test_split(turn, c
     newest = max(cvat.tasks)
     assert len([j for j in cvat.jobs.values() if j.task.id == newest]) == 2
     assert "unseen" in [label.name for label in cvat.tasks[newest].labels]
+
+
+def test_a_finished_job_brings_the_next_batch_by_itself(turn, cvat, make_wafers):
+    """The service, its address for webhooks and CVAT; only the browser of the annotator is missing."""
+    dataset = make_wafers(9, labelled=0, test=0)
+    unseen.split_dataset(dataset, initial=3, test_share=0)
+    classes = ("particle", "scratch")
+    unseen.request_annotations(dataset, images="initial", classes=classes, segment_size=1)
+    secret = "a secret of sixteen letters"
+    runner = Runner(lambda progress: turn(dataset, send=True, progress=progress), poll=1000)
+    client = TestClient(application(runner, secret))
+    runner.start()
+    try:
+        wait_for(lambda: runner.state()["turns"] == 1)
+        assert "still with the annotators" in client.get("/health").json()["last"]["waits_for"]
+        finish(cvat, 1)
+        body = b'{"event": "update:job", "job": {"id": 3, "state": "completed"}}'
+        signature = "sha256=" + hmac.new(secret.encode(), body, "sha256").hexdigest()
+        headers = {"X-Signature-256": signature}
+        assert client.post("/webhook", content=body, headers=headers).status_code == 202
+        wait_for(lambda: runner.state()["turns"] == 2)
+        state = client.get("/health").json()
+        assert (state["status"], state["last"]["batch"], state["last"]["sent"]) == (
+            "ok",
+            "batch_01",
+            True,
+        )
+        assert len(cvat.tasks) == 2
+    finally:
+        runner.stop()
+    assert Loop(dataset).open_batch() == 1
+
+
+def wait_for(condition):
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("waited for a minute")

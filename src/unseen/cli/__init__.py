@@ -88,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     for step in catalogue().values():
         _add_step(verbs, step)
     _add_benchmark(verbs)
+    _add_serve(verbs)
     _add_others(verbs)
     return parser
 
@@ -136,6 +137,20 @@ def _add_benchmark(verbs: Any) -> None:
         help="FiftyOne dataset, COCO folder with train/ and test/, or synthetic:KIND",
     )
     _add_parameters(verb, BenchmarkConfig, without=NOT_HERE)
+
+
+def _add_serve(verbs: Any) -> None:
+    from unseen.steps.next_iteration import NextConfig
+
+    text = "run the loop by itself: go on whenever CVAT says that a job is finished"
+    verb = _verb(verbs, "serve", text, _serve)
+    verb.add_argument("dataset", metavar="DATASET", help="name of the FiftyOne dataset")
+    text = "address to listen at; others than this machine can reach 0.0.0.0 [default: 127.0.0.1]"
+    verb.add_argument("--host", default="127.0.0.1", help=text)
+    verb.add_argument("--port", type=_whole(1, 65535), default=5252, help="[default: 5252]")
+    text = "seconds after which CVAT is asked without a message [default: 300]"
+    verb.add_argument("--poll", type=_whole(5, 86400), default=300, metavar="N", help=text)
+    _add_parameters(verb, NextConfig, without=("send",))
 
 
 def _add_parameters(
@@ -191,6 +206,25 @@ def _benchmark(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
         command=shlex.join(["unseen", *given.typed]),
     )
     return _report(result, bars)
+
+
+def _serve(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
+    from unseen.cli.serve import serve
+    from unseen.dataset.reading import open_collection
+    from unseen.steps.next_iteration import NextConfig
+
+    settings = {**_settings(given), "send": True}
+    from_mapping(NextConfig, settings)
+    open_collection(given.dataset)
+    serve(
+        given.dataset,
+        lambda progress: unseen.next_iteration(given.dataset, progress=progress, **settings),
+        host=given.host,
+        port=given.port,
+        poll=given.poll,
+        say=bars.say,
+    )
+    return None, 0
 
 
 def _report(result: Any, bars: Bars) -> tuple[Any, int]:
