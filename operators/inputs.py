@@ -43,7 +43,7 @@ def form(ctx: Any, step: Step) -> types.Object:
     wrong = problems(step.config, ctx.params)
     given = {k: v for k, v in ctx.params.items() if k not in wrong}
     known = _lasting(ctx.dataset, given)
-    shown = [_with_known_default(p, known) for p in parameters(step.config)]
+    shown = [_with_known_default(p, known) for p in parameters(step.config) if p.in_app]
     shown = [p for p in shown if _has_meaning(p, shown, given)]
     wrong = wrong or paths.refused(ctx, step.config) or refusals(ctx, step, shown, known)
     for parameter in (p for p in shown if not p.advanced):

@@ -1,8 +1,8 @@
-"""Which files and folders a request from the App may name.
+"""Which files, folders and servers a request from the App may name.
 
 Whoever reaches the App's port can send requests, so that paths in them stay in folders that belong
 to the dataset, or that the administrator of the machine allows. The SDK and the command line are
-used by people who have the machine's files anyway.
+used by people who have the machine's files anyway. Servers are never named in a request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def is_from_app(ctx: Any) -> bool:
 
 
 def refused(ctx: Any, config: type[StepConfig]) -> dict[str | None, str]:
-    """What is wrong with the paths in a request from the App: a message by parameter."""
+    """What a request from the App may not set so: a message by parameter."""
     wrong: dict[str | None, str] = {}
     if not is_from_app(ctx):
         return wrong
@@ -33,6 +33,11 @@ def refused(ctx: Any, config: type[StepConfig]) -> dict[str | None, str]:
     allowed = [files_root(), *(as_path(ALLOWED, folder) for folder in own if folder)]
     for parameter in parameters(config):
         value = ctx.params.get(parameter.name)
+        if value and not parameter.in_app:
+            wrong[parameter.name] = (
+                f"{parameter.name}={value!r} cannot be set in the App, which everybody at its port "
+                "can use; use Python or the command line"
+            )
         if not parameter.path or not value or value in parameter.not_paths:
             continue
         # Links are followed: where a name leads is what counts.

@@ -33,7 +33,7 @@ class LabelError(UnseenError):
     """The labels cannot be learned from: there are none, or their class names are reserved."""
 
 
-class BudgetError(UnseenError):
+class BudgetError(DatasetError):
     """There are fewer images than were asked for."""
 
 

@@ -45,6 +45,7 @@ class Parameter:
     only_with: Mapping[str, tuple[Any, ...]]
     path: str | None  #: "read" or "write" if it names a file or folder
     not_paths: tuple[str, ...]  #: the values of such a parameter that name something else
+    in_app: bool  #: whether requests from the App may set it
 
     @property
     def expected(self) -> str:
@@ -86,6 +87,7 @@ def setting(
     only_with: Mapping[str, tuple[Any, ...]] | None = None,
     path: Literal["read", "write"] | None = None,
     not_paths: tuple[str, ...] = (),
+    in_app: bool = True,
 ) -> T:
     """Declare one parameter.
 
@@ -93,7 +95,8 @@ def setting(
     `minimum` and `maximum`. The form shows `advanced` parameters in its second section, and shows
     a parameter `only_with` the given values of others: {"mode": ("paper",)}. `choices` may map each
     value to its meaning. `path` marks the name of a file or folder, which the App confines to certain
-    folders; `not_paths` are its values that mean something else, such as "none".
+    folders; `not_paths` are its values that mean something else, such as "none". What is not `in_app`
+    is for Python and the command line, such as the address of a server.
     """
     metadata = {
         "help": help,
@@ -106,6 +109,7 @@ def setting(
         "only_with": dict(only_with or {}),
         "path": path,
         "not_paths": not_paths,
+        "in_app": in_app,
     }
     return field(default=default, metadata=metadata)
 

@@ -51,7 +51,8 @@ def with_meaning(step):
     """The parameters that do something with the defaults of the others."""
     declared = parameters(catalogue()[step].config)
     defaults = {p.name: p.default for p in declared}
-    return [p for p in declared if all(defaults[n] in v for n, v in p.only_with.items())]
+    asked = [p for p in declared if p.in_app]
+    return [p for p in asked if all(defaults[n] in v for n, v in p.only_with.items())]
 
 
 @pytest.mark.parametrize("step", unseen.STEPS)

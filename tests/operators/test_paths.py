@@ -8,6 +8,7 @@ import re
 import pytest
 
 from unseen.dataset.loop import files_root
+from unseen.errors import ConfigError
 from unseen.parameters import parameters
 from unseen.ranking.features import backbones
 from unseen.steps.catalogue import catalogue
@@ -43,6 +44,15 @@ def test_every_parameter_that_names_a_path_is_marked():
         p for p in parameters(catalogue()["select_batch"].config) if p.name == "features"
     ]
     assert features.not_paths == backbones.NAMES
+
+
+@pytest.mark.parametrize(
+    ("step", "name"), [("request_annotations", "url"), ("score_samples", "address")]
+)
+def test_a_request_names_no_server(wafers, operator, context, form_of, step, name):
+    assert name not in form_of(wafers, step, advanced=True)
+    with pytest.raises(ConfigError, match=f"{name}='http://x' cannot be set in the App"):
+        list(operator(step).execute(context(wafers, step, **{name: "http://x"})))
 
 
 @pytest.mark.parametrize(("step", "name"), PATHS)

@@ -42,7 +42,7 @@ def engine() -> str:
 def address() -> str | None:
     """A Ray cluster."""
     text = "Address of the Ray cluster; auto: the one on this machine. Default: start one here."
-    return setting(None, text, advanced=True)
+    return setting(None, text, advanced=True, in_app=False)
 
 
 def batch_size(default: int, help: str = "Images per forward pass.", **more: Any) -> int:

@@ -73,6 +73,7 @@ class RequestConfig(StepConfig):
     url: str | None = setting(
         None,
         "Address of the CVAT server. Default: FIFTYONE_CVAT_URL. Credentials are never a parameter.",
+        in_app=False,
     )
     organization: str | None = setting(None, "Short name of the CVAT organization.", advanced=True)
     project: str | None = setting(
