@@ -66,6 +66,11 @@ def summarise(loops: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[Iter
     return summaries
 
 
+def measured_classes(summaries: Sequence[IterationSummary]) -> list[str]:
+    """The classes that detectors were measured on; those that were found later come last."""
+    return list(dict.fromkeys(label for one in summaries for label in one.per_class or ()))
+
+
 def evaluation_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """What `evaluate_detector` wrote into a record, or an empty entry."""
     entry: dict[str, Any] = record["steps"].get("evaluate_detector") or {}

@@ -19,6 +19,7 @@ from unseen.loop.curves import (
     balance,
     defined,
     evaluation_of,
+    measured_classes,
     read_curves,
     summarise,
 )
@@ -42,7 +43,7 @@ def build_progress(dataset: Any, records: Records, classes: Sequence[str], main:
     `classes` is the class list where no detector was measured.
     """
     summaries = summarise(records.all_series)
-    classes = next((list(s.per_class) for s in summaries if s.per_class), list(classes))
+    classes = measured_classes(summaries) or list(classes)
     evaluations = _own_evaluations(records)
     counts = _read_counts(dataset, evaluations, classes)
     curves = read_curves(summaries)

@@ -10,7 +10,7 @@ import numpy as np
 
 from unseen.dataset.loop import Loop, Record, numbered_folder, records_by_series
 from unseen.errors import DatasetError
-from unseen.loop.curves import IterationSummary, summarise
+from unseen.loop.curves import IterationSummary, measured_classes, summarise
 from unseen.loop.overview import control
 from unseen.progress import Progress
 from unseen.report.pictures import BatchPicture
@@ -43,10 +43,8 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
             f"dataset {loop.dataset.name!r} has no record of any iteration; run train_unet, or "
             "simulate the loop, first"
         )
-    # A class that was found later is in the newer ones only.
-    measured = list(dict.fromkeys(label for i in iterations for label in i.per_class or ()))
     counted = sorted({c for i in iterations for c in i.class_counts})
-    classes = measured or loop.classes() or counted
+    classes = measured_classes(iterations) or loop.classes() or counted
     pictures = _batch_pictures(loop) if config.pictures else []
     progress(1, 3, "draw the report")
     folder = numbered_folder(loop.folder(config.model_dir), "report")
