@@ -89,11 +89,20 @@ def unrecorded(loop: Loop) -> Any:
     return loop.without_labels(loop.view).match({"$expr": is_set})
 
 
-def removed(loop: Loop) -> Any:
-    """The samples that were labelled by the record and have no labels now."""
+def _unsettled(loop: Loop) -> tuple[int, int]:
+    """Samples with an empty list that is no answer, and those on record that lost their labels."""
     if loop.dataset.get_field(loop.names.labelled) is None:
-        return loop.dataset.limit(0)
-    return loop.dataset.match({loop.names.label_field: None, loop.names.labelled: {"$ne": None}})
+        return 0, 0
+    is_set = {"$gt": [f"${loop.names.label_field}", None]}
+    is_recorded = {"$gt": [f"${loop.names.labelled}", None]}
+    kinds = {
+        "unrecorded": [is_set, {"$not": [loop.is_labelled]}],
+        "removed": [is_recorded, {"$not": [is_set]}],
+    }
+    sums = {kind: {"$sum": {"$cond": [{"$and": all_of}, 1, 0]}} for kind, all_of in kinds.items()}
+    rows = loop.dataset._sample_collection.aggregate([{"$group": {"_id": None, **sums}}])
+    row = next(rows, dict.fromkeys(kinds, 0))
+    return row["unrecorded"], row["removed"]
 
 
 def notes(loop: Loop) -> list[str]:
@@ -101,15 +110,16 @@ def notes(loop: Loop) -> list[str]:
     if not loop.has_labels:
         return []
     name, found = shlex.quote(loop.dataset.name), []
-    if count := len(unrecorded(loop.whole)):
+    empty, removed = _unsettled(loop)
+    if empty:
         found.append(
-            f"{count} images have an empty list in {loop.names.label_field!r} that nobody recorded: "
+            f"{empty} images have an empty list in {loop.names.label_field!r} that nobody recorded: "
             "taken as unlabelled. `map_labels().save()` writes such lists where there was None; "
             f"`unseen repair-labels {name}` takes them back, or confirms that nothing is there."
         )
-    if count := len(removed(loop)):
+    if removed:
         found.append(
-            f"{count} images were labelled and have no labels in {loop.names.label_field!r} now: "
+            f"{removed} images were labelled and have no labels in {loop.names.label_field!r} now: "
             "taken as unlabelled."
         )
     counts = loop.dataset.count_values(f"{loop.names.label_field}.detections.label")

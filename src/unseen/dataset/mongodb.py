@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import platform
 import re
@@ -23,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unseen.errors import DatabaseError
+from unseen.files import read_json
 
 #: Longest wait for a configured server, seconds; FiftyOne itself waits 30.
 REACH_TIMEOUT = 5.0
@@ -88,7 +88,7 @@ def database_uri() -> tuple[str | None, str]:
     default = Path.home() / ".fiftyone" / "config.json"
     path = Path(os.environ.get("FIFTYONE_CONFIG_PATH") or default).expanduser()
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = read_json(path)
     except (OSError, ValueError):
         return None, ""
     uri = settings.get("database_uri") if isinstance(settings, dict) else None

@@ -90,11 +90,12 @@ def open_collection(collection: Any) -> Any:
     stages = {type(stage).__name__ for stage in getattr(collection, "_stages", ())}
     if stages <= _CHOOSING:
         return collection
+    ids = collection.values("id")
     # In the order of the dataset unless another one is asked for: keeping one is quadratic.
-    is_ordered = bool(
-        stages & {"Select", "Shuffle", "SortBy", "SortBySimilarity", "GroupBy", "Mongo"}
-    )
-    return collection._dataset.select(collection.values("id"), ordered=is_ordered)
+    if stages & {"Select", "Shuffle", "SortBy", "SortBySimilarity", "GroupBy", "Mongo"}:
+        return collection._dataset.select(ids, ordered=True)
+    is_all = len(ids) == len(collection._dataset)
+    return collection._dataset.view() if is_all else collection._dataset.select(ids)
 
 
 def check_label_field(

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from unseen.annotation.status import ask_servers
-from unseen.dataset import reading, setup
+from unseen.dataset import labelling, reading, setup
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError, DatasetError, UnseenError
@@ -197,7 +197,7 @@ def _now(look: _Look, facts: Facts) -> Now:
         next_action=with_names(best, look.names),
         other_actions=[with_names(a, look.names) for a in rules.other_actions(facts, best)],
         empty_state=_why_unreadable(look.loop) or empty_state(facts),
-        hints=hints(facts),
+        hints=[*hints(facts), *look.cached("labels", lambda: label_hints(look.loop))],
         series=sorted(look.records.all_series),
     )
 
@@ -242,6 +242,11 @@ def hints(facts: Facts) -> list[str]:
     if facts.batch is not None and facts.batch.problem:
         texts.append(facts.batch.problem)
     return texts
+
+
+def label_hints(loop: Loop) -> list[str]:
+    """What is odd about the labels."""
+    return [] if _why_unreadable(loop) else labelling.notes(loop)
 
 
 def empty_state(facts: Facts) -> str | None:

@@ -42,14 +42,14 @@ def metric_of(records: Records) -> str:
 
 
 def known_classes(loop: Loop, records: Records) -> list[str]:
-    """The class list of the dataset, else that of the newest detector or UNet."""
-    kept = loop.dataset.classes.get(loop.names.label_field) or loop.dataset.default_classes
+    """The class list of the dataset, and what the newest detector or else UNet has learned since."""
     learned = (
         record["steps"].get(step, {}).get("classes")
         for record in reversed(records.records.values())
         for step in ("train_detector", "train_unet")
     )
-    return [str(c) for c in kept or next(filter(None, learned), ())]
+    newest = map(str, next(filter(None, learned), ()))
+    return list(dict.fromkeys([*loop.listed_classes(), *newest]))
 
 
 # --- values ----------------------------------------------------------------------------------------

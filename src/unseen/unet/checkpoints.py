@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unseen.errors import CheckpointError
+from unseen.files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +94,7 @@ def load_checkpoint(
 def _read_sidecar(path: Path) -> dict[str, Any]:
     sidecar = path.with_suffix(".json")
     try:
-        description = json.loads(sidecar.read_text())
+        description = read_json(sidecar)
     except FileNotFoundError:
         raise CheckpointError(
             f"{sidecar}: no such file; a checkpoint needs its JSON sidecar. Train again, or copy "

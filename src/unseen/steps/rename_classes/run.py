@@ -60,15 +60,16 @@ def rename_classes(loop: Loop, config: RenameConfig, progress: Progress) -> Rena
         else [],
     )
     if not config.dry_run:
-        for number, (name, ids) in enumerate(changed.items()):
-            _rename_boxes(dataset, name, ids, names)
-            progress(number + 1, len(changed), "rename classes")
-        _rename_lists(loop, names)
         for sending in runs:
             sending.classes = _renamed(sending.classes, names)
             if listed := sending.parameters.get("classes"):
                 sending.parameters["classes"] = _renamed(listed, names)
             sendings.write_sending(loop, sending)
+        # The labels, then the class list, last: a run that is killed still knows the old names.
+        for number, (name, ids) in enumerate(reversed(changed.items())):
+            _rename_boxes(dataset, name, ids, names)
+            progress(number + 1, len(changed), "rename classes")
+        _rename_lists(loop, names)
     return result
 
 
