@@ -13,7 +13,8 @@ import fiftyone as fo
 
 from unseen.dataset import reading, writing
 from unseen.dataset.fields import REGION_LABEL, SCOPE_LABEL
-from unseen.dataset.loop import Loop, refresh
+from unseen.dataset.loop import Loop
+from unseen.dataset.runs import refresh
 from unseen.errors import LabelError
 
 #: From this many classes on, FiftyOne shows a drop-down list instead of a row of buttons.

@@ -14,7 +14,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from unseen.dataset.fields import SENDING_METHOD, Names
-from unseen.dataset.loop import Loop, decode, encode, refresh
+from unseen.dataset.loop import Loop
+from unseen.dataset.runs import decode, encode, refresh
 from unseen.errors import AnnotationError
 
 if TYPE_CHECKING:

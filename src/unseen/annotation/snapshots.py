@@ -12,7 +12,8 @@ from pymongo import UpdateMany, UpdateOne
 
 from unseen.annotation.sendings import now, own_runs
 from unseen.dataset.fields import SNAPSHOT_METHOD
-from unseen.dataset.loop import Loop, refresh
+from unseen.dataset.loop import Loop
+from unseen.dataset.runs import refresh
 from unseen.errors import AnnotationError
 
 #: How many snapshots are kept; older ones are deleted.

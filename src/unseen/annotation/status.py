@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from unseen.annotation import STAGES, JobStatus, SendingStatus, TaskStatus, sendings, truth
 from unseen.annotation.sendings import Sending, SentTask
 from unseen.dataset.fields import LOADED, REMOVED
-from unseen.dataset.loop import Loop, refresh
+from unseen.dataset.loop import Loop
+from unseen.dataset.runs import refresh
 from unseen.errors import AnnotationError
 from unseen.progress import Progress, silent
 

@@ -12,8 +12,7 @@ import contextlib
 import copy
 import importlib.metadata
 import platform
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -23,20 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.odm as foo
 
 from unseen.dataset import locks, reading
 from unseen.dataset.fields import ITERATION_METHOD, REMOVED, SENT, Names
+from unseen.dataset.runs import decode, encode, save_run, stored_runs
 from unseen.errors import ConfigError, DatasetError
 
 Record = dict[str, Any]
-
-# MongoDB gives "." and a leading "$" in keys a meaning, and class names may hold both. A class that
-# has the full-width characters themselves gets an escape character before them.
-_ENCODED = str.maketrans(
-    {".": "\uff0e", "$": "\uff04", **{c: f"\uff3c{c}" for c in "\uff0e\uff04\uff3c"}}
-)
-_DECODED = re.compile("\uff3c([\uff0e\uff04\uff3c])|\uff0e|\uff04")
 
 _kept: ContextVar[dict[Any, Any] | None] = ContextVar("kept", default=None)
 
@@ -318,65 +310,6 @@ class Loop:
         return files_root() / f"{self.dataset.slug}-{str(self.dataset._doc.id)[-6:]}"
 
 
-def refresh(dataset: Any) -> None:
-    """Read the dataset's description anew: fields, runs, views, class lists.
-
-    Its own `reload()` also reads every sample held in memory: minutes, where a notebook holds many.
-    """
-    dataset._reload(hard=True)
-
-
-def stored_runs(
-    dataset: Any, *, without: Sequence[str] = (), **wanted: Any
-) -> list[tuple[str, Record]]:
-    """Key and config of the dataset's runs, oldest first, as the database holds them now.
-
-    FiftyOne keeps its own copy in memory, which misses what another process has written since.
-    `wanted` are further conditions of the query; the paths in `without` are left out.
-    """
-    query = {"_dataset_id": dataset._doc.id, **wanted}
-    projection = dict.fromkeys(without, 0) if without else {"key": 1, "config": 1}
-    runs = foo.get_db_conn().runs.find(query, projection).sort("_id")
-    return [(run["key"], run.get("config") or {}) for run in runs]
-
-
-def save_run(dataset: Any, key: str, method: str, **facts: Any) -> None:
-    """Write a custom run, new or not; FiftyOne's own calls do one of both.
-
-    It stores a new run before the dataset names it; a run that was killed in between left one that
-    nothing names.
-    """
-    config = dataset.init_run(method=method, **facts)
-    if not dataset.has_run(key):
-        refresh(dataset)  # another process may have written it since the step began
-    if dataset.has_run(key):
-        dataset.update_run_config(key, config)
-    else:
-        unnamed = {"_dataset_id": dataset._doc.id, "key": key, "config.type": "run"}
-        foo.get_db_conn().runs.delete_many(unnamed)
-        dataset.register_run(key, config)
-
-
-def delete_unnamed_runs(dataset: Any) -> None:
-    """Delete stored runs that the dataset does not name: a killed process left them."""
-    named = [*dataset._doc.runs.values()]
-    ids = [getattr(run, "id", run) for run in named]
-    wanted = {"_dataset_id": dataset._doc.id, "_id": {"$nin": ids}, "config.type": "run"}
-    foo.get_db_conn().runs.delete_many(wanted)
-
-
-def files_named_elsewhere(dataset: Any, paths: Sequence[str]) -> set[str]:
-    """Which of these checkpoints the records of other datasets name: a clone still works with them."""
-    lists = [f"config.steps.{step}.checkpoints" for step in ("train_unet", "train_detector")]
-    query = {
-        "_dataset_id": {"$ne": dataset._doc.id},
-        "$or": [{path: {"$in": list(paths)}} for path in lists],
-    }
-    runs = foo.get_db_conn().runs.find(query, dict.fromkeys(lists, 1))
-    steps = [step for run in runs for step in run["config"]["steps"].values()]
-    return {path for step in steps for path in step["checkpoints"]}.intersection(paths)
-
-
 def records_by_series(dataset: Any, prefix: str) -> dict[str, dict[int, Record]]:
     """Series -> iteration -> record, ascending, of every loop of a dataset."""
     kept = _kept.get()
@@ -422,17 +355,6 @@ def numbered_folder(parent: Path, stem: str) -> Path:
     return next(folder for folder in folders if not folder.exists())
 
 
-def encode(value: Any) -> Any:
-    """JSON data with keys that MongoDB keeps as they are."""
-    return _with_keys(value, lambda key: key.translate(_ENCODED))
-
-
-def decode(value: Any) -> Any:
-    """The inverse of `encode`."""
-    plain = {"\uff0e": ".", "\uff04": "$"}
-    return _with_keys(value, lambda key: _DECODED.sub(lambda m: m[1] or plain[m[0]], key))
-
-
 def _versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a result."""
     known = {"python": platform.python_version()}
@@ -440,11 +362,3 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             known[name] = importlib.metadata.version(name)
     return known
-
-
-def _with_keys(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, Mapping):
-        return {change(str(k)): _with_keys(v, change) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_with_keys(v, change) for v in value]
-    return value

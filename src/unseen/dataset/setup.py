@@ -10,7 +10,8 @@ from dataclasses import fields
 from typing import Any
 
 from unseen.dataset.fields import Names
-from unseen.dataset.loop import Loop, save_run, stored_runs
+from unseen.dataset.loop import Loop
+from unseen.dataset.runs import save_run, stored_runs
 from unseen.errors import DatasetError
 from unseen.parameters import StepConfig
 

@@ -21,7 +21,8 @@ from pymongo import UpdateMany, UpdateOne
 
 from unseen.dataset import appearance, locks
 from unseen.dataset.fields import EARLIER_GROUP, REGION_LABEL, SIDEBAR_GROUP
-from unseen.dataset.loop import Loop, refresh
+from unseen.dataset.loop import Loop
+from unseen.dataset.runs import refresh
 from unseen.errors import DatasetError
 
 #: What an evaluation writes on every sample.

@@ -18,7 +18,8 @@ import fiftyone.core.odm as foo
 from unseen.annotation.sendings import Sending, decoded
 from unseen.dataset import structure
 from unseen.dataset.fields import ITERATION_METHOD, REMOVED, SENDING_METHOD, SENT, Names
-from unseen.dataset.loop import Loop, Record, records_by_series, stored_runs
+from unseen.dataset.loop import Loop, Record, records_by_series
+from unseen.dataset.runs import stored_runs
 from unseen.dataset.structure import StructureRecord
 from unseen.loop.overview_data import CURRENT, NONE, OLD, Batch, Counts, Facts
 

@@ -15,7 +15,8 @@ from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 from unseen.dataset import locks, mongodb, reading, setup
-from unseen.dataset.loop import Loop, records_kept, refresh
+from unseen.dataset.loop import Loop, records_kept
+from unseen.dataset.runs import refresh
 from unseen.errors import BudgetError, ConfigError, DatasetError, file_errors
 from unseen.parameters import StepConfig, from_mapping
 from unseen.progress import Progress, silent

@@ -11,8 +11,9 @@ from typing import Any
 
 from unseen.dataset import appearance, brain, setup, structure, writing
 from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, SNAPSHOT_METHOD
-from unseen.dataset.loop import Loop, delete_unnamed_runs, files_named_elsewhere
+from unseen.dataset.loop import Loop
 from unseen.dataset.overlays import overlay_folder, remove_overlays
+from unseen.dataset.runs import delete_unnamed_runs, files_named_elsewhere
 from unseen.progress import Progress
 from unseen.steps.clean_dataset import CleanConfig, CleanResult
 from unseen.steps.step import step
