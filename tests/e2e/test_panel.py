@@ -72,8 +72,10 @@ def test_a_bar_of_the_histogram_shows_its_images(app, dataset, picture):
     low, high = edges[tallest], edges[tallest + 1]
     is_last = tallest == len(edges) - 2
     inside = F(ranking.field) >= low
-    expected = dataset.match(inside if is_last else inside & (F(ranking.field) < high))
-    assert 0 < len(expected) < ranking.scored
+    counted = overview.counted(dataset)
+    expected = counted.match(inside if is_last else inside & (F(ranking.field) < high))
+    bar = ranking.histogram.pool[tallest] + ranking.histogram.batch[tallest]
+    assert len(expected) == bar < ranking.scored
 
     app.open("panel")
     app.tab("Ranking")
