@@ -39,15 +39,16 @@ def entry(step: str, iteration: int, by: str | None = None) -> dict[str, Any]:
 def record(loop: Loop, ids: Iterable[str], step: str, *, by: str | None = None) -> None:
     """Record that `step` (or the person `by`) saw the labels of these samples.
 
-    Samples without a label field and those that are on record stay as they are. An image of a batch
-    belongs to the iteration of its batch, another one to the current iteration.
+    Unlabelled samples and those that are on record stay as they are. An image of a batch belongs to
+    the iteration of its batch, an initial one to iteration 0, another one to the current iteration.
     """
     ids = list(ids)
     if not ids or not loop.has_labels:
         return
     declare(loop)
     field, samples = loop.names.labelled, loop.dataset._sample_collection
-    tags = [(number, {"tags": tag}) for number, tag in loop.batches().items()]
+    batches = {0: loop.names.initial_tag, **loop.batches()}
+    tags = [(number, {"tags": tag}) for number, tag in batches.items()]
     for number, images in [*tags, (loop.iteration(), {})]:
         document = {"$set": {field: entry(step, number, by)}}
         for start in range(0, len(ids), _IDS_AT_ONCE):
