@@ -24,6 +24,8 @@ C = TypeVar("C", bound="StepConfig")
 
 #: Whole numbers beyond it are changed by JSON in a browser, and break databases and seeds.
 LARGEST = 2**53
+#: What FiftyOne (1.22) and MongoDB take as the name of a field; dots lead into embedded ones.
+_FIELD = re.compile(r"(?s:[^_$.][^.]*(\.[^_$.][^.]*)*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,8 +277,15 @@ def _checked_one(owner: str, parameter: Parameter, value: Any) -> Any:
             f"{parameter.name}={checked!r}: expected lower-case letters, digits and underscores, "
             "starting with a letter"
         )
-    if parameter.name == "prefix" and not checked:
-        raise ConfigError("prefix is empty; expected a name such as 'unseen'")
+    if checked == "" and isinstance(parameter.default, str) and parameter.default:
+        raise ConfigError(
+            f"{parameter.name} is empty; expected a text such as {parameter.default!r}"
+        )
+    if parameter.name.endswith("_field") and checked and not _FIELD.fullmatch(checked):
+        raise ConfigError(
+            f"{parameter.name}={_short(checked)}: expected the name of a field, which has no empty "
+            "part and begins with neither _ nor $"
+        )
     return checked
 
 
