@@ -99,7 +99,8 @@ def fit_unet(
         patches = PatchSource(data, data.std, unseen=len(spec.classes) + 1, ring=ring)
     # No larger than the largest image needs, and a multiple of the stride.
     size = min(config.crop_size, max(map(max, data.sizes)))
-    size = math.ceil(size / model.stride) * model.stride
+    # Batch normalisation needs more than one value at the coarsest level.
+    size = max(2, math.ceil(size / model.stride)) * model.stride
     sampler = CropSampler(data, size=size, patches=patches, patch_share=PATCH_SHARE, rng=rng)
     losses = _optimise(model, sampler, config, progress)
     return TrainedUNet(model.eval(), losses, data.mean_areas(len(spec.foreground_maps)), scale)
