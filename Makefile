@@ -16,7 +16,7 @@ DATASET ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo benchmark app test e2e check lint format docs notebook pictures clean-venv
+.PHONY: help setup demo benchmark app test e2e install-test check lint format docs notebook pictures clean-venv
 
 help: ## list these commands
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' \
@@ -49,6 +49,9 @@ test: $(STAMP) ## run the tests
 e2e: $(STAMP) ## run the tests of the App in a browser; installs Chromium where there is none
 	UNSEEN_BROWSER="$$($(BIN)/python tests/doubles/app_browser.py)" && export UNSEEN_BROWSER && \
 		$(BIN)/python -m pytest -m e2e tests/e2e $(OPTIONS)
+
+install-test: $(STAMP) ## install as users do, in clean environments of every Python here; downloads 6 GB once
+	$(BIN)/python -m pytest -m install tests/install $(OPTIONS)
 
 check: lint test ## everything a change must pass: lint, format, types, layers, tests
 
