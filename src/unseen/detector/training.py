@@ -137,7 +137,10 @@ def detect(
     The model sees as many tiles at once as there are images.
     """
     device, side = next(model.parameters()).device, spec.image_size
-    inputs = [torch.from_numpy(np.array(i.transpose(2, 0, 1), np.float32)) for i in images]
+    inputs = [
+        torch.from_numpy(np.ascontiguousarray(i.transpose(2, 0, 1), np.float32)).to(device)
+        for i in images
+    ]
     scaled = [resize(pixels, spec) for pixels in inputs]
     corners = [tile_corners((pixels.shape[1], pixels.shape[2]), side) for pixels in scaled]
     tiles = [
@@ -147,9 +150,8 @@ def detect(
     ]
     outputs: list[dict[str, Tensor]] = []
     for first in range(0, len(tiles), max(1, len(images))):
-        some = [pixels.to(device) for pixels in tiles[first : first + len(images)]]
         with torch.inference_mode(), autocast(precision, device):
-            outputs += model(some)
+            outputs += model(tiles[first : first + len(images)])
     found = iter(outputs)
     return [
         _detections([next(found) for _ in places], places, after, before, spec)
