@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 import unseen
-from unseen.errors import DatasetError
+from unseen.errors import DatasetError, LabelError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -65,8 +66,14 @@ def test_excluded_images_are_neither_test_nor_initial(make_wafers):
     assert len(chosen) == 0
 
 
+def to_twelve_bits(dataset):
+    for path in dataset.values("filepath"):
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
+
+
+@pytest.mark.parametrize("bits", [8, 12])
 def test_blank_and_cut_off_images_are_excluded_labelled_ones_are_not_and_all_files_stay(
-    make_wafers,
+    make_wafers, bits
 ):
     dataset = make_wafers(10, labelled=1, test=0, size=128)
     paths = dataset.sort_by("filepath").values("filepath")
@@ -75,6 +82,8 @@ def test_blank_and_cut_off_images_are_excluded_labelled_ones_are_not_and_all_fil
         pixels[:, 64:] = 20
         Image.fromarray(pixels).save(path)
     Image.new("L", (128, 128), 90).save(paths[7])
+    if bits == 12:
+        to_twelve_bits(dataset)
     result = unseen.screen_images(dataset)
     assert result.excluded == {"unreadable": 0, "blank": 1, "partial": 1}
     dataset.reload()
@@ -85,3 +94,38 @@ def test_blank_and_cut_off_images_are_excluded_labelled_ones_are_not_and_all_fil
     assert unseen.screen_images(dataset).excluded == result.excluded
     unseen.clean_dataset(dataset)
     assert "excluded" not in dataset.distinct("tags")
+
+
+def test_twelve_bits_are_white_where_they_end_for_every_model(make_wafers, tmp_path):
+    dataset = make_wafers(6, labelled=3, test=1)
+    to_twelve_bits(dataset)
+    quick = {"steps": 1, "batch_size": 1, "device": "cpu", "model_dir": str(tmp_path)}
+    detector = {"architecture": "small", "image_size": 64}
+    for trained in (
+        unseen.train_unet(dataset, **quick),
+        unseen.train_detector(dataset, **detector, **quick),
+    ):
+        sidecar = json.loads(Path(trained.checkpoint).with_suffix(".json").read_text())
+        assert sidecar["value_range"] == [0, 4095]
+    assert unseen.score_samples(dataset, device="cpu", embeddings=False).scored == 3
+    assert unseen.apply_detector(dataset, device="cpu").images == 1
+
+
+def test_a_labelled_image_that_was_turned_since_is_left_out_by_name(make_wafers, tmp_path):
+    dataset = make_wafers(4, labelled=2, test=0)
+    dataset.compute_metadata(progress=False)
+    path = dataset.sort_by("filepath").first().filepath
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as image:
+        image.crop((0, 0, 64, 40)).save(path, format="JPEG", exif=exif)
+    quick = {"steps": 1, "batch_size": 1, "device": "cpu", "model_dir": str(tmp_path)}
+    trained = unseen.train_unet(dataset, **quick)
+    assert (trained.images, len(trained.skipped)) == (1, 1)
+    assert "has 40 x 64 px, and its metadata says 64 x 64" in trained.summary()
+    with pytest.raises(
+        LabelError, match=r"none of the 1 labelled images can be used, such as .*40 x"
+    ):
+        unseen.train_unet(dataset.match({"filepath": path}), **quick)
+    dataset.compute_metadata(overwrite=True, progress=False)
+    assert not unseen.train_unet(dataset, **quick).skipped

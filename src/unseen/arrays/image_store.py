@@ -71,8 +71,10 @@ class ImageStore(Sequence[npt.NDArray[np.float32]]):
         if self._sizes is not None and self._sizes[position] != (width, height):
             return ImageError(
                 f"{path}: has {width} x {height} px, and its metadata says "
-                "{} x {}; run dataset.compute_metadata(overwrite=True) and look whether its boxes "
-                "still lie on their objects".format(*self._sizes[position])
+                "{} x {}; run dataset.compute_metadata(overwrite=True), or save it upright without an "
+                "EXIF orientation, and look whether its boxes still lie on their objects".format(
+                    *self._sizes[position]
+                )
             )
         return resize(pixels, self._scale)
 

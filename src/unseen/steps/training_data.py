@@ -90,6 +90,10 @@ def read_training_data(
         Skipped(sample_id=wanted[i].sample_id, filepath=wanted[i].filepath, reason=reason)
         for i, reason in store.failures.items()
     ]
+    if wanted and not store.kept:
+        raise LabelError(
+            f"none of the {len(wanted)} labelled images can be used, such as {unreadable[0].reason}"
+        )
     images = [wanted[i] for i in store.kept]
     return TrainingData(
         images=store,

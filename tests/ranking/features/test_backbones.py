@@ -1,8 +1,10 @@
 """The network that describes images is the one asked for, with the published weights."""
 
 import hashlib
+import http.server
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -191,3 +193,31 @@ def test_dinov2_gives_three_maps_of_one_stride(tmp_path):
     assert backbone.name == "dinov2_s"
     shapes = [tuple(s.shape) for s in backbone.stages(torch.rand(1, 3, 30, 43))]
     assert shapes == [(1, 384, 2, 3)] * 3
+
+
+def test_a_download_is_whole_and_has_its_digest_or_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "_answers", lambda url: True)
+    content = b"weights" * 1000
+    digest = hashlib.sha256(content).hexdigest()[:8]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content if "cut" not in self.path else content[:50])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        good = tmp_path / "a" / f"net-{digest}.pth"
+        assert pretrained.download(f"{url}/net", good) is None
+        assert good.read_bytes() == content
+        for bad in (f"{url}/cut", f"{url}/net"):
+            problem = pretrained.download(bad, tmp_path / "b" / "net-00000000.pth")
+            assert "the download failed: " in problem
+        assert not list((tmp_path / "b").iterdir())
+        server.shutdown()

@@ -108,6 +108,20 @@ def test_unchanged_files_are_not_read_again_by_whatever_path(tmp_path, files, mo
         assert np.isfinite(make(tmp_path).vectors(paths)).all()
 
 
+def test_deep_images_share_the_range_that_is_given(tmp_path, rng):
+    path = tmp_path / "deep.png"
+    pixels = rng.integers(0, 4096, (80, 80)).astype(np.uint16)
+    Image.fromarray(pixels).save(path)
+    stored = [
+        Features(PLAIN, tmp_path / "store", value_range=given).vectors([str(path)])[0]
+        for given in (None, (0.0, 4095.0), None)
+    ]
+    expected = image_features(PLAIN, pixels[:, :, None] / np.float32(4095)).vector
+    np.testing.assert_allclose(stored[1], expected, rtol=2e-3, atol=1e-3)
+    np.testing.assert_array_equal(stored[0], stored[2])
+    assert not np.allclose(stored[0], stored[1])
+
+
 def test_unreadable_images_get_nan_and_a_reason(tmp_path, files):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
@@ -240,3 +254,11 @@ def test_processes_write_at_the_same_time(tmp_path):
     assert [vectors[name].tolist() for name in names] == [[i] for i in range(40)] * 4
     assert [round(float(patches[name][0, 0, 0])) for name in names] == [*range(40)] * 4
     assert len(store.digests([f"/{n}/{i}" for n in range(3) for i in range(40)])) == 120
+
+
+@pytest.mark.parametrize(("side", "most"), [(200, 33_000), (320, 70_000), (900, 70_000)])
+def test_an_image_takes_the_documented_room(rng, side, most):
+    image = rng.random((side, side, 1), dtype=np.float32)
+    features = image_features(find_backbone("efficientnet_lite0")[0], image)
+    room = len(packed(features.patches)) + features.vector.astype(np.float16).nbytes
+    assert 0.8 * most < room < most

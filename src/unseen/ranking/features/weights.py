@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import os
 import pickle
-import socket
+import shutil
 import threading
-import urllib.error
 import urllib.request
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -53,16 +55,19 @@ def download(url: str, path: Path) -> str | None:
     problem = unreachable(url)
     if problem:
         return problem
-    before = socket.getdefaulttimeout()
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        digest = path.stem.rsplit("-", 1)[-1]
-        socket.setdefaulttimeout(STALL_TIMEOUT)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
-    except (OSError, RuntimeError) as error:
+        with urllib.request.urlopen(url, timeout=STALL_TIMEOUT) as answer, part.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+        found, expected = sha256(part.read_bytes()).hexdigest(), path.stem.rsplit("-", 1)[-1]
+        if not found.startswith(expected):
+            return f"the download failed: its SHA-256 is {found[:8]}, expected {expected}"
+        part.replace(path)
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return f"the download failed: {error}"
     finally:
-        socket.setdefaulttimeout(before)
+        part.unlink(missing_ok=True)
     return None
 
 

@@ -48,8 +48,8 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
 
     mark, entry = newest_scores(loop, otherwise=", or choose the strategy random or sequential")
     metric = names.metric(ranking_metric(config.strategy, config.metric))
-    counts = [names.expected_counts] if config.strategy == "balanced" else []
-    ids, values = reading.raw_values(view, ["filepath", names.model, metric, *counts])
+    more = {"balanced": [names.expected_counts], "mixed": ["filepath"]}.get(config.strategy, [])
+    ids, values = reading.raw_values(view, [names.model, metric, *more])
     check_pool(loop, len(ids), config.budget)
     scored = np.flatnonzero([value == mark for value in values[names.model]])
     check_scored(len(ids), len(scored), mark)
