@@ -28,7 +28,7 @@ from unseen.errors import Cancelled, ConfigError, LockedError, UnseenError
 logger = logging.getLogger(__name__)
 
 #: Environment variable with the secret that CVAT signs its messages with.
-SECRET = "UNSEEN_WEBHOOK_SECRET"
+SECRET = "UNSEEN_WEBHOOK_SECRET"  # pragma: allowlist secret - a name
 #: Larger messages are refused unread, bytes.
 LARGEST = 1_000_000
 #: Signatures that are remembered, to refuse a message that was sent again.
