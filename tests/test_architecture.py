@@ -72,6 +72,7 @@ def test_each_folder_imports_only_what_it_needs(folder, forbidden):
 
 def test_the_plugins_entry_point_imports_its_parts_and_nothing_of_the_package():
     parts = {".operators", ".operators.register", ".panel", ".panel.CurationPanel"}
+    parts |= {".versions", ".versions.MismatchPanel", ".versions.mismatch"}
     expected = {"importlib.util", "os", "sys", *parts}
     assert imported(ROOT / "plugin/__init__.py") == expected
 

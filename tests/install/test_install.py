@@ -70,7 +70,7 @@ class Environment:
         self.bin = folder / "venv/bin"
         self.plugins = folder / "plugins"
         self.variables = {**variables, "FIFTYONE_PLUGINS_DIR": str(self.plugins)}
-        uv("venv", "--quiet", "--seed", "--python", interpreter(version), folder / "venv")
+        uv("venv", "--quiet", "--python", interpreter(version), folder / "venv")
 
     def install(self, *arguments: object) -> None:
         uv("pip", "install", "--quiet", "--python", self.bin / "python", *arguments)
@@ -141,7 +141,7 @@ def test_an_archive_of_the_repository_is_a_plugin_and_a_package(make_environment
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         env = make_environment("3.12")
-        env.install("-r", ROOT / "requirements.txt")
+        env.install("pip", "-r", ROOT / "requirements.txt")
         url = f"http://127.0.0.1:{server.server_port}/unseen.zip"
         env.run("fiftyone", "plugins", "download", url)
         server.shutdown()
