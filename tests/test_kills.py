@@ -6,31 +6,42 @@ By default some of the writes of each step; `--all-kills` takes every one.
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from database_commands import Killed
 from kept_world import World, differences, new_process, state
+from PIL import Image
 
 import unseen
 from unseen.steps.catalogue import catalogue
 
-pytestmark = pytest.mark.fiftyone
+pytestmark = [pytest.mark.fiftyone, pytest.mark.timeout(1800)]
 
 NAME = "killed"
 UNET = {"steps": 2, "crop_size": 32, "channels": (4, 8)}
 DETECTOR = {"steps": 1, "image_size": 64, "architecture": "lite0"}
 
 
+def blank_one(dataset):
+    Image.new("L", (64, 64), 110).save(dataset.match_tags("initial").last().filepath)
+
+
 def label(dataset):
     """What a person does in the Annotate tab."""
     import fiftyone as fo
 
-    for sample in dataset.match_tags("batch_01"):
+    for sample in dataset.match_tags("batch_01").limit(1):
         box = fo.Detection(label="particle", bounding_box=[0.1, 0.1, 0.2, 0.2])
         sample["ground_truth"] = fo.Detections(detections=[box])
         sample.save()
+
+
+def label_test(dataset):
+    images = dataset.match_tags("test")
+    images.set_values("ground_truth", images.values("hidden_truth"))
 
 
 def regions(dataset):
@@ -42,8 +53,8 @@ def regions(dataset):
 COURSE = (
     ("prepare_dataset", {"initial": 4, "test_count": 4}),
     ("split_dataset", {"initial": 4, "test_count": 4, "seed": 3}),
-    ("screen_images", {"min_contrast": 0.9}),
-    lambda dataset: unseen.screen_images(dataset, min_contrast=0.0, max_flat_share=1.0),
+    blank_one,
+    ("screen_images", {}),
     ("mark_structure", {"structure": "grid", "pitch": (16, 16), "street": (2, 2)}),
     ("reveal_labels", {"iteration": 0}),
     ("rename_classes", {"rename": ("scratch=line",)}),
@@ -55,10 +66,10 @@ COURSE = (
     ("request_annotations", {"backend": "app", "classes": ("particle", "line")}),
     ("list_annotations", {}),
     label,
-    ("load_annotations", {}),
+    ("load_annotations", {"empty_is_labelled": True}),
     ("undo_annotations", {}),
-    label,
-    lambda dataset: unseen.load_annotations(dataset),
+    lambda dataset: unseen.load_annotations(dataset, empty_is_labelled=True),
+    label_test,
     ("repair_labels", {}),
     ("train_detector", DETECTOR),
     ("apply_detector", {"target": "test"}),
@@ -75,6 +86,8 @@ COURSE = (
     ),
 )
 IN_COURSE = [stop[0] for stop in COURSE if isinstance(stop, tuple)]
+#: What one run did is not what two did together: its counts, and the snapshots that it took.
+OF_THE_RUN = "/steps/load_annotations/result/|/runs/unseen_snapshot_|/undo_annotations/kept"
 #: Of each step, in the default run.
 A_FEW = 3
 
@@ -150,6 +163,7 @@ def test_a_killed_step_run_again_ends_as_undisturbed(course, step, request):
         if found:
             course.run(step, settings)
             found = differences(course.state(), wanted)
+        found = [line for line in found if not re.search(OF_THE_RUN, line)]
         faults += [f"after write {moment} ({writes[moment - 1]}): {line}" for line in found]
     print(f"{step}: {len(writes)} writes, {len(moments)} kills")
     assert not faults, "\n".join(faults[:40])

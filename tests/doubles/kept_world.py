@@ -28,7 +28,7 @@ _OWN = {
         "_dataset_id",
         "sent_at",
     ),
-    *("uuid", "since", "loaded_at", "closed_at", "finished_at"),
+    *("_uuid", "uuid", "since", "loaded_at", "closed_at", "finished_at"),
 }
 
 
@@ -131,7 +131,10 @@ def _plain(value):
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items() if k not in _OWN}
     if isinstance(value, list):
-        return [_plain(v) for v in value]
+        # A view of patches names its temporary dataset.
+        return [_plain(v) for v in value if not (isinstance(v, list) and v[:1] == ["_state"])]
+    if isinstance(value, str) and value.startswith('{"_cls"'):  # a stage of a view
+        return _plain(json.loads(value))
     return value
 
 

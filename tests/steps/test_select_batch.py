@@ -140,7 +140,7 @@ def test_an_unfinished_batch_is_nobodys_and_is_chosen_again(scored):
     assert chosen.batch == "batch_01"
     assert set(scored.match_tags("batch_01").values("id")) == set(chosen.sample_ids)
     assert sorted(scored.exists("unseen_rank").values("unseen_rank")) == [1, 2, 3]
-    assert loop.unfinished_batch() is None
+    assert loop.unfinished("select_batch") is None
 
 
 def test_a_choice_asks_the_database_a_few_dozen_times_however_long_the_loop_is(

@@ -133,8 +133,18 @@ def choose(loop: Loop, key: str | None) -> Snapshot:
 
 def restore(dataset: Any, snapshot: Snapshot, difference: Difference) -> None:
     """Restore labels and state of the samples that changed after the snapshot."""
+    put_back(dataset, difference)
+    note_restored(dataset, snapshot)
+
+
+def put_back(dataset: Any, difference: Difference) -> None:
+    """The first half of `restore`: labels and state."""
     if difference.updates:
         dataset._bulk_write(difference.updates, ordered=True, ids=list(difference.current))
+
+
+def note_restored(dataset: Any, snapshot: Snapshot) -> None:
+    """The second half of `restore`: last, so that a killed undo can be run again."""
     config = dataset.get_run_info(snapshot.key).config
     config.restored = True
     dataset.update_run_config(snapshot.key, config)

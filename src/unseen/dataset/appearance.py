@@ -44,10 +44,11 @@ def set_colours(loop: Loop) -> None:
 
 
 def show(loop: Loop, *paths: str) -> None:
-    """Switch on fields, in their colours."""
+    """Switch on fields, in their colours, before they are made: a killed step tries both again."""
     config = loop.dataset.app_config
     before = list((config.active_fields.paths if config.active_fields else None) or [])
-    new = [p for p in paths if p not in before and loop.dataset.get_field(p) is not None]
+    own = [p for p in paths if p != loop.names.label_field or loop.has_labels]
+    new = [p for p in own if p not in before]
     config.active_fields = fo.ActiveFields(paths=before + new)
     _colour(loop, paths)
     loop.dataset.save()

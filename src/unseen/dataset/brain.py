@@ -50,8 +50,7 @@ def register_runs(
     """Make the similarity and the visualization of images, in place of our older ones.
 
     `vectors` are (N, D) features in the order of the sample ids; images with NaN are left out. `source`
-    says where they come from and is stored. A run under one of our keys that no record names is not
-    ours and stays as it is. Returns the brain keys that were made, for the record of the step.
+    says where they come from and is stored. Another run under one of our keys stays as it is. Returns the brain keys that were made, for the record of the step.
     """
     usable = np.isfinite(vectors).all(axis=1)
     ids = [i for i, is_usable in zip(ids, usable, strict=True) if is_usable]
@@ -93,18 +92,16 @@ def _delete_run(loop: Loop, key: str) -> None:
 
 
 def own_runs(loop: Loop) -> list[str]:
-    """The brain runs that a record of the main loop names and that were made here."""
+    """The brain runs of the main loop that were made here: they say where their features come from.
+
+    Somebody may have deleted ours and made another under its key.
+    """
     main = dataclasses.replace(loop.names, series="")
-    named = {
-        key
-        for record in Loop(loop.dataset, main).records().values()
-        for key in record["steps"].get("score_samples", {}).get("brain_runs", [])
-    }
-    # Somebody may have deleted ours and made another under its key.
+    keys = {main.similarity_run, main.visualization_run}
     return [
         key
         for key in loop.dataset.list_brain_runs()
-        if key in named and hasattr(loop.dataset.get_brain_info(key).config, "unseen_source")
+        if key in keys and hasattr(loop.dataset.get_brain_info(key).config, "unseen_source")
     ]
 
 

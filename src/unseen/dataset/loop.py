@@ -183,14 +183,14 @@ class Loop:
         """Iteration -> batch tag, ascending, of the batches on record."""
         return batches_of(self.records(), self.names)
 
-    def unfinished_batch(self) -> tuple[int, Record] | None:
-        """The iteration in whose record a batch was begun but not finished, and the entry."""
-        begun = ((n, r.get("pending", {}).get("select_batch")) for n, r in self.records().items())
+    def unfinished(self, step: str) -> tuple[int, Record] | None:
+        """The iteration in whose record a step was begun but not finished, and its entry."""
+        begun = ((n, r.get("pending", {}).get(step)) for n, r in self.records().items())
         return next(((number, entry) for number, entry in begun if entry), None)
 
     def check_finished(self, tag: str | None = None) -> None:
         """Raise `DatasetError` if the choice of a batch (this one, or any) was cut short."""
-        unfinished = self.unfinished_batch()
+        unfinished = self.unfinished("select_batch")
         if unfinished is not None and tag in (None, unfinished[1]["batch"]):
             raise DatasetError(f"{unfinished[1]['batch']} was not finished; run select_batch again")
 
@@ -283,7 +283,9 @@ class Loop:
         kept = (_kept.get() or {}).get((self.dataset._doc.id, self.names.prefix))
         if kept is not None:
             own = {**kept.get(self.names.series, {}), record["iteration"]: record}
-            kept[self.names.series] = dict(sorted(own.items()))
+            by_series = {**kept, self.names.series: dict(sorted(own.items()))}
+            kept.clear()
+            kept.update(sorted(by_series.items()))
 
     def record_of_batch(self, number: int) -> int:
         """The iteration whose record names a batch, or the current one."""

@@ -29,13 +29,12 @@ Scope = list[list[float]]
 
 def declare(loop: Loop) -> None:
     """Add the field and show it; `DatasetError` if a field of that name is not ours."""
-    is_new = loop.dataset.get_field(loop.names.scope) is None
+    if loop.dataset.get_field(loop.names.scope) is None and not loop.names.series:
+        # Baselines stay in the background.
+        appearance.show(loop, loop.names.label_field, loop.names.scope)
     text = f"The rectangles that are labelled in {loop.names.label_field}; none: the whole image"
     writing.declare_detections(loop, loop.names.scope, text)
-    if is_new:
-        writing.group_fields(loop)
-        if not loop.names.series:  # baselines stay in the background
-            appearance.show(loop, loop.names.label_field, loop.names.scope)
+    writing.group_fields(loop)
 
 
 def read(

@@ -19,6 +19,7 @@ from bson import ObjectId
 
 from unseen.dataset import writing
 from unseen.dataset.loop import Loop
+from unseen.dataset.runs import save_run
 from unseen.structure.die_grid import Grid, lines
 from unseen.structure.weights import Shapes, zone_weights
 
@@ -77,12 +78,11 @@ def decode(config: Mapping[str, Any]) -> StructureRecord:
 
 def write_record(loop: Loop, record: StructureRecord | None) -> None:
     """Store the record in place of an earlier one; None only deletes that."""
-    if loop.dataset.has_run(loop.names.structure_key):
-        loop.dataset.delete_run(loop.names.structure_key)
     if record is not None:
         content = {"prefix": loop.names.prefix, **asdict(record)}
-        config = loop.dataset.init_run(method=STRUCTURE_METHOD, **content)
-        loop.dataset.register_run(loop.names.structure_key, config)
+        save_run(loop.dataset, loop.names.structure_key, STRUCTURE_METHOD, **content)
+    elif loop.dataset.has_run(loop.names.structure_key):
+        loop.dataset.delete_run(loop.names.structure_key)
 
 
 # --- labels ------------------------------------------------------------------------------------------

@@ -36,7 +36,9 @@ MARK = "unseen_prefix"
 def declare_score_fields(loop: Loop) -> None:
     """Add the fields of `score_samples` with their types, indexes and place in the sidebar."""
     names = loop.names
-    is_new = loop.dataset.get_field(names.heatmap) is None
+    if loop.dataset.get_field(names.heatmap) is None and not names.series:
+        # Baselines stay in the background.
+        appearance.show(loop, names.label_field, names.heatmap, names.regions)
     for name, kind, text in (
         (names.excess, fo.FloatField, "Score above the pool's threshold, summed over the image"),
         (names.alpha, fo.FloatField, "M_alpha: scores at power alpha, summed over the image"),
@@ -57,8 +59,6 @@ def declare_score_fields(loop: Loop) -> None:
     for name in sorted(indexed.difference(known))[:room]:
         loop.dataset.create_index(name)
     group_fields(loop)
-    if is_new and not names.series:  # baselines stay in the background
-        appearance.show(loop, names.label_field, names.heatmap, names.regions)
 
 
 def save_scores(loop: Loop, scores: Mapping[str, Mapping[str, Any]]) -> None:

@@ -106,7 +106,7 @@ def _tags(loop: Loop) -> list[str]:
     """The tags of batches and splits that are on record, of any series."""
     tags: set[str] = set()
     for one in loop.all_series():
-        unfinished = one.unfinished_batch()
+        unfinished = one.unfinished("select_batch")
         tags |= {*one.batches().values(), *([unfinished[1]["batch"]] if unfinished else ())}
     for record in _runs(loop, setup.SETUP_METHOD).values():
         tags |= {record["initial_tag"]} | ({record["test_tag"]} if record["made_test"] else set())

@@ -55,11 +55,13 @@ def load_annotations(loop: Loop, config: LoadConfig, progress: Progress) -> Load
         labelling.record(loop, labelling.loaded_ids(loop), "load_annotations")
         if tally.added_classes:
             _add_classes(loop, runs, sorted(tally.added_classes))
-        if tally.written or result.closed:
+        facts, record = loop.label_facts(), loop.record(loop.iteration()) or {}
+        is_known = all(record.get(name) == value for name, value in facts.items())
+        if tally.written or result.closed or not is_known:  # a killed run recorded nothing
             writing.group_fields(loop)
             entry = {"parameters": config.to_dict(), "seconds": elapsed()}
             entry["result"] = result.to_dict()
-            loop.write_entry(loop.iteration(), "load_annotations", entry, **loop.label_facts())
+            loop.write_entry(loop.iteration(), "load_annotations", entry, **facts)
     if problem is not None:
         raise problem
     return result

@@ -42,8 +42,9 @@ def draw_structure(
     loop: Loop, images: Images, source: Source, config: StructureConfig, progress: Progress
 ) -> StructureResult:
     """Write the structure of a checked source, and the record of what counts."""
-    is_new = loop.dataset.get_field(loop.names.structure) is None
     if not config.dry_run:
+        if loop.dataset.get_field(loop.names.structure) is None:
+            appearance.show(loop, loop.names.label_field, loop.names.structure)
         text = "Known structure of the image: die grid, mask or lines"
         writing.declare(loop, loop.names.structure, fo.Polylines, text)
         rules = (config.structure, config.zone, config.margin, config.weight)
@@ -67,8 +68,6 @@ def draw_structure(
             changed += structure.save_labels(loop, labels)
     if not config.dry_run:
         writing.group_fields(loop)
-        if is_new:
-            appearance.show(loop, loop.names.label_field, loop.names.structure)
     return StructureResult(
         dataset=loop.dataset.name,
         structure=config.structure,

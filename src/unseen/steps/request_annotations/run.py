@@ -50,7 +50,11 @@ def request_annotations(loop: Loop, config: RequestConfig, progress: Progress) -
         from unseen.steps.other_annotation import request
 
         result = request(loop, config, anno_key, iteration, ids, classes)
-    if result.sent and not result.dry_run:
+    is_known = loop.entry(iteration, "request_annotations").get("anno_key") == anno_key
+    if not result.dry_run and (
+        result.sent or not is_known
+    ):  # a killed run sent, but recorded nothing
+        writing.group_fields(loop)
         _record(loop, config, iteration, result)
     return result
 

@@ -78,9 +78,11 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
             scores.add(ids[result.index], paths[result.index], result)
             progress(scores.seen, len(ids), "score images")
     thresholds = asdict(scoring.thresholds) if scoring.thresholds else {}
+    has_features = loop.is_whole and config.embeddings and not loop.names.series
+    is_unfinished = bool(earlier and earlier.get("state") == "running")
     if scores.seen:  # a run with nothing to do must not overwrite what was measured
         entry |= {
-            "state": "done",
+            "state": "running" if has_features else "done",
             "seconds": elapsed(),
             "thresholds": thresholds,
             "scored": scores.scored,
@@ -90,11 +92,16 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
             "regions": scores.regions,
         }
         loop.write_entry(iteration, "score_samples", entry)
-        if scores.scored and loop.is_whole and config.embeddings and not loop.names.series:
+    elif is_unfinished:
+        entry = {**entry, **(earlier or {})}
+    if has_features and (scores.seen or is_unfinished):
+        if scores.scored or is_unfinished:
             runs = _register_features(loop, config, progress)
             entry["brain_runs"] = sorted({*entry["brain_runs"], *runs})
-            loop.write_entry(iteration, "score_samples", entry)
-    elif earlier and config.checkpoint:  # record that this UNet was named on purpose
+        loop.write_entry(iteration, "score_samples", {**entry, "state": "done"})
+    elif (
+        not scores.seen and earlier and config.checkpoint
+    ):  # record that this UNet was named on purpose
         named = {**earlier, "parameters": config.to_dict()}
         loop.write_entry(iteration, "score_samples", named)
     return ScoreResult(

@@ -93,7 +93,11 @@ class _Place:
 
 def _place(loop: Loop, config: SelectConfig) -> _Place:
     """The next batch, the one that is to be replaced, or the one that was not finished."""
-    batches, iteration, unfinished = loop.batches(), loop.iteration(), loop.unfinished_batch()
+    batches, iteration, unfinished = (
+        loop.batches(),
+        loop.iteration(),
+        loop.unfinished("select_batch"),
+    )
     newest = max(batches, default=0)
     waiting = newest if newest > iteration else None
     if unfinished is not None:
@@ -130,11 +134,11 @@ def _mark(
         text = "Criterion that chose the image: " + ", ".join(CRITERIA)
         fields.append((names.chosen_by, fo.StringField, text))
     new = [name for name, _, _ in fields if dataset.get_field(name) is None]
+    if new and not names.series:  # baselines stay in the background
+        appearance.show(loop, *new)
     for name, kind, text in fields:
         writing.declare(loop, name, kind, text)
     writing.group_fields(loop)
-    if new and not names.series:  # baselines stay in the background
-        appearance.show(loop, *new)
     values = {
         i: {names.rank: rank, **({names.chosen_by: sources.get(i)} if is_mixed else {})}
         for rank, i in enumerate(ranked, start=1)

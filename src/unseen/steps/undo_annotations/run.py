@@ -28,11 +28,12 @@ def undo_annotations(loop: Loop, config: UndoConfig, progress: Progress) -> Undo
         snapshots.note_written(loop.dataset, kept, list(change.current))
         # Before the labels: an undo that is killed must not leave a run that looks loaded.
         _open_again(loop, snapshot.anno_key, set(change.current))
-        snapshots.restore(loop.dataset, snapshot, change)
+        snapshots.put_back(loop.dataset, change)
         labelling.forget(loop, change.current)
         labelling.record(loop, change.current, "undo_annotations")
         entry = {"parameters": config.to_dict(), "restored": snapshot.key, "kept": kept}
         loop.write_entry(iteration, "undo_annotations", entry, **loop.label_facts())
+        snapshots.note_restored(loop.dataset, snapshot)
     progress(1, 1, "restore labels")
     return UndoResult(
         dataset=loop.dataset.name,
