@@ -194,8 +194,13 @@ def test_a_load_that_fails_changes_nothing(wafers, key):
     assert snapshots.list_snapshots(loop) == []
 
 
-def test_labels_come_from_the_server_they_were_sent_to(wafers, key):
+def test_labels_come_from_the_server_they_were_sent_to(wafers, key, monkeypatch):
     send(wafers.limit(1), url="http://another", api_key="right")
+    key("right")
+    with pytest.raises(AnnotationError, match="at http://another, which gets no credentials"):
+        other_backends.load(wafers, "batch_01")
+    monkeypatch.setitem(fo.annotation_config.backends["tool"], "url", "http://another")
+    monkeypatch.delitem(fo.annotation_config.backends["tool"], "api_key")
     with pytest.raises(AnnotationError, match="FIFTYONE_TOOL_API_KEY"):
         other_backends.load(wafers, "batch_01")
     key("wrong")

@@ -13,6 +13,7 @@ from typing import Any
 
 import fiftyone.utils.annotations as foua
 
+from unseen.annotation.cvat.credentials import origin
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, ServerError, UnseenError
 
@@ -73,11 +74,12 @@ def load(dataset: Any, anno_key: str) -> None:
     FiftyOne cannot tell which images are finished. Label Studio's answer omits images on which
     nothing was drawn, so they stay unlabelled; boxes that are gone on the server are deleted.
 
-    Raises AnnotationError if the run was never finished or credentials are missing, and ServerError
-    if the server fails or its answer cannot be read.
+    Raises AnnotationError if the run was never finished, credentials are missing or those of another
+    server, and ServerError if the server fails or its answer cannot be read.
     """
     config = dataset.get_annotation_info(anno_key).config
     backend = config.name
+    _check_server(backend, getattr(config, "url", None))
     # Otherwise FiftyOne would use the configured server instead of that of the run.
     server = {"url": config.url} if getattr(config, "url", None) else {}
     with _server_errors(backend, "loading", "Nothing was changed"):
@@ -97,6 +99,18 @@ def load(dataset: Any, anno_key: str) -> None:
             cleanup=False,
             progress=False,
             **server,
+        )
+
+
+def _check_server(backend: str, url: str | None) -> None:
+    """Raise if the configured credentials are not for the server that a run names."""
+    configured = getattr(foua._parse_config(backend, None), "url", None)
+    if url and origin(url) != origin(configured or ""):
+        raise AnnotationError(
+            f"the annotation run is on {backend} at {url}, which gets no credentials: those of the "
+            f"configuration are for {configured or 'no server'}. If you trust {url}, set "
+            f"FIFTYONE_{backend.upper()}_URL to it, with what is valid there, before FiftyOne is "
+            "imported"
         )
 
 

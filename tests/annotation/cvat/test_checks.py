@@ -72,6 +72,16 @@ def other_server():
         server.server_close()
 
 
+@pytest.fixture
+def configured(other_server, monkeypatch):
+    """Another server, for which the credentials are configured."""
+
+    def configure(*answer, **headers):
+        monkeypatch.setenv("FIFTYONE_CVAT_URL", other_server(*answer, **headers))
+
+    return configure
+
+
 @pytest.fixture(scope="module")
 def pair(batch_template, cvat):
     """A dataset with a batch of two; every refusal leaves it as it is, and then it can be sent."""
@@ -94,8 +104,8 @@ def refused(dataset, cvat, match: str, error=AnnotationError, **settings: object
 
 
 def test_a_server_that_is_not_there(cvat, pair, monkeypatch):
-    url = "http://no-such-host.invalid"
-    refused(pair, cvat, "no-such-host.invalid cannot be reached .*unknown host", url=url)
+    monkeypatch.setenv("FIFTYONE_CVAT_URL", "http://no-such-host.invalid")
+    refused(pair, cvat, "no-such-host.invalid cannot be reached .*unknown host")
     monkeypatch.setenv("FIFTYONE_CVAT_URL", "http://127.0.0.1:9")
     refused(pair, cvat, r"http://127.0.0.1:9 cannot be reached .*connection refused.*check")
     monkeypatch.delenv("FIFTYONE_CVAT_URL")
@@ -116,28 +126,30 @@ PAGE, DATA = "text/html", "application/json"
         (503, "<h1>Down</h1>", PAGE, "answered 503 .*Down; .*run this again"),
     ],
 )
-def test_a_server_that_is_no_cvat(cvat, pair, other_server, status, body, kind, match):
-    refused(pair, cvat, match, url=other_server(status, body, kind))
+def test_a_server_that_is_no_cvat(cvat, pair, configured, status, body, kind, match):
+    configured(status, body, kind)
+    refused(pair, cvat, match)
 
 
-def test_a_server_that_redirects_is_named_without_what_its_address_holds(cvat, pair, other_server):
+def test_a_server_that_redirects_is_named_without_what_its_address_holds(cvat, pair, configured):
     to = "https://user:word@cvat.example:8443/api/auth/login?secret=1"
+    configured(301, Location=to)
     with pytest.raises(AnnotationError) as error:
-        unseen.request_annotations(pair, url=other_server(301, Location=to))
+        unseen.request_annotations(pair)
     assert "redirects to https://cvat.example:8443; use that address" in str(error.value)
     assert not re.search("word|secret", str(error.value))
-    url = other_server(302, Location="/login")
-    refused(pair, cvat, "redirects .*; expected the address", url=url)
+    configured(302, Location="/login")
+    refused(pair, cvat, "redirects .*; expected the address")
     cvat.clear_requests()
-    refused(
-        pair, cvat, "redirects to", url=other_server(307, Location=f"{cvat.url}/api/auth/login")
-    )
+    configured(307, Location=f"{cvat.url}/api/auth/login")
+    refused(pair, cvat, "redirects to")
     assert cvat.requests == []  # credentials go nowhere else
 
 
-def test_a_version_that_does_not_keep_the_order(pair):
+def test_a_version_that_does_not_keep_the_order(pair, monkeypatch):
     with CvatDouble("2.4.5") as old:
-        refused(pair, old, r"has version 2\.4\.5; expected 2\.4\.6 or newer", url=old.url)
+        monkeypatch.setenv("FIFTYONE_CVAT_URL", old.url)
+        refused(pair, old, r"has version 2\.4\.5; expected 2\.4\.6 or newer")
 
 
 # who

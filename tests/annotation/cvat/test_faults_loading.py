@@ -179,7 +179,7 @@ def test_a_server_that_is_gone_does_not_stop_what_another_one_has(cvat, labelled
 
 def test_what_is_out_on_a_server_that_is_gone_is_an_error_after_everything_else(cvat, labelled):
     also_sent_to_a_server_that_is_gone(labelled, started_at="2000")
-    with pytest.raises(ServerError, match=r"unseen_old: .*127\.0\.0\.1:9.*3 jobs.*anno_key="):
+    with pytest.raises(AnnotationError, match=r"unseen_old: .*127\.0\.0\.1:9.*3 jobs.*anno_key="):
         unseen.load_annotations(labelled)
     labelled.reload()
     assert labels(labelled) == EVERYTHING

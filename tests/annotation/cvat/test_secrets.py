@@ -12,13 +12,17 @@ from pathlib import Path
 import fiftyone as fo
 import pytest
 import requests
+from cvat_double import CvatDouble
 from cvat_traces import database_text
 
 import unseen
+from unseen.annotation import sendings
 from unseen.annotation.cvat import credentials
 from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.credentials import SECRETS, Credentials, check_url, find, supply
 from unseen.annotation.cvat.send import BackendConfig
+from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError
 
 pytestmark = pytest.mark.fiftyone
@@ -184,6 +188,59 @@ def test_credentials_of_an_operator_count_for_more_than_the_environment(cvat, mo
         assert find().username == "other"
         assert find().password == cvat.password
     assert find().username == cvat.username
+
+
+OTHER = "http://other.invalid:8080"
+
+
+def test_credentials_go_to_the_server_they_are_for_alone(cvat, monkeypatch):
+    for url in (
+        OTHER,
+        cvat.url.replace("http:", "https:"),
+        "http://127.0.0.1:9",
+        "http://localhost",
+    ):
+        for confirmed in (False, True):
+            with pytest.raises(AnnotationError, match=f"gets no credentials.*{cvat.url}"):
+                find(url, confirmed=confirmed)
+    assert find(cvat.url + "/").password == cvat.password
+    # Somebody supplies what is valid there.
+    monkeypatch.setenv("FIFTYONE_CVAT_URL", OTHER)
+    assert find(OTHER).username == cvat.username
+    with pytest.raises(AnnotationError, match="gets no credentials"):
+        find(cvat.url)
+    # Credentials without an address follow a person, not a record.
+    monkeypatch.delenv("FIFTYONE_CVAT_URL")
+    assert find(OTHER, confirmed=True).password == cvat.password
+    with pytest.raises(AnnotationError, match="gets no credentials: no server is configured"):
+        find(OTHER)
+
+
+def test_each_source_keeps_its_own_credentials(cvat, monkeypatch):
+    config = fo.annotation_config.backends["cvat"]
+    for name, value in {"url": OTHER, "username": "them", "access_token": "t0ken"}.items():
+        monkeypatch.setitem(config, name, value)
+    assert (find().url, find().access_token) == (cvat.url, None)
+    with supply({"FIFTYONE_CVAT_URL": OTHER, "FIFTYONE_CVAT_USERNAME": "us"}):
+        known = find()
+    assert (known.url, known.username, known.password) == (OTHER, "us", None)
+    assert known.access_token == "t0ken"
+
+
+def test_a_record_that_names_another_server_gets_nothing_there(cvat, batch, monkeypatch):
+    dataset = batch(2)
+    unseen.request_annotations(dataset)
+    with CvatDouble() as stranger:
+        loop = Loop(dataset, Names())
+        (sending,) = sendings.read_sendings(loop)
+        sending.url = stranger.url
+        sendings.write_sending(loop, sending)
+        for call in (unseen.load_annotations, unseen.request_annotations):
+            with pytest.raises(AnnotationError, match="gets no credentials"):
+                call(dataset)
+        listed = unseen.list_annotations(dataset)
+        assert "gets no credentials" in str(listed.to_dict())
+        assert stranger.requests == []
 
 
 @pytest.mark.parametrize("source", ["an operator", "FiftyOne's annotation config"])

@@ -3,6 +3,9 @@
 They are looked up when connecting: in the secrets that FiftyOne hands to an operator, then in the
 environment, then in FiftyOne's annotation config. They are never a parameter of a step, because
 parameters are stored in records.
+
+Credentials belong to the server that they are configured for. Another address, which a parameter or
+the record of a dataset from elsewhere may name, gets none.
 """
 
 from __future__ import annotations
@@ -57,17 +60,35 @@ class Credentials:
     verify: bool | str = True  #: check TLS certificates: yes, no, or with this CA bundle
 
 
-def find(url: str | None = None) -> Credentials:
+def find(url: str | None = None, *, confirmed: bool = False) -> Credentials:
     """The credentials for a server, by default for FIFTYONE_CVAT_URL.
 
-    Raises AnnotationError if there is no server, its address is unusable or credentials are missing.
+    Where no server is configured, credentials without one go to `url` only if it is `confirmed`: given
+    by the person who runs this, not read from a record.
+
+    Raises AnnotationError if there is no server, its address is unusable, the credentials are those
+    of another one or missing.
     """
+    sources = _sources()
+    home = next((source["url"] for source in sources if source.get("url")), None)
+    target = check_url(url or home or "")
+    unbound = home or (target if confirmed else "")
+    own = [s for s in sources if origin(s.get("url") or unbound) == origin(target)]
+    known = {name: text for source in reversed(own) for name, text in source.items() if text}
+    secrets = ("access_token", "password")
+    if not any(map(known.get, secrets)) and any(s.get(n) for s in sources for n in secrets):
+        asked = f"the credentials are those of {home}" if home else "no server is configured"
+        raise AnnotationError(
+            f"CVAT at {target} gets no credentials: {asked}. If you trust {target}, set "
+            f"{_PREFIX}URL to it, and {_PREFIX}USERNAME and {_PREFIX}PASSWORD or "
+            f"{_PREFIX}ACCESS_TOKEN to what is valid there, for example in front of the command"
+        )
     credentials = Credentials(
-        url=check_url(url or _look_up("url") or ""),
-        username=_look_up("username"),
-        password=_look_up("password"),
-        access_token=_access_token(),
-        verify=_verify(),
+        url=target,
+        username=known.get("username"),
+        password=known.get("password"),
+        access_token=known.get("access_token"),
+        verify=_verify(known),
     )
     missing = [n for n in ("username", "password") if not getattr(credentials, n)]
     if credentials.access_token is None and missing:
@@ -105,36 +126,36 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _look_up(name: str) -> str | None:
-    variable = f"{_PREFIX}{name.upper()}"
-    if value := _supplied.get({}).get(variable) or os.environ.get(variable):
-        return value
-    # FiftyOne's default server is the public one, to which no images may go by accident.
-    configured = (fo.annotation_config.backends.get("cvat") or {}).get(name)
-    if not configured or (name == "url" and configured == "https://app.cvat.ai"):
-        return None
-    return str(configured)
-
-
-def _access_token() -> str | None:
+def _sources() -> list[dict[str, str]]:
+    """What each source says, by name; a source may have no address."""
+    names = [name.removeprefix(_PREFIX).lower() for name in SECRETS]
+    sources = []
+    for values in (_supplied.get({}), os.environ):
+        source = {name: values.get(_PREFIX + name.upper()) or "" for name in (*names, "token")}
+        token = source.pop("token")
+        sources.append({**source, "access_token": source["access_token"] or token})
+    config = fo.annotation_config.backends.get("cvat") or {}
     # FiftyOne (1.22) makes every FIFTYONE_CVAT_* variable a parameter of its backend, and stores
     # with each run the parameters that it does not know: take the token out of its reach.
-    configured = fo.annotation_config.backends.get("cvat") or {}
-    for name in ("access_token", "token"):
-        if configured.get(name):
-            _withdrawn[name] = str(configured.pop(name))
-    return (
-        _look_up("access_token")
-        or _look_up("token")
-        or os.environ.get("CVAT_ACCESS_TOKEN")
-        or _withdrawn.get("access_token")
-        or _withdrawn.get("token")
-    )
+    for name in ("token", "access_token"):
+        if config.get(name):
+            _withdrawn["access_token"] = str(config.pop(name))
+    source = {name: str(config.get(name) or "") for name in names} | _withdrawn
+    if source["url"] == "https://app.cvat.ai":
+        # FiftyOne's default server is the public one, to which no images may go by accident.
+        source["url"] = ""
+    return [*sources, source]
 
 
-def _verify() -> bool | str:
-    bundle = _look_up("ca_bundle")
-    if (_look_up("verify_tls") or "").strip().lower() in _FALSE:
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port of an address: what credentials belong to."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+def _verify(known: Mapping[str, str]) -> bool | str:
+    bundle = known.get("ca_bundle")
+    if known.get("verify_tls", "").strip().lower() in _FALSE:
         return False
     if bundle and not Path(bundle).exists():
         raise AnnotationError(

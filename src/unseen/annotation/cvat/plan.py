@@ -80,7 +80,8 @@ def make_plan(
     checks.check_classes(classes, ())
     _check_fields(loop, config)
     server = config.url or (earlier.url if earlier else None)
-    api = Api(find(server), config.organization or (earlier.organization if earlier else None))
+    credentials = find(server, confirmed=config.url is not None)
+    api = Api(credentials, config.organization or (earlier.organization if earlier else None))
     if earlier is not None and earlier.live_tasks and earlier.url != api.base_url:
         raise AnnotationError(
             f"{anno_key} was begun on {earlier.url}; send the rest there, not to {api.base_url}"
