@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -109,8 +110,14 @@ def test_passing_errors_at_any_request_are_made_good(cvat, batch, people, status
 
 def test_the_pause_that_a_server_asks_for_is_kept_and_capped(cvat, batch, quick, monkeypatch):
     dataset = batch(2)
-    pauses, sleep = [], time.sleep
-    monkeypatch.setattr(time, "sleep", lambda seconds: pauses.append(seconds) or sleep(seconds))
+    pauses, sleep, ours = [], time.sleep, threading.get_ident()
+
+    def note(seconds):
+        if threading.get_ident() == ours:  # FiftyOne's threads have pauses of their own
+            pauses.append(seconds)
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", note)
     for method, path, status, asked in [
         ("POST", CREATE, 429, 3600),
         ("POST", DATA, 429, 3600),
@@ -157,6 +164,30 @@ def test_a_server_that_fails_for_good_leaves_nothing(cvat, batch):
             unseen.request_annotations(dataset)
         cvat.clear_faults()
         assert (cvat.tasks, state_of(dataset)) == ({}, before), path
+    unseen.request_annotations(dataset)
+    arrived(cvat, dataset)
+
+
+#: Answers of the right status and another shape.
+MALFORMED = [
+    ("GET", JOBS, {"results": [{"id": 1}]}, "start_frame is NoneType, expected a whole number"),
+    ("GET", JOBS, {"results": [7]}, r"results\[0\] is int, expected an object"),
+    ("GET", JOBS, {"count": 1}, "results is NoneType, expected a list"),
+    ("GET", META, {"size": 2, "frames": {}, "deleted_frames": []}, "frames is dict"),
+    ("GET", LABELS, {"results": [{"id": "1", "name": "a", "attributes": []}]}, "id is str"),
+    ("PUT", SHAPES, {"shapes": [{"id": True, "frame": 0}]}, "id is bool"),
+    ("POST", CREATE, {"name": "task"}, "id is NoneType"),
+]
+
+
+def test_an_answer_of_another_shape_is_named_and_leaves_nothing(cvat, batch):
+    dataset = batch(2)
+    before = state_of(dataset)
+    for method, path, answer, message in MALFORMED:
+        cvat.fail(method, path, status=200, json=answer)
+        with pytest.raises(AnnotationError, match=f"answered {method} /api/.*{message}"):
+            unseen.request_annotations(dataset)
+        assert (cvat.tasks, state_of(dataset)) == ({}, before), message
     unseen.request_annotations(dataset)
     arrived(cvat, dataset)
 

@@ -13,6 +13,8 @@ from urllib.parse import quote, urlencode
 
 from packaging.version import Version
 
+from unseen.annotation.cvat import answers
+from unseen.annotation.cvat.answers import ANY, Shape, difference
 from unseen.annotation.cvat.credentials import Credentials, find
 from unseen.annotation.cvat.server import (
     LIMITS,
@@ -133,24 +135,25 @@ class Api:
     def _url(self, path: str) -> str:
         return f"{self.base_url}/api/{path}"
 
-    def json(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
-        """The answer to a request, a JSON object."""
+    def json(self, method: str, path: str, shape: Shape = ANY, **kwargs: Any) -> dict[str, Any]:
+        """The answer to a request, a JSON object; AnnotationError unless it has this shape."""
         response = self._session.send_request(method, self._url(path), **kwargs)
         try:
             answer = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
-        if not isinstance(answer, dict):
+        wrong = difference(answer, shape) if isinstance(answer, dict) else "no JSON object"
+        if wrong is not None:
             raise AnnotationError(
                 f"{self.base_url} answered {method} /api/{path.partition('?')[0]} with something "
-                "that is no JSON object; expected the address of a CVAT server"
+                f"that is {wrong}; expected the address of a CVAT server"
             )
-        return answer
+        return dict(answer)
 
-    def find(self, path: str) -> dict[str, Any] | None:
+    def find(self, path: str, shape: Shape = ANY) -> dict[str, Any] | None:
         """The item at a path, such as `tasks/1`, or None if it does not exist."""
         try:
-            return self.json("GET", path)
+            return self.json("GET", path, shape)
         except CvatError as error:
             if error.status == 404:
                 return None
@@ -164,23 +167,24 @@ class Api:
             if error.status != 404:
                 raise
 
-    def paged(self, path: str) -> Iterator[dict[str, Any]]:
-        """Every item of a list, such as `tasks?search=x`."""
+    def paged(self, path: str, shape: Shape = ANY) -> Iterator[dict[str, Any]]:
+        """Every item of a list, such as `tasks?search=x`, each of this shape."""
         # The `next` address is not followed: behind a proxy that ends TLS it names another scheme
         # or host.
         page = 1
         while True:
             mark = "&" if "?" in path else "?"
-            answer = self.json("GET", f"{path}{mark}page={page}&page_size={_PAGE}")
-            yield from answer.get("results", [])
-            if not answer.get("next") or not answer.get("results"):
+            numbered = f"{path}{mark}page={page}&page_size={_PAGE}"
+            answer = self.json("GET", numbered, {"results": [shape]})
+            yield from answer["results"]
+            if not answer.get("next") or not answer["results"]:
                 return
             page += 1
 
     def _search(self, kind: str, key: str, name: str) -> int | None:
         """The id of the item with exactly this name; CVAT's own search also finds similar ones."""
-        items = self.paged(f"{kind}?{urlencode({'search': name})}")
-        return next((int(item["id"]) for item in items if item[key] == name), None)
+        items = self.paged(f"{kind}?{urlencode({'search': name})}", {"id": int, key: str})
+        return next((item["id"] for item in items if item[key] == name), None)
 
     # --- what is asked ---------------------------------------------------------------------------
     def find_user(self, name: str) -> int | None:
@@ -194,16 +198,17 @@ class Api:
     def make_project(self, name: str, labels: Sequence[dict[str, Any]]) -> int:
         """Create a project; returns its id."""
         body = {"name": name, "labels": list(labels)}
-        return int(self.json("POST", "projects", json=body)["id"])
+        return int(self.json("POST", "projects", answers.NUMBERED, json=body)["id"])
 
     def remove_project_if_empty(self, project_id: int) -> None:
         """Delete a project that holds no task."""
-        if not self.json("GET", f"tasks?project_id={project_id}&page_size=1").get("results"):
+        path = f"tasks?project_id={project_id}&page_size=1"
+        if not self.json("GET", path, {"results": [ANY]})["results"]:
             self.delete(f"projects/{project_id}")
 
     def labels(self, owner: str, number: int) -> list[dict[str, Any]]:
         """The labels of a "task" or "project", without the parts of skeletons."""
-        labels = self.paged(f"labels?{owner}_id={number}")
+        labels = self.paged(f"labels?{owner}_id={number}", answers.LABEL)
         return [label for label in labels if not label.get("has_parent")]
 
     def make_task(
@@ -223,11 +228,11 @@ class Api:
             body["segment_size"] = segment_size
         if issue_tracker:
             body["bug_tracker"] = issue_tracker
-        return int(self.json("POST", "tasks", json=body)["id"])
+        return int(self.json("POST", "tasks", answers.NUMBERED, json=body)["id"])
 
     def find_tasks(self, text: str) -> list[dict[str, Any]]:
         """The tasks whose name contains `text`."""
-        tasks = self.paged(f"tasks?{urlencode({'search': text})}")
+        tasks = self.paged(f"tasks?{urlencode({'search': text})}", answers.NAMED)
         return [task for task in tasks if text in task["name"]]
 
     def task(self, task_id: int) -> dict[str, Any] | None:
@@ -261,9 +266,9 @@ class Api:
             ) from None
         try:
             answer = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
-        return answer.get("rq_id") if isinstance(answer, dict) else None
+        return None if difference(answer, {"rq_id": str}) else str(answer["rq_id"])
 
     def wait_for_jobs(
         self, task_id: int, request_id: str | None, timeout: float
@@ -307,19 +312,17 @@ class Api:
 
     def frames(self, task_id: int) -> Frames:
         """The images of a task."""
-        meta = self.json("GET", f"tasks/{task_id}/data/meta")
-        frames = meta["frames"]
-        if len(frames) == 1 and int(meta.get("size", 1)) > 1:
-            frames = frames * int(meta["size"])  # a server may name one size for all
+        meta = self.json("GET", f"tasks/{task_id}/data/meta", answers.FRAMES)
+        frames = meta["frames"] * (meta["size"] if len(meta["frames"]) == 1 else 1)
         return Frames(
             names=[f["name"] for f in frames],
-            sizes=[(int(f["width"]), int(f["height"])) for f in frames],
-            deleted=frozenset(int(n) for n in meta.get("deleted_frames") or ()),
+            sizes=[(f["width"], f["height"]) for f in frames],
+            deleted=frozenset(meta["deleted_frames"]),
         )
 
     def jobs(self, task_id: int) -> list[dict[str, Any]]:
         """The annotation jobs of a task in the order of their images; the server has another."""
-        jobs = self.paged(f"jobs?task_id={task_id}")
+        jobs = self.paged(f"jobs?task_id={task_id}", answers.JOB)
         ours = [job for job in jobs if job.get("type", "annotation") == "annotation"]
         return sorted(ours, key=lambda job: (job["start_frame"], job["id"]))
 
@@ -330,7 +333,9 @@ class Api:
     def put_shapes(self, task_id: int, shapes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Replace all annotations of a task by these shapes; returns them with their ids."""
         body = {"version": 0, "tags": [], "shapes": list(shapes), "tracks": []}
-        return list(self.json("PUT", f"tasks/{task_id}/annotations", json=body)["shapes"])
+        return list(
+            self.json("PUT", f"tasks/{task_id}/annotations", answers.SHAPES, json=body)["shapes"]
+        )
 
     def write_guide(self, markdown: str, owner: str, number: int) -> None:
         """Attach a guide to a "task" or "project"; log it if the server accepts none."""

@@ -319,7 +319,7 @@ def _reason(response: requests.Response) -> str:
     """The server's own words: from JSON of any nesting, or the title of an HTML page."""
     try:
         return shorten(", ".join(_leaves(response.json())))
-    except ValueError:
+    except (ValueError, RecursionError):
         title = re.search(r"<(?:title|h1)[^>]*>(.*?)</", response.text or "", re.S | re.I)
         return shorten(title[1] if title else response.reason or "no reason given")
 
