@@ -10,6 +10,7 @@ import unseen
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
 from unseen.ranking import METRICS
+from unseen.steps.select_batch import MOST_IN_BATCH
 
 pytestmark = pytest.mark.fiftyone
 
@@ -154,3 +155,16 @@ def test_a_choice_asks_the_database_a_few_dozen_times_however_long_the_loop_is(
         scored.set_values("ground_truth", {chosen.sample_ids[0]: fo.Detections()}, key_field="id")
     assert max(counts) <= 30
     assert counts[-1] <= counts[0]
+
+
+def test_the_largest_batch_fits_into_its_record(scored):
+    from unseen.ranking.mixed import CRITERIA
+
+    ids = [f"{i:024x}" for i in range(MOST_IN_BATCH)]
+    entry = {
+        "batch": "batch_01",
+        "batch_ids": ids,
+        "sources": dict.fromkeys(ids, max(CRITERIA, key=len)),
+    }
+    Loop(scored).write_entry(0, "select_batch", entry)
+    assert len(Loop(scored).entry(0, "select_batch")["sources"]) == MOST_IN_BATCH

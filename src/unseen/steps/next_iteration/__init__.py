@@ -12,13 +12,16 @@ from unseen.ranking import STRATEGIES
 from unseen.results import StepResult
 from unseen.steps import settings
 from unseen.steps.catalogue import Step
+from unseen.steps.select_batch import MOST_IN_BATCH
 
 
 @dataclass(frozen=True, kw_only=True)
 class NextConfig(StepConfig):
     """Parameters of `next_iteration`."""
 
-    budget: int = setting(10, "Images in the next batch.", unit="images", minimum=1)
+    budget: int = setting(
+        10, "Images in the next batch.", unit="images", minimum=1, maximum=MOST_IN_BATCH
+    )
     strategy: str = setting("mixed", "How the batch is chosen.", choices=STRATEGIES)
     detector: bool = setting(
         True, "Train and evaluate the detector too, where there is a labelled test split."

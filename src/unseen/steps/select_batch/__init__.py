@@ -10,12 +10,17 @@ from unseen.results import StepResult
 from unseen.steps import settings
 from unseen.steps.catalogue import Step
 
+#: The ids of a batch are in one record, and a document of MongoDB ends at 16 MB.
+MOST_IN_BATCH = 100_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class SelectConfig(StepConfig):
     """Parameters of `select_batch`."""
 
-    budget: int = setting(10, "Images in the batch.", unit="images", minimum=1)
+    budget: int = setting(
+        10, "Images in the batch.", unit="images", minimum=1, maximum=MOST_IN_BATCH
+    )
     strategy: str = setting("mixed", "How the batch is chosen.", choices=STRATEGIES)
     metric: str = setting(
         "excess", "Image metric that ranks (strategies diverse, mixed and plain).", choices=METRICS

@@ -11,6 +11,7 @@ from unseen.ranking import METRICS, STRATEGIES
 from unseen.results import StepResult
 from unseen.steps import settings
 from unseen.steps.catalogue import Step
+from unseen.steps.select_batch import MOST_IN_BATCH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class PlayedLoop(StepConfig):
     iterations: int = setting(
         2, "Batches after the initial images.", unit="batches", minimum=1, maximum=1000
     )
-    budget: int = setting(10, "Images in a batch.", unit="images", minimum=1)
+    budget: int = setting(10, "Images in a batch.", unit="images", minimum=1, maximum=MOST_IN_BATCH)
     initial: int = setting(10, "Initial images.", unit="images", minimum=1)
     initial_order: str = setting(
         "directory",
