@@ -14,6 +14,7 @@ import sys
 import uuid
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from database_commands import DatabaseCommands
@@ -23,6 +24,9 @@ from unseen.dataset.mongodb import bundled_mongod
 from unseen.dataset.throwaway import ThrowawayDatabase
 
 ROOT = Path(__file__).resolve().parents[1]
+
+#: `--hypothesis-profile thorough` tries a hundred times as many random histories.
+hypothesis.settings.register_profile("thorough", max_examples=10_000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

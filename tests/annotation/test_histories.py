@@ -204,7 +204,9 @@ def histories(*actions):
     return st.lists(st.tuples(st.sampled_from(actions), *numbers), min_size=2, max_size=25)
 
 
-random_histories = settings(max_examples=400, deadline=None, derandomize=True)
+random_histories = settings(
+    max_examples=4 * settings().max_examples, deadline=None, derandomize=True
+)
 
 
 @random_histories

@@ -106,7 +106,7 @@ def in_the_dataset(dataset):
 
 
 @settings(
-    max_examples=6,
+    max_examples=6 * settings().max_examples // 100,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
