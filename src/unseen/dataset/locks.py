@@ -87,7 +87,8 @@ class _Lock:
 
     def release(self) -> None:
         self._stop.set()
-        self._locks.delete_one(self._own)
+        with contextlib.suppress(PyMongoError):  # the run is done; its lock expires by itself
+            self._locks.delete_one(self._own)
 
     def _renew(self) -> bool:
         before = _now()
