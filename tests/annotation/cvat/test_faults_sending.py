@@ -168,30 +168,6 @@ def test_a_server_that_fails_for_good_leaves_nothing(cvat, batch):
     arrived(cvat, dataset)
 
 
-#: Answers of the right status and another shape.
-MALFORMED = [
-    ("GET", JOBS, {"results": [{"id": 1}]}, "start_frame is NoneType, expected a whole number"),
-    ("GET", JOBS, {"results": [7]}, r"results\[0\] is int, expected an object"),
-    ("GET", JOBS, {"count": 1}, "results is NoneType, expected a list"),
-    ("GET", META, {"size": 2, "frames": {}, "deleted_frames": []}, "frames is dict"),
-    ("GET", LABELS, {"results": [{"id": "1", "name": "a", "attributes": []}]}, "id is str"),
-    ("PUT", SHAPES, {"shapes": [{"id": True, "frame": 0}]}, "id is bool"),
-    ("POST", CREATE, {"name": "task"}, "id is NoneType"),
-]
-
-
-def test_an_answer_of_another_shape_is_named_and_leaves_nothing(cvat, batch):
-    dataset = batch(2)
-    before = state_of(dataset)
-    for method, path, answer, message in MALFORMED:
-        cvat.fail(method, path, status=200, json=answer)
-        with pytest.raises(AnnotationError, match=f"answered {method} /api/.*{message}"):
-            unseen.request_annotations(dataset)
-        assert (cvat.tasks, state_of(dataset)) == ({}, before), message
-    unseen.request_annotations(dataset)
-    arrived(cvat, dataset)
-
-
 @pytest.mark.parametrize(
     ("fault", "match", "uploads"),
     [

@@ -168,3 +168,31 @@ def test_fiftyone_alone_can_load_and_clean_up_the_run(cvat, batch):
     assert drawn == [("particle", [0.125, 0.25, 0.25, 0.25])]
     assert best.unseen_regions == suggestions
     assert cvat.tasks == {}
+
+
+#: Answers of the right status and another shape.
+MALFORMED = [
+    (
+        "GET",
+        r"/api/jobs\?",
+        {"results": [{"id": 1}]},
+        "start_frame is NoneType, expected a whole number",
+    ),
+    ("GET", r"/api/jobs\?", {"results": [7]}, r"results\[0\] is int, expected an object"),
+    ("GET", r"/api/jobs\?", {"count": 1}, "results is NoneType, expected a list"),
+    ("GET", "/data/meta", {"size": 2, "frames": {}, "deleted_frames": []}, "frames is dict"),
+    ("GET", "/api/labels", {"results": [{"id": "1", "name": "a", "attributes": []}]}, "id is str"),
+    ("PUT", "/annotations$", {"shapes": [{"id": True, "frame": 0}]}, "id is bool"),
+    ("POST", "/api/tasks$", {"name": "task"}, "id is NoneType"),
+]
+
+
+def test_an_answer_of_another_shape_is_named_and_leaves_nothing(cvat, batch):
+    dataset = batch(2)
+    before = state_of(dataset)
+    for method, path, answer, message in MALFORMED:
+        cvat.fail(method, path, status=200, json=answer)
+        with pytest.raises(AnnotationError, match=f"answered {method} /api/.*{message}"):
+            unseen.request_annotations(dataset)
+        assert (cvat.tasks, state_of(dataset)) == ({}, before), message
+    assert unseen.request_annotations(dataset).sent == 2
