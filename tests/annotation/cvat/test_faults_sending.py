@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from collections import defaultdict
+from threading import get_ident
 
 import pytest
 from cvat_replay import Client
@@ -110,14 +111,8 @@ def test_passing_errors_at_any_request_are_made_good(cvat, batch, people, status
 
 def test_the_pause_that_a_server_asks_for_is_kept_and_capped(cvat, batch, quick, monkeypatch):
     dataset = batch(2)
-    pauses, sleep, ours = [], time.sleep, threading.get_ident()
-
-    def note(seconds):
-        if threading.get_ident() == ours:  # FiftyOne's threads have pauses of their own
-            pauses.append(seconds)
-        sleep(seconds)
-
-    monkeypatch.setattr(time, "sleep", note)
+    pauses, sleep = defaultdict(list), time.sleep  # by thread: FiftyOne's have their own
+    monkeypatch.setattr(time, "sleep", lambda s: pauses[get_ident()].append(s) or sleep(s))
     for method, path, status, asked in [
         ("POST", CREATE, 429, 3600),
         ("POST", DATA, 429, 3600),
@@ -126,8 +121,9 @@ def test_the_pause_that_a_server_asks_for_is_kept_and_capped(cvat, batch, quick,
     ]:
         cvat.fail(method, path, status=status, retry_after=asked)
     unseen.request_annotations(dataset)
-    assert max(pauses) == quick.longest_pause
-    assert pauses.count(quick.longest_pause) == 3
+    ours = pauses[get_ident()]
+    assert max(ours) == quick.longest_pause
+    assert ours.count(quick.longest_pause) == 3
     arrived(cvat, dataset)
 
 
