@@ -70,14 +70,17 @@ def test_a_repeated_call_does_only_what_is_missing(coco_folder, tmp_path, small)
     assert len(list((output / "cache").rglob("*.npz"))) == 3
 
 
-def test_runs_add_up_and_two_processes_find_what_one_finds(coco_folder, tmp_path, small):
+def test_runs_add_up_and_processes_and_a_cluster_find_what_one_finds(coco_folder, tmp_path, small):
+    ray = pytest.importorskip("ray")
     folder = str(coco_folder())
     strategies = ("mixed:statistics", "ensemble", "paper_bce", "random")
     settings = {**small, "strategies": strategies, "members": 2, "iterations": 1}
-    for jobs in (1, 2):
-        run_benchmark(folder, jobs=jobs, output=str(tmp_path / f"{jobs}"), **settings)
-    one, two = records(tmp_path / "1"), records(tmp_path / "2")
-    assert without_times(one) == without_times(two)
+    for name, more in {"one": {}, "two": {"jobs": 2}, "ray": {"engine": "ray"}}.items():
+        run_benchmark(folder, output=str(tmp_path / name), **more, **settings)
+    ray.shutdown()
+    one = records(tmp_path / "one")
+    for name in ("two", "ray"):
+        assert without_times(records(tmp_path / name)) == without_times(one)
     assert len(one) == 4
     for record in one.values():
         labelled = [index for index, _ in record["labelled"]]

@@ -7,10 +7,11 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,6 +27,7 @@ from unseen.errors import BenchmarkError, ConfigError, UnseenError
 from unseen.loop.curves import FULL
 from unseen.parameters import from_mapping
 from unseen.progress import Progress, silent
+from unseen.ranking.cluster import Cluster, Failed
 
 #: The parameters that all runs of a folder share.
 SETTINGS_FILE = "settings.json"
@@ -143,7 +145,9 @@ def _execute_all(
     failed: dict[str, str] = {}
     done = len(runs) - len(todo)
     say(done, len(runs), "runs")
-    if config.jobs > 1 and len(todo) > 1:
+    if config.engine == "ray":
+        results = _on_cluster(todo, config, command)
+    elif config.jobs > 1 and len(todo) > 1:
         results = _in_processes(todo, config, command)
     else:
         results = ((run, _attempt(run, config, command)) for run in todo)
@@ -188,6 +192,25 @@ def _in_processes(
                     "same command with fewer jobs: finished runs are kept"
                 ) from None
             raise
+
+
+def _on_cluster(
+    todo: Sequence[Run], config: BenchmarkConfig, command: str
+) -> Iterator[tuple[Run, str | None]]:
+    """Every machine needs the images and the folder of the benchmark under the same paths."""
+    with _database_of_brain(todo):
+        cluster = Cluster(config.address, gpus=float(config.device.startswith("cuda")))
+        known = {k: v for k, v in os.environ.items() if k.startswith("FIFTYONE_")}
+        factory = partial(_runs_of_a_worker, known, config, command)
+        for run, result in cluster.map(factory, todo, size=1):
+            yield run, result.reason if isinstance(result, Failed) else result
+
+
+def _runs_of_a_worker(
+    variables: dict[str, str], config: BenchmarkConfig, command: str
+) -> Callable[[Sequence[Run]], list[str | None]]:
+    os.environ.update(variables)
+    return lambda runs: [_attempt(run, config, command) for run in runs]
 
 
 def _ignore_ctrl_c() -> None:

@@ -8,6 +8,7 @@ from unseen.errors import ConfigError
 from unseen.loop.curves import FULL
 from unseen.parameters import setting
 from unseen.ranking import METRICS
+from unseen.steps import settings
 from unseen.steps.simulate import PlayedLoop
 
 PAPER_STRATEGIES = ("paper_mse", "paper_bce")
@@ -132,6 +133,8 @@ class BenchmarkConfig(PlayedLoop):
     jobs: int = setting(
         1, "Runs at the same time, each in its own process with one thread.", minimum=1, maximum=256
     )
+    engine: str = settings.engine()
+    address: str | None = settings.address()
 
     def _check_together(self) -> None:
         super()._check_together()

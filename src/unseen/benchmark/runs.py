@@ -135,7 +135,8 @@ def _machine(config: BenchmarkConfig) -> str:
 def settings_of(config: BenchmarkConfig) -> dict[str, Any]:
     """The parameters that results depend on, so that all runs of one benchmark share them."""
     # Records tell whether a detector is missing.
-    free = {"strategies", "seeds", "held_back", "output", "jobs", "device", "detector"}
+    free = {"strategies", "seeds", "held_back", "output", "detector"}
+    free |= {"jobs", "device", "engine", "address"}  # where it runs
     return {name: value for name, value in config.to_dict().items() if name not in free}
 
 
