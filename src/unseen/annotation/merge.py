@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from unseen.annotation.matching import Sorted, match
 from unseen.annotation.shapes import Box, ServerBox, clip_box
 
 Kind = Literal["label", "suggestion", "prediction"]
@@ -22,8 +23,6 @@ Kind = Literal["label", "suggestion", "prediction"]
 SAME = 1e-5
 #: A new box this close to one in FiftyOne was loaded by other means.
 ADOPT = 1e-3
-#: A box without any mark of ours is the known box of its class that it overlaps this much (IoU).
-OVERLAP = 0.5
 
 
 @dataclass(frozen=True)
@@ -140,63 +139,10 @@ def merge_image(
     return merge.result()
 
 
-def match(base: Sequence[KnownBox], server: Sequence[ServerBox]) -> dict[int, int]:
-    """Pair the server's boxes with the known ones: index in `server` -> index in `base`.
-
-    Each box is used once; boxes without a partner are new or gone. Boxes match by the FiftyOne id
-    that the shape carries. A copy made in CVAT carries the id of its original; of several, the one
-    with the known shape id wins, then the highest IoU. Boxes left over match by shape id. Boxes
-    without any mark of ours match by class and IoU, because CVAT may give shapes new ids.
-    """
-    pairs: dict[int, int] = {}
-    free = set(range(len(base)))
-
-    def take(candidates: Iterable[tuple[float, int, int]]) -> None:
-        """Accept (IoU, server, base) greedily, best first."""
-        for _, s, b in sorted(candidates, key=lambda c: (-c[0], c[1], c[2])):
-            if s not in pairs and b in free:
-                pairs[s] = b
-                free.remove(b)
-
-    def candidates(
-        server_key: Callable[[ServerBox], Any], base_key: Callable[[KnownBox], Any]
-    ) -> list[tuple[float, int, int]]:
-        """Free pairs that agree in a key which both have."""
-        known = defaultdict(list)
-        for b in sorted(free):
-            known[base_key(base[b])].append(b)
-        return [
-            (overlap(box.box, base[b].box), s, b)
-            for s, box in enumerate(server)
-            if s not in pairs and server_key(box) is not None
-            for b in known[server_key(box)]
-        ]
-
-    by_id = candidates(lambda s: s.label_id, lambda b: b.sent_id)
-    take(c for c in by_id if server[c[1]].shape_id == base[c[2]].shape_id is not None)
-    take(by_id)
-    take(candidates(lambda s: s.shape_id, lambda b: b.shape_id))
-    # A suggestion drawn by hand carries no mark of ours either.
-    same_class = candidates(
-        lambda s: s.label, lambda b: b.label if b.kind == "label" or b.sent_id is None else None
-    )
-    take(c for c in same_class if c[0] >= OVERLAP)
-    return pairs
-
-
 def same_box(a: Sequence[float], b: Sequence[float], tolerance: float = SAME) -> bool:
     """Whether two boxes, once clipped, differ by at most `tolerance` in each number."""
     first, second = clip_box(a) or a, clip_box(b) or b
     return all(abs(u - v) <= tolerance for u, v in zip(first, second, strict=True))
-
-
-def overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two `[x, y, width, height]` boxes."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    union = a[2] * a[3] + b[2] * b[3] - shared
-    return shared / union if union > 0 else 0.0
 
 
 class _Merge:
@@ -210,6 +156,13 @@ class _Merge:
         suggestion_class: str,
     ) -> None:
         self.boxes = local
+        held = defaultdict(list)
+        for box in local:
+            held[box.label].append(box)
+        self.held = {
+            label: (boxes, Sorted([clip_box(b.box) or b.box for b in boxes]))
+            for label, boxes in held.items()
+        }
         self.local = {box.id: box for box in local}
         #: Labels that a known box decides on; only the others can be adopted by a new box.
         self.owned = {b.id for b in base if b.kind == "label"}
@@ -312,12 +265,11 @@ class _Merge:
     def _add(self, box: ServerBox, id_: str | None = None) -> None:
         """Add a label; if FiftyOne already holds it under an id of its own, use that one."""
         self.changes.added[box.label] += 1
-        twins = [
-            b
-            for b in self.boxes
-            if b.id not in self.owned and b.label == box.label and same_box(b.box, box.box, ADOPT)
-        ]
-        twin = max(twins, key=lambda b: overlap(b.box, box.box), default=None)
+        twin = None
+        if box.label in self.held:
+            boxes, places = self.held[box.label]
+            near = places.like(clip_box(box.box) or box.box, ADOPT)
+            twin = next((boxes[i] for i in near if boxes[i].id not in self.owned), None)
         id_ = twin.id if twin else id_ or self.new_id()
         self.owned.add(id_)
         if twin is None or box.attributes or not same_box(twin.box, box.box):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +167,13 @@ def _with_shape_ids(
     project have no such attribute.
     """
     by_id = {(s["frame"], a["value"]): s["id"] for s in stored for a in s["attributes"]}
-    result = []
-    for frame, boxes in enumerate(known):
-        in_order = iter([shape["id"] for shape in stored if shape["frame"] == frame])
-        guesses = [(box, next(in_order, None)) for box in boxes]
-        result.append(
-            [replace(b, shape_id=by_id.get((frame, b.sent_id), guess)) for b, guess in guesses]
-        )
-    return result
+    in_order = defaultdict(list)
+    for shape in stored:
+        in_order[shape["frame"]].append(shape["id"])
+    return [
+        [
+            replace(box, shape_id=by_id.get((frame, box.sent_id), guess))
+            for box, guess in zip_longest(boxes, in_order[frame][: len(boxes)])
+        ]
+        for frame, boxes in enumerate(known)
+    ]
