@@ -6,7 +6,7 @@ import torch
 from torchvision.ops import box_iou
 
 from unseen.arrays.boxes import clean_boxes, iou, rel_xywh_to_xyxy, xyxy_to_rel_xywh
-from unseen.arrays.masks import foreground_mask, target_mask
+from unseen.arrays.masks import covered_pixels, foreground_mask, largest_first, painted
 from unseen.arrays.scale import working_scale
 
 
@@ -17,10 +17,8 @@ def test_no_boxes_stay_no_boxes():
     assert boxes.shape == (0, 4)
     assert len(labels) == 0
     assert problems == {"clipped": 0, "outside": 0, "empty": 0, "not finite": 0}
-    mask = target_mask([], [], height=3, width=5)
-    assert (mask.dtype, mask.shape) == (np.int64, (3, 5))
-    assert not mask.any()
-    assert not foreground_mask([], height=3, width=5).any()
+    mask = foreground_mask([], height=3, width=5)
+    assert (mask.dtype, mask.shape, mask.any()) == (bool, (3, 5), False)
 
 
 def test_relative_boxes_become_pixels_and_back(rng):
@@ -58,7 +56,7 @@ def test_a_pixel_is_covered_when_its_centre_is_inside():
         (-9, 1, [0]),
         (7, 99, [7]),
     ):
-        mask = target_mask([[x1, 0, x2, 1]], [0], height=1, width=8, margin=0)
+        mask = foreground_mask([[x1, 0, x2, 1]], height=1, width=8, margin=0)
         assert np.flatnonzero(mask[0]).tolist() == columns
 
 
@@ -76,7 +74,9 @@ def test_the_mask_agrees_with_testing_every_centre(rng):
         top, bottom = (y1 - margin) * scale, (y2 + margin) * scale
         expected[(x >= left) & (x < right) & (y >= top) & (y < bottom)] = 1 + labels[i]
     options = {"height": height, "width": width, "scale": scale, "margin": margin}
-    np.testing.assert_array_equal(target_mask(boxes, labels, **options), expected)
+    covered, order = covered_pixels(boxes, **options), largest_first(boxes)
+    mask = painted(covered[order], labels[order], (0, 0, width, height))
+    np.testing.assert_array_equal(mask, expected)
     np.testing.assert_array_equal(foreground_mask(boxes, **options), expected > 0)
 
 

@@ -58,12 +58,10 @@ def test_the_iteration_is_the_newest_batch_with_a_label(wafers):
     wafers.select(ids[4:]).tag_samples(["batch_03", "batch_of_mine"])  # on no record
     assert Loop(wafers, NAMES).batches() == {1: "batch_01", 2: "batch_02"}
     assert Loop(wafers, NAMES).iteration() == 0
-    assert Loop(wafers, NAMES).open_batch() == 2
     wafers.set_values("ground_truth", {ids[0]: fo.Detections()}, key_field="id")
     assert Loop(wafers, NAMES).iteration() == 1
     wafers.set_values("ground_truth", {ids[2]: fo.Detections()}, key_field="id")
     assert Loop(wafers, NAMES).iteration() == 2
-    assert Loop(wafers, NAMES).open_batch() is None
 
 
 def test_files_of_a_step_that_was_run_again_are_still_found_and_removed(wafers, tmp_path):

@@ -5,10 +5,16 @@ from unseen.ranking.image_metrics import (
     alpha_metric,
     excess_metric,
     expected_counts,
+    feature_sums,
     pixel_sum,
-    pooled_features,
+    pooled,
     threshold_metric,
 )
+
+
+def pooled_features(features, score):
+    return pooled(*feature_sums(features, score))
+
 
 SCORE = torch.tensor([[[0.0, 0.5], [0.25, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
 

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import distance_transform_cdt
 
 from unseen.arrays.image_store import ImageStore
-from unseen.arrays.masks import target_mask
+from unseen.arrays.masks import covered_pixels, largest_first, painted
 from unseen.arrays.scope import scope_mask
 from unseen.steps.train_unet import TrainUnetConfig
 from unseen.unet.crops import CropSampler, LabelledImages
@@ -125,7 +125,9 @@ def test_a_window_of_the_target_is_cut_from_the_mask_of_the_whole_image(rng):
         data = LabelledImages.of(
             make_images(1), [boxes], [labels], class_count=2, scale=1.0, margin=2.0
         )
-        whole = target_mask(boxes, labels, height=SIZE, width=SIZE, margin=2.0)
+        covered = covered_pixels(boxes, height=SIZE, width=SIZE, scale=1.0, margin=2.0)
+        order = largest_first(boxes)
+        whole = painted(covered[order], labels[order], (0, 0, SIZE, SIZE))
         rows, columns = (np.sort(rng.integers(0, SIZE, n)) for n in (9, 14))
         np.testing.assert_array_equal(data.target(0, rows, columns), whole[rows[:, None], columns])
 

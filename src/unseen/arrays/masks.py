@@ -14,30 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unseen.arrays.boxes import as_boxes
-from unseen.errors import ShapeError
 
 BACKGROUND = 0
-
-
-def target_mask(
-    xyxy: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    *,
-    height: int,
-    width: int,
-    scale: float = 1.0,
-    margin: float = 10.0,
-) -> npt.NDArray[np.int64]:
-    """(height, width) int64 class of every pixel: 0 is background, 1 + k is class k.
-
-    Takes (N, 4) boxes and (N,) class indices >= 0. Where boxes overlap, the smaller one is on top.
-    """
-    boxes, classes = as_boxes(xyxy), np.asarray(labels, dtype=np.int64).reshape(-1)
-    if len(boxes) != len(classes):
-        raise ShapeError(f"{len(boxes)} boxes have {len(classes)} labels; expected one per box")
-    covered = covered_pixels(boxes, height=height, width=width, scale=scale, margin=margin)
-    order = largest_first(boxes)
-    return painted(covered[order], classes[order], (0, 0, width, height))
 
 
 def largest_first(xyxy: npt.ArrayLike) -> npt.NDArray[np.intp]:
@@ -52,7 +30,10 @@ def painted(
     classes: npt.NDArray[np.int64],
     window: tuple[int, int, int, int],
 ) -> npt.NDArray[np.int64]:
-    """The mask of a window (left, top, right, bottom), px, by `covered_pixels` and (N,) classes."""
+    """The class of every pixel of a window (left, top, right, bottom), px: 0 is background.
+
+    Takes `covered_pixels` in the order in which to paint, and (N,) classes, k of which is 1 + k.
+    """
     left, top, right, bottom = window
     mask = np.full((bottom - top, right - left), BACKGROUND, dtype=np.int64)
     inside = np.clip(covered - [left, top, left, top], 0, [*mask.shape[::-1], *mask.shape[::-1]])

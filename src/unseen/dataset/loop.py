@@ -203,11 +203,6 @@ class Loop:
                 return number
         return 0
 
-    def open_batch(self) -> int | None:
-        """The newest batch if none of it is labelled yet."""
-        newest = max(self.batches(), default=0)
-        return newest if newest > self.iteration() else None
-
     def resolve_iteration(self, given: int | None) -> int:
         """The iteration as given, or the current one; `ConfigError` if there is no such batch."""
         if given is None:

@@ -59,25 +59,22 @@ def expected_counts(
     return mass / areas
 
 
-def pooled_features(features: Tensor, score: Tensor) -> Tensor:
-    """The embedding of an image: its mean feature vector, weighted by the squared unseen score.
-
-    The square emphasises the few strong pixels, so that two images with the same novelty lie close
-    together even if the rest of them differs. An image without any score gets the plain mean.
-    Features are (B, D, h, w), one vector per stride x stride px from the top left, and scores
-    (B, H, W) in [0, 1]. Returns (B, D) of length 1, or 0 if all features are 0.
-    """
-    return pooled(*feature_sums(features, score))
-
-
 def feature_sums(features: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
-    """The sums of weighted and of plain features, (B, D) each, which tiles of an image add up."""
+    """The sums of features weighted by the squared unseen score, and of plain ones: (B, D) each.
+
+    Tiles of an image add up. The square emphasises the few strong pixels, so that two images with
+    the same novelty lie close together even if the rest of them differs. Features are (B, D, h, w),
+    one vector per stride x stride px from the top left, and scores (B, H, W) in [0, 1].
+    """
     height, width = features.shape[2:]
     weights = F.adaptive_avg_pool2d(score[:, None].square(), (height, width))
     return (features * weights).sum(dim=(2, 3)), features.sum(dim=(2, 3))
 
 
 def pooled(weighted: Tensor, plain: Tensor) -> Tensor:
-    """The embedding (B, D) from `feature_sums`."""
+    """The embedding (B, D) from `feature_sums`, of length 1: the mean vector, if scored a weighted one.
+
+    It is 0 if all features are.
+    """
     is_scored = weighted.any(dim=1, keepdim=True)
     return F.normalize(torch.where(is_scored, weighted, plain), dim=1, eps=1e-30)
