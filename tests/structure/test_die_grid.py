@@ -89,6 +89,24 @@ def test_streets_are_found_to_less_than_a_cell(rng, level, x, y):
         assert abs(off) < 0.4
 
 
+def test_contrast_marks_in_a_street_and_mirroring_do_not_move_it(rng):
+    tile = tile_with((10, 15), (20, 25), rng=rng, level=-2.0)
+    tile[21:24, ::4] = tile[::5, 11:14] = 1.5
+    streets = find_streets(tile)
+    assert [street.width for street in streets] == pytest.approx([5, 5], abs=0.5)
+    for same, street in zip(find_streets(40 * tile + 100), streets, strict=True):
+        assert same == pytest.approx(street, abs=1e-3)
+    for mirrored, street in zip(find_streets(tile[::-1, ::-1]), streets, strict=True):
+        assert SIZE - mirrored.centre == pytest.approx(street.centre)
+
+
+def test_blocks_that_touch_are_no_streets(rng):
+    # Blocks of equal level run along rows and columns, but only for a part of them.
+    for _ in range(20):
+        blocks = np.kron(rng.uniform(0, 1, (8, 8)), np.ones((6, 6))).astype(np.float32)
+        assert max(street.width for street in find_streets(blocks)) <= 7
+
+
 def test_a_tile_without_streets_gets_borders_without_width(rng):
     for _ in range(20):
         across, down = find_streets(rng.standard_normal((SIZE, 30)).astype(np.float32))

@@ -77,6 +77,23 @@ def test_masks_that_cannot_be_outlined_are_refused(rng, monkeypatch):
         mask_outlines(np.eye(20, dtype=bool) & (np.arange(20) % 9 == 4))
 
 
+def test_borders_of_the_image_holes_and_islands_in_them_are_kept():
+    mask = np.zeros((40, 60), bool)
+    mask[:, :50] = True
+    mask[10:30, 10:40] = False
+    mask[16:24, 20:30] = True
+    shapes = mask_outlines(mask)
+    assert [len(outline) for outline in shapes] == [2, 1]
+    assert all(ring.dtype == np.float32 for outline in shapes for ring in outline)
+    outer = max(shapes[0], key=np.ptp)
+    assert (outer[:, 0].min(), *outer[:, 1][[outer[:, 1].argmin(), outer[:, 1].argmax()]]) == (
+        0,
+        0,
+        1,
+    )
+    np.testing.assert_array_equal(inside(shapes, mask.shape), mask)
+
+
 # --- inside ------------------------------------------------------------------------------------------
 def test_no_outline_has_no_inside():
     assert not inside([], (5, 7)).any()
@@ -98,6 +115,16 @@ def test_rings_of_one_outline_alternate_and_outlines_unite(rng):
     np.testing.assert_array_equal(inside([[ring] for ring in rings], (41, 43)), a | b | c)
 
 
+@pytest.mark.parametrize("cut", [0.25, 0.3])  # through pixel centres, and between them
+def test_neighbours_leave_no_gap_and_no_overlap(cut):
+    for turn in (1, -1):  # side by side, and one above the other
+        first, second = (
+            np.asarray([[a, 0], [b, 0], [b, 1], [a, 1]], np.float32)[:, ::turn]
+            for a, b in ((0, cut), (cut, 1))
+        )
+        assert (inside([[first]], (10, 10)) ^ inside([[second]], (10, 10))).all()
+
+
 # --- near --------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("distance", [0.4, 3.7, 50.0])
 @pytest.mark.parametrize("points", [2, 5, 20])
@@ -117,3 +144,21 @@ def test_straight_lines_and_single_points_are_lines_too(ends):
     line = np.asarray(ends, np.float32)
     near = near_lines([line], (30, 30), distance=3.3, size=(30, 30))
     np.testing.assert_array_equal(near, distances([line], (30, 30), (30, 30)) < 3.3)
+
+
+def test_a_pixel_at_exactly_the_distance_is_not_near():
+    line = np.asarray([[0, 0.5], [1, 0.5]], np.float32)  # centres lie .5, 1.5, ... px from it
+    near = near_lines([line], (10, 10), distance=1.5, size=(10, 10))
+    assert near.any(axis=1).nonzero()[0].tolist() == [4, 5]
+    assert not near_lines([line], (11, 11), distance=0, size=(11, 11)).any()
+    assert not near_lines([], (5, 7), distance=3, size=(7, 5)).any()
+
+
+@pytest.mark.parametrize(
+    "points", [np.zeros((1, 2)), np.zeros((5, 3)), np.zeros(4), [], np.full((3, 2), np.nan)]
+)
+def test_what_is_no_line_and_no_ring_is_refused(points):
+    with pytest.raises(StructureError, match="expected at least 2 finite points"):
+        near_lines([points], (5, 5), distance=1, size=(5, 5))
+    with pytest.raises(StructureError, match="expected at least 3 finite points"):
+        inside([[points]], (5, 5))
