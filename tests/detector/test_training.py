@@ -48,7 +48,7 @@ def test_no_images_and_no_boxes_are_errors(learned):
         fit([], [], [])
     with pytest.raises(LabelError, match="none of the 1 labelled images has a box"):
         fit([image], [NO_BOXES], [[]])
-    with pytest.raises(LabelError, match="labels from 0 to 2"):
+    with pytest.raises(LabelError, match="image 0: class indices from 0 to 2; expected 0 to 1"):
         fit([image], [boxes], [labels], classes=("one", "two"))
 
 

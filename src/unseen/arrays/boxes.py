@@ -6,12 +6,13 @@ Coordinates are continuous: pixel column c covers [c, c + 1).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from unseen.errors import ShapeError
+from unseen.errors import LabelError, ShapeError
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -88,6 +89,34 @@ def clean_boxes(
     clipped = kept & (inside != safe).any(axis=1)
     problems = {"clipped": clipped, "outside": outside, "empty": empty, "not finite": ~finite}
     return inside[kept], names[kept], {name: int(p.sum()) for name, p in problems.items()}
+
+
+def check_labelled(
+    images: int,
+    boxes: Sequence[npt.ArrayLike],
+    labels: Sequence[npt.ArrayLike],
+    class_count: int,
+) -> None:
+    """Raise unless there are boxes (N, 4) for each of so many images, and N indices of the classes.
+
+    That is a `ShapeError`, or a `LabelError` for an index out of range.
+    """
+    if not images == len(boxes) == len(labels):
+        raise ShapeError(
+            f"{images} images have {len(boxes)} lists of boxes and {len(labels)} of labels; "
+            "expected one of each per image"
+        )
+    for index, (xyxy, of_image) in enumerate(zip(boxes, labels, strict=True)):
+        count, classes = len(as_boxes(xyxy)), np.asarray(of_image).reshape(-1)
+        if count != len(classes):
+            raise ShapeError(
+                f"image {index}: {count} boxes have {len(classes)} labels; expected one per box"
+            )
+        if count and not 0 <= classes.min() <= classes.max() < class_count:
+            raise LabelError(
+                f"image {index}: class indices from {classes.min()} to {classes.max()}; expected 0 "
+                f"to {class_count - 1}"
+            )
 
 
 def has_area(xyxy: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -44,7 +44,9 @@ def confidence_threshold(
     scores = np.asarray(confidence, np.float64).reshape(-1)
     right = np.asarray(is_right, bool).reshape(-1)
     if len(scores) != len(right):
-        raise ShapeError(f"{len(scores)} confidences and {len(right)} answers; expected as many")
+        raise ShapeError(
+            f"{len(scores)} confidences and {len(right)} answers; expected one of each per prediction"
+        )
     if not 0 < wanted < 1 or not 0.5 <= level < 1:
         raise ConfigError(f"wanted precision {wanted}, level {level}; expected (0, 1) and [0.5, 1)")
     no_recall = 0.0 if objects else None

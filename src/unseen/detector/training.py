@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unseen.arrays.boxes import as_boxes
+from unseen.arrays.boxes import check_labelled
 from unseen.arrays.devices import autocast, seeded
 from unseen.arrays.scope import check_scopes
 from unseen.detector import detectors
@@ -19,7 +19,7 @@ from unseen.detector.backbones import slow_parameters
 from unseen.detector.data import TrainingSet, augment, image_order, resize, tile, zoom
 from unseen.detector.models import DetectorSpec, build_detector
 from unseen.detector.tiles import is_cut, merge, tile_corners
-from unseen.errors import LabelError, ShapeError, TrainingError
+from unseen.errors import LabelError, TrainingError
 from unseen.progress import Progress, silent
 from unseen.unet.imbalance import class_imbalance
 
@@ -224,19 +224,7 @@ def _check(
 ) -> None:
     if not len(images):
         raise TrainingError("no labelled images to train the detector on; label some first")
-    if not len(images) == len(boxes) == len(labels):
-        raise ShapeError(
-            f"{len(images)} images, {len(boxes)} lists of boxes and {len(labels)} of labels; "
-            "expected one of each per image"
-        )
-    for index, (xyxy, names) in enumerate(zip(boxes, labels, strict=True)):
-        if len(as_boxes(xyxy)) != len(names):
-            raise ShapeError(f"image {index}: {len(xyxy)} boxes and {len(names)} labels")
-        if len(names) and not 0 <= np.min(names) <= np.max(names) < n_classes:
-            raise LabelError(
-                f"image {index}: labels from {np.min(names)} to {np.max(names)}; expected indices "
-                f"of the {n_classes} classes"
-            )
+    check_labelled(len(images), boxes, labels, n_classes)
     if not any(len(names) for names in labels):
         raise LabelError(
             f"none of the {len(images)} labelled images has a box; label at least one object"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unseen.arrays.boxes import as_boxes, has_area
+from unseen.arrays.boxes import as_boxes, check_labelled, has_area
 from unseen.arrays.illumination import fit_plane, plane_at, positions
 from unseen.arrays.image_store import ImageStore
 from unseen.arrays.images import Pixels, as_channels, as_float
@@ -64,11 +64,7 @@ class LabelledImages:
         """Check the arguments of `fit_unet`, and see what the boxes cover and how images are lit."""
         if not images:
             raise TrainingError("there are no labelled images; label some before training")
-        if not len(images) == len(boxes) == len(labels):
-            raise ShapeError(
-                f"{len(images)} images have {len(boxes)} lists of boxes and {len(labels)} of "
-                "labels; expected one of each per image"
-            )
+        check_labelled(len(images), boxes, labels, class_count)
         check_scopes(scopes, len(images))
         read = images.pixels if isinstance(images, ImageStore) else images.__getitem__
         sizes, planes, all_pixels, all_classes, all_scopes = [], [], [], [], []
@@ -82,15 +78,6 @@ class LabelledImages:
                 )
             xyxy = as_boxes(boxes[i])
             classes = np.asarray(labels[i], dtype=np.int64).reshape(-1)
-            if len(classes) != len(xyxy):
-                raise ShapeError(
-                    f"{len(xyxy)} boxes have {len(classes)} labels; expected one per box"
-                )
-            if classes.size and not 0 <= classes.min() <= classes.max() < class_count:
-                raise ShapeError(
-                    f"class indices range from {classes.min()} to {classes.max()}; expected 0 to "
-                    f"{class_count - 1}"
-                )
             height, width = image.shape[:2]
             size = {"height": height, "width": width, "scale": scale}
             scope_pixels = None
