@@ -32,6 +32,7 @@ from unseen.errors import BudgetError
 from unseen.loop.curves import FULL
 from unseen.ranking import METRICS, STRATEGIES
 from unseen.ranking import choosing as ranking
+from unseen.ranking.candidates import Candidates, Criterion
 from unseen.ranking.feature_evidence import FeatureEvidence
 from unseen.ranking.mixed import CRITERIA
 from unseen.ranking.rehearsal import Rehearsal
@@ -249,12 +250,32 @@ def test_the_order_of_the_pool_does_not_matter(choose):
 
 # The criteria of `mixed` may be silent, but say nothing wrong.
 
-every_criterion = pytest.mark.parametrize("name", CRITERIA)
+
+def toy(choose: Callable[[Candidates, int], npt.NDArray[np.int64]]) -> Criterion:
+    """A new criterion."""
+    return Criterion(
+        name="toy",
+        seeks="images with a large first feature",
+        order=9,
+        share="features",
+        choose=choose,
+        has_images=lambda pool: len(pool.described) > 0,
+    )
 
 
-def offered(name: str, images: Images, count: int) -> list[int]:
+def largest(pool: Candidates, count: int) -> npt.NDArray[np.int64]:
+    order = np.argsort(-pool.space[pool.described, 0], kind="stable")
+    return pool.described[order][:count]
+
+
+every_criterion = pytest.mark.parametrize(
+    "criterion", [*CRITERIA.values(), toy(largest)], ids=lambda criterion: criterion.name
+)
+
+
+def offered(criterion: Criterion, images: Images, count: int) -> list[int]:
     """What a criterion offers: at most `count` unlabelled images, none twice, always the same."""
-    left, criterion = images.left, CRITERIA[name]
+    left = images.left
     pool = images.evidence().candidates(
         images.metric[left], lambda rows: images.vectors[left[rows]], images.seed
     )
@@ -269,29 +290,60 @@ def offered(name: str, images: Images, count: int) -> list[int]:
 
 
 @every_criterion
-def test_a_criterion_offers_all_it_has_and_nothing_from_nothing(name):
+def test_a_criterion_offers_all_it_has_and_nothing_from_nothing(criterion):
     for images in (make_images(0, labelled=0), make_images(6), make_images()):
-        assert offered(name, images, 0) == []
-    assert offered(name, make_images(6), 5) == []
+        assert offered(criterion, images, 0) == []
+    assert offered(criterion, make_images(6), 5) == []
     for count in (1, 5, 18, 40):
-        assert len(offered(name, make_images(), count)) == min(count, 18)
+        assert len(offered(criterion, make_images(), count)) == min(count, 18)
     for images in (make_images(labelled=0), make_images(1, labelled=0)):  # without a label
-        offered(name, images, 6)
+        offered(criterion, images, 6)
     for different in (1, 2, 7):
         equal = make_images().permuted(np.arange(24) % different)
-        offered(name, replace(equal, labelled=(0, 1, 2, 9)), 20)
+        offered(criterion, replace(equal, labelled=(0, 1, 2, 9)), 20)
 
 
 @every_criterion
-def test_a_criterion_offers_unknown_images_last_or_never(name):
+def test_a_criterion_offers_unknown_images_last_or_never(criterion):
     images = make_images().without([5, 8, 13, 22])
-    offer = offered(name, images, 18)
+    offer = offered(criterion, images, 18)
     assert set(offer[:15]) == set(images.left.tolist()) - {5, 8, 13, 22}
-    offered(name, make_images().without(slice(None)), 18)
+    offered(criterion, make_images().without(slice(None)), 18)
 
 
 @every_criterion
-def test_the_order_of_the_pool_decides_nothing_for_a_criterion(name):
+def test_the_order_of_the_pool_decides_nothing_for_a_criterion(criterion):
     images, order = make_images(40, seed=1), np.random.default_rng(1).permutation(40)
-    again = offered(name, images.permuted(order), 7)
-    assert {int(order[i]) for i in again} == set(offered(name, images, 7))
+    again = offered(criterion, images.permuted(order), 7)
+    assert {int(order[i]) for i in again} == set(offered(criterion, images, 7))
+
+
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda pool, count: pool.described[:count],
+        lambda pool, count: np.resize(largest(pool, 1), min(count, len(pool.described))),
+        lambda pool, count: largest(pool, count + 1),
+        lambda pool, count: largest(pool, count // 2),
+        lambda pool, count: largest(pool, count).astype(float),
+        lambda pool, count: np.random.default_rng().permutation(largest(pool, count)),
+        lambda pool, count: np.argsort(pool.space[:, 0])[::-1][:count],
+    ],
+    ids=[
+        "by place",
+        "one twice",
+        "too many",
+        "too few",
+        "no positions",
+        "by chance",
+        "unknown first",
+    ],
+)
+def test_the_contract_tells_what_a_criterion_does_wrong(choose):
+    contract = (
+        test_a_criterion_offers_all_it_has_and_nothing_from_nothing,
+        test_a_criterion_offers_unknown_images_last_or_never,
+        test_the_order_of_the_pool_decides_nothing_for_a_criterion,
+    )
+    with pytest.raises(AssertionError):
+        any(test(toy(choose)) for test in contract)
