@@ -26,6 +26,7 @@ from unseen.ranking.image_metrics import (
 )
 from unseen.ranking.regions import region_strength, shown_regions, unseen_regions
 from unseen.unet.checkpoints import load_checkpoint
+from unseen.unet.folded import folded
 from unseen.unet.inference import Inference, infer, infer_tiles
 from unseen.unet.network import UNet, UNetSpec
 from unseen.unet.unseen_score import entropy
@@ -124,7 +125,8 @@ class Scorer:
         self._config = config
         self._channels = spec.in_channels
         # torch's types know the memory format of tensors only, not that of modules.
-        self._model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._model = folded(model, config.precision)
 
     def read(self, path: str) -> Pixels:
         """(h, w, C) shares at working scale; raises `ImageError` if the file cannot be read."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from unseen.arrays.devices import autocast
 from unseen.arrays.illumination import fit_plane, plane_at, positions, shares
 from unseen.errors import ShapeError
+from unseen.unet.folded import FoldedUNet
 from unseen.unet.network import UNet
 from unseen.unet.unseen_score import ProbabilityMaps, probability_maps
 
@@ -45,7 +46,7 @@ class _Tile(NamedTuple):
 
 
 def infer(
-    model: UNet, images: Tensor, *, tile_size: int = 1536, precision: str = "auto"
+    model: UNet | FoldedUNet, images: Tensor, *, tile_size: int = 1536, precision: str = "auto"
 ) -> Inference:
     """The maps of whole images in one; see `infer_tiles`, which needs less memory."""
     parts = list(infer_tiles(model, images, tile_size=tile_size, precision=precision))
@@ -75,7 +76,7 @@ def infer(
 
 
 def infer_tiles(
-    model: UNet, images: Tensor, *, tile_size: int = 1536, precision: str = "auto"
+    model: UNet | FoldedUNet, images: Tensor, *, tile_size: int = 1536, precision: str = "auto"
 ) -> Iterator[Inference]:
     """Compute the maps of (B, C, H, W) images, float32 in [0, 1] or integer `shares`, in tiles.
 
@@ -114,7 +115,12 @@ def infer_tiles(
 
 @torch.inference_mode()
 def _infer_tile(
-    model: UNet, images: Tensor, plane: Tensor, row: _Tile, column: _Tile, precision: str
+    model: UNet | FoldedUNet,
+    images: Tensor,
+    plane: Tensor,
+    row: _Tile,
+    column: _Tile,
+    precision: str,
 ) -> tuple[ProbabilityMaps, Tensor]:
     """Maps and features of the kept part of a tile."""
     device, stride = model.mean.device, model.stride
