@@ -14,7 +14,7 @@ from pathlib import Path
 from unseen.benchmark.config import NOT_HERE, BenchmarkConfig
 from unseen.parameters import Parameter, StepConfig, parameters
 from unseen.ranking import STRATEGIES
-from unseen.steps.catalogue import catalogue
+from unseen.steps.catalogue import IMPORT, catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- written by docs/reference.py from here -->"
@@ -38,15 +38,20 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+#: Operators that are no steps.
+OTHERS = ("label_next", "mark_empty", "open_workspace")
+
+
 def manifest(text: str) -> str:
     """fiftyone.yml with the operators that there are."""
-    names = "".join(f"  - {name}\n" for name in (*catalogue(), "open_workspace"))
+    names = "".join(f"  - {name}\n" for name in (IMPORT.name, *catalogue(), *OTHERS))
     return re.sub(r"(?<=^operators:\n)(  - \w+\n)*", names, text, flags=re.MULTILINE)
 
 
 def reference(text: str) -> str:
     """docs/reference.md: the parameters that steps share, then one section per step."""
-    sections = {name: parameters(step.config) for name, step in catalogue().items()}
+    steps = {IMPORT.name: IMPORT, **catalogue()}
+    sections = {name: parameters(step.config) for name, step in steps.items()}
     sections["benchmark"] = [p for p in parameters(BenchmarkConfig) if p.name not in NOT_HERE]
     shared = shared_parameters(sections)
     every = {f.name for f in fields(StepConfig)}
@@ -59,10 +64,10 @@ def reference(text: str) -> str:
         + "\n\nAll but `random` and `sequential` need a scored pool.",
     ]
     for name, rows in sections.items():
-        step = catalogue().get(name)
+        step = steps.get(name)
         part = f"## {name}\n\n"
         if step:
-            part += f"{step.description}. `unseen {step.command} DATASET`"
+            part += f"{step.description}. `unseen {step.command} {'FOLDER' if step is IMPORT else 'DATASET'}`"
         else:
             part += "Compare strategies on complete labels, see [benchmark.md](benchmark.md). "
             part += "`unseen benchmark SOURCE [SOURCE ...]`\n\nOf the parameters of every step "

@@ -10,15 +10,19 @@ import importlib
 import importlib.util
 from typing import Any
 
-from unseen.steps.catalogue import Step, catalogue
+from unseen.steps.catalogue import IMPORT, Step, catalogue
 
+from .label_next import LabelNext, MarkEmpty
 from .open_workspace import OpenWorkspace
 from .step_operator import StepOperator
+
+#: Operators that are no steps.
+OTHERS = (LabelNext, MarkEmpty, OpenWorkspace)
 
 
 def operators() -> list[type[Any]]:
     """Every operator, in the order of the loop."""
-    return [*(_operator(step) for step in catalogue().values()), OpenWorkspace]
+    return [*(_operator(step) for step in (IMPORT, *catalogue().values())), *OTHERS]
 
 
 def register(plugin: Any) -> None:

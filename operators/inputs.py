@@ -17,8 +17,8 @@ from unseen.dataset.setup import LASTING, lasting
 from unseen.dataset.writing import MARK
 from unseen.errors import ConfigError, UnseenError
 from unseen.loop import overview
-from unseen.parameters import Parameter, StepConfig, check_value, from_mapping, parameters
-from unseen.steps.catalogue import Step
+from unseen.parameters import Config, Parameter, check_value, from_mapping, parameters
+from unseen.steps.catalogue import IMPORT, Step
 
 from . import paths
 from .paths import is_from_app
@@ -75,7 +75,7 @@ def shows_patches(ctx: Any) -> bool:
     return is_from_app(ctx) and ctx.view is not None and ctx.view._is_generated
 
 
-def settings(ctx: Any, config: type[StepConfig]) -> dict[str, Any]:
+def settings(ctx: Any, config: type[Config]) -> dict[str, Any]:
     """The step's parameters among an operator's; an empty field takes the default.
 
     Raises a ConfigError for a value out of range, for a key that is no parameter and for a path
@@ -88,7 +88,7 @@ def settings(ctx: Any, config: type[StepConfig]) -> dict[str, Any]:
     return values
 
 
-def problems(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str | None, str]:
+def problems(config: type[Config], params: Mapping[str, Any]) -> dict[str | None, str]:
     """What is wrong with an operator's parameters: a message by name, and at None of the whole."""
     wrong: dict[str | None, str] = {}
     values = _filled_in(config, params)
@@ -110,7 +110,7 @@ def refusals(
     ctx: Any, step: Step, shown: Sequence[Parameter], known: Mapping[str, str]
 ) -> dict[str | None, str]:
     """What the step would refuse on the dataset as it is now, in the form of `problems`."""
-    if ctx.dataset is None:
+    if ctx.dataset is None or step.name == IMPORT.name:
         return {}
     given = {p.name: p.default for p in shown} | {
         k: v for k, v in ctx.params.items() if v is not None
@@ -138,7 +138,7 @@ def polyline_fields(dataset: fo.Dataset | None) -> list[str]:
     return sorted(name for name, field in schema.items() if MARK not in (field.info or {}))
 
 
-def _filled_in(config: type[StepConfig], params: Mapping[str, Any]) -> dict[str, Any]:
+def _filled_in(config: type[Config], params: Mapping[str, Any]) -> dict[str, Any]:
     texts = {p.name for p in parameters(config) if p.default == ""}
     return {
         k: v
@@ -217,7 +217,7 @@ def _property(
     if parameter.item in (int, float):
         number = types.Number(int=parameter.item is int, float=parameter.item is float, **bounds)
         return inputs.list(name, number, **common)
-    if parameter.choices:
+    if is_choice := bool(parameter.choices) or name == "backend":
         view: types.Choices = types.DropdownView(multiple=kind is tuple)
     else:
         view = types.AutocompleteView(allow_user_input=True, allow_duplicates=False)
@@ -225,7 +225,7 @@ def _property(
         view.add_choice(value, label=value, description=parameter.meanings.get(value))
     if kind is tuple:
         return inputs.list(name, types.String(), view=view, **common)
-    if parameter.choices:
+    if is_choice:
         return inputs.enum(name, view.values(), view=view, **common)
     if offered is not None:
         return inputs.str(name, view=view, **common)

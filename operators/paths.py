@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unseen.dataset.loop import files_root
-from unseen.parameters import StepConfig, as_path, parameters
+from unseen.parameters import Config, as_path, parameters
 
 #: Folders that requests may read and write, separated as in PATH.
 ALLOWED = "UNSEEN_ALLOWED_FOLDERS"
@@ -24,7 +24,7 @@ def is_from_app(ctx: Any) -> bool:
     return "operator_uri" in ctx.request_params  # 1.22 refuses a request without
 
 
-def refused(ctx: Any, config: type[StepConfig]) -> dict[str | None, str]:
+def refused(ctx: Any, config: type[Config]) -> dict[str | None, str]:
     """What a request from the App may not set so: a message by parameter."""
     wrong: dict[str | None, str] = {}
     if not is_from_app(ctx):

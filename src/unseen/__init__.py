@@ -28,10 +28,11 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("unseen.errors").UnseenError
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
-    steps = importlib.import_module("unseen.steps.catalogue").catalogue()
-    configs = {step.config.__name__: step.config for step in steps.values()}
+    module = importlib.import_module("unseen.steps.catalogue")
     if name == "STEPS":
-        return tuple(steps)
+        return tuple(module.catalogue())
+    steps = {module.IMPORT.name: module.IMPORT, **module.catalogue()}
+    configs = {step.config.__name__: step.config for step in steps.values()}
     if name == "__all__":
         return [*steps, *configs, "UnseenError", "__version__"]
     if name in steps:

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 from unseen.errors import ConfigError
 
 T = TypeVar("T")
-C = TypeVar("C", bound="StepConfig")
+C = TypeVar("C", bound="Config")
 
 #: Whole numbers beyond it are changed by JSON in a browser, and break databases and seeds.
 LARGEST = 2**53
@@ -117,7 +117,27 @@ def setting(
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepConfig:
+class Config:
+    """Base of everything that is asked for: its fields are declared by `setting`."""
+
+    def __post_init__(self) -> None:
+        for parameter in parameters(type(self)):
+            value = _checked(type(self).__name__, parameter, getattr(self, parameter.name))
+            object.__setattr__(self, parameter.name, value)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Rules between parameters, each of which is valid by itself."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every parameter as plain JSON data."""
+        return {
+            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepConfig(Config):
     """What all steps share: where things are stored in the dataset."""
 
     label_field: str = setting(
@@ -140,23 +160,8 @@ class StepConfig:
         path="write",
     )
 
-    def __post_init__(self) -> None:
-        for parameter in parameters(type(self)):
-            value = _checked(type(self).__name__, parameter, getattr(self, parameter.name))
-            object.__setattr__(self, parameter.name, value)
-        self._check_together()
 
-    def _check_together(self) -> None:
-        """Rules between parameters, each of which is valid by itself."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every parameter as plain JSON data."""
-        return {
-            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
-        }
-
-
-def parameters(config: type[StepConfig]) -> list[Parameter]:
+def parameters(config: type[Config]) -> list[Parameter]:
     """The parameters of a config class, in the order of the form: its own first, shared ones last.
 
     >>> [parameter.name for parameter in parameters(StepConfig)]
@@ -226,7 +231,7 @@ def part(config: StepConfig, base: type[StepConfig]) -> dict[str, Any]:
     return {f.name: getattr(config, f.name) for f in dataclasses.fields(base)}
 
 
-def check_value(config: type[StepConfig], name: str, value: Any) -> None:
+def check_value(config: type[Config], name: str, value: Any) -> None:
     """Check one parameter by itself, as a form does while one types; raises a ConfigError.
 
     >>> check_value(StepConfig, "prefix", "No")

@@ -19,7 +19,7 @@ SMALL = {"strategies": ("sequential",), "iterations": 1, "budget": 3, "detector_
 
 
 def test_a_missing_folder_and_an_output_that_is_a_file_are_errors_before_anything_is_made(tmp_path):
-    with pytest.raises(DatasetError, match="no folder"):
+    with pytest.raises(DatasetError, match="no such folder"):
         run_demo(tmp_path / "nothing", tmp_path / "demo", Bars(), **SMALL)
     assert not (tmp_path / "demo").exists()
     (tmp_path / "demo").write_text("mine")

@@ -1,4 +1,4 @@
-"""Where images and labels come from: a FiftyOne dataset, a COCO folder, or a generator.
+"""Where images and labels come from: a FiftyOne dataset, a folder, or a generator.
 
 All become the same plain data, so that runs in other processes need no database.
 """
@@ -20,7 +20,8 @@ import numpy.typing as npt
 from unseen.arrays.boxes import clean_boxes
 from unseen.benchmark.config import BenchmarkConfig
 from unseen.benchmark.synthetic.dataset import CLASSES, KINDS, RARE_CLASSES, write_coco_folder
-from unseen.dataset.coco_json import read_split
+from unseen.dataset.coco import Split
+from unseen.dataset.folders import read_folder
 from unseen.errors import ConfigError, DatasetError
 from unseen.ranking import RARE_SHARE
 
@@ -63,15 +64,15 @@ class Case:
 
 
 def read_cases(sources: Sequence[str], config: BenchmarkConfig) -> list[Case]:
-    """The comparisons on FiftyOne datasets (by name), COCO folders, and `synthetic:KIND`.
+    """The comparisons on FiftyOne datasets (by name), folders, and `synthetic:KIND`.
 
     Raises `ConfigError` for no source, one given twice or an unknown class, and `DatasetError` for
     a source that does not exist or holds no labels.
     """
     if not sources:
         raise ConfigError(
-            "no dataset to compare on; name a FiftyOne dataset, a COCO folder with train/ and "
-            f"test/, or {SYNTHETIC}{'|'.join(KINDS)}"
+            "no dataset to compare on; name a FiftyOne dataset, a folder with complete labels, "
+            f"or {SYNTHETIC}{'|'.join(KINDS)}"
         )
     cases: list[Case] = []
     for source in sources:
@@ -109,7 +110,7 @@ def generated(case: Case, config: BenchmarkConfig, seed: int, folder: Path) -> C
             temporary.replace(place)
         except OSError:  # another process was quicker
             shutil.rmtree(temporary, ignore_errors=True)
-    splits: dict[str, Any] = {split: _files_of(place / split) for split in counts}
+    splits: dict[str, Any] = {k: _files_of(v) for k, v in read_folder(place).splits.items()}
     return _of_classes(replace(case, classes=CLASSES[case.kind], **splits), config)
 
 
@@ -160,18 +161,17 @@ def _read(source: str, config: BenchmarkConfig) -> Case:
         return Case(kind, kind, CLASSES[kind])
     folder = Path(source).expanduser()
     if folder.is_dir():
-        splits = [read_split(folder / split) for split in ("train", "test")]
-        classes = dict.fromkeys(name for split in splits for name in split.classes)
-        train, test = (_files_of(folder / split) for split in ("train", "test"))
-        return Case(folder.resolve().name, "", tuple(classes), "", train, test)
+        found = read_folder(folder.absolute()).with_test_split()
+        splits = {name: _files_of(split) for name, split in found.splits.items()}
+        return Case(folder.resolve().name, "", tuple(found.classes), "", **splits)
     if os.sep in source:
-        raise DatasetError(f"{source}: no such folder; expected train/ and test/ with COCO labels")
+        read_folder(folder)  # says what is expected
     return _read_dataset(source, config)
 
 
-def _files_of(folder: Path) -> tuple[LabelledFile, ...]:
+def _files_of(split: Split) -> tuple[LabelledFile, ...]:
     files = []
-    for image in read_split(folder).images:
+    for image in split.images:
         if not image.is_readable or image.size is None:
             continue
         xywh = np.asarray([box for _, box in image.boxes], np.float32).reshape(-1, 4)

@@ -22,14 +22,14 @@ from unseen.dataset import mongodb
 from unseen.errors import Cancelled, ConfigError, UnseenError, file_errors
 from unseen.parameters import (
     LARGEST,
+    Config,
     Parameter,
-    StepConfig,
     as_path,
     from_mapping,
     no_text,
     parameters,
 )
-from unseen.steps.catalogue import Step, catalogue
+from unseen.steps.catalogue import IMPORT, Step, catalogue
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=unseen.__version__)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_import(verbs)
     for step in catalogue().values():
         _add_step(verbs, step)
     _add_benchmark(verbs)
@@ -125,6 +126,17 @@ def _add_step(verbs: Any, step: Step) -> None:
     _add_parameters(verb, step.config)
 
 
+def _add_import(verbs: Any) -> None:
+    verb = _verb(verbs, IMPORT.command, IMPORT.help, _import_folder)
+    verb.add_argument("folder", metavar="FOLDER", help="images, with or without labels")
+    _add_parameters(verb, IMPORT.config, without=("folder",))
+    text = "the former name of `import --hidden`, for a simulated annotator"
+    verb = _verb(verbs, "import-coco", text, _import_folder)
+    verb.set_defaults(**{f"{_OPTION}hidden": True})
+    verb.add_argument("folder", metavar="FOLDER", help="images with complete labels")
+    _add_parameters(verb, IMPORT.config, without=("folder", "hidden"))
+
+
 def _add_benchmark(verbs: Any) -> None:
     from unseen.benchmark.config import NOT_HERE, BenchmarkConfig
 
@@ -134,7 +146,7 @@ def _add_benchmark(verbs: Any) -> None:
         "sources",
         metavar="SOURCE",
         nargs="+",
-        help="FiftyOne dataset, COCO folder with train/ and test/, or synthetic:KIND",
+        help="FiftyOne dataset, folder with complete labels (see import), or synthetic:KIND",
     )
     _add_parameters(verb, BenchmarkConfig, without=NOT_HERE)
 
@@ -154,7 +166,7 @@ def _add_serve(verbs: Any) -> None:
 
 
 def _add_parameters(
-    verb: argparse.ArgumentParser, config: type[StepConfig], without: Sequence[str] = ()
+    verb: argparse.ArgumentParser, config: type[Config], without: Sequence[str] = ()
 ) -> None:
     verb.add_argument("--quiet", action="store_true", help="show no progress")
     basic = verb.add_argument_group("parameters")
@@ -194,6 +206,11 @@ def _run_step(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
     progress = None if given.quiet else bars
     step = getattr(unseen, given.step.name)
     return _report(step(collection, progress=progress, **settings), bars)
+
+
+def _import_folder(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
+    progress = None if given.quiet else bars
+    return _report(unseen.import_folder(given.folder, progress=progress, **_settings(given)), bars)
 
 
 def _benchmark(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
@@ -268,12 +285,12 @@ def _add_others(verbs: Any) -> None:
     _add_number(verb, "size", 256, "side of the images, px")
     _add_number(verb, "seed", 51, "number of the pool")
 
-    verb = _verb(verbs, "import-coco", "make a dataset from a COCO folder", _import_coco)
-    verb.add_argument("folder", metavar="FOLDER", help="has train/ and test/")
-    verb.add_argument("--name", help="name of the new dataset [default: the folder's, numbered]")
-
     verb = _verb(verbs, "demo", "run the whole loop with a simulated annotator", _demo)
-    verb.add_argument("--data", metavar="FOLDER", help="COCO folder [default: synthetic wafers]")
+    verb.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="with complete labels, as for import [default: synthetic wafers]",
+    )
     text = "where results go [default: demo]"
     verb.add_argument("--output", metavar="DIR", default="demo", help=text)
     verb.add_argument("--full", action="store_true", help="add the fully labelled set")
@@ -351,14 +368,6 @@ def _synthesize(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
         as_path("FOLDER", given.folder), given.kind, **counts, size=given.size, seed=given.seed
     )
     return {"folder": str(folder), "kind": given.kind, **counts}, 0
-
-
-def _import_coco(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
-    from unseen.dataset.coco_folder import import_coco_folder
-
-    return _report(
-        import_coco_folder(as_path("FOLDER", given.folder), given.name, progress=bars), bars
-    )
 
 
 def _demo(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:

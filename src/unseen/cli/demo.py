@@ -28,7 +28,7 @@ def run_demo(
     seed: int = 51,
     **settings: Any,
 ) -> str:
-    """Import a COCO folder or generate wafers, run the loop for every strategy, and compare.
+    """Import a labelled folder or generate wafers, run the loop for every strategy, and compare.
 
     The dataset and the folder below `output` are new and numbered, so that nothing of an earlier
     run is touched. The first strategy is the main loop, the others are its baselines; `settings`
@@ -36,8 +36,10 @@ def run_demo(
     how to open the App. Raises an UnseenError for data that the loop cannot use.
     """
     started = time.perf_counter()
-    if data is not None and not data.is_dir():
-        raise DatasetError(f"no folder {str(data)!r}; give one with train/ and test/ (COCO)")
+    if data is not None:
+        from unseen.dataset.folders import find_format
+
+        find_format(data)  # says what is wrong before anything is made
     folder = _new_folder(output)
     if data is None:
         from unseen.benchmark.synthetic.dataset import write_coco_folder
@@ -46,9 +48,10 @@ def run_demo(
         bars.say(f"Generating {TRAIN_IMAGES} + {TEST_IMAGES} synthetic wafer images in {data}.")
         write_coco_folder(data, "bare", train=TRAIN_IMAGES, test=TEST_IMAGES, seed=seed)
 
-    from unseen.dataset.coco_folder import import_coco_folder, numbered_name
+    from unseen.dataset.import_folder.run import import_folder, numbered_name
 
-    imported = import_coco_folder(data, numbered_name(DEMO_DATASET), progress=bars)
+    name = numbered_name(DEMO_DATASET)
+    imported = import_folder(data, name=name, hidden=True, progress=bars)
     bars.say(imported.summary())
     name = imported.dataset
     bars.say(unseen.screen_images(name, progress=bars).summary())

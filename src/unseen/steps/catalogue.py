@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import unseen.steps
-from unseen.parameters import StepConfig
+from unseen.dataset.import_folder import ImportConfig
+from unseen.parameters import Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Step:
 
     order: int  #: its place in the loop
     label: str  #: title of its form
-    config: type[StepConfig]  #: its parameters
+    config: type[Config]  #: its parameters
     verb: str = ""  #: on the command line; default: the name with dashes
     risk: str = "medium"  #: low, medium, high or dangerous: what a mistake costs
     view_verb: str | None = None  #: what it does to a view ("Score"); None: takes whole datasets
@@ -59,6 +60,10 @@ class Step:
         module = importlib.import_module(f"{self.config.__module__}.run")
         function: Callable[..., Any] = getattr(module, self.name)
         return function
+
+
+#: What makes a dataset, before there is one to work on; for the rest it is like a step.
+IMPORT = Step(order=0, label="Import a folder", config=ImportConfig, verb="import")
 
 
 @functools.cache

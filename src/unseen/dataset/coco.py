@@ -1,9 +1,12 @@
-"""One split of a COCO folder: `data/` and `labels.json`, read and checked. Knows no FiftyOne."""
+"""COCO labels and their images, read and checked: the plain form that every format takes.
+
+Knows no FiftyOne, so that a benchmark on a COCO folder needs no database.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,41 +17,39 @@ from unseen.dataset.fields import RESERVED_CLASSES
 from unseen.errors import DatasetError, ImageError
 from unseen.files import inside, read_json
 
-#: The end of most messages about the folder.
-LAYOUT = "expected FOLDER/train and FOLDER/test, each with data/ (images) and labels.json (COCO)"
 _AGAIN = "Export the labels again as COCO detection JSON"
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
+#: What counts as an image file.
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 
 
 @dataclass
-class CocoImage:
-    """One image that the JSON lists."""
+class ListedImage:
+    """One image and its labels."""
 
-    name: str
+    name: str  # below the folder of the images
     path: Path
-    size: tuple[int, int] | None  # (width, height) px, from the JSON; later from the file
+    size: tuple[int, int] | None  # (width, height) px, from the labels; later from the file
     is_readable: bool = True
+    is_labelled: bool = True  # without boxes: nothing is there
     boxes: list[tuple[str, list[float]]] = field(default_factory=list)  # class, [x, y, w, h] px
     crowds: list[tuple[str, list[float]]] = field(default_factory=list)  # regions with `iscrowd`
 
 
 @dataclass
-class CocoSplit:
-    """One split: its images and the names of its categories."""
+class Split:
+    """Images that belong together, and the names of their classes."""
 
-    images: list[CocoImage]  # sorted by name
-    classes: list[str]
-    unlisted: int  # image files on disk that the JSON does not list
+    images: list[ListedImage] = field(default_factory=list)  # sorted by path
+    classes: list[str] = field(default_factory=list)
 
 
-def read_split(folder: Path) -> CocoSplit:
-    """Read one split and the sizes of its images; `DatasetError` names what is wrong."""
-    where, data = folder / "labels.json", folder / "data"
-    document = _read_json(folder)
+def read_coco(where: Path, data: Path) -> Split:
+    """Read a COCO file, and the sizes of its images in `data`; `DatasetError` names what is wrong."""
+    document = _read_json(where)
     names = {i: str(c["name"]) for i, c in _by_id(document, "categories", "name", where).items()}
     files = _by_id(document, "images", "file_name", where)
     if not files:
-        raise DatasetError(f"{where} lists no images; {LAYOUT}")
+        raise DatasetError(f"{where} lists no images. {_AGAIN}")
     images = {number: _image(record, data, where) for number, record in files.items()}
     if twice := [name for name, n in Counter(i.name for i in images.values()).items() if n > 1]:
         raise DatasetError(
@@ -57,25 +58,30 @@ def read_split(folder: Path) -> CocoSplit:
         )
     used = _attach_boxes(document, images, names, where)
     in_order = sorted(images.values(), key=lambda image: image.name)
-    _read_sizes(in_order, where)
-    # Many exports list a category 0 "background" that no box has: harmless, and left out.
-    classes = [
-        name
-        for number, name in sorted(names.items())
-        if number in used or name.strip().lower() not in RESERVED_CLASSES
-    ]
-    files_there = (p for p in data.rglob("*") if p.suffix.lower() in _IMAGE_SUFFIXES)
-    unlisted = {str(path.relative_to(data)) for path in files_there} - {i.name for i in in_order}
-    return CocoSplit(in_order, classes, len(unlisted))
+    read_sizes(in_order, where)
+    classes = named_classes((name, number in used) for number, name in sorted(names.items()))
+    return Split(in_order, classes)
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
-    path = folder / "labels.json"
-    for one in (folder, folder / "data"):
-        if not one.is_dir():
-            raise DatasetError(f"{one}: no such folder; {LAYOUT}")
-    if not path.is_file():
-        raise DatasetError(f"{path}: no such file; {LAYOUT}")
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder and its subfolders, by name; hidden ones are left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def named_classes(names: Iterable[tuple[str, bool]]) -> list[str]:
+    """The classes of a list that says which occur.
+
+    Many exports list a class "background" that no box has: harmless, and left out.
+    """
+    return [n for n, occurs in names if occurs or n.strip().lower() not in RESERVED_CLASSES]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = read_json(path)
     except (OSError, ValueError) as error:
@@ -113,7 +119,7 @@ def _by_id(document: dict[str, Any], key: str, text: str, where: Path) -> dict[i
     return records
 
 
-def _image(record: dict[str, Any], data: Path, where: Path) -> CocoImage:
+def _image(record: dict[str, Any], data: Path, where: Path) -> ListedImage:
     try:
         path = inside(data, record["file_name"])
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
@@ -121,7 +127,7 @@ def _image(record: dict[str, Any], data: Path, where: Path) -> CocoImage:
             f"{where}: file_name {record['file_name']!r} {error}; expected a file in {data}. Copy the "
             "images there, or link that whole folder, and name them relative to it"
         ) from error
-    return CocoImage(str(path.relative_to(data)), path, _json_size(record))
+    return ListedImage(str(path.relative_to(data)), path, _json_size(record))
 
 
 def _json_size(record: dict[str, Any]) -> tuple[int, int] | None:
@@ -132,7 +138,7 @@ def _json_size(record: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _attach_boxes(
-    document: dict[str, Any], images: dict[int, CocoImage], names: dict[int, str], where: Path
+    document: dict[str, Any], images: dict[int, ListedImage], names: dict[int, str], where: Path
 ) -> set[int]:
     """Give each image its boxes and crowds; returns the ids of the categories that occur."""
     problems: Counter[str] = Counter()
@@ -164,7 +170,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _read_sizes(images: Sequence[CocoImage], where: Path) -> None:
+def read_sizes(images: Sequence[ListedImage], where: Path) -> None:
     """Take the sizes from the files' headers: boxes are in the pixels of the upright image."""
     with ThreadPoolExecutor(8) as threads:
         sizes = list(threads.map(_size_or_none, [image.path for image in images]))
@@ -172,15 +178,15 @@ def _read_sizes(images: Sequence[CocoImage], where: Path) -> None:
     for image, size in zip(images, sizes, strict=True):
         image.is_readable = size is not None
         if size is None:
-            unknown += [] if image.size else [image.name]
+            unknown += [image.name] if image.is_labelled and not image.size else []
         elif image.size not in (None, size):
-            differing.append(f"{image.name} ({image.size} in the JSON, {size} in the file)")
+            differing.append(f"{image.name} ({image.size} in the labels, {size} in the file)")
         else:
             image.size = size
     if not any(sizes):
         raise DatasetError(
             f"{where}: none of its {len(images)} images can be read, for example "
-            f"{images[0].path}; {LAYOUT}"
+            f"{images[0].path}. Put the images there, or export them with their labels"
         )
     if differing:
         raise DatasetError(
@@ -191,7 +197,7 @@ def _read_sizes(images: Sequence[CocoImage], where: Path) -> None:
     if unknown:
         raise DatasetError(
             f"{where}: {len(unknown)} images have neither a readable file nor a width and height: "
-            f"{some(unknown)}. Restore the files or remove them from the JSON"
+            f"{some(unknown)}. Restore the files or remove them from the labels"
         )
 
 
