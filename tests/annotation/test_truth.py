@@ -121,6 +121,10 @@ def test_samples_are_counted_by_state_and_by_labels(dataset, loop):
     dataset.delete_samples([ids[4]])
     assert truth.count_states(loop, ids) == dict.fromkeys(states, 1)
     assert truth.count_unlabelled(loop, ids) == 2
+    dataset.tag_samples("batch_01")
+    loop.write_entry(0, "select_batch", {"batch": "batch_01"})
+    dataset.select(ids[3]).tag_samples("excluded")
+    assert truth.awaited(loop, "batch_01").values("id") == ids[:2]
 
 
 def test_a_release_leaves_the_labels_and_other_runs_alone(dataset, loop):

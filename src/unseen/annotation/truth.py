@@ -93,6 +93,14 @@ def count_unlabelled(loop: Loop, ids: Iterable[str]) -> int:
     return int(loop.dataset._sample_collection.count_documents(query))
 
 
+def awaited(loop: Loop, tag: str) -> Any:
+    """The samples of a batch without those that annotators removed or that were excluded since."""
+    images = loop.dataset.match_tags(tag).match_tags(loop.names.excluded_tag, bool=False)
+    if loop.dataset.get_field(loop.names.annotation) is None:
+        return images
+    return images.match(fo.ViewField(loop.names.annotation) != REMOVED)
+
+
 def count_states(loop: Loop, ids: Iterable[str]) -> Counter[str | None]:
     """Annotation state -> how many of these samples are in it; deleted ones do not count."""
     pipeline = [
