@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import fiftyone as fo
 import numpy as np
+from bson import ObjectId
 
 from unseen.arrays import images as image_files
 from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy
@@ -227,6 +228,45 @@ def raw_values(view: Any, names: Sequence[str]) -> tuple[list[str], dict[str, li
         for name in names:
             values[name].append(document.get(stored.get(name, ""), None))
     return ids, values
+
+
+def highest(view: Any, metric: str, count: int) -> Any:
+    """The `count` samples of a view with the highest metric, ties by path; without one come last.
+
+    The database looks at no more than the best, if the metric has an index.
+    """
+    if not count:
+        return view.limit(0)
+    # Two fields in one order have no index together: the last of the best is found by one of them.
+    by_metric = view.sort_by(metric, reverse=True, create_index=False).skip(count - 1).limit(1)
+    _, last = raw_values(by_metric, [metric])
+    lowest = last[metric][0] if last[metric] else None
+    if lowest is not None and np.isfinite(lowest):
+        view = view.match({metric: {"$gte": lowest}})
+    order = [(metric, -1), ("filepath", 1)]
+    return view.sort_by(order, create_index=False).limit(count)
+
+
+def ids_at(view: Any, positions: Sequence[int], *, without: Collection[str] = ()) -> list[str]:
+    """Ids at the positions of a view, in their order; the samples `without` are not counted.
+
+    The ids stream, so that those of a million samples are never in memory together.
+    """
+    places = {int(position): k for k, position in enumerate(positions)}
+    if not places:
+        return []
+    left_out, last, number = {ObjectId(i) for i in without}, max(places), 0
+    found: dict[int, str] = {}
+    pipeline = [*view._pipeline(), {"$project": {"_id": 1}}]
+    for row in view._dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
+        if row["_id"] in left_out:
+            continue
+        if number in places:
+            found[places[number]] = str(row["_id"])
+        if number == last:
+            break
+        number += 1
+    return [found[k] for k in sorted(found)]
 
 
 def _hint(name: str) -> str:

@@ -24,6 +24,7 @@ from unseen.dataset.fields import EARLIER_GROUP, REGION_LABEL, SIDEBAR_GROUP
 from unseen.dataset.loop import Loop
 from unseen.dataset.runs import refresh
 from unseen.errors import DatasetError
+from unseen.ranking import METRICS
 
 #: What an evaluation writes on every sample.
 _COUNTS = ("tp", "fp", "fn")
@@ -53,7 +54,7 @@ def declare_score_fields(loop: Loop) -> None:
         (names.model, fo.StringField, "Checkpoint that scored this sample"),
     ):
         declare(loop, name, kind, text)
-    indexed = {names.excess, names.alpha, names.threshold, names.region_strength}
+    indexed = {names.metric(name) for name in (*METRICS, "entropy", "foreground")}
     known = loop.dataset.list_indexes()
     room = max(0, MOST_INDEXES - len(known))  # without one, sorting is slower and no more
     for name in sorted(indexed.difference(known))[:room]:

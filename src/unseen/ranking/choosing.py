@@ -6,7 +6,7 @@ The product and the benchmark both choose here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,9 +41,9 @@ class Pool:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A batch, best first; only `mixed` fills more than the order."""
+    """A batch or its ranked part, best first; only `mixed` fills more than the order."""
 
-    order: Indices  #: (budget,) positions in the pool
+    order: Indices  #: (B,) positions in the pool
     #: the criterion that chose each of the first images; those after were drawn at random
     criteria: tuple[str, ...] = ()
     shares: dict[str, float] | None = None  #: criterion -> its part of the batch
@@ -58,15 +58,33 @@ def choose(
     rng: np.random.Generator,
     random_share: float = 0.0,
 ) -> Chosen:
-    """The next `budget` images by one of `unseen.ranking.STRATEGIES`.
+    """The next `budget` images by one of `unseen.ranking.STRATEGIES`, see `ranked` and `draw`.
 
-    The last `random_share` of the batch, rounded to whole images, is drawn at random from the rest
-    of the pool, and so is what a strategy cannot fill because too few images are scored. Raises
-    `BudgetError` if the budget exceeds the pool.
+    Raises `BudgetError` if the budget exceeds the pool.
     """
     selection.check_budget(budget, pool.size)
+    best = ranked(strategy, pool, to_rank(strategy, budget, random_share))
+    rest = np.setdiff1d(np.arange(pool.size), best.order)
+    drawn = rest[draw(len(rest), budget - len(best.order), rng)]
+    return replace(best, order=np.concatenate([best.order, drawn]))
+
+
+def to_rank(strategy: str, budget: int, random_share: float) -> int:
+    """How many images of a batch the ranking chooses; the last `random_share` is drawn."""
+    return 0 if strategy == "random" else budget - round(random_share * budget)
+
+
+def draw(rest: int, count: int, rng: np.random.Generator) -> Indices:
+    """`count` different positions at random among the `rest` images that no ranking chose.
+
+    They fill a batch up: for its random share, and where too few images are scored.
+    """
+    return rng.permutation(rest)[:count].astype(np.int64)
+
+
+def ranked(strategy: str, pool: Pool, wanted: int) -> Chosen:
+    """The part of a batch that the ranking chooses: `wanted` images, or as many as are scored."""
     rows = pool.scored if strategy in SCORED_STRATEGIES else np.arange(pool.size)
-    wanted = 0 if strategy == "random" else budget - round(random_share * budget)
     wanted = min(wanted, len(rows))
     explained: dict[str, Any] = {}
     if strategy == "mixed":
@@ -90,7 +108,4 @@ def choose(
         order = selection.plain(pool.metric, wanted)
     else:
         order = np.arange(wanted)  # sequential, as an annotator without help would go
-    kept = rows[order]
-    rest = np.setdiff1d(np.arange(pool.size), kept)
-    drawn = rng.permutation(rest)[: budget - len(kept)]
-    return Chosen(np.concatenate([kept, drawn]), **explained)
+    return Chosen(rows[order], **explained)

@@ -14,10 +14,11 @@ from unseen.dataset.fields import REMOVED, SENT
 from unseen.dataset.loop import Loop, features_folder
 from unseen.progress import Progress
 from unseen.ranking import SCORED_STRATEGIES, ranking_metric
-from unseen.ranking.choosing import Pool
+from unseen.ranking.choosing import Pool, to_rank
 from unseen.ranking.feature_evidence import KnownImage, feature_evidence
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features, feature_name
+from unseen.ranking.selection import CANDIDATES_PER_IMAGE
 from unseen.steps.newest_scores import newest_scores
 from unseen.steps.select_batch import SelectConfig, history
 from unseen.steps.step import check_pool, check_scored
@@ -25,51 +26,71 @@ from unseen.steps.step import check_pool, check_scored
 
 @dataclass(frozen=True)
 class ReadPool:
-    """The pool of a dataset."""
+    """The pool of a dataset, as far as its strategy looks at it."""
 
-    ids: list[str]  #: in directory order
-    numbers: Pool  #: what the strategy ranks by
+    size: int  #: images in the pool
+    scored: int  #: of them, by the newest UNet
+    ids: list[str]  #: of the images that can be ranked, in directory order
+    numbers: Pool  #: what the strategy ranks these images by
     facts: dict[str, Any] = field(default_factory=dict)  #: what else is recorded of a mixed batch
 
 
 def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
-    """Read the pool; for the strategy `mixed` also its pretrained features, which progress counts.
+    """Read what the strategy ranks; for `mixed` also the pretrained features, which progress counts.
+
+    Where a metric decides, the database ranks, and only the best come out of it.
 
     Raises a BudgetError if the pool is smaller than the budget, a DatasetError if the strategy needs
     scores of the newest UNet and there are none, a CheckpointError if the features that were asked
     for cannot be had, and a StoreError if stored features are damaged or cannot be written.
     """
-    names = loop.names
-    view = loop.pool.sort_by("filepath")
-    if config.strategy not in SCORED_STRATEGIES:
+    names, strategy = loop.names, config.strategy
+    is_ranked = strategy in SCORED_STRATEGIES
+    mark: str | None = None
+    if is_ranked:
+        mark, entry = newest_scores(loop, otherwise=", or choose the strategy random or sequential")
+    size, count = _sizes(loop, mark)
+    check_pool(loop, size, config.budget)
+    wanted = to_rank(strategy, config.budget, config.random_share)
+    if not is_ranked:
+        view = loop.pool.sort_by("filepath").limit(wanted) if wanted else loop.dataset.limit(0)
         ids, _ = reading.raw_values(view, [])
-        check_pool(loop, len(ids), config.budget)
-        return ReadPool(ids, Pool(len(ids)))
-
-    mark, entry = newest_scores(loop, otherwise=", or choose the strategy random or sequential")
-    metric = names.metric(ranking_metric(config.strategy, config.metric))
-    more = {"balanced": [names.expected_counts], "mixed": ["filepath"]}.get(config.strategy, [])
-    ids, values = reading.raw_values(view, [names.model, metric, *more])
-    check_pool(loop, len(ids), config.budget)
-    scored = np.flatnonzero([value == mark for value in values[names.model]])
-    check_scored(len(ids), len(scored), mark)
+        return ReadPool(size, count, ids, Pool(len(ids)))
+    check_scored(size, count, str(mark))
+    view = loop.pool.match(fo.ViewField(names.model) == mark)
+    metric = names.metric(ranking_metric(strategy, config.metric))
+    more = {"balanced": [names.expected_counts], "mixed": ["filepath"]}.get(strategy)
+    if more is None:
+        looked_at = CANDIDATES_PER_IMAGE * wanted if strategy == "diverse" else wanted
+        view = reading.highest(view, metric, min(looked_at, count))
+    ids, values = reading.raw_values(view.sort_by("filepath"), [metric, *(more or ())])
     pool = Pool(
         len(ids),
-        scored,
-        metric=np.asarray(values[metric], dtype=np.float64)[scored],
-        embed=lambda rows: _embeddings(loop, [ids[i] for i in scored[rows]]),
+        np.arange(len(ids)),
+        metric=np.asarray(values[metric], dtype=np.float64),
+        embed=lambda rows: _embeddings(loop, [ids[i] for i in rows]),
         seed=config.seed,
     )
-    if config.strategy == "balanced":
+    if strategy == "balanced":
         labelled = loop.label_facts()["class_counts"]
         # The paper's UNet has one foreground for all classes.
         known = [labelled.get(c, 0) for c in entry["classes"]] or [sum(labelled.values())]
-        expected = [values[names.expected_counts][i] for i in scored]
+        expected = values[names.expected_counts]
         pool = replace(pool, expected_counts=expected, labelled_counts=[*known, 0])
-    if config.strategy != "mixed":
-        return ReadPool(ids, pool)
-    paths = {ids[i]: str(values["filepath"][i]) for i in scored}
-    return _with_features(loop, config, ReadPool(ids, pool), paths, progress)
+    read = ReadPool(size, count, ids, pool)
+    if strategy != "mixed":
+        return read
+    paths = dict(zip(ids, map(str, values["filepath"]), strict=True))
+    return _with_features(loop, config, read, paths, progress)
+
+
+def _sizes(loop: Loop, mark: str | None) -> tuple[int, int]:
+    """Numbers of images in the pool, and of those with a mark."""
+    is_scored = {"$cond": [{"$eq": [f"${loop.names.model}", mark]}, 1, 0]} if mark else 0
+    group = {"_id": None, "size": {"$sum": 1}, "scored": {"$sum": is_scored}}
+    pipeline = [*loop.pool._pipeline(), {"$group": group}]
+    row = next(loop.dataset._sample_collection.aggregate(pipeline), {"size": 0, "scored": 0})
+    return row["size"], row["scored"]
 
 
 def _with_features(
@@ -100,7 +121,8 @@ def _with_features(
         "rehearsal": asdict(evidence.rehearsal),
         "features": {"name": feature_name(backbone), "origin": origin},
     }
-    return ReadPool(pool.ids, replace(pool.numbers, features=evidence, history=earlier), facts)
+    numbers = replace(pool.numbers, features=evidence, history=earlier)
+    return replace(pool, numbers=numbers, facts=facts)
 
 
 def _labelled_images(

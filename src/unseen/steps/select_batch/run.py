@@ -14,7 +14,7 @@ from unseen.errors import DatasetError
 from unseen.loop import rules
 from unseen.progress import Progress
 from unseen.ranking import SCORED_STRATEGIES
-from unseen.ranking.choosing import choose
+from unseen.ranking.choosing import draw, ranked, to_rank
 from unseen.ranking.mixed import CRITERIA
 from unseen.steps.select_batch import SelectConfig, SelectResult
 from unseen.steps.select_batch.pool import read_pool
@@ -35,33 +35,31 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     tag = names.batch(place.number)
     progress(0, 3, "read the ranking")
     pool = read_pool(loop, config, progress)
-    chosen = choose(
-        config.strategy,
-        pool.numbers,
-        config.budget,
-        rng=np.random.default_rng(config.seed),
-        random_share=config.random_share,
-    )
-    ranked = [pool.ids[i] for i in chosen.order]
-    sources = dict(zip(ranked, chosen.criteria, strict=False))  # the rest is drawn at random
+    wanted = to_rank(config.strategy, config.budget, config.random_share)
+    chosen = ranked(config.strategy, pool.numbers, wanted)
+    batch = [pool.ids[i] for i in chosen.order]
+    rng = np.random.default_rng(config.seed)
+    drawn = draw(pool.size - len(batch), config.budget - len(batch), rng).tolist()
+    batch += reading.ids_at(loop.pool.sort_by("filepath"), drawn, without=batch)
+    sources = dict(zip(batch, chosen.criteria, strict=False))  # the rest is drawn at random
     mixture: dict[str, Any] = {}
     if config.strategy == "mixed":
         mixture = {**pool.facts, "sources": sources, "shares": chosen.shares, "trust": chosen.trust}
     is_scored = config.strategy in SCORED_STRATEGIES
-    unscored = len(pool.ids) - len(pool.numbers.scored) if is_scored else 0
+    unscored = pool.size - pool.scored if is_scored else 0
     progress(1, 3, "freeze the batch")
     entry = {
         "parameters": config.to_dict(),
         "batch": tag,
-        "batch_ids": ranked,
-        "pool": len(pool.ids),
+        "batch_ids": batch,
+        "pool": pool.size,
         "unscored": unscored,
         **mixture,
     }
     loop.begin_entry(place.record, "select_batch", entry)
-    _mark(loop, tag, ranked, sources, place.earlier_ids)
-    text = f"Batch {place.number}: {len(ranked)} images in rank order, strategy {config.strategy}"
-    writing.save_own_view(loop, tag, loop.dataset.select(ranked, ordered=True), text)
+    _mark(loop, tag, batch, sources, place.earlier_ids)
+    text = f"Batch {place.number}: {len(batch)} images in rank order, strategy {config.strategy}"
+    writing.save_own_view(loop, tag, loop.dataset.select(batch, ordered=True), text)
     progress(2, 3, "write the record")
     entry["seconds"] = elapsed()
     top = {"strategy": config.strategy, "seed": config.seed, **loop.label_facts()}
@@ -73,8 +71,8 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
         iteration=place.number,
         batch=tag,
         strategy=config.strategy,
-        sample_ids=ranked,
-        pool=len(pool.ids),
+        sample_ids=batch,
+        pool=pool.size,
         unscored=unscored,
         criteria={c: n for c, n in counts.items() if n},
         trust=chosen.trust,
