@@ -6,8 +6,9 @@ from typing import Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
+from fiftyone.server.events.state import get_state
 
-from unseen.dataset.appearance import save_workspace
+from unseen.dataset.appearance import WORKSPACE, enlarge_thumbnails, save_workspace
 
 from .step_operator import icon
 
@@ -28,5 +29,11 @@ class OpenWorkspace(foo.Operator):
 
     def execute(self, ctx: Any) -> dict[str, str]:
         name = save_workspace(ctx.dataset)
-        ctx.ops.set_spaces(name=name)
+        arrange(ctx)
         return {"workspace": name}
+
+
+def arrange(ctx: Any) -> list[Any]:
+    """Open the saved workspace in the App."""
+    enlarge_thumbnails(get_state().config)
+    return [ctx.ops.reload_dataset(), ctx.ops.set_spaces(name=WORKSPACE)]

@@ -6,10 +6,10 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from unseen.dataset.appearance import WORKSPACE
 from unseen.dataset.setup import names_of
 
 from .inputs import detection_fields
+from .open_workspace import arrange
 from .step_operator import StepOperator
 
 
@@ -24,7 +24,7 @@ class PrepareDataset(StepOperator):
         return form
 
     def refresh(self, ctx: Any, result: dict[str, Any]) -> list[Any]:
-        return [ctx.ops.reload_dataset(), ctx.ops.set_spaces(name=WORKSPACE)]
+        return arrange(ctx)
 
 
 def _has_labels(ctx: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from unseen.dataset.appearance import look
 from unseen.results import as_markdown
 from unseen.steps.catalogue import Step
 
@@ -52,7 +54,12 @@ class StepOperator(foo.Operator):
         return f"{self.step.label}: {ctx.dataset.name}"
 
     def execute(self, ctx: Any) -> Any:
-        return run_step(ctx, self.step, self.collection(ctx), self.refresh)
+        before = look(ctx.dataset)
+
+        def refresh(ctx: Any, result: dict[str, Any]) -> list[Any]:
+            return [*self.refresh(ctx, result), *follow(ctx, before)]
+
+        return run_step(ctx, self.step, self.collection(ctx), refresh)
 
     def collection(self, ctx: Any) -> Any:
         """The dataset or view that the step works on."""
@@ -93,6 +100,21 @@ class StepOperator(foo.Operator):
             request_delegation=delegate,
         )
         return _result_of_task(outcome) if isinstance(outcome, asyncio.Task) else _result(outcome)
+
+
+def follow(ctx: Any, before: Mapping[str, Any]) -> list[Any]:
+    """Bring the colours and fields that changed since `before` to the App.
+
+    1.22 reads both when it opens a dataset, so a running one would show them after a page load.
+    """
+    now, operations = look(ctx.dataset), []
+    if now["colours"] != before["colours"]:
+        scheme = {"fields": now["colours"], "opacity": now["opacity"]}
+        operations.append(ctx.trigger("set_color_scheme", scheme))
+    shown = list(ctx.active_fields or ())
+    if new := [p for p in now["fields"] if p not in (*before["fields"], *shown)]:
+        operations.append(ctx.ops.set_active_fields([*shown, *new]))
+    return operations
 
 
 def icon(name: str) -> str:

@@ -94,7 +94,11 @@ def _button(
         label=action["label"],
         title=action["reason"],
         on_click=events.act,
-        params={"operator": action["operator"], "form": action["params"]},
+        params={
+            "operator": action["operator"],
+            "form": action["params"],
+            "has_form": action["has_form"],
+        },
         variant=variant,
     )
 

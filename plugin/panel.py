@@ -10,15 +10,20 @@ import fiftyone.operators as foo
 from fiftyone import ViewField as F
 from fiftyone.operators import types
 
-from unseen.dataset.appearance import PANEL
+from unseen.dataset.appearance import PANEL, PREDICTIONS, look
+from unseen.dataset.locks import is_in_use
 from unseen.loop import overview
+from unseen.loop.facts import stamp
 from unseen.report import plots
 
 from . import layout
 from .operators.run_step import cvat_secrets
+from .operators.step_operator import follow
 
 _URI = "@unseen/curation/"
 _EVALUATION = "model_evaluation_panel_builtin"
+#: Milliseconds between two looks at what was done elsewhere.
+_EVERY = 3000
 
 
 class CurationPanel(foo.Panel):
@@ -50,6 +55,14 @@ class CurationPanel(foo.Panel):
     def on_change_dataset(self, ctx: Any) -> None:
         self._read(ctx)
 
+    def follow(self, ctx: Any) -> None:
+        """Show what was done elsewhere: by another operator, a worker or Python."""
+        before, now = ctx.panel.state.look, look(ctx.dataset)
+        if before and now != before and ctx.current_sample is None:  # not while somebody draws
+            ctx.ops.reload_dataset()
+            follow(ctx, before)
+        self._read(ctx)
+
     def refresh(self, ctx: Any) -> None:
         """Read again, and ask the annotation server too."""
         with cvat_secrets(ctx):
@@ -77,7 +90,12 @@ class CurationPanel(foo.Panel):
         operator = ctx.params["operator"]
         uri = operator if "/" in operator else _URI + operator
         if foo.operator_exists(uri):
-            ctx.prompt(uri, params=ctx.params.get("form") or {}, on_success=self.after_action)
+            ctx.prompt(
+                uri,
+                params=ctx.params.get("form") or {},
+                on_success=self.after_action,
+                skip_prompt=not ctx.params.get("has_form", True),
+            )
         else:
             text = f"The operator {uri} is not installed; add its plugin, or use Python."
             ctx.ops.notify(text, variant="warning")
@@ -155,11 +173,20 @@ class CurationPanel(foo.Panel):
             ctx.ops.patch_panel_state(comparison(ctx.dataset, *chosen), panel_id=panel)
         hold(ctx, panel, is_held=False)
 
+    def execute(self, ctx: Any) -> Any:
+        """Run an event; the clock's does nothing, not even draw, while nothing has changed."""
+        if ctx.params.get("__method__") == "follow":
+            is_known = stamp(ctx.dataset) == ctx.panel.state.stamp
+            if ctx.dataset is None or is_known or is_in_use(ctx.dataset):
+                return None
+        return super().execute(ctx)
+
     # --- layout ----------------------------------------------------------------------------------
     def render(self, ctx: Any) -> types.Property:
         panel, tab = types.Object(), ctx.panel.state.tab
         layout.tabs(panel, tab, self.change_tab)
         layout.section(panel, tab, ctx.panel.state.shown or {}, self)
+        panel.view("clock", types.TimerView(interval=_EVERY, on_interval=self.follow))
         # A plain root: a grid as root squeezes the plots (1.22).
         return types.Property(panel)
 
@@ -167,6 +194,7 @@ class CurationPanel(foo.Panel):
     def _read(self, ctx: Any, *, ask_server: bool = False) -> None:
         """Put what the open tab shows into the panel's state and data."""
         tab = ctx.panel.state.tab
+        ctx.panel.state.stamp, ctx.panel.state.look = stamp(ctx.dataset), look(ctx.dataset)
         now = (overview.now_with_server if ask_server else overview.now)(ctx.dataset)
         against = ctx.panel.state.against or layout.AXES[0]
         shown: dict[str, Any] = {"tab": tab, "against": against, "now": now.to_dict()}
@@ -233,6 +261,14 @@ class CurationPanel(foo.Panel):
             wanted = wanted & (F("label") == row.label)
         field = row.point.gt_field if kind == "fn" else row.point.predictions
         ctx.ops.set_view(view=ctx.dataset.filter_labels(field, wanted))
+        curves = overview.progress(ctx.dataset).curves
+        others = {point.predictions for curve in curves for point in curve.points} - {field}
+        shown = [path for path in ctx.active_fields or () if path not in (*others, field)]
+        ctx.ops.set_active_fields([*shown, field])
+        known = look(ctx.dataset)
+        if field not in {entry.get("path") for entry in known["colours"]}:
+            own = {"path": field, "fieldColor": PREDICTIONS}
+            ctx.trigger("set_color_scheme", {"fields": [*known["colours"], own]})
 
 
 def evaluation_panel(ctx: Any) -> str | None:

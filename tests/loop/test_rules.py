@@ -71,7 +71,7 @@ NO_POOL = replace(BACK, counts=counts(pool=0))
         (NO_INITIAL, "prepare_dataset", "no initial images"),
         (NO_SPLIT, "prepare_dataset", "no test split"),
         (UNLABELLED, "request_annotations images=initial", "10 initial images need labels"),
-        (INITIAL_OUT, "load_annotations", "0 of 10 images of initial images are back"),
+        (INITIAL_OUT, "load_annotations", "0 of 10 images of the initial images are back"),
         (facts(unet=NONE), "train_unet", "10 images with 30 boxes"),
         (facts(unet=OLD, new_images=4), "train_unet", "4 images were labelled since"),
         (facts(unet=OLD), "train_unet", "labels changed"),

@@ -10,9 +10,6 @@ from unseen.errors import DatasetError
 
 #: How the demo names its datasets; a number follows from the second one on.
 DEMO_DATASET = "unseen-demo"
-#: Three columns beside the panel, in which a small defect is still visible; FiftyOne's own zoom
-#: gives thumbnails of 60 px there.
-ZOOM, _FIFTYONE_ZOOM = 9, 7
 
 
 def open_app(
@@ -32,7 +29,7 @@ def open_app(
     os.environ.setdefault("FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS", "true")
     import fiftyone as fo
 
-    from unseen.dataset.appearance import save_workspace
+    from unseen.dataset.appearance import enlarge_thumbnails, save_workspace
     from unseen.dataset.loop import Loop
     from unseen.dataset.reading import open_collection
 
@@ -42,8 +39,7 @@ def open_app(
     batch = views[-1] if views else None
     workspace = save_workspace(opened)
     config = fo.app_config.copy()
-    if config.grid_zoom == _FIFTYONE_ZOOM and "FIFTYONE_APP_GRID_ZOOM" not in os.environ:
-        config.grid_zoom = ZOOM
+    enlarge_thumbnails(config)
     session = fo.launch_app(
         opened,
         view=opened.load_saved_view(batch) if batch else None,

@@ -6,10 +6,13 @@ field is switched on once, when it is made, and gets a colour only if it has non
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.odm as foo
 
 from unseen.dataset.loop import Loop
 
@@ -24,8 +27,13 @@ COLOURS = {
     "rank": "#ff6d04",
     "scope": "#e6c400",
 }
+#: Of a detector's boxes, whichever iteration they are of.
+PREDICTIONS = "#5ce1ff"
 #: Of a heatmap at full strength: the texture below it can still be judged.
 OPACITY = 0.5
+#: Three columns beside the panel, in which a small defect is still visible and a click opens the
+#: image; FiftyOne's own zoom gives thumbnails of 58 px there, as large as their check box.
+ZOOM, _FIFTYONE_ZOOM = 9, 7
 
 #: Name of the saved workspace, as the App lists it.
 WORKSPACE = "Curation"
@@ -34,13 +42,28 @@ PANEL = "curation"
 
 
 def set_colours(loop: Loop) -> None:
-    """Colour the fields of the loop before they exist.
-
-    The App (1.22) reads colours when it opens a dataset, so later ones show only after the next
-    page load.
-    """
+    """Colour the fields of the loop before they exist."""
     _colour(loop, [entry["path"] for entry in _entries(loop)])
     loop.dataset.save()
+
+
+def look(dataset: Any) -> dict[str, Any]:
+    """What the database says about the look of a dataset now, whoever changed it last.
+
+    `fields` are switched on, `colours` and `opacity` are those of labels, and `layout` changes with
+    the sidebar's groups, the fields and the saved views.
+    """
+    wanted = ("app_config", "saved_views", "sample_fields.name")
+    query = {"_id": None if dataset is None else dataset._doc.id}
+    known = foo.get_db_conn().datasets.find_one(query, dict.fromkeys(wanted, 1)) or {}
+    config = known.get("app_config") or {}
+    scheme = config.get("color_scheme") or {}
+    return {
+        "fields": list((config.get("active_fields") or {}).get("paths") or []),
+        "colours": [dict(entry) for entry in scheme.get("fields") or []],
+        "opacity": scheme.get("opacity"),
+        "layout": hashlib.sha256(str(sorted(known.items())).encode()).hexdigest(),
+    }
 
 
 def show(loop: Loop, *paths: str) -> None:
@@ -67,6 +90,12 @@ def forget(loop: Loop, fields: Sequence[str]) -> None:
         if scheme == fo.ColorScheme(id=scheme.id, fields=[], opacity=OPACITY):
             config.color_scheme = None
     loop.dataset.save()
+
+
+def enlarge_thumbnails(config: Any) -> None:
+    """Make the thumbnails of an App config three a row, unless somebody chose another zoom."""
+    if config.grid_zoom == _FIFTYONE_ZOOM and "FIFTYONE_APP_GRID_ZOOM" not in os.environ:
+        config.grid_zoom = ZOOM
 
 
 def save_workspace(collection: Any) -> str:

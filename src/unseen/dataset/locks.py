@@ -127,6 +127,13 @@ def exclusive(collection: Any, step: str) -> Iterator[None]:
         lock.release()
 
 
+def is_in_use(dataset: Any) -> bool:
+    """Whether a step runs on a dataset now."""
+    held = {"_id": str(dataset._doc.id), "$expr": {"$gt": ["$expires", "$$NOW"]}}
+    holder = foo.get_db_conn()[COLLECTION].find_one(held)
+    return holder is not None and not _is_gone(holder)
+
+
 def check(dataset: Any) -> None:
     """Raise `LockedError` if this thread's run has lost the lock that it held on a dataset."""
     lock = _held.__dict__.get("locks", {}).get(dataset._doc.id)

@@ -226,6 +226,7 @@ def read_facts(loop: Loop, records: Records) -> Facts:
     number = max(numbers, default=0)
     tag = numbers.get(number, names.initial_tag)
     batch = _batch(groups, tag, number, records, records.sendings.get(batch_key(names, number)))
+    test = records.sendings.get(names.own_anno_key("test"))
     labels = (counts.labelled, counts.boxes)
     unet, new_images = freshness(records, "train_unet", iteration, labels)
     detector, _ = freshness(records, "train_detector", iteration, labels)
@@ -235,6 +236,7 @@ def read_facts(loop: Loop, records: Records) -> Facts:
         iteration=iteration,
         is_split=counts.test > 0 or counts.initial > 0,
         batch=batch if batch.images or number else None,
+        test_backend=test.backend if test is not None and test.complete else None,
         unet=unet,
         new_images=new_images,
         scores=scores.state,

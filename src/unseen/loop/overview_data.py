@@ -34,6 +34,7 @@ class Action(Plain):
     params: dict[str, Any] = field(default_factory=dict)  #: to open its form with
     label: str  #: for a button: "Train the UNet"
     reason: str  #: one sentence: why now
+    has_form: bool = True  #: whether there is something to choose before it runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ class Facts(Plain):
     iteration: int = 0  #: the newest one that has labels
     is_split: bool = False  #: some image has the tag of the test split or of the initial images
     batch: Batch | None = None  #: the newest batch; before there is one, the initial images
+    test_backend: str | None = None  #: where the test split was handed out
     unet: str = NONE  #: one of STATES
     new_images: int = 0  #: labelled since the UNet was trained
     scores: str = NONE  #: one of STATES; "old" = by an earlier UNet, or under another zone

@@ -7,6 +7,7 @@ be done next (panel), `waits_for` what keeps the next batch from being chosen (`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from unseen.loop.overview_data import CURRENT, NONE, OLD, Action, Batch, Facts, images_text
@@ -169,7 +170,7 @@ def _rows(facts: Facts) -> Iterator[Action]:
 
 def _labelling(facts: Facts, batch: Batch) -> Iterator[Action]:
     """The newest batch, or the initial images, on their way through labelling."""
-    name = "initial images" if batch.number == 0 else batch.name
+    name = "the initial images" if batch.number == 0 else batch.name
     if batch.missing and not (batch.closed and batch.labelled):
         images = "initial" if batch.number == 0 else "batch"
         if not batch.sent:
@@ -181,9 +182,11 @@ def _labelling(facts: Facts, batch: Batch) -> Iterator[Action]:
         if not batch.complete:
             text = f"Only {batch.sent} of {batch.images} images of {name} were sent."
             yield _action("request_annotations", text, images=images)
+        if batch.backend == "app":
+            text = f"{batch.missing} of {images_text(batch.expected)} of {name} are left to label."
+            yield _action("label_next", text, images=images)
         if batch.waiting_to_load:
-            where = "the App" if batch.backend == "app" else batch.backend
-            text = f"{batch.waiting_to_load} of {batch.images} images are done in {where}."
+            text = f"{batch.waiting_to_load} of {batch.images} images are done in {batch.backend}."
             yield _action("load_annotations", text)
         if not batch.labelled or batch.waiting_to_load == 0:
             yield from _detector(facts, f"While {name} is being labelled: ")
@@ -191,7 +194,8 @@ def _labelling(facts: Facts, batch: Batch) -> Iterator[Action]:
         text = f"{batch.labelled} of {batch.images} images of {name} are back{known}."
         yield _action("load_annotations", text)
     elif batch.sent and not batch.closed and batch.backend != "cvat":
-        yield _action("load_annotations", f"All images of {name} are labelled: close the batch.")
+        text = f"All images of {name} are labelled: close the batch."
+        yield replace(_action("load_annotations", text), label="Close the batch", has_form=False)
 
 
 def _ranking(facts: Facts) -> Iterator[Action]:
@@ -260,8 +264,8 @@ def other_actions(facts: Facts, best: Action) -> list[Action]:
         (True, "select_batch", "Freeze the next batch.", {}),
         (missing, "request_annotations", f"Hand out {name}.", {"images": part}),
         (
-            counts.test_unlabelled,
-            "request_annotations",
+            counts.test_unlabelled and facts.test_backend in (None, "app"),
+            "label_next" if facts.test_backend else "request_annotations",
             f"{unlabelled} need labels.",
             {"images": "test"},
         ),
@@ -302,6 +306,7 @@ LABELS = {
     "score_samples": "Score the pool",
     "select_batch": "Select a batch",
     "request_annotations": "Hand out the images",
+    "label_next": "Label the next image",
     "load_annotations": "Load labels",
     "list_annotations": "Ask how far labelling is",
     "train_detector": "Train the detector",
@@ -324,7 +329,10 @@ def _action(operator: str, reason: str, **params: object) -> Action:
         label = special.get(about, label)
     if operator == "import_samples":
         operator = "@voxel51/io/import_samples"
-    return Action(operator=operator, params=params, label=label, reason=reason)
+    elif operator == "label_next" and about == "test":
+        label = "Label the test split"
+    has_form = operator != "label_next"
+    return Action(operator=operator, params=params, label=label, reason=reason, has_form=has_form)
 
 
 def _capital(text: str) -> str:

@@ -70,7 +70,7 @@ def find(url: str | None = None, *, confirmed: bool = False) -> Credentials:
     of another one or missing.
     """
     sources = _sources()
-    home = next((source["url"] for source in sources if source.get("url")), None)
+    home = _home(sources)
     target = check_url(url or home or "")
     unbound = home or (target if confirmed else "")
     own = [s for s in sources if origin(s.get("url") or unbound) == origin(target)]
@@ -101,12 +101,17 @@ def find(url: str | None = None, *, confirmed: bool = False) -> Credentials:
     return credentials
 
 
+def is_configured() -> bool:
+    """Whether a server is configured."""
+    return _home(_sources()) is not None
+
+
 def check_url(url: str) -> str:
     """The address without a trailing slash; AnnotationError if it is unusable or holds credentials."""
     if not url:
         raise AnnotationError(
             f"no CVAT server given; set {_PREFIX}URL, for example to http://localhost:8080, or "
-            "pass url="
+            "pass url=. Without a server, backend='app' labels in FiftyOne's App"
         )
     if "@" in url:  # also where the scheme is missing
         raise AnnotationError(
@@ -124,6 +129,11 @@ def check_url(url: str) -> str:
             "http://localhost:8080"
         )
     return url.rstrip("/")
+
+
+def _home(sources: list[dict[str, str]]) -> str | None:
+    """The address of the configured server."""
+    return next((source["url"] for source in sources if source.get("url")), None)
 
 
 def _sources() -> list[dict[str, str]]:

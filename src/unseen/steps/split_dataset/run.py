@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from unseen.annotation.queue import save_split_views
 from unseen.dataset import reading, setup, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import BudgetError, DatasetError
@@ -69,6 +70,7 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
         if not existing:
             writing.set_tag(dataset, sorted(test), names.test_tag)
         writing.set_tag(dataset, initial, names.initial_tag)
+        save_split_views(loop)
     progress(1, 1, "split dataset")
     return SplitResult(
         dataset=dataset.name,
