@@ -24,7 +24,7 @@ def test_a_missing_folder_and_an_output_that_is_a_file_are_errors_before_anythin
     assert not (tmp_path / "demo").exists()
     (tmp_path / "demo").write_text("mine")
     with pytest.raises(DatasetError, match=r"cannot make the folder .*another output folder"):
-        run_demo(tmp_path, tmp_path / "demo", Bars(), **SMALL)
+        run_demo(None, tmp_path / "demo", Bars(), **SMALL)
     assert (tmp_path / "demo").read_text() == "mine"
 
 
