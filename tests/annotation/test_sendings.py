@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import bson
 import fiftyone as fo
 import pytest
 
@@ -11,6 +12,7 @@ from unseen.annotation import sendings
 from unseen.annotation.sendings import Sending, SentTask
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
+from unseen.dataset.runs import update_run
 from unseen.errors import AnnotationError
 
 pytestmark = pytest.mark.fiftyone
@@ -89,6 +91,27 @@ def test_labels_go_into_the_field_that_they_were_sent_from():
     sendings.check_label_field([sending()], Names())
     with pytest.raises(AnnotationError, match=r"pass label_field='ground_truth'"):
         sendings.check_label_field([sending()], Names(label_field="labels"))
+
+
+def test_a_task_is_written_without_the_others(dataset, monkeypatch):
+    loop, sent, sizes = Loop(dataset, Names()), sending(tasks=[]), []
+
+    def noted(dataset, key, update):
+        sizes.append(len(bson.encode(update)))
+        update_run(dataset, key, update)
+
+    monkeypatch.setattr(sendings, "update_run", noted)
+    sendings.write_sending(loop, sent)
+    for number in range(10):
+        sent.tasks.append(replace(sending().tasks[0], task_id=number))
+        sendings.write_task(loop, sent, sent.tasks[-1])
+    sent.tasks[3].gone, sent.classes = True, [*CLASSES, "new"]
+    sendings.write_task(loop, sent, sent.tasks[3])
+    assert len(set(sizes[:-1])) == 1
+    assert sendings.read_sending(loop, sent.anno_key) == sent
+    sent.closed = True
+    sendings.write_sending(loop, sent)
+    assert sendings.read_sendings(loop) == [sent]
 
 
 def test_a_write_leaves_samples_in_memory_alone(dataset, monkeypatch):

@@ -41,7 +41,8 @@ def take(dataset, written, run="run", before="load"):
 
 def put_back(dataset, key=None):
     chosen = snapshots.choose(Loop(dataset, Names()), key)
-    snapshots.restore(dataset, chosen, snapshots.difference(Loop(dataset, Names()), chosen))
+    snapshots.put_back(dataset, snapshots.difference(Loop(dataset, Names()), chosen))
+    snapshots.note_restored(Loop(dataset, Names()), chosen)
 
 
 def known():

@@ -1,7 +1,7 @@
 """The record of what was handed to annotators: one FiftyOne custom run per annotation run.
 
-It is written after each task, so that an interrupted sending resumes where it stopped. It holds the
-server's address, but no credentials.
+Each task is added when it is complete, so that an interrupted sending resumes where it stopped. The
+record holds the server's address, but no credentials.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from unseen.dataset.fields import SENDING_METHOD, Names
 from unseen.dataset.loop import Loop
-from unseen.dataset.runs import decode, encode, refresh
+from unseen.dataset.runs import decode, encode, refresh, save_run, stored_runs, update_run
 from unseen.errors import AnnotationError
 
 if TYPE_CHECKING:
     from unseen.steps.request_annotations import RequestConfig
+
+
+#: Parts of a record that grow with the images.
+_PER_IMAGE = ("sample_ids", "scopes")
 
 
 @dataclass
@@ -33,6 +37,7 @@ class SentTask:
     url: str
     labels: dict[str, int]  #: class -> id of the label on the server
     sent_at: str
+    jobs: list[int] = field(default_factory=list)  #: their ids; unknown of older records
     gone: bool = False  #: deleted on the server
     loaded: dict[str, dict[str, Any]] = field(default_factory=dict)  #: job id -> when it was loaded
 
@@ -91,18 +96,17 @@ def begin(
 
 def own_runs(loop: Loop, method: str) -> dict[str, dict[str, Any]]:
     """Key -> config of every FiftyOne custom run of this loop that a method registered."""
-    runs = loop.dataset.list_runs(method=method)
-    configs = {key: loop.dataset.get_run_info(key).config.serialize() for key in runs}
-    own = (loop.names.prefix, loop.names.series)
-    return {key: c for key, c in configs.items() if (c["prefix"], c["series"]) == own}
+    own = {"method": method, "prefix": loop.names.prefix, "series": loop.names.series}
+    named = set(loop.dataset.list_runs())
+    stored = stored_runs(loop.dataset, **{f"config.{name}": value for name, value in own.items()})
+    return {key: config for key, config in stored if key in named}
 
 
 def read_sending(loop: Loop, anno_key: str) -> Sending | None:
     """The record of an annotation run, or None."""
     key = loop.names.sending_key(anno_key)
-    if not loop.dataset.has_run(key):
-        return None
-    return decoded(loop.dataset.get_run_info(key).config.serialize()["sending"])
+    stored = stored_runs(loop.dataset, key=key) if loop.dataset.has_run(key) else []
+    return next((decoded(config["sending"]) for _, config in stored), None)
 
 
 def read_sendings(loop: Loop) -> list[Sending]:
@@ -126,17 +130,23 @@ def find_sendings(loop: Loop, anno_key: str | None) -> list[Sending]:
 
 def write_sending(loop: Loop, sending: Sending) -> None:
     """Write the record, replacing its earlier state."""
-    refresh(loop.dataset)
-    key = loop.names.sending_key(sending.anno_key)
-    config = loop.dataset.init_run(
-        method=SENDING_METHOD,
+    refresh(loop.dataset)  # FiftyOne writes what differs from its copy, which misses tasks
+    save_run(
+        loop.dataset,
+        loop.names.sending_key(sending.anno_key),
+        SENDING_METHOD,
         prefix=loop.names.prefix,
         series=loop.names.series,
         sending=_encoded(sending),
     )
-    is_new = not loop.dataset.has_run(key)
-    write = loop.dataset.register_run if is_new else loop.dataset.update_run_config
-    write(key, config)
+
+
+def write_task(loop: Loop, sending: Sending, task: SentTask) -> None:
+    """Write one task and what the record says of all, not the other tasks and their images."""
+    values = _encoded(dataclasses.replace(sending, tasks=[task], sample_ids=[], scopes={}))
+    (values[f"tasks.{sending.tasks.index(task)}"],) = values.pop("tasks")
+    values = {f"config.sending.{name}": v for name, v in values.items() if name not in _PER_IMAGE}
+    update_run(loop.dataset, loop.names.sending_key(sending.anno_key), {"$set": values})
 
 
 def delete_sending(loop: Loop, anno_key: str) -> None:

@@ -13,7 +13,7 @@ from pymongo import UpdateMany, UpdateOne
 from unseen.annotation.sendings import now, own_runs
 from unseen.dataset.fields import SNAPSHOT_METHOD
 from unseen.dataset.loop import Loop
-from unseen.dataset.runs import refresh
+from unseen.dataset.runs import refresh, update_run
 from unseen.errors import AnnotationError
 
 #: How many snapshots are kept; older ones are deleted.
@@ -31,6 +31,7 @@ class Snapshot:
     written: list[str]  #: samples that were changed afterwards
     restored: bool
     label_field: str
+    restores: str | None  #: before an undo: the snapshot that it restored
 
     @property
     def number(self) -> int:
@@ -47,7 +48,9 @@ class Difference:
     updates: list[UpdateMany | UpdateOne]
 
 
-def take(loop: Loop, anno_key: str, ids: Sequence[str], before: str) -> str:
+def take(
+    loop: Loop, anno_key: str, ids: Sequence[str], before: str, restores: str | None = None
+) -> str:
     """Keep labels and annotation state of these samples; returns the key of the snapshot."""
     refresh(loop.dataset)
     taken = list_snapshots(loop)
@@ -66,6 +69,7 @@ def take(loop: Loop, anno_key: str, ids: Sequence[str], before: str) -> str:
         label_field=loop.names.label_field,
         written=[],
         restored=False,
+        restores=restores,
     )
     loop.dataset.register_run(key, config)
     # As text: FiftyOne would convert some raw values into its own types.
@@ -78,9 +82,7 @@ def take(loop: Loop, anno_key: str, ids: Sequence[str], before: str) -> str:
 
 def note_written(dataset: Any, key: str, ids: Sequence[str]) -> None:
     """Record that these samples changed after the snapshot, too; only such are restored."""
-    config = dataset.get_run_info(key).config
-    config.written = sorted({*config.written, *ids})
-    dataset.update_run_config(key, config)
+    update_run(dataset, key, {"$push": {"config.written": {"$each": list(ids)}}})
 
 
 def narrow(dataset: Any, key: str, ids: Collection[str]) -> bool:
@@ -88,17 +90,20 @@ def narrow(dataset: Any, key: str, ids: Collection[str]) -> bool:
     if not ids:
         dataset.delete_run(key)
         return False
-    config = dataset.get_run_info(key).config
-    config.written = sorted(ids)
-    dataset.update_run_config(key, config)
+    update_run(dataset, key, {"$set": {"config.written": sorted(ids)}})
     return True
 
 
 def list_snapshots(loop: Loop) -> list[Snapshot]:
     """All snapshots of this loop, oldest first."""
-    facts = ("anno_key", "before", "taken_at", "written", "restored", "label_field")
+    facts = ("anno_key", "before", "taken_at", "restored", "label_field")
     snapshots = [
-        Snapshot(key=key, **{name: config[name] for name in facts})
+        Snapshot(
+            key=key,
+            written=sorted(set(config["written"])),
+            restores=config.get("restores"),
+            **{name: config[name] for name in facts},
+        )
         for key, config in own_runs(loop, SNAPSHOT_METHOD).items()
     ]
     return sorted(snapshots, key=lambda s: s.number)
@@ -131,23 +136,24 @@ def choose(loop: Loop, key: str | None) -> Snapshot:
     return chosen
 
 
-def restore(dataset: Any, snapshot: Snapshot, difference: Difference) -> None:
-    """Restore labels and state of the samples that changed after the snapshot."""
-    put_back(dataset, difference)
-    note_restored(dataset, snapshot)
-
-
 def put_back(dataset: Any, difference: Difference) -> None:
-    """The first half of `restore`: labels and state."""
+    """Restore labels and state of the samples that changed after the snapshot."""
     if difference.updates:
         dataset._bulk_write(difference.updates, ordered=True, ids=list(difference.current))
 
 
-def note_restored(dataset: Any, snapshot: Snapshot) -> None:
-    """The second half of `restore`: last, so that a killed undo can be run again."""
-    config = dataset.get_run_info(snapshot.key).config
-    config.restored = True
-    dataset.update_run_config(snapshot.key, config)
+def note_restored(loop: Loop, snapshot: Snapshot) -> None:
+    """Record it: last, so that a killed undo can be run again.
+
+    What was restored before an undo that is now undone itself is in force again.
+    """
+    others = {s.key: s for s in list_snapshots(loop)}
+    at: Snapshot | None = snapshot
+    restored = True
+    while at is not None:
+        update_run(loop.dataset, at.key, {"$set": {"config.restored": restored}})
+        at, restored = others.get(at.restores or ""), not restored
+    refresh(loop.dataset)  # FiftyOne's copies of the records
 
 
 def difference(loop: Loop, snapshot: Snapshot) -> Difference:

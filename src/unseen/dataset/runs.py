@@ -55,6 +55,14 @@ def save_run(dataset: Any, key: str, method: str, **facts: Any) -> None:
         dataset.register_run(key, config)
 
 
+def update_run(dataset: Any, key: str, update: Mapping[str, Any]) -> None:
+    """Change parts of a stored run with a MongoDB update, however long the rest of it is.
+
+    FiftyOne's copy in memory does not know of it before `refresh`.
+    """
+    foo.get_db_conn().runs.update_one({"_dataset_id": dataset._doc.id, "key": key}, update)
+
+
 def delete_unnamed_runs(dataset: Any) -> None:
     """Delete stored runs that the dataset does not name: a killed process left them."""
     named = [*dataset._doc.runs.values()]

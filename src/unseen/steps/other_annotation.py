@@ -149,7 +149,7 @@ def _load_other(loop: Loop, sending: Sending) -> str:
         other_backends.load(loop.dataset, sending.anno_key)
     except BaseException:
         snapshot = next(s for s in snapshots.list_snapshots(loop) if s.key == kept)
-        snapshots.restore(loop.dataset, snapshot, snapshots.difference(loop, snapshot))
+        snapshots.put_back(loop.dataset, snapshots.difference(loop, snapshot))
         snapshots.narrow(loop.dataset, kept, [])
         raise
     return kept

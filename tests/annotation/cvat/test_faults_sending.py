@@ -275,13 +275,13 @@ def test_a_stop_in_the_middle_of_a_task_removes_it(cvat, batch, stop, share):
     arrived(cvat, dataset)
 
 
-@pytest.mark.parametrize("part", ["truth.write", "sendings.write_sending"])
+@pytest.mark.parametrize("part", ["truth.write", "sendings.write_task"])
 def test_what_a_killed_run_left_is_removed_by_the_next_by_its_token(cvat, batch, monkeypatch, part):
     dataset = batch(4)
     write_down = send._record_task
 
     def killed(*arguments):
-        if arguments[1].sending.tasks[-1].first_rank == 3:
+        if arguments[2].task.first_rank == 3:
             with monkeypatch.context() as patch:
                 patch.setattr(f"unseen.annotation.cvat.send.{part}", lambda *a: 1 / 0)
                 write_down(*arguments)

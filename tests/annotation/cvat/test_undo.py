@@ -68,6 +68,23 @@ def test_loads_are_undone_one_by_one_from_the_newest(loop):
         unseen.undo_annotations(dataset)
 
 
+def test_an_undone_undo_leaves_the_load_to_be_undone_again(loop):
+    dataset, worker = loop
+    unseen.load_annotations(dataset)
+    before = stored(dataset)
+    worker.draw(0, "particle", [32, 16, 40, 40])
+    unseen.load_annotations(dataset)
+    loaded = stored(dataset)
+    for _ in range(2):
+        undone = unseen.undo_annotations(dataset)
+        assert stored(dataset) == before
+        redone = unseen.undo_annotations(dataset, snapshot=undone.kept)
+        assert stored(dataset) == loaded
+    unseen.undo_annotations(dataset, snapshot=redone.kept)
+    assert stored(dataset) == before
+    assert unseen.undo_annotations(dataset).restored == "unseen_snapshot_0001"
+
+
 def test_an_undo_touches_only_what_the_load_changed(loop):
     dataset, _ = loop
     unseen.load_annotations(dataset)
@@ -88,7 +105,7 @@ def test_an_undo_is_recorded_and_a_killed_one_can_be_repeated(loop, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(snapshots, "restore", killed)
+        patch.setattr(snapshots, "put_back", killed)
         with pytest.raises(KeyboardInterrupt):
             unseen.undo_annotations(dataset)
     assert not unseen.list_annotations(dataset).batches[0].closed

@@ -21,6 +21,7 @@ from unseen.annotation.status import is_changed, is_finished
 from unseen.dataset import scope
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, SENT
 from unseen.dataset.loop import Loop
+from unseen.dataset.runs import refresh
 from unseen.errors import AnnotationError, ServerError
 from unseen.progress import Progress
 
@@ -85,6 +86,7 @@ def load(
                 tally.note(f"{sending.anno_key} was not checked again: {error}")
             else:
                 problems[sending.anno_key] = error
+    refresh(loop.dataset)  # so that FiftyOne knows the records as they are now
     if not problems:
         return
     text = "; ".join(f"{k}: {e}" if len(runs) > 1 else str(e) for k, e in problems.items())
@@ -156,7 +158,7 @@ class Receiver:
                 "finished": finished,
             }
         if not self.config.dry_run:
-            sendings.write_sending(self.loop, self.sending)
+            sendings.write_task(self.loop, self.sending, task)
 
     def _labels(self, task: SentTask) -> tuple[dict[int, ServerLabel], set[str]]:
         """The server's labels under the names that were sent, and those that are gone."""
@@ -303,7 +305,7 @@ class Receiver:
             task.gone = True
             self.sending.complete = self.sending.complete and not lost
             truth.release(self.loop, self.sending.anno_key, lost)
-            sendings.write_sending(self.loop, self.sending)
+            sendings.write_task(self.loop, self.sending, task)
 
     def _close(self) -> None:
         """Close the run if every image is back, and open it again if one is out."""

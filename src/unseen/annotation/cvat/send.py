@@ -1,8 +1,8 @@
 """Send a planned request: register the run, then make its tasks one after the other.
 
-After each task everything is recorded: boxes and links on the samples, the task in FiftyOne's
-annotation run and in the record of the sending. An unfinished task is removed, so that a request
-started again after a failure continues with the images that are not on the server yet.
+After each task everything is recorded: boxes and links on the samples, the task in the record of the
+sending; FiftyOne's annotation run follows from them in the end. An unfinished task is removed, so
+that a request started again after a failure continues with the images that are not on the server yet.
 """
 
 from __future__ import annotations
@@ -52,8 +52,11 @@ def carry_out(loop: Loop, plan: Plan, media: Mapping[str, str], progress: Progre
         if guide is not None and sending.project_id is not None:
             api.renew_guide(guide(images, whole=True), sending.project_id, MARKER)
             guide = None
-        sender = Sender(loop, plan, results, guide)
-        sender.send(images, progress)
+        sender = Sender(loop, plan, guide)
+        try:
+            sender.send(images, progress)
+        finally:
+            _keep_books(loop, sending, results)
     except BaseException:
         if not sending.tasks and (sender is None or sender.is_clean):
             _delete_project_if_empty(api, sending)
@@ -67,11 +70,9 @@ def carry_out(loop: Loop, plan: Plan, media: Mapping[str, str], progress: Progre
 class Sender:
     """Sends the images of one annotation run, in tasks."""
 
-    def __init__(
-        self, loop: Loop, plan: Plan, results: Any, guide: Callable[..., str] | None
-    ) -> None:
-        """`results` are FiftyOne's of the same run; `guide` makes the guide of each task."""
-        self.loop, self.plan, self.results, self.guide = loop, plan, results, guide
+    def __init__(self, loop: Loop, plan: Plan, guide: Callable[..., str] | None) -> None:
+        """`guide` makes the guide of each task."""
+        self.loop, self.plan, self.guide = loop, plan, guide
         self.api, self.sending = plan.api, plan.sending
         #: The server holds no task that is not recorded.
         self.is_clean = True
@@ -94,8 +95,7 @@ class Sender:
                 made = self._send_task(chunk, report)
             except AnnotationError as error:
                 raise ServerError(self._after(error, done, total)) from error
-            self.sending.tasks.append(made.task)
-            _record_task(self.loop, self.plan, self.results, made, chunk)
+            _record_task(self.loop, self.sending, made)
             self.is_clean = True
             done += len(chunk)
             progress(done, total, "send images")
@@ -176,35 +176,38 @@ def chunks(images: Sequence[Outgoing], size: int) -> Iterator[Sequence[Outgoing]
             start = i
 
 
-def _record_task(
-    loop: Loop, plan: Plan, results: Any, made: Made, chunk: Sequence[Outgoing]
-) -> None:
+def _record_task(loop: Loop, sending: Sending, made: Made) -> None:
     """Samples first, the record last: what is not in the record counts as not sent."""
-    task, jobs, sending = made.task, made.jobs, plan.sending
-    updates = {}
-    for frame, image in enumerate(chunk):
-        job = next(j for j in jobs if j["start_frame"] <= frame <= j["stop_frame"])
-        url = f"{plan.api.job_url(task.task_id, job['id'])}?frame={frame}"
-        updates[image.sample_id] = truth.Update(base=made.known[frame], state=SENT, url=url)
+    task = made.task
+    sent = zip(task.sample_ids, made.known, made.urls, strict=True)
+    updates = {i: truth.Update(base=known, state=SENT, url=url) for i, known, url in sent}
     truth.declare_fields(loop)
     truth.write(loop, sending.anno_key, updates)
+    sending.tasks.append(task)
+    sendings.write_task(loop, sending, task)
 
-    # FiftyOne's own bookkeeping, so that its API and other tools can work with the run.
-    results.task_ids.append(task.task_id)
-    results.job_ids[task.task_id] = [job["id"] for job in jobs]
-    results.frame_id_map[task.task_id] = {
-        frame: {"sample_id": image.sample_id} for frame, image in enumerate(chunk)
-    }
-    for field, tasks in results.labels_task_map.items():
-        tasks.append(task.task_id)
-        kind = "label" if field == loop.names.label_field else "suggestion"
-        for image, boxes in zip(chunk, made.known, strict=True):
-            if ids := [box.id for box in boxes if box.kind == kind]:
-                results.id_map[field][image.sample_id] = ids
-    sent = {box.shape_id: box.sent_id for boxes in made.known for box in boxes}
-    results.server_id_map["shapes"].update(sent)
+
+def _keep_books(loop: Loop, sending: Sending, results: Any) -> None:
+    """Add the tasks that FiftyOne's results lack, so that its API and other tools can use the run."""
+    done = set(results.task_ids)
+    for task in sending.live_tasks:
+        if task.task_id in done:
+            continue
+        results.task_ids.append(task.task_id)
+        results.job_ids[task.task_id] = task.jobs
+        results.frame_id_map[task.task_id] = {
+            frame: {"sample_id": i} for frame, i in enumerate(task.sample_ids)
+        }
+        held = truth.read(loop, sending.anno_key, task.sample_ids)
+        for field, tasks in results.labels_task_map.items():
+            tasks.append(task.task_id)
+            kind = "label" if field == loop.names.label_field else "suggestion"
+            for i, image in held.items():
+                if ids := [box.id for box in image.base or [] if box.kind == kind]:
+                    results.id_map[field][i] = ids
+        boxes = [box for image in held.values() for box in image.base or []]
+        results.server_id_map["shapes"].update({box.shape_id: box.sent_id for box in boxes})
     results.save()
-    sendings.write_sending(loop, sending)
 
 
 def _guide_of(loop: Loop, plan: Plan) -> Callable[..., str]:

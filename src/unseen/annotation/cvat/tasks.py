@@ -26,7 +26,7 @@ class Made:
     """A complete task."""
 
     task: SentTask
-    jobs: list[dict[str, Any]]
+    urls: list[str]  #: of each frame in CVAT's editor
     known: list[list[KnownBox]]  #: what is drawn, by frame
 
 
@@ -82,8 +82,12 @@ def make_task(
         url=api.task_url(task_id),
         labels={label["name"]: label["id"] for label in labels},
         sent_at=sendings.now(),
+        jobs=[job["id"] for job in jobs],
     )
-    return Made(task, jobs, known)
+    spans = [(job, range(job["start_frame"], job["stop_frame"] + 1)) for job in jobs]
+    job_of = {frame: job["id"] for job, frames in spans for frame in frames}
+    urls = [f"{api.job_url(task_id, job_of[i])}?frame={i}" for i in range(len(chunk))]
+    return Made(task, urls, known)
 
 
 def task_name(dataset: str, sending: Sending, chunk: Sequence[Outgoing]) -> str:

@@ -24,7 +24,7 @@ def undo_annotations(loop: Loop, config: UndoConfig, progress: Progress) -> Undo
     kept = None
     if not config.dry_run:
         iteration = loop.iteration()
-        kept = snapshots.take(loop, snapshot.anno_key, list(change.current), "undo")
+        kept = snapshots.take(loop, snapshot.anno_key, list(change.current), "undo", snapshot.key)
         snapshots.note_written(loop.dataset, kept, list(change.current))
         # Before the labels: an undo that is killed must not leave a run that looks loaded.
         _open_again(loop, snapshot.anno_key, set(change.current))
@@ -33,7 +33,7 @@ def undo_annotations(loop: Loop, config: UndoConfig, progress: Progress) -> Undo
         labelling.record(loop, change.current, "undo_annotations")
         entry = {"parameters": config.to_dict(), "restored": snapshot.key, "kept": kept}
         loop.write_entry(iteration, "undo_annotations", entry, **loop.label_facts())
-        snapshots.note_restored(loop.dataset, snapshot)
+        snapshots.note_restored(loop, snapshot)
     progress(1, 1, "restore labels")
     return UndoResult(
         dataset=loop.dataset.name,
