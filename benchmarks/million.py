@@ -95,9 +95,10 @@ def fill_features(dataset: Any) -> None:
 def start_scoring(dataset: Any) -> None:
     """What `score_samples` does before the network sees the first image."""
     from unseen.dataset.loop import Loop
+    from unseen.dataset.reading import raw_values
     from unseen.steps.score_samples.run import _target
 
-    _target(Loop(dataset), None)[0].values(["id", "filepath"])
+    raw_values(_target(Loop(dataset), None)[0], ["filepath"])
 
 
 def screen(dataset: Any) -> None:

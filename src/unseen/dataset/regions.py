@@ -6,7 +6,7 @@ were ranked, like a batch, although scoring again replaces the regions of their 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
@@ -41,14 +41,14 @@ class Pointed(NamedTuple):
     xywh: list[float]  #: relative
 
 
-def read_scores(loop: Loop) -> tuple[list[str], list[list[float]]]:
-    """Sample ids of the view, and the scores of each one's regions as stored, without the rest."""
+def read_scores(loop: Loop) -> Iterator[tuple[str, list[float]]]:
+    """Per sample of the view its id and its regions' scores as stored; they stream."""
     score = {"$ifNull": ["$$this.confidence", NO_SCORE]}
     regions = {"$ifNull": [f"${loop.names.regions}.detections", []]}
     project = {"$project": {"scores": {"$map": {"input": regions, "in": score}}}}
     pipeline = [*loop.view._pipeline(), project]
-    rows = list(loop.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True))
-    return [str(row["_id"]) for row in rows], [row["scores"] for row in rows]
+    for row in loop.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
+        yield str(row["_id"]), row["scores"]
 
 
 def save_ranks(loop: Loop, ranked: Sequence[Place], *, field: str, view: str, text: str) -> None:

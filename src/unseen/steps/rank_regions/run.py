@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterable, Sequence
 
 import fiftyone as fo
 
@@ -34,10 +34,11 @@ def rank_regions(loop: Loop, config: RankRegionsConfig, progress: Progress) -> R
     size, scored = len(loop.pool), len(by_newest)
     check_pool(loop, size)
     check_scored(size, scored, mark)
-    ids, scores = regions.read_scores(loop.on(by_newest))
-    ranked = _strongest(ids, scores, config)
-    if not ranked:
-        raise DatasetError(_nothing(scores, config))
+    scores = regions.read_scores(loop.on(by_newest))
+    ranked = _strongest(scores, config)
+    strongest = max(ranked.values(), default=regions.NO_SCORE)
+    if strongest < config.min_score:
+        raise DatasetError(_nothing(scored, strongest, config))
     progress(1, 2, "write the ranks")
     places = list(ranked)
     text = f"The {len(places)} strongest unseen regions of the pool in rank order"
@@ -62,34 +63,31 @@ def rank_regions(loop: Loop, config: RankRegionsConfig, progress: Progress) -> R
 
 
 def _strongest(
-    ids: Sequence[str], scores: Sequence[Sequence[float]], config: RankRegionsConfig
+    scores: Iterable[tuple[str, Sequence[float]]], config: RankRegionsConfig
 ) -> dict[Place, float]:
-    """Regions and their scores, the highest first; ties in the order of the pool."""
-    candidates = [
-        (score, Place(sample_id, position))
-        for sample_id, of_image in zip(ids, scores, strict=True)
-        for position, score in enumerate(of_image)
-        if score >= config.min_score
-    ]
-    taken: Counter[str] = Counter()
-    ranked: dict[Place, float] = {}
-    for score, place in sorted(candidates, key=lambda candidate: -candidate[0]):
-        if len(ranked) == config.count:
-            break
-        if taken[place.sample_id] < config.max_per_image:
-            taken[place.sample_id] += 1
-            ranked[place] = score
-    return ranked
+    """Regions and their scores, the highest first; ties in the order of the pool.
+
+    Without one that is strong enough, the strongest there is.
+    """
+    candidates = (
+        (of_image[position], Place(sample_id, position))
+        for sample_id, of_image in scores
+        for position in sorted(range(len(of_image)), key=lambda i: -of_image[i])[
+            : config.max_per_image
+        ]
+    )
+    best = heapq.nlargest(config.count, candidates, key=lambda candidate: candidate[0])
+    strong = [candidate for candidate in best if candidate[0] >= config.min_score]
+    return {place: score for score, place in strong or best[:1]}
 
 
-def _nothing(scores: Sequence[Sequence[float]], config: RankRegionsConfig) -> str:
-    best = max((max(of_image) for of_image in scores if of_image), default=regions.NO_SCORE)
-    if best < 0:
+def _nothing(scored: int, strongest: float, config: RankRegionsConfig) -> str:
+    if strongest < 0:
         return (
-            f"the {len(scores)} scored images of the pool have no unseen region; score them again "
+            f"the {scored} scored images of the pool have no unseen region; score them again "
             "with max_regions above 0 or a lower region_quantile, or widen the view"
         )
     return (
-        f"no unseen region of the {len(scores)} scored images of the pool reaches "
-        f"min_score={config.min_score:g}; the strongest has {best:.3f}. Lower min_score"
+        f"no unseen region of the {scored} scored images of the pool reaches "
+        f"min_score={config.min_score:g}; the strongest has {strongest:.3f}. Lower min_score"
     )

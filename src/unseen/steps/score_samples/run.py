@@ -53,7 +53,8 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
     target, already = _target(loop, mark if earlier else None)
     entry = _start_entry(loop, config, scorer, mark, earlier)
     scorer.alpha = entry["alpha"]
-    ids, paths = target.values(["id", "filepath"])
+    ids, stored = reading.raw_values(target, ["filepath"])
+    paths = stored["filepath"]
     writing.declare_score_fields(loop)
     local = LocalScoring(
         scorer,
