@@ -58,7 +58,7 @@ def with_meaning(step):
 @pytest.mark.parametrize("step", unseen.STEPS)
 def test_a_form_asks_for_every_parameter_of_its_config_and_nothing_else(dataset, form_of, step):
     own = {*NOTICES, "advanced", "view_target", "nothing_selected", "problem"}
-    form = form_of(dataset, step, advanced=True)
+    form = form_of(dataset, step, advanced=True, backend="cvat")
     assert set(form) - own == {p.name for p in with_meaning(step)}
     for parameter in with_meaning(step):
         prop = form[parameter.name]

@@ -42,6 +42,8 @@ SMALL = {
         "architecture": "small",
         "image_size": 64,
     },
+    "repair_labels": {},
+    "rename_classes": {"rename": ("particle=dust",)},
     "clean_dataset": {},
 }
 #: Tested elsewhere: those that ask an annotation server, and one that needs a selection.
@@ -136,9 +138,10 @@ def test_the_app_gets_progress_then_the_batch_in_front_then_the_result(wafers, o
     messages = list(operator("select_batch").execute(ctx))
     asked = calls(messages[:-1])
     assert asked[0][0] == "set_progress"
-    assert [name for name, _ in asked[-3:]] == ["set_progress", "reload_dataset", "set_view"]
-    assert asked[-3][1]["progress"] == 1
-    shown = fo.DatasetView._build(wafers, asked[-1][1]["view"])
+    names = [name for name, _ in asked[-5:]]
+    assert names[:3] == ["set_progress", "reload_dataset", "set_view"]
+    assert asked[-5][1]["progress"] == 1
+    shown = fo.DatasetView._build(wafers, asked[-3][1]["view"])
     assert shown.values("id") == wafers.load_saved_view("batch_01").values("id")
     last = messages[-1].to_json()
     assert last["cls"] == "ExecutionResult"
