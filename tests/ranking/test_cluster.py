@@ -74,11 +74,11 @@ def test_every_item_once_on_all_nodes(cluster):
 
 
 def test_what_kills_its_worker_is_named_and_costs_nothing_else(cluster):
-    results = dict(cluster.map(partial(doubling, {13, 14, 40}), range(50), size=8))
-    assert {i for i, r in results.items() if isinstance(r, Failed)} == {13, 14, 40}
-    assert "workers died on it" in results[13].reason
+    results = dict(cluster.map(partial(doubling, {5, 6}), range(20), size=4))
+    assert {i for i, r in results.items() if isinstance(r, Failed)} == {5, 6}
+    assert "workers died on it" in results[5].reason
     assert all(r == 2 * i for i, r in results.items() if not isinstance(r, Failed))
-    assert len(results) == 50
+    assert len(results) == 20
     assert cluster.repeated > 0
 
 
@@ -93,22 +93,20 @@ def test_an_error_of_the_function_reaches_the_caller(cluster):
         list(cluster.map(partial(doubling, wrong={7}), range(50), size=8))
 
 
-def test_nodes_may_leave_and_join(nodes, cluster, monkeypatch):
+def test_nodes_may_join_and_leave(nodes, cluster, monkeypatch):
     monkeypatch.setattr(cluster_module, "LOOK", 0.2)
 
     def slow(items):
         time.sleep(0.1)
         return items
 
-    node = nodes.add_node(num_cpus=1)
-    results = []
+    node, results = None, []
     for item, result in cluster.map(lambda: slow, range(120), size=2):
         results.append((item, result))
-        if len(results) == 40:
-            nodes.remove_node(node)
-        if len(results) == 80:
+        if len(results) == 20:
             node = nodes.add_node(num_cpus=1)
-    nodes.remove_node(node)
+        if len(results) == 80:
+            nodes.remove_node(node)
     assert sorted(results) == [(i, i) for i in range(120)]
     assert cluster.repeated > 0
 
@@ -123,9 +121,8 @@ def scorer(tmp_path_factory):
     return Scorer(path, ScoreConfig(device="cpu", precision="fp32"))
 
 
-@pytest.mark.parametrize("zone", [False, True])
 def test_the_numbers_are_those_of_one_process_bit_for_bit(
-    cluster, scorer, zone, tmp_path, rng, monkeypatch
+    cluster, scorer, tmp_path, rng, monkeypatch
 ):
     monkeypatch.setattr(local, "SAMPLE_IMAGES", 9)
     monkeypatch.setattr(ray_scoring, "BLOCK", 5)
@@ -135,7 +132,7 @@ def test_the_numbers_are_those_of_one_process_bit_for_bit(
         Image.fromarray(rng.integers(0, 255, size, dtype=np.uint8)).save(path)
     Path(paths[11]).write_bytes(b"no image")
     settings = dict(quantile=0.9, region_quantile=0.95, batch_size=4)
-    settings["weights"] = (lambda i: half if i % 2 else None) if zone else None
+    settings["weights"] = lambda i: half if i % 2 else None
     one = LocalScoring(scorer, **settings)
     two = RayScoring(LocalScoring(scorer, **settings), cluster, ScoreConfig(precision="fp32"))
     expected, found = ({s.index: s for s in scoring.score(paths)} for scoring in (one, two))
