@@ -59,8 +59,8 @@ def fit_plane(images: Tensor) -> Tensor:
     rows, columns = min(_CELLS, height), min(_CELLS, width)
     # Row by row of cells, so that a large image is never in memory as floats.
     edges = [(i * height // rows, -(-(i + 1) * height // rows)) for i in range(rows)]
-    means = [F.adaptive_avg_pool2d(shares(images[:, :, a:b]), (1, columns)) for a, b in edges]
-    cells = torch.cat(means, dim=2).flatten(2).cpu().double()
+    means = torch.stack([shares(images[:, :, a:b]).mean(dim=2) for a, b in edges], dim=2)
+    cells = F.adaptive_avg_pool2d(means, (rows, columns)).flatten(2).cpu().double()
     # The cells' mean positions are exact even where cells overlap.
     down = F.adaptive_avg_pool1d(positions(height).double()[None], rows)[0]
     across = F.adaptive_avg_pool1d(positions(width).double()[None], columns)[0]

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from unseen.arrays.images import Pixels, as_float
 
@@ -54,8 +53,8 @@ def unseen_regions(
     integers (`as_float`).
     """
     novel = score > np.float32(threshold)
-    labels, count = ndimage.label(_closed(novel), structure=np.ones((3, 3), dtype=bool))
-    labels[~novel] = 0
+    count, labels = cv2.connectedComponents(_closed(novel), connectivity=8)
+    count -= 1  # without the background
     # Only pixels above the threshold count for a region, not those that the closing added.
     of_pixel = labels[novel]
     strength = score[novel].astype(np.float64)
@@ -66,13 +65,12 @@ def unseen_regions(
     area, mass, power = sums(), sums(strength), sums(strength**2)
     total = mass if present is None else sums(as_float(present[novel]))
     typical = np.divide(power, mass, out=np.zeros(count), where=mass > 0)
+    boxes, first = _extents(novel, of_pixel, count)
     kept = np.flatnonzero(area >= min_area)
-    order = kept[np.lexsort((kept, -typical[kept]))]
-    slices = ndimage.find_objects(labels) if count else []
-    boxes = [(s[1].start, s[0].start, s[1].stop, s[0].stop) for s in (slices[i] for i in order)]
+    order = kept[np.lexsort((first[kept], -typical[kept]))]
     weight = (total[order] / area[order]) ** 2 * np.sqrt(mass[order])
     return Regions(
-        np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
+        boxes[order].astype(np.float32),
         np.clip(typical[order], 0, 1).astype(np.float32),
         area[order].astype(np.float32),
         weight.astype(np.float32),
@@ -114,9 +112,25 @@ def region_strength(score: npt.ArrayLike, threshold: float) -> float:
     return float((values - threshold).clip(0).sum() / (1 - threshold))
 
 
-def _closed(novel: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _extents(
+    novel: npt.NDArray[np.bool_], of_pixel: npt.NDArray[np.int32], count: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Of each region its box (left, top, right, bottom), and its first pixel from top left."""
+    pixels = np.flatnonzero(novel)
+    rows, columns = np.divmod(pixels, novel.shape[1])
+    boxes, first = np.zeros((count + 1, 4), np.intp), np.zeros(count + 1, np.intp)
+    # Of several values that are assigned to one place, the last stays.
+    boxes[of_pixel, 3], boxes[of_pixel[::-1], 1] = rows + 1, rows[::-1]
+    first[of_pixel[::-1]] = pixels[::-1]
+    across = np.argsort(columns, kind="stable")
+    of_pixel, columns = of_pixel[across], columns[across]
+    boxes[of_pixel, 2], boxes[of_pixel[::-1], 0] = columns + 1, columns[::-1]
+    return boxes[1:], first[1:]
+
+
+def _closed(novel: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     # Padding keeps the erosion from eating what touches the border.
     padded = np.pad(novel, 2 * CLOSING).astype(np.uint8)
     square = np.ones((2 * CLOSING + 1, 2 * CLOSING + 1), np.uint8)
     inside = slice(2 * CLOSING, -2 * CLOSING)
-    return np.asarray(cv2.morphologyEx(padded, cv2.MORPH_CLOSE, square)[inside, inside] > 0)
+    return np.ascontiguousarray(cv2.morphologyEx(padded, cv2.MORPH_CLOSE, square)[inside, inside])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,6 +68,14 @@ def entropy(maps: ProbabilityMaps) -> Tensor:
     buffer = torch.empty_like(maps.background)
     for p in (maps.background, *maps.classes.unbind(dim=1), maps.unseen):
         torch.clamp_min(p, 1e-30, out=buffer)
-        negative.addcmul_(buffer.log_(), p, value=-1)
+        negative.addcmul_(_log_(buffer), p, value=-1)
         total.add_(p)
-    return negative.div_(total).add_(total.log_()).clamp_min_(0)
+    return negative.div_(total).add_(_log_(total)).clamp_min_(0)
+
+
+def _log_(values: Tensor) -> Tensor:
+    """The logarithm in place; on CPUs that of NumPy, which takes a third of the time."""
+    if values.device.type != "cpu":
+        return values.log_()
+    np.log(values.numpy(), out=values.numpy())
+    return values
