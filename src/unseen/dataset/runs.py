@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.core.odm as foo
 
 # MongoDB gives "." and a leading "$" in keys a meaning, and class names may hold both. A class that
@@ -22,6 +23,9 @@ def refresh(dataset: Any) -> None:
     Its own `reload()` also reads every sample held in memory: minutes, where a notebook holds many.
     """
     dataset._reload(hard=True)
+    # 1.22: this makes a new class of samples. Those in memory get it too, else they lack new fields.
+    for sample in list(fo.Sample._instances[dataset._sample_collection_name].values()):
+        sample._doc.__class__ = dataset._sample_doc_cls
 
 
 def stored_runs(
