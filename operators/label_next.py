@@ -60,13 +60,13 @@ class LabelNext(foo.Operator):
         line = queue.read_queue(loop, tag)
         following = line.after(current)
         if following is None:
-            ctx.ops.notify(f"All {len(line.ids)} images of {tag} are labelled.", variant="success")
+            ctx.ops.notify(f"All {len(line.ids)} images in {tag} are labelled.", variant="success")
             ctx.ops.close_sample()
             return {"left": 0}
         # 1.22: the App breaks down over a sample that the grid's view does not hold.
         if ctx.params.get("again") or current in line.ids:
             ctx.trigger("open_sample", {"id": following, "mode": "annotate"})
-            ctx.ops.notify(f"{len(line.waiting)} of {len(line.ids)} images of {tag} are left.")
+            ctx.ops.notify(f"{len(line.waiting)} of {len(line.ids)} images are left in {tag}.")
         else:
             ctx.ops.set_view(view=queue.in_order(loop, tag))
             uri = f"{self.plugin_name}/label_next"

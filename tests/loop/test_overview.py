@@ -59,9 +59,8 @@ def test_the_loop_is_followed_from_the_split_to_the_next_turn(begun, rng):
     now, *_ = all_answers(begun)
     assert now.counts.out == 5
     assert (now.batch.sent, now.batch.labelled, now.batch.missing) == (5, 0, 5)
-    assert now.next_action.operator == "train_detector"  # there is time for it now
+    assert now.next_action.operator == "label_next"
     predict(begun, rng)
-    assert due() == "load_annotations"
     unseen.reveal_labels(begun)
     assert due() == "load_annotations"  # closes the batch
     unseen.load_annotations(begun)
@@ -170,7 +169,8 @@ def test_labels_that_were_made_in_the_app_wait_to_be_loaded(begun):
     begun.select(ids[:4]).set_values("ground_truth", [fo.Detections()] * 4)
     now = overview.now_with_server(begun)
     assert now.batch.waiting_to_load == 4
-    assert now.next_action.reason == "4 of 10 images are done in the App."
+    assert now.next_action.reason == "6 of 10 images of batch_01 are left to label."
+    assert ("load_annotations", {}) in [(a.operator, a.params) for a in now.other_actions]
     unseen.load_annotations(begun)
     now = overview.now_with_server(begun)
     assert now.batch.waiting_to_load == 0

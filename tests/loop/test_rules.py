@@ -11,7 +11,7 @@ import pytest
 from unseen.dataset.fields import Names
 from unseen.loop.overview import empty_state, hints, with_names
 from unseen.loop.overview_data import CURRENT, NONE, OLD, STATES, Batch, Counts, Facts
-from unseen.loop.rules import due, other_actions, waits_for, why_not
+from unseen.loop.rules import LABELS, due, other_actions, waits_for, why_not
 from unseen.parameters import from_mapping, parameters
 from unseen.steps.catalogue import catalogue
 
@@ -71,7 +71,7 @@ NO_POOL = replace(BACK, counts=counts(pool=0))
         (NO_INITIAL, "prepare_dataset", "no initial images"),
         (NO_SPLIT, "prepare_dataset", "no test split"),
         (UNLABELLED, "request_annotations images=initial", "10 initial images need labels"),
-        (INITIAL_OUT, "load_annotations", "0 of 10 images of the initial images are back"),
+        (INITIAL_OUT, "load_annotations", "0 of 10 images of initial images are back"),
         (facts(unet=NONE), "train_unet", "10 images with 30 boxes"),
         (facts(unet=OLD, new_images=4), "train_unet", "4 images were labelled since"),
         (facts(unet=OLD), "train_unet", "labels changed"),
@@ -102,6 +102,7 @@ NO_POOL = replace(BACK, counts=counts(pool=0))
         (replace(OUT, is_evaluated=False), "evaluate_detector", "not measured yet"),
         (OUT, "load_annotations", "0 of 10"),
         (facts(batch=sent(labelled=10, backend="app")), "load_annotations", "close the batch"),
+        (facts(batch=sent(labelled=7, backend="app")), "label_next images=batch", "3 of 10 images"),
         (replace(BACK, unet=OLD, new_images=10), "train_unet", "10 images were labelled"),
         (facts(batch=sent(labelled=6, closed=True), iteration=1), "select_batch", "is scored"),
         (replace(NO_POOL, detector=OLD), "train_detector", "No detector has learned"),
@@ -293,13 +294,14 @@ def done(given: Facts, operator: str) -> Facts:
         more = replace(c, pool=pool, unscored=min(c.unscored, pool), out=c.out + back)
         out = replace(b, sent=b.images, complete=True, closed=False, backend=b.backend or "cvat")
         return replace(given, batch=out, counts=more)
-    if operator == "load_annotations":
+    if operator in ("load_annotations", "label_next"):
         came = c.out if b is None else b.missing
         labelled, boxes = c.labelled + came, c.boxes + 2 * came
         more = replace(c, out=max(0, c.out - came), labelled=labelled, boxes=boxes)
         if b is None:
             return replace(given, counts=more)
-        back = replace(b, labelled=b.labelled + came, closed=True, waiting_to_load=None)
+        is_closed = operator == "load_annotations"
+        back = replace(b, labelled=b.labelled + came, closed=is_closed, waiting_to_load=None)
         stale = {"unet": OLD if given.unet != NONE else NONE} if came else {}
         if came and given.detector != NONE:
             stale |= {"detector": OLD, "is_applied": False, "is_evaluated": False}
@@ -335,8 +337,16 @@ def test_every_action_that_is_offered_opens_its_form(rng):
         best = due(given)
         actions = [best, *other_actions(given, best)]
         for action in actions:
-            if not action.operator.startswith("@"):
+            if not action.operator.startswith("@") and action.operator != "label_next":
                 params = with_names(action, Names(series="second")).params
                 from_mapping(catalogue()[action.operator].config, params)
                 assert params["series"] == "second"
         assert len({(a.operator, json.dumps(a.params)) for a in actions}) == len(actions)
+
+
+def test_a_button_has_the_name_of_its_form():
+    steps = catalogue()
+    assert {n: steps[n].label for n in LABELS if n in steps} == {
+        n: label for n, label in LABELS.items() if n in steps
+    }
+    assert set(LABELS) - set(steps) == {"import_samples", "label_next"}

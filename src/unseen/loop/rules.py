@@ -48,7 +48,7 @@ def open_batch_problem(name: str) -> str:
     """Why no other batch can be selected while none of this one is labelled."""
     return (
         f"{name} is still out: none of its images is labelled yet. Label it first, or choose it "
-        "anew (replace=True)"
+        "anew, with the parameter replace"
     )
 
 
@@ -109,7 +109,7 @@ def _refusals(step: str, facts: Facts, params: Params) -> Iterator[Refusal]:
             if not counts.test:
                 yield None, "There is no test split to measure on."
             if counts.test == counts.test_unlabelled and not given("gt_field"):
-                yield None, "The test split has no labels yet: hand it out with images 'test'."
+                yield None, "The test split has no labels yet: request annotations for it."
 
 
 # --- what is due -----------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def waits_for(facts: Facts, min_loaded: float = 1.0) -> str | None:
     return (
         f"the labels of {batch.name}: {batch.labelled} of {batch.expected} images have some, and it "
         f"is {'only partly sent' if batch.sent else 'not sent yet'}. Send it with "
-        "request_annotations (or send=True), or label it another way"
+        "request_annotations (or the parameter send), or label it another way"
     )
 
 
@@ -170,7 +170,8 @@ def _rows(facts: Facts) -> Iterator[Action]:
 
 def _labelling(facts: Facts, batch: Batch) -> Iterator[Action]:
     """The newest batch, or the initial images, on their way through labelling."""
-    name = "the initial images" if batch.number == 0 else batch.name
+    name = "initial images" if batch.number == 0 else batch.name
+    which = name if batch.number == 0 else f"images of {name}"
     if batch.missing and not (batch.closed and batch.labelled):
         images = "initial" if batch.number == 0 else "batch"
         if not batch.sent:
@@ -183,7 +184,7 @@ def _labelling(facts: Facts, batch: Batch) -> Iterator[Action]:
             text = f"Only {batch.sent} of {batch.images} images of {name} were sent."
             yield _action("request_annotations", text, images=images)
         if batch.backend == "app":
-            text = f"{batch.missing} of {images_text(batch.expected)} of {name} are left to label."
+            text = f"{batch.missing} of {batch.expected} {which} are left to label."
             yield _action("label_next", text, images=images)
         if batch.waiting_to_load:
             text = f"{batch.waiting_to_load} of {batch.images} images are done in {batch.backend}."
@@ -194,7 +195,7 @@ def _labelling(facts: Facts, batch: Batch) -> Iterator[Action]:
         text = f"{batch.labelled} of {batch.images} images of {name} are back{known}."
         yield _action("load_annotations", text)
     elif batch.sent and not batch.closed and batch.backend != "cvat":
-        text = f"All images of {name} are labelled: close the batch."
+        text = f"All {which} are labelled: close the batch."
         yield replace(_action("load_annotations", text), label="Close the batch", has_form=False)
 
 
@@ -296,37 +297,34 @@ def _is_same(one: Action, other: Action) -> bool:
 
 
 # --- words -----------------------------------------------------------------------------------------
-#: How the buttons are labelled.
+#: What an action is called on buttons, as forms and operators call it.
 LABELS = {
     "import_samples": "Import images",
     "prepare_dataset": "Set up the dataset",
     "mark_structure": "Mark known structure",
-    "screen_images": "Screen the images",
+    "screen_images": "Screen images",
     "train_unet": "Train the UNet",
     "score_samples": "Score the pool",
-    "select_batch": "Select a batch",
-    "request_annotations": "Hand out the images",
+    "select_batch": "Next batch",
+    "request_annotations": "Request annotations",
     "label_next": "Label the next image",
-    "load_annotations": "Load labels",
-    "list_annotations": "Ask how far labelling is",
+    "load_annotations": "Load annotations",
+    "list_annotations": "Annotation status",
     "train_detector": "Train the detector",
-    "apply_detector": "Predict on the test split",
-    "evaluate_detector": "Measure the detector",
-    "compare_iterations": "Write the report",
-    "next_iteration": "Do all that is due",
+    "apply_detector": "Apply the detector",
+    "evaluate_detector": "Evaluate the detector",
+    "compare_iterations": "Compare iterations",
+    "next_iteration": "Next iteration",
 }
+#: What follows the name on a button that says which images it is about.
+_ABOUT = {"initial": ": initial images", "test": ": test split", "pool": ": pool"}
 
 
 def _action(operator: str, reason: str, **params: object) -> Action:
-    special = {
-        "initial": "Hand out the initial images",
-        "test": "Hand out the test split",
-        "pool": "Predict on the pool",
-    }
     about = str(params.get("images") or params.get("target"))
     label = LABELS[operator]
-    if operator == "request_annotations" or params.get("target") == "pool":
-        label = special.get(about, label)
+    if operator in ("request_annotations", "apply_detector"):
+        label += _ABOUT.get(about, "")
     if operator == "import_samples":
         operator = "@voxel51/io/import_samples"
     elif operator == "label_next" and about == "test":
