@@ -50,10 +50,12 @@ def request_annotations(loop: Loop, config: RequestConfig, progress: Progress) -
         from unseen.steps.other_annotation import request
 
         result = request(loop, config, anno_key, iteration, ids, classes)
-    is_known = loop.entry(iteration, "request_annotations").get("anno_key") == anno_key
-    if not result.dry_run and (
-        result.sent or not is_known
-    ):  # a killed run sent, but recorded nothing
+    # A killed run may have sent without a record, or stored one that the dataset does not name.
+    entry = loop.entry(iteration, "request_annotations")
+    is_known = entry.get("anno_key") == anno_key and loop.dataset.has_run(
+        loop.names.run_key(iteration)
+    )
+    if not result.dry_run and (result.sent or not is_known):
         writing.group_fields(loop)
         _record(loop, config, iteration, result)
     return result
