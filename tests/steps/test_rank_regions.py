@@ -35,6 +35,12 @@ def give_regions(view, rng, field=REGIONS):
     view._dataset.set_values(field, regions, key_field="id")
 
 
+def labels():
+    """What somebody drew; an empty list would have to be on record."""
+    box = fo.Detection(label="particle", bounding_box=[0.1, 0.1, 0.2, 0.2])
+    return fo.Detections(detections=[box])
+
+
 def by_hand(view):
     """(sample id, region id, score) of all regions that have a score, the highest first."""
     regions = [
@@ -120,7 +126,7 @@ def test_labelled_test_excluded_and_sent_images_never_appear(scored, rng):
     test = set(scored.match_tags("test").values("id"))
     pool = [i for i in best if i not in test]
     scored.select(pool[0]).tag_samples("excluded")
-    scored.set_values("ground_truth", {pool[1]: fo.Detections()}, key_field="id")
+    scored.set_values("ground_truth", {pool[1]: labels()}, key_field="id")
     scored.add_sample_field("unseen_annotation", fo.StringField)
     scored.set_values("unseen_annotation", {pool[2]: "sent"}, key_field="id")
     result = unseen.rank_regions(scored, **ALL)
@@ -135,7 +141,7 @@ def test_ranking_again_leaves_no_old_rank_also_in_memory(scored):
     first = unseen.rank_regions(scored, count=20)
     before = ranks(scored)
     best = scored[first.sample_ids[0]]
-    scored.set_values("ground_truth", {best.id: fo.Detections()}, key_field="id")
+    scored.set_values("ground_truth", {best.id: labels()}, key_field="id")
     second = unseen.rank_regions(scored, count=5)
     assert best.id not in second.sample_ids
     assert len(ranks(scored)) == 5
