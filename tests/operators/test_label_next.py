@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 import unseen
@@ -48,7 +50,7 @@ def test_the_first_unlabelled_image_opens_in_the_annotate_tab_within_its_view(ha
 
 def test_nothing_here_labels_the_open_image_and_goes_on_until_all_are_done(handed_out, press):
     ids = handed_out.load_saved_view("initial").values("id")
-    for current, following in zip(ids, ids[1:], strict=False):
+    for current, following in itertools.pairwise(ids):
         asked = press(handed_out, "mark_empty", current=current)
         assert asked["open_sample"]["id"] == following
     asked = press(handed_out, "mark_empty", current=ids[-1])
