@@ -139,12 +139,19 @@ def polyline_fields(dataset: fo.Dataset | None) -> list[str]:
 
 
 def _filled_in(config: type[Config], params: Mapping[str, Any]) -> dict[str, Any]:
-    texts = {p.name for p in parameters(config) if p.default == ""}
+    declared = parameters(config)
+    texts = {p.name for p in declared if p.default == ""}
+    lists = {p.name for p in declared if p.item is str and not p.choices}
     return {
-        k: v
+        # What is typed as "open, short" is two classes.
+        k: ",".join(v) if k in lists and _are_texts(v) else v
         for k, v in params.items()
         if k not in _NOT_OURS and v is not None and (v != "" or k in texts)
     }
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _lasting(dataset: fo.Dataset | None, given: Mapping[str, Any]) -> dict[str, str]:
@@ -223,6 +230,11 @@ def _property(
         view = types.AutocompleteView(allow_user_input=True, allow_duplicates=False)
     for value in parameter.choices or offered or ():
         view.add_choice(value, label=value, description=parameter.meanings.get(value))
+    if kind is tuple and not parameter.choices and not offered:
+        # 1.22: what is typed into a list without Enter is lost; a text is not.
+        separated = ", ".join(common.pop("default", ()))
+        common["description"] += " Separated by commas."
+        return inputs.str(name, allow_empty=True, default=separated, **common)
     if kind is tuple:
         return inputs.list(name, types.String(), view=view, **common)
     if is_choice:

@@ -36,6 +36,13 @@ def user_facing_strings(path):
     return "\n".join(node.value for node in strings if isinstance(node.value, str))
 
 
+def test_texts_for_the_app_are_no_python():
+    for folder in ("src/unseen/loop", "operators", "plugin"):
+        for path in (ROOT / folder).rglob("*.py"):
+            found = re.findall(r"\w+=(?:True|False|None|')", user_facing_strings(path))
+            assert not found, path
+
+
 def test_the_tables_and_the_manifest_are_current():
     spec = importlib.util.spec_from_file_location("reference", ROOT / "docs/reference.py")
     reference = importlib.util.module_from_spec(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,19 +104,34 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     | boxes | scratch: 3 |
     """
     summary = str(result.get("summary", ""))
-    parts = [f"```\n{summary}\n```" if "\n" in summary else summary]
+    parts = [f"```\n{summary}\n```" if "\n" in summary else _plain(summary)]
     rows = []
     for name, value in result.items():
-        if isinstance(value, Mapping):
-            plain = ((k, v) for k, v in value.items() if not isinstance(v, (list, Mapping)))
-            value = ", ".join(f"{k}: {_number(v)}" for k, v in plain)
-        if name in ("summary", "table") or isinstance(value, list) or value in (None, ""):
+        if name in ("summary", "table") or isinstance(value, list) or value in (None, "", {}):
             continue
-        rows.append(f"| {name.replace('_', ' ')} | {_number(value)} |")
+        rows.append(f"| {_plain(name.replace('_', ' '))} | {_cell(value)} |")
     if rows:
         parts.append("\n".join(["| Result | |", "|---|---|", *rows]))
     return "\n\n".join(part for part in parts if part)
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _cell(value: Any) -> str:
+    """A value in a table, what is nested in brackets."""
+    if isinstance(value, Mapping):
+        plain = ((k, v) for k, v in value.items() if not isinstance(v, list))
+        return ", ".join(
+            f"{_plain(str(k))}: ({_cell(v)})"
+            if isinstance(v, Mapping)
+            else f"{_plain(str(k))}: {_cell(v)}"
+            for k, v in plain
+        )
+    return f"{value:.4g}" if isinstance(value, float) else _plain(str(value))
+
+
+def _plain(text: str) -> str:
+    r"""The text as Markdown that shows it as it is: `__name__` would be bold.
+
+    >>> print(_plain("/data/__unseen__/a|b"))
+    /data/\_\_unseen\_\_/a\|b
+    """
+    return re.sub(r"([\\`*_|<\[\]#])", r"\\\1", text)

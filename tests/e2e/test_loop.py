@@ -49,7 +49,7 @@ def test_a_person_gets_from_a_plain_dataset_to_an_evaluation_through_forms(app, 
     assert trained["parameters"]["steps"] == 10
     picture("trained")
 
-    app.browse("Score unseen")
+    app.browse("Score the pool")
     app.execute()
     dataset.reload()
     scored = dataset.exists("unseen_excess")

@@ -13,7 +13,7 @@ from unseen.dataset import setup
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.loop import overview
-from unseen.parameters import parameters
+from unseen.parameters import from_mapping, parameters
 from unseen.steps.catalogue import catalogue
 
 pytestmark = pytest.mark.fiftyone
@@ -63,8 +63,10 @@ def test_a_form_asks_for_every_parameter_of_its_config_and_nothing_else(dataset,
     for parameter in with_meaning(step):
         prop = form[parameter.name]
         default = parameter.default
+        if type(prop.type).__name__ == "String" and isinstance(default, tuple):
+            default = ", ".join(default)
         assert prop.default == (list(default) if isinstance(default, tuple) else default)
-        assert prop.view.description == parameter.help
+        assert prop.view.description.startswith(parameter.help)
         if parameter.kind in (int, float):
             assert (prop.type.min, prop.type.max) == (parameter.minimum, parameter.maximum)
         if parameter.unit:
@@ -228,3 +230,11 @@ print("torch" in sys.modules)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "False"
+
+
+@pytest.mark.parametrize("typed", ["open, short", ["open, short"], ["open", " short"]])
+def test_classes_typed_with_commas_are_several(dataset, context, typed):
+    inputs = sys.modules["fiftyone.plugins.orgs.unseen.curation.operators.inputs"]
+    config = catalogue()["prepare_dataset"].config
+    ctx = context(dataset, "prepare_dataset", classes=typed)
+    assert from_mapping(config, inputs.settings(ctx, config)).classes == ("open", "short")

@@ -97,7 +97,7 @@ def test_labels_of_an_older_detector_go_when_a_new_one_is_sure_of_nothing(detect
 def test_without_a_detector_or_a_measured_test_split_it_says_what_to_do(wafers, detected):
     with pytest.raises(LabelError, match="run train_detector first"):
         unseen.auto_label(wafers)
-    with pytest.raises(DatasetError, match="apply_detector with target='test'"):
+    with pytest.raises(DatasetError, match="apply_detector on the test split"):
         unseen.auto_label(detected)
 
 

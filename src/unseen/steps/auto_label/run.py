@@ -88,7 +88,7 @@ def _thresholds(
         raise DatasetError(
             f"the newest detector has not seen a labelled test split (tag {loop.names.test_tag!r}, "
             f"labels in {gt_field!r}, predictions in {predictions!r}); label the test split and "
-            "run apply_detector with target='test'"
+            "run apply_detector on the test split"
         )
     matched = match(of_truth.on(test.exists(predictions)), predictions, classes, iou=config.iou)
     return {

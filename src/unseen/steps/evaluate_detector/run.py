@@ -48,7 +48,7 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
         raise DatasetError(
             f"the test split (tag {loop.names.test_tag!r}) has {len(loop.test)} images: "
             f"{len(labelled)} with labels in {gt_field!r}, none of them with predictions in "
-            f"{field!r}; label the test split, then run apply_detector with target='test', which "
+            f"{field!r}; label the test split, then run apply_detector on the test split, which "
             "says which images cannot be read"
         )
     progress(0, 2, "evaluate detector")

@@ -113,7 +113,7 @@ class ScoreResult(StepResult):
 
 STEP = Step(
     order=60,
-    label="Score unseen",
+    label="Score the pool",
     config=ScoreConfig,
     continues=True,
     view_verb="Score",

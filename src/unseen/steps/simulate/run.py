@@ -204,7 +204,7 @@ def _check(loop: Loop, config: SimulateConfig) -> None:
     if config.hidden_field == field:
         raise ConfigError(
             f"hidden_field and label_field are both {field!r}; the simulated annotator copies from "
-            "one into the other. Pass another label_field, for example label_field='simulated'"
+            "one into the other. Pass another label_field, for example simulated"
         )
     earlier = loop.entry(0, "simulate")
     if earlier:
