@@ -10,7 +10,7 @@ import unseen
 from unseen.dataset import labelling, reading
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
-from unseen.errors import AnnotationError, ConfigError, DatasetError, LabelError
+from unseen.errors import AnnotationError, ConfigError, DatabaseError, DatasetError, LabelError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -218,3 +218,28 @@ def test_tags_of_other_people_stay(make_wafers):
     unseen.split_dataset(dataset, initial=3, initial_tag="unseen_initial")  # ours: written over
     unseen.clean_dataset(dataset)
     assert dataset.values("tags") == tags
+
+
+def test_crowds_are_no_boxes_of_a_record_nor_of_a_reveal(wafers):
+    """Also those that FiftyOne marked in the way of its older versions."""
+    marks = ({"iscrowd": 1}, {"attributes": {"iscrowd": fo.BooleanAttribute(value=True)}})
+    where = {"label": "particle", "bounding_box": [0, 0, 0.5, 0.5]}
+    sample = wafers.match_tags("initial").first()
+    crowds = [fo.Detection(**where, **mark) for mark in marks]
+    boxes = [fo.Detection(**where, iscrowd=0), fo.Detection(**where), *crowds]
+    sample["hidden_truth"] = fo.Detections(detections=boxes)
+    sample["ground_truth"] = None
+    sample.save()
+    before = Loop(wafers).label_facts()
+    result = unseen.reveal_labels(wafers, iteration=0)
+    assert (result.boxes, result.class_counts) == (2, {"particle": 2})
+    after = Loop(wafers).label_facts()
+    assert after["labelled_images"] == before["labelled_images"] + 1
+    assert after["class_counts"]["particle"] == before["class_counts"]["particle"] + 2
+    assert len(wafers[sample.id].ground_truth.detections) == 4
+
+
+def test_a_query_too_large_for_the_database_is_refused_with_the_remedy(wafers):
+    view = wafers.mongo([{"$match": {"filepath": {"$ne": "x" * 17_000_000}}}])
+    with pytest.raises(DatabaseError, match=r"16 MB .* 400,000 samples by id.*match_tags"):
+        unseen.screen_images(view)

@@ -168,15 +168,12 @@ class Loop:
         return set(self.with_labels(self.view).values("id"))
 
     def label_facts(self) -> Record:
-        """Numbers of labelled samples and of boxes per class, for a record."""
+        """Numbers of labelled samples and of boxes per class without crowds, for a record."""
         if not self.has_labels:
             return {"labelled_images": 0, "class_counts": {}}
         labelled = self.whole.labelled
-        count, counts = labelled.aggregate(
-            [fo.Count(), fo.CountValues(f"{self.names.label_field}.detections.label")]
-        )
-        by_class = dict(sorted((str(label), int(count)) for label, count in counts.items()))
-        return {"labelled_images": count, "class_counts": by_class}
+        counts = reading.class_counts(labelled, self.names.label_field)
+        return {"labelled_images": len(labelled), "class_counts": counts}
 
     # --- batches ---------------------------------------------------------------------------------
     def batches(self) -> dict[int, str]:

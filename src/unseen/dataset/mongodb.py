@@ -119,12 +119,23 @@ def reach() -> str:
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
     """Turn a failure of the database inside into a DatabaseError that says what to do."""
-    from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure
+    from pymongo.errors import (
+        ConnectionFailure,
+        DocumentTooLarge,
+        DuplicateKeyError,
+        OperationFailure,
+    )
 
     try:
         yield
     except DuplicateKeyError:  # not the server's fault
         raise
+    except DocumentTooLarge as error:
+        raise DatabaseError(
+            f"one query or record exceeds the 16 MB that MongoDB takes ({_reason(error)}); expected "
+            "at most about 400,000 samples by id. Pass the dataset, or give the samples a tag and "
+            "pass dataset.match_tags(tag) instead of a selection by ids"
+        ) from error
     except (ConnectionFailure, OperationFailure, ConnectionError) as error:
         if isinstance(error, ConnectionError) and "mongod" not in str(error):
             raise  # FiftyOne's own names its server

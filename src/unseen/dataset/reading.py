@@ -191,6 +191,20 @@ def read_labels(
     return LabelledImages(images, dict(sorted(counts.items())), box_problems, skipped)
 
 
+def class_counts(view: Any, label_field: str) -> dict[str, int]:
+    """Class -> number of its boxes in a view, sorted; crowds are no objects and do not count."""
+    box = f"${label_field}.detections"
+    is_crowd = {"$or": [f"{box}.iscrowd", f"{box}.attributes.iscrowd.value"]}
+    pipeline = [
+        *view._pipeline(),
+        {"$unwind": box},
+        {"$match": {"$expr": {"$not": [is_crowd]}}},
+        {"$group": {"_id": f"{box}.label", "boxes": {"$sum": 1}}},
+    ]
+    rows = view._dataset._sample_collection.aggregate(pipeline, allowDiskUse=True)
+    return dict(sorted((str(row["_id"]), int(row["boxes"])) for row in rows))
+
+
 def crowd_flags(view: Any, label_field: str) -> list[list[bool]]:
     """Per sample of a view, whether each box has the attribute `iscrowd`, of either kind of FiftyOne."""
     boxes = f"{label_field}.detections"

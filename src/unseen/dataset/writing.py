@@ -65,7 +65,8 @@ def declare_score_fields(loop: Loop) -> None:
 def save_scores(loop: Loop, scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the scores of many samples in one bulk operation.
 
-    `scores` maps sample ids to plain values: the numbers by metric name, `model` (text),
+    `scores` maps sample ids to plain values: the numbers by metric name, `mean_score` (the regions
+    carry it, so that a run that continues another can sum up both), `model` (text),
     `expected_counts` (list), `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and
     `regions`, a list of (relative x, y, w, h, score).
     """
@@ -79,7 +80,8 @@ def save_scores(loop: Loop, scores: Mapping[str, Mapping[str, Any]]) -> None:
             names.model: s["model"],
             names.expected_counts: [float(v) for v in s["expected_counts"]],
             names.embedding: fou.serialize_numpy_array(np.asarray(s["embedding"], np.float32)),
-            names.regions: detections((REGION_LABEL, r[:4], r[4]) for r in s["regions"]),
+            names.regions: detections((REGION_LABEL, r[:4], r[4]) for r in s["regions"])
+            | {k: s[k] for k in ("mean_score",) if k in s},
             names.heatmap: None if s["heatmap"] is None else heatmap(s["heatmap"]),
         }
     set_raw(loop.dataset, values)

@@ -60,13 +60,13 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
     writing.set_raw(dataset, updates)
     is_cut_short = not loop.entry(iteration, _STEP)
     revealed = _revealed(loop, batch, iteration) if is_cut_short else dataset.select(ids)
-    counts = revealed.count_values(f"{names.label_field}.detections.label")
+    counts = reading.class_counts(revealed, names.label_field)
     result = RevealResult(
         dataset=dataset.name,
         iteration=iteration,
         images=len(revealed),
         boxes=sum(counts.values()),
-        class_counts=dict(sorted((str(label), n) for label, n in counts.items())),
+        class_counts=counts,
         partly_labelled=scope.count(loop.on(revealed)),
     )
     if result.images:  # nothing new must not change what the record says was labelled then

@@ -81,7 +81,8 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
     thresholds = asdict(scoring.thresholds) if scoring.thresholds else {}
     has_features = loop.is_whole and config.embeddings and not loop.names.series
     is_unfinished = bool(earlier and earlier.get("state") == "running")
-    if scores.seen:  # a run with nothing to do must not overwrite what was measured
+    is_cut_short = bool(earlier and "scored" not in earlier)
+    if scores.seen or is_cut_short:  # a run with nothing to do must not overwrite what was measured
         entry |= {
             "state": "running" if has_features else "done",
             "seconds": elapsed(),
@@ -91,6 +92,7 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
             "skipped": len(scores.skipped),
             "mean_score": scores.mean,
             "regions": scores.regions,
+            **(_of_both_runs(loop, mark) if is_cut_short else {}),
         }
         loop.write_entry(iteration, "score_samples", entry)
     elif is_unfinished:
@@ -169,6 +171,21 @@ def _earlier_run(loop: Loop, config: ScoreConfig, iteration: int, mark: str) -> 
     if any(before[name] != now[name] for name in _DECISIVE):
         return None
     return entry if entry["from_pool"] or not loop.is_whole else None
+
+
+def _of_both_runs(loop: Loop, mark: str) -> Record:
+    """What a run and the one that it continues have scored together."""
+    names = loop.names
+    _, stored = reading.raw_values(loop.whole.pool.match({names.model: mark}), [names.regions])
+    regions = stored[names.regions]
+    # None of earlier versions.
+    means = [mean for r in regions if (mean := r.get("mean_score")) is not None]
+    return {
+        "scored": len(regions),
+        "already_scored": 0,
+        "mean_score": sum(means) / len(means) if means else 0.0,
+        "regions": sum(len(r["detections"]) for r in regions),
+    }
 
 
 def _start_entry(
