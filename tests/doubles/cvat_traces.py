@@ -45,3 +45,24 @@ def ranked(dataset: fo.Dataset) -> fo.DatasetView:
 def ranked_names(dataset: fo.Dataset) -> list[str]:
     """File names of the batch in rank order."""
     return [path.rsplit("/", 1)[1] for path in ranked(dataset).values("filepath")]
+
+
+SIZE = 64
+BOX, SAME_BOX = [8, 16, 24, 40], ("particle", [8, 16, 16, 24])  # corners; with width and height
+
+
+def truth(dataset):
+    """Boxes per image of the batch in rank order: None, or a sorted list of (class, px box)."""
+    return [
+        None
+        if boxes is None
+        else sorted((b.label, [round(v * SIZE, 3) for v in b.bounding_box]) for b in boxes)
+        for boxes in ranked(dataset).values("ground_truth.detections")
+    ]
+
+
+def finish(worker, frame=0, label="particle", box=BOX, **more):
+    """Draw a box and complete the job; the id of the shape."""
+    drawn = worker.draw(frame, label, box, **more)
+    worker.set(state="completed")
+    return drawn

@@ -4,35 +4,13 @@ from __future__ import annotations
 
 import fiftyone as fo
 import pytest
-from cvat_traces import ranked, state_of
+from cvat_traces import BOX, SAME_BOX, SIZE, finish, ranked, state_of, truth
 
 import unseen
-from unseen.annotation.cvat.api import Api
-from unseen.annotation.cvat.credentials import find
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 
 pytestmark = pytest.mark.fiftyone
-
-SIZE = 64
-BOX, SAME_BOX = [8, 16, 24, 40], ("particle", [8, 16, 16, 24])  # corners; with width and height
-
-
-def truth(dataset):
-    """Boxes per image of the batch in rank order: None, or a sorted list of (class, px box)."""
-    return [
-        None
-        if boxes is None
-        else sorted((b.label, [round(v * SIZE, 3) for v in b.bounding_box]) for b in boxes)
-        for boxes in ranked(dataset).values("ground_truth.detections")
-    ]
-
-
-def finish(worker, frame=0, label="particle", box=BOX, **more):
-    """Draw a box and complete the job; the id of the shape."""
-    drawn = worker.draw(frame, label, box, **more)
-    worker.set(state="completed")
-    return drawn
 
 
 @pytest.fixture
@@ -316,113 +294,3 @@ def test_samples_and_label_fields_that_were_deleted_stop_no_load(sent, annotator
     assert truth(sent)[0] == [SAME_BOX]
     assert result.added == {"particle": 1}
     assert any("deleted from the dataset" in note for note in result.notes)
-
-
-# attributes
-
-
-def in_project(dataset, *attributes):
-    """Send to a project made in CVAT, whose class has attributes of its own."""
-    text = {"input_type": "text", "mutable": True, "values": []}
-    labels = [
-        {"name": "particle", "attributes": [{"name": a, **text} for a in attributes]},
-        {"name": "unseen", "attributes": []},
-    ]
-    Api(find()).make_project("made in CVAT", labels)
-    unseen.request_annotations(dataset, project="made in CVAT", classes=("particle",))
-
-
-def test_attributes_come_back_under_names_that_fiftyone_takes(batch, annotator):
-    dataset = batch(1)
-    dataset.add_sample_field("ground_truth.detections.size", fo.FloatField)
-    values = {"how bad": "very", "how-bad": "too", "label": "x", "1st": "y", "size": "big"}
-    values |= {"size!": "bigger"}
-    in_project(dataset, *values)
-    finish(annotator(), values=values, occluded=True)
-    unseen.load_annotations(dataset)
-    dataset.reload()
-    sample = ranked(dataset).first()
-    (box,) = sample.ground_truth.detections
-    expected = {"how_bad": "very", "how_bad_2": "too", "cvat_label": "x", "cvat_1st": "y"}
-    expected |= {"cvat_size": "big", "cvat_size_2": "bigger"}
-    expected |= {"label": "particle", "occluded": True}
-    assert {name: box[name] for name in expected} == expected
-    assert ranked(dataset).distinct("ground_truth.detections.how_bad") == ["very"]
-    sample.save()  # valid as it is
-    assert unseen.load_annotations(dataset).written == 0
-
-
-def test_a_box_that_is_no_longer_occluded_is_not(one):
-    dataset, worker = one
-    box = finish(worker, occluded=True)
-    unseen.load_annotations(dataset)
-    assert dataset.distinct("ground_truth.detections.occluded") == [True]
-    worker.delete(box)
-    worker.draw(0, "particle", BOX)
-    unseen.load_annotations(dataset)
-    assert dataset.distinct("ground_truth.detections.occluded") == []
-
-
-# runs, fields and records
-
-
-def test_nothing_sent_is_an_error_that_says_what_to_do(cvat, batch):
-    dataset = batch(2)
-    with pytest.raises(unseen.UnseenError, match="request_annotations"):
-        unseen.load_annotations(dataset)
-    unseen.request_annotations(dataset)
-    with pytest.raises(unseen.UnseenError, match=r"'nope'.*unseen_batch_01"):
-        unseen.load_annotations(dataset, anno_key="nope")
-
-
-def test_labels_never_go_into_another_field_than_they_were_sent_from(one):
-    dataset, worker = one
-    finish(worker)
-    hidden = dataset.values("hidden_truth.detections.id")
-    for step in (unseen.load_annotations, unseen.undo_annotations):
-        with pytest.raises(unseen.UnseenError, match="label_field='ground_truth'"):
-            step(dataset, label_field="hidden_truth")
-        unseen.load_annotations(dataset)
-    assert dataset.values("hidden_truth.detections.id") == hidden
-
-
-def test_only_changed_labels_are_kept_for_an_undo(batch, annotator):
-    dataset = batch(2)
-    unseen.request_annotations(dataset, classes=("particle",))
-    worker = annotator()
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
-    worker.move(worker.shapes(0)[0]["id"], [1, 1, 9, 9])
-    moved = unseen.load_annotations(dataset)  # the server's boxes changed, and no label
-    assert (moved.written, moved.snapshots) == (0, [])
-    worker.draw(1, "particle", BOX)
-    (key,) = unseen.load_annotations(dataset).snapshots
-    written = dataset.get_run_info(key).config.serialize()["written"]
-    assert written == [ranked(dataset).values("id")[1]]
-
-
-def test_late_corrections_do_not_change_what_another_iteration_says(one, annotator):
-    dataset, worker = one
-    worker.set(state="completed")
-    unseen.load_annotations(dataset)
-    unseen.request_annotations(dataset, images="test", suggestions=False)
-    finish(annotator(1))
-    unseen.load_annotations(dataset)
-    steps = [Loop(dataset, Names()).entry(n, "load_annotations") for n in (0, 1)]
-    assert steps[0] == {}
-    assert steps[1]["result"]["closed"] == ["unseen_test"]
-
-
-def test_a_view_and_a_clone_load_like_the_dataset(one):
-    dataset, worker = one
-    finish(worker)
-    clone = dataset.clone()
-    try:
-        unseen.load_annotations(clone)
-        unseen.undo_annotations(clone)
-        unseen.load_annotations(clone.match_tags("test"))
-        unseen.load_annotations(dataset.limit(1).select_fields())
-        dataset.reload()
-        assert truth(clone) == truth(dataset) == [[SAME_BOX]]
-    finally:
-        clone.delete()
