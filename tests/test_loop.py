@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 import unseen
+from unseen.dataset import writing
+from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.errors import Cancelled
 
 pytestmark = pytest.mark.fiftyone
@@ -82,6 +85,20 @@ def test_simulate_runs_every_strategy_with_the_same_number_of_images(make_wafers
     again = unseen.simulate(dataset, **settings)
     assert again.iterations == result.iterations
     assert again.first_batch_seconds is None
+
+
+def test_a_baseline_leaves_the_fields_of_a_series_whose_name_begins_with_its_own(make_wafers):
+    import fiftyone as fo
+
+    dataset = make_wafers(9, labelled=0, test=3)
+    other = Loop(dataset, Names(series="random_2"))
+    writing.declare(other, "unseen_random_2_kept", fo.FloatField, "Of another series")
+    other.write_entry(0, "train_unet", {})
+    quick = {"iterations": 1, "budget": 2, "initial": 3, "detector": False}
+    unseen.simulate(dataset, strategies=("sequential", "random"), **quick)
+    assert dataset.match_tags("random_batch_01").count() == 2
+    own = [f for f in dataset.get_field_schema() if f.startswith("unseen_random_")]
+    assert own == ["unseen_random_2_kept"]
 
 
 def test_a_simulation_that_was_stopped_goes_on_where_it_was(make_wafers):

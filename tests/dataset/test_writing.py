@@ -104,6 +104,15 @@ def test_what_older_iterations_left_goes_into_a_collapsed_group(loop):
     assert "unseen (earlier)" not in groups(loop.dataset)
 
 
+def test_scored_series_leave_room_in_the_indexes_that_a_dataset_may_have(loop, monkeypatch):
+    most = len(loop.dataset.list_indexes()) + 7
+    monkeypatch.setattr(writing, "MOST_INDEXES", most)
+    for series in ("", "entropy"):
+        writing.declare_score_fields(Loop(loop.dataset, Names(series=series)))
+    assert len(loop.dataset.list_indexes()) == most
+    assert "unseen_entropy_threshold" in loop.dataset.get_field_schema()
+
+
 def test_predictions_of_several_samples_are_written_with_their_confidence(loop):
     writing.declare_detections(loop, "predictions_01", "test")
     one, two = loop.dataset.limit(2).values("id")

@@ -155,6 +155,11 @@ def test_a_class_of_the_initial_images_is_nothing_found(scored):
     earned = history.found_and_tried(Loop(scored, NAMES), boxes)
     assert earned.found.tolist() == [0, 0, 0, 0]
     assert earned.tried.sum() == 6
+    # What a criterion of another version chose counts for none of today's.
+    entry = Loop(scored, NAMES).entry(0, "select_batch")
+    sources = {**entry["sources"], result.sample_ids[0]: "an earlier name"}
+    Loop(scored, NAMES).write_entry(0, "select_batch", {**entry, "sources": sources})
+    assert history.found_and_tried(Loop(scored, NAMES), boxes).tried.sum() == 5
     # The initial images are those with the tag, or else those of no batch.
     first = scored.sort_by("filepath").limit(4)
     assert boxes.initial == set(first.values("id"))
