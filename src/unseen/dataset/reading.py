@@ -272,7 +272,9 @@ def ids_at(view: Any, positions: Sequence[int], *, without: Collection[str] = ()
     left_out, last, number = {ObjectId(i) for i in without}, max(places), 0
     found: dict[int, str] = {}
     pipeline = [*view._pipeline(), {"$project": {"_id": 1}}]
-    for row in view._dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
+    samples = view._dataset._sample_collection
+    # Without a size, the server sends 16 MB at once, which are many more as Python objects.
+    for row in samples.aggregate(pipeline, allowDiskUse=True, batchSize=5000):
         if row["_id"] in left_out:
             continue
         if number in places:
