@@ -34,8 +34,10 @@ BUDGET = 100
 #: Documents written together.
 BLOCK = 2000
 STRATEGIES = ("random", "sequential", "plain", "entropy", "foreground", "diverse", "balanced")
+#: As many are made one by one; of larger datasets the rest are copies of them.
+COPIED = 20_000
 #: A file system has a limit on the links to one file, often 65,000.
-LINKS = 20_000
+LINKS = 1000
 
 
 def fill(images: int) -> Any:
@@ -48,9 +50,10 @@ def fill(images: int) -> Any:
     templates = [pickle.dumps(document) for document in samples.find({"tags": []})]
     rng = np.random.default_rng(1)
     folder = Path(fo.config.default_dataset_dir) / "images"
-    for begin in range(SEED_IMAGES, images, BLOCK):
+    made = min(images, COPIED)
+    for begin in range(SEED_IMAGES, made, BLOCK):
         documents = []
-        for i in range(begin, min(begin + BLOCK, images)):
+        for i in range(begin, min(begin + BLOCK, made)):
             document = pickle.loads(templates[i % len(templates)])
             document["_id"] = ObjectId()
             document["filepath"] = str(folder / f"{i // LINKS:04d}" / f"{i:08d}.png")
@@ -60,7 +63,30 @@ def fill(images: int) -> Any:
                 region |= {"_id": ObjectId(), "confidence": float(rng.random())}
             documents.append(document)
         samples.insert_many(documents, ordered=False)
+    while (missing := images - samples.estimated_document_count()) > 0:
+        _copy(samples, documents[-1]["_id"], min(missing, made - SEED_IMAGES))
     return dataset
+
+
+def _copy(samples: Any, last: Any, count: int) -> None:
+    """Copy the first `count` made samples up to `last` within the server, with other numbers."""
+    number = samples.estimated_document_count()
+    random = {"$multiply": [-2, {"$ln": {"$add": [{"$rand": {}}, 1e-9]}}]}
+    regions = "$unseen_regions.detections"
+    scored = {"$mergeObjects": ["$$this", {"confidence": {"$rand": {}}}]}
+    new = {
+        "filepath": {"$concat": ["$filepath", f".{number}.png"]},
+        **{f"unseen_{name}": random for name in ("excess", "alpha", "entropy", "foreground")},
+        "unseen_regions.detections": {"$map": {"input": regions, "in": scored}},
+    }
+    pipeline = [
+        {"$match": {"_id": {"$lte": last}, "filepath": {"$not": {"$regex": "^/images/"}}}},
+        {"$limit": count},
+        {"$set": new},
+        {"$unset": "_id"},
+        {"$merge": {"into": samples.name, "whenMatched": "fail"}},
+    ]
+    samples.aggregate(pipeline)
 
 
 def fill_features(dataset: Any) -> None:
