@@ -230,11 +230,6 @@ def _property(
         view = types.AutocompleteView(allow_user_input=True, allow_duplicates=False)
     for value in parameter.choices or offered or ():
         view.add_choice(value, label=value, description=parameter.meanings.get(value))
-    if kind is tuple and not parameter.choices and not offered:
-        # 1.22: what is typed into a list without Enter is lost; a text is not.
-        separated = ", ".join(common.pop("default", ()))
-        common["description"] += " Separated by commas."
-        return inputs.str(name, allow_empty=True, default=separated, **common)
     if kind is tuple:
         return inputs.list(name, types.String(), view=view, **common)
     if is_choice:
