@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from unseen.arrays.convolution import fused_conv2d, is_fusible
+
 #: Repeats, kernel, stride of the first, expansion, channels in, channels out.
 STAGES = (
     (1, 3, 1, 1, 32, 16),
@@ -33,6 +35,28 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
+        input, padding = self._padded(input)
+        return F.conv2d(input, self.weight, self.bias, self.stride, padding, 1, self.groups)
+
+    def then(self, norm: nn.Module, input: Tensor, *, relu6: bool) -> Tensor:
+        """The convolution, its normalisation and perhaps ReLU6, in one pass if folded."""
+        is_folded = isinstance(norm, nn.Identity)
+        if is_folded and input.dtype == self.weight.dtype and is_fusible(input.device, input.dtype):
+            input, padding = self._padded(input)
+            return fused_conv2d(
+                input,
+                self.weight,
+                self.bias,
+                stride=self.stride[0],
+                padding=padding,
+                groups=self.groups,
+                activation="relu6" if relu6 else None,
+            )
+        out: Tensor = norm(self(input))
+        return F.relu6(out, inplace=True) if relu6 else out
+
+    def _padded(self, input: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The input, and what is still to be padded on both sides."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         down, across = (
             max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in input.shape[2:]
@@ -41,7 +65,7 @@ class SameConv2d(nn.Conv2d):
         if down % 2 or across % 2:
             input = F.pad(input, (padding[1], across - padding[1], padding[0], down - padding[0]))
             padding = (0, 0)
-        return F.conv2d(input, self.weight, self.bias, self.stride, padding, 1, self.groups)
+        return input, padding
 
 
 # The attributes of both modules are named as in the published weights.
@@ -54,20 +78,20 @@ class MBConv(nn.Module):
         self.has_expansion = expansion != 1
         self.has_shortcut = stride == 1 and inner == outer
         if self.has_expansion:
-            self._expand_conv: nn.Module = SameConv2d(inner, wide, 1, bias=False)
+            self._expand_conv: SameConv2d = SameConv2d(inner, wide, 1, bias=False)
             self._bn0: nn.Module = nn.BatchNorm2d(wide, eps=_EPS)
-        self._depthwise_conv: nn.Module = SameConv2d(
+        self._depthwise_conv: SameConv2d = SameConv2d(
             wide, wide, kernel, stride, groups=wide, bias=False
         )
         self._bn1: nn.Module = nn.BatchNorm2d(wide, eps=_EPS)
-        self._project_conv: nn.Module = SameConv2d(wide, outer, 1, bias=False)
+        self._project_conv: SameConv2d = SameConv2d(wide, outer, 1, bias=False)
         self._bn2: nn.Module = nn.BatchNorm2d(outer, eps=_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inner, H, W) -> (B, outer, ceil(H / stride), ceil(W / stride))."""
-        wide = F.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.has_expansion else x
-        wide = F.relu6(self._bn1(self._depthwise_conv(wide)), inplace=True)
-        narrow: Tensor = self._bn2(self._project_conv(wide))
+        wide = self._expand_conv.then(self._bn0, x, relu6=True) if self.has_expansion else x
+        wide = self._depthwise_conv.then(self._bn1, wide, relu6=True)
+        narrow = self._project_conv.then(self._bn2, wide, relu6=False)
         return narrow + x if self.has_shortcut else narrow
 
 
@@ -83,7 +107,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._conv_stem: nn.Module = SameConv2d(3, STAGES[0][4], 3, 2, bias=False)
+        self._conv_stem: SameConv2d = SameConv2d(3, STAGES[0][4], 3, 2, bias=False)
         self._bn0: nn.Module = nn.BatchNorm2d(STAGES[0][4], eps=_EPS)
         self._blocks = nn.ModuleList(
             MBConv(kernel, 1 if i else stride, expansion, outer if i else inner, outer)
@@ -97,7 +121,7 @@ class EfficientNetLite0(nn.Module):
         By default (B, 40, H / 8, W / 8), (B, 112, H / 16, W / 16) and (B, 320, H / 32, W / 32),
         rounded up.
         """
-        x = F.relu6(self._bn0(self._conv_stem(images)))
+        x = self._conv_stem.then(self._bn0, images, relu6=True)
         stages = []
         for number, block in enumerate(self._blocks):
             x = block(x)
