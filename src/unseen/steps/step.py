@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from unseen.dataset import locks, mongodb, reading, setup
 from unseen.dataset.loop import Loop, records_kept
-from unseen.dataset.runs import refresh
+from unseen.dataset.runs import delete_unnamed_runs, refresh
 from unseen.errors import BudgetError, ConfigError, DatasetError, file_errors
 from unseen.parameters import StepConfig, from_mapping
 from unseen.progress import Progress, silent
@@ -82,6 +82,8 @@ def step(
                     lock = locks.exclusive(collection, function.__name__)
                     with lock if writes else contextlib.nullcontext(), records_kept():
                         refresh(loop.dataset)
+                        if writes:  # a killed run's last record may be stored and not be named
+                            delete_unnamed_runs(loop.dataset)
                         result = function(loop, given, _checked(loop, progress or silent))
                     return dataclasses.replace(result, seconds=elapsed())
             finally:
