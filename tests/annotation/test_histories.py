@@ -7,11 +7,14 @@ import dataclasses
 import itertools
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unseen.annotation.merge import KnownBox, LocalBox, merge_image
 from unseen.annotation.shapes import ServerBox
+
+pytestmark = pytest.mark.timeout(0)  # a profile may ask for very many examples
 
 CLASSES = ("cat", "dog", "unseen")
 REAL = ("cat", "dog")

@@ -1,10 +1,11 @@
-"""Whatever annotators do, however often loads are repeated, cut short or killed: in the end the
-labels are those of one clean load.
+"""Whatever annotators do, however often loads are repeated, undone, cut short or killed, and
+whatever else is asked for meanwhile: in the end the labels are those of one clean load.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 
 import fiftyone as fo
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unseen
-from unseen.errors import ServerError
+from unseen.errors import ServerError, UnseenError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -22,9 +23,17 @@ IMAGES, PER_JOB = 4, 2
 
 EDITS = ("draw", "draw", "move", "relabel", "delete", "copy", "finish", "reopen")
 LOADS = ("load", "load all", "load and lose the network", "load and be killed")
+STEPS = {
+    "undo": unseen.undo_annotations,
+    "undo the undo": unseen.undo_annotations,
+    "send": unseen.request_annotations,
+    "select": functools.partial(unseen.select_batch, budget=1, strategy="random"),
+}
 #: Events in the life of a batch: who does what, with numbers that choose image and shape.
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(EDITS + LOADS), st.integers(0, IMAGES - 1), st.integers(0, 40)),
+    st.tuples(
+        st.sampled_from((*EDITS, *LOADS, *STEPS)), st.integers(0, IMAGES - 1), st.integers(0, 40)
+    ),
     max_size=14,
 )
 
@@ -51,6 +60,20 @@ def act(cvat, event, frame, number):
             worker.delete(shape)
         elif event == "copy":
             worker.copy(shape, job.start_frame + (frame + 1) % PER_JOB)
+
+
+def ask(dataset, event, batch):
+    """Run another step, which may refuse; what was sent stays in its batch."""
+    settings = {}
+    if event == "undo the undo":
+        undos = [key for key in dataset.list_runs() if key.startswith("unseen_snapshot_")]
+        settings = {"snapshot": undos[-1] if undos else "none"}
+    elif event == "send":
+        settings = {"images": "batch", "segment_size": PER_JOB, "classes": CLASSES}
+    with contextlib.suppress(UnseenError):
+        STEPS[event](dataset, **settings)
+    dataset.reload()
+    assert dataset.match_tags("batch_01").values("id") == batch
 
 
 def load(cvat, dataset, event, number, monkeypatch):
@@ -114,6 +137,7 @@ def in_the_dataset(dataset):
 @given(events=EVENTS, reissue=st.booleans())
 def test_every_history_ends_like_one_clean_load(cvat, batch, monkeypatch, events, reissue):
     dataset = batch(IMAGES)
+    sent = dataset.match_tags("batch_01").values("id")
     for task_id in list(cvat.tasks):
         cvat.delete_task(task_id)  # of the example before
     cvat.reissue_ids = reissue
@@ -122,6 +146,8 @@ def test_every_history_ends_like_one_clean_load(cvat, batch, monkeypatch, events
     for event, frame, number in events:
         if event in LOADS:
             load(cvat, dataset, event, number, monkeypatch)
+        elif event in STEPS:
+            ask(dataset, event, sent)
         else:
             act(cvat, event, frame, number)
     for job_id in cvat.jobs:
