@@ -53,8 +53,10 @@ def unseen_regions(
     integers (`as_float`).
     """
     novel = score > np.float32(threshold)
-    count, labels = cv2.connectedComponents(_closed(novel), connectivity=8)
-    count -= 1  # without the background
+    count, labels = 0, np.zeros(novel.shape, np.int32)
+    if novel.any():  # OpenCV crashes on a map without pixels
+        count, labels = cv2.connectedComponents(_closed(novel), connectivity=8)
+        count -= 1  # without the background
     # Only pixels above the threshold count for a region, not those that the closing added.
     of_pixel = labels[novel]
     strength = score[novel].astype(np.float64)
