@@ -148,7 +148,7 @@ def test_a_batch_that_was_not_sent_is_named(turn, make_wafers):
     unseen.select_batch(dataset, budget=2, strategy="random")
     result = turn(dataset)
     assert "batch_01" in result.waits_for
-    assert "request_annotations (or send=True)" in result.waits_for
+    assert "Send it with request_annotations" in result.waits_for
 
 
 def test_an_empty_pool_ends_the_loop_without_an_error(turn, make_wafers):
