@@ -46,6 +46,8 @@ def network(options: argparse.Namespace, dataset: Any) -> dict[str, Any]:
     scorer = Scorer(trained.checkpoint, config)
     row = {"bare": bare_forward(scorer, options.images, options.batch_size)}
     row["peak_mb"] = peak_mb(options.device)
+    if not isinstance(scorer._model, torch.nn.Module):
+        return row  # on a CPU the network is folded already
     scorer._model = torch.compile(scorer._model)
     clock = Clock()
     bare_forward(scorer, options.batch_size, options.batch_size)

@@ -82,7 +82,7 @@ class ImageStore(Sequence[npt.NDArray[np.float32]]):
         return len(self.kept)
 
     # A Sequence also takes slices, which nobody needs here.
-    def __getitem__(self, index: int) -> npt.NDArray[np.float32]:  # type: ignore[override]
+    def __getitem__(self, index: int) -> npt.NDArray[np.float32]:  # type: ignore[override]  # see above
         return as_float(as_channels(self.pixels(index), self.channels))
 
     def pixels(self, index: int) -> Pixels:

@@ -73,7 +73,7 @@ class SmallBackbone(SmallLevels):
         self.out_channels = _PYRAMID_CHANNELS
 
     # Checkpoints have the names of a subclass, not those of a network that holds `SmallLevels`.
-    def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:  # type: ignore[override]  # untyped there
         """(B, 3, H, W) -> levels "0", "1", "2" of (B, out, H / s, W / s)."""
         return _pyramid(self.pyramid, super().forward(x))
 

@@ -139,11 +139,10 @@ def _home(sources: list[dict[str, str]]) -> str | None:
 def _sources() -> list[dict[str, str]]:
     """What each source says, by name; a source may have no address."""
     names = [name.removeprefix(_PREFIX).lower() for name in SECRETS]
-    sources = []
-    for values in (_supplied.get({}), os.environ):
-        source = {name: values.get(_PREFIX + name.upper()) or "" for name in (*names, "token")}
-        token = source.pop("token")
-        sources.append({**source, "access_token": source["access_token"] or token})
+    sources = [
+        {name: values.get(_PREFIX + name.upper()) or "" for name in names}
+        for values in (_supplied.get({}), os.environ)
+    ]
     config = fo.annotation_config.backends.get("cvat") or {}
     # FiftyOne (1.22) makes every FIFTYONE_CVAT_* variable a parameter of its backend, and stores
     # with each run the parameters that it does not know: take the token out of its reach.
