@@ -84,3 +84,27 @@ def test_alpha_follows_the_imbalance_of_the_labels_only_when_asked(trained):
     again = unseen.score_samples(trained, adapt_alpha=True)
     assert (again.scored, again.alpha) == (0, adapted.alpha)
     assert unseen.score_samples(trained, adapt_alpha=True, rescore=True).alpha > adapted.alpha
+
+
+def test_a_rescore_that_is_killed_leaves_no_old_score_as_new(scored, monkeypatch):
+    """With another exponent, every score is of that exponent once the second run has ended."""
+    from unseen.steps.score_samples import writer
+
+    monkeypatch.setattr(writer, "CHUNK", 1)
+    expected = scored.clone()
+    unseen.score_samples(expected, alpha=3.0, batch_size=1)
+
+    def stop(done, total, label):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unseen.score_samples(scored, alpha=3.0, batch_size=1, progress=stop)
+    result = unseen.score_samples(scored, alpha=3.0, batch_size=1)
+    assert result.already_scored > 0
+    values, wanted = (
+        dict(zip(*d.exists("unseen_alpha").values(["filepath", "unseen_alpha"]), strict=True))
+        for d in (scored, expected)
+    )
+    assert values == wanted
+    expected.delete()

@@ -56,6 +56,10 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
     ids, stored = reading.raw_values(target, ["filepath"])
     paths = stored["filepath"]
     writing.declare_score_fields(loop)
+    if earlier is None:
+        # Old scores of the same UNet: a run that is killed half-way must not take them for new ones.
+        old = target.match(fo.ViewField(loop.names.model) == mark).values("id")
+        writing.set_raw(loop.dataset, {i: {loop.names.model: None} for i in old})
     local = LocalScoring(
         scorer,
         quantile=config.threshold_quantile,
