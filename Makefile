@@ -16,7 +16,7 @@ DATASET ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo benchmark app test e2e install-test check lint format docs notebook pictures clean-venv
+.PHONY: help setup demo benchmark app test e2e install-test check lint format docs site notebook pictures clean-venv
 
 help: ## list these commands
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' \
@@ -67,6 +67,10 @@ format: $(STAMP) ## bring the code into its format
 
 docs: $(STAMP) ## write the tables of docs/reference.md and the list of fiftyone.yml again
 	$(BIN)/python docs/reference.py
+
+site: $(STAMP) ## build the documentation as a site: open site/index.html
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[site]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 notebook: $(STAMP) ## run docs/example.ipynb again and keep its outputs
 	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[docs]'
