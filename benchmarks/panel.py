@@ -30,7 +30,7 @@ def make_dataset(options: argparse.Namespace) -> Any:
     import fiftyone as fo
 
     import unseen
-    from unseen.dataset import writing
+    from unseen.dataset import labelling, writing
     from unseen.dataset.fields import Names
     from unseen.dataset.loop import Loop
 
@@ -66,6 +66,7 @@ def make_dataset(options: argparse.Namespace) -> Any:
         _measure_iteration(main, number, kinds, ids[: options.test], rng)
     for number in range(1, BATCHES + 1):
         _measure_iteration(baseline, number, kinds, ids[: options.test], rng)
+    labelling.record(main, ids[:labelled], "prepare_dataset")
     main.write_entry(BATCHES, "train_unet", {"digest": MARK})
     entry = {"digest": MARK, "classes": kinds, "parameters": {}}
     main.write_entry(BATCHES, "score_samples", entry)
