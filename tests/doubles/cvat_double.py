@@ -1,13 +1,13 @@
-"""A double of CVAT for tests: a real HTTP server on loopback that answers as CVAT 2.15 does.
+"""A double of CVAT for tests: a real HTTP server on loopback that answers as CVAT 2.15 or 2.54 does.
 
     with CvatDouble() as cvat:
         dataset.annotate(..., url=cvat.url, username=cvat.username, password=cvat.password)
         person = cvat.annotator(job_id=1)
         person.move(person.shapes(frame=0)[0]["id"], [10, 10, 40, 30])
 
-Answers have the status, keys and messages of a recorded exchange with a real server. Known to
-differ: an unknown filter is refused (501), images cannot be downloaded, and permissions are simpler
-(owner, assignee, member, admin).
+Answers have the status, keys and messages of recorded exchanges with real servers; what differs
+between them is in `cvat_double_versions.py`. Known to differ: an unknown filter is refused (501),
+images cannot be downloaded, and permissions are simpler (owner, assignee, member, worker, admin).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from cvat_double_annotator import Annotator
 from cvat_double_http import Fault, Request, Server
 from cvat_double_jobs import JobRoutes
 from cvat_double_state import CvatState
-from cvat_double_things import Organization, User
+from cvat_double_things import AccessToken, Organization, User
+from cvat_double_versions import NEW, OLD, Version
 
-__all__ = ["Annotator", "CvatDouble", "Request"]
+__all__ = ["NEW", "OLD", "Annotator", "CvatDouble", "Request"]
 
 
 class CvatDouble:
     """A CVAT server for one test, started by `with`.
 
-    From `version` 2.31 on, an upload answers with a `rq_id` to ask `/api/requests` about, and
-    `/api/tasks/N/status` is gone. `tls` serves https with a certificate of the authority in
+    `tls` serves https with a certificate of the authority in
     `ca_file` (PEM); `requests` prefers REQUESTS_CA_BUNDLE to `Session.verify`, so pass `verify=`.
     Where `reissue_ids` is set, an edit gives the shape a new id, as some servers do.
 
@@ -42,9 +42,9 @@ class CvatDouble:
     arrived, oldest first; `projects`, `tasks` and `jobs` what the server knows, by id.
     """
 
-    def __init__(self, version: str = "2.15.0", tls: bool = False) -> None:
+    def __init__(self, version: str = OLD, tls: bool = False) -> None:
         self.username, self.password = "fo_user", "a-Secret-of-the-admin"
-        self.state = CvatState()
+        self.state = CvatState(Version(version))
         self.projects, self.tasks, self.jobs = (
             self.state.projects,
             self.state.tasks,
@@ -60,19 +60,22 @@ class CvatDouble:
         self.ca_file: str | None = None
         self.tls_context: ssl.SSLContext | None = None
         self.reissue_ids = False
+        # What the server sees itself: the folder of its share, and of each cloud storage.
+        self.share: Path | None = None
+        self.clouds: dict[int, Path] = {}
         self._faults: list[Fault] = []
         self._guard = threading.Lock()
         self._closed = threading.Event()
         self._stack = contextlib.ExitStack()
         self._starter: threading.Thread | None = None
         admin = self.state.add_user(self.username, self.password, is_admin=True)
-        self.access_token = admin.access_token
+        self.access_token = self.state.add_token(admin, read_only=False).value
         if tls:
             self._make_certificates()
         self._server: Server | None = Server(("127.0.0.1", 0), self)
         self._port = self._server.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._port}"
-        self.routes = JobRoutes(self, version)
+        self.routes = JobRoutes(self)
 
     def __enter__(self) -> CvatDouble:
         self._serve()
@@ -113,14 +116,25 @@ class CvatDouble:
         organization: str | None = None,
         *,
         read_only: bool = False,
+        is_worker: bool = False,
     ) -> User:
-        """Add a user (no admin); a `read_only` one gets 403 for everything but GET."""
+        """Add a user (no admin); a `read_only` one gets 403 for everything but GET.
+
+        `is_worker`: sees no more of the organization than the own jobs.
+        """
         with self.state.lock:
             user = self.state.add_user(name, password, read_only=read_only)
             if organization is not None:
                 known = self.state.organization_named(organization)
-                (known or self.add_organization(organization)).members.append(name)
+                known = known or self.add_organization(organization)
+                known.members.append(name)
+                known.workers += [name] * is_worker
             return user
+
+    def add_token(self, user: User, *, read_only: bool = True) -> AccessToken:
+        """Make a personal access token, as its owner does on CVAT's profile page."""
+        with self.state.lock:
+            return self.state.add_token(user, read_only)
 
     def add_organization(self, slug: str, members: Iterable[str] = ()) -> Organization:
         """Add an organization; only its members may work in it, the admin too must be one."""
@@ -144,6 +158,16 @@ class CvatDouble:
     def delete_task(self, task_id: int) -> None:
         with self.state.lock:
             self.state.delete_task(task_id)
+
+    def move_to_project(self, task_id: int, project_id: int) -> None:
+        with self.state.lock:
+            self.state.move_to_project(self.tasks[task_id], self.projects[project_id])
+
+    def move_to_workspace(self, task_id: int, slug: str | None) -> None:
+        """Into an organization, or (None) out of any."""
+        with self.state.lock:
+            home = None if slug is None else self.state.organization_named(slug).id
+            self.tasks[task_id].organization = home
 
     def delete_project(self, project_id: int) -> None:
         with self.state.lock:

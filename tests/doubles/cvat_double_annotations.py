@@ -35,9 +35,14 @@ DEFAULTS = {
 }
 
 
+#: What is kept of a tag, shape or track; other keys are dropped without a word.
+KEYS = {kind: {"id", "frame", "label_id", "type", *default} for kind, default in DEFAULTS.items()}
+
+
 def completed(state: CvatState, kind: str, item: dict) -> dict:
     """A copy with every default and with ids; ids that came along are kept."""
-    made = {**copy.deepcopy(DEFAULTS[kind]), **copy.deepcopy(item)}
+    known = {key: copy.deepcopy(value) for key, value in item.items() if key in KEYS[kind]}
+    made = {**copy.deepcopy(DEFAULTS[kind]), **known}
     if made.get("id") is None:
         made["id"] = state.next_id(kind[:-1])
     for each in made.get("elements", ()):
@@ -53,15 +58,19 @@ def completed(state: CvatState, kind: str, item: dict) -> dict:
     return made
 
 
-def check(labels: list[Label], body: dict) -> None:
+def check(state: CvatState, task: Task, body: dict) -> None:
     """Raise `Rejected` as CVAT does; boxes outside the image and foreign frames pass."""
+    is_strict = state.version.has("shapes are checked")
     if not isinstance(body, dict):
         raise Rejected({"non_field_errors": ["Invalid data. Expected a dictionary."]})
     for kind in KINDS:
         wrong = [_missing(kind, item) for item in body.get(kind, ())]
+        if is_strict and kind == "shapes":
+            pairs = zip(wrong, body.get(kind, ()), strict=True)
+            wrong = [missing or _malformed(item) for missing, item in pairs]
         if any(wrong):
             raise Rejected({kind: wrong})
-    known = {label.id: label for label in all_labels(labels)}
+    known = {label.id: label for label in all_labels(task.labels)}
     for kind in KINDS:
         for item in body.get(kind, ()):
             _check_ids(known, item)
@@ -74,6 +83,18 @@ def _missing(kind: str, item: dict) -> dict:
     if kind == "shapes" and shape_type is not None and shape_type not in SHAPE_TYPES:
         wrong["type"] = [f'"{shape_type}" is not a valid choice.']
     return wrong
+
+
+def _malformed(shape: dict) -> dict:
+    """What newer versions say of a shape that older ones take."""
+    kind, points = shape["type"], shape.get("points") or []
+    if shape["frame"] < 0:
+        return {"frame": ["Ensure this value is greater than or equal to 0."]}
+    if kind == "rectangle" and len(points) != 4:
+        return {"points": ["invalid length for shape type 'rectangle'"]}
+    if kind == "skeleton" and not shape.get("elements"):
+        return {"elements": ["at least one required for skeleton shape"]}
+    return {}
 
 
 def _check_ids(known: dict[int, Label], item: dict) -> None:
@@ -91,7 +112,12 @@ def _check_ids(known: dict[int, Label], item: dict) -> None:
 
 def replace(state: CvatState, task: Task, jobs: list[Job], body: dict) -> dict:
     """PUT: the annotations of a task or of one job become those of the body."""
-    check(task.labels, body)
+    if state.version.has("a PUT must bring no ids"):
+        for kind in KINDS:
+            with_ids = [{"id": ["must be absent"]} if "id" in i else {} for i in body.get(kind, ())]
+            if any(with_ids):
+                raise Rejected({kind: with_ids})
+    check(state, task, body)
     for job in jobs:
         for kind in KINDS:
             setattr(job, kind, [])
@@ -99,7 +125,7 @@ def replace(state: CvatState, task: Task, jobs: list[Job], body: dict) -> dict:
 
 
 def create(state: CvatState, task: Task, jobs: list[Job], body: dict) -> dict:
-    check(task.labels, body)
+    check(state, task, body)
     answer = {"version": 0, "tags": [], "shapes": [], "tracks": []}
     for kind in KINDS:
         for item in body.get(kind, ()):
@@ -114,13 +140,13 @@ def create(state: CvatState, task: Task, jobs: list[Job], body: dict) -> dict:
 
 
 def update(state: CvatState, task: Task, jobs: list[Job], body: dict) -> dict:
-    check(task.labels, body)
+    check(state, task, body)
     remove(state, task, jobs, body)
     return create(state, task, jobs, body)
 
 
 def remove(state: CvatState, task: Task, jobs: list[Job], body: dict) -> dict:
-    check(task.labels, body)
+    check(state, task, body)
     for kind in KINDS:
         gone = {item.get("id") for item in body.get(kind, ())}
         for job in jobs:

@@ -87,11 +87,17 @@ class Annotator:
         return self._add("tracks", min(points), track)
 
     def delete_frame(self, frame: int) -> None:
+        self._set_removed(frame, True)
+
+    def restore_frame(self, frame: int) -> None:
+        self._set_removed(frame, False)
+
+    def _set_removed(self, frame: int, is_removed: bool) -> None:
         self._check_frame(frame)
         with self._state.lock:
-            task = self.job.task
-            task.deleted_frames = sorted({*task.deleted_frames, frame})
-            self._state.touch(self.job)
+            removed = set(self.job.task.deleted_frames) & set(self.job.frames)
+            removed = removed | {frame} if is_removed else removed - {frame}
+            self.job.task.remove_frames(self.job.frames, list(removed))
 
     def set(self, state: str | None = None, stage: str | None = None) -> None:
         with self._state.lock:

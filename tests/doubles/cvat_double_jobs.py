@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import cvat_double_annotations as annotations
-from cvat_double_routes import Answer, Call, forbidden, not_found
+from cvat_double_routes import Answer, Call, forbidden
 from cvat_double_tasks import TaskRoutes
 from cvat_double_things import Job, Rejected, Task
 
@@ -19,6 +19,7 @@ class JobRoutes(TaskRoutes):
         super().__init__(*how)
         self.add("/api/jobs", GET=self.jobs)
         self.add("/api/jobs/N", GET=self.job, PATCH=self.patch_job)
+        self.add("/api/jobs/N/data/meta", GET=self.job_meta, PATCH=self.patch_job_meta)
         for kind in ("tasks", "jobs"):
             self.add(
                 f"/api/{kind}/N/annotations",
@@ -30,7 +31,7 @@ class JobRoutes(TaskRoutes):
     def find_job(self, call: Call, number: int) -> Job:
         job = self.state.jobs.get(number)
         if job is None:
-            raise not_found()
+            raise self.not_found("Job")
         if not (self.may_see(call, job.task) or job.assignee is call.user):
             raise forbidden()
         return job
@@ -41,10 +42,17 @@ class JobRoutes(TaskRoutes):
             if task is not None:
                 self.state.poll(task)
         visible = {task.id for task in self.listed(call, self.state.tasks.values())}
-        jobs = [job for job in self.state.jobs.values() if job.task.id in visible]
+        jobs = [
+            job
+            for job in self.state.jobs.values()
+            if job.task.id in visible or (job.assignee is call.user and self._is_at_home(call, job))
+        ]
         shown = [self.show.job(job) for job in sorted(jobs, key=lambda job: -job.id)]
         exact = ("id", "task_id", "project_id", "state", "stage", "assignee")
         return self.page(call, self.filtered(call, shown, exact))
+
+    def _is_at_home(self, call: Call, job: Job) -> bool:
+        return call.organization is None or call.organization.id == job.task.organization
 
     def job(self, call: Call, number: int) -> Answer:
         return Answer(json=self.show.job(self.find_job(call, number)))
@@ -65,6 +73,16 @@ class JobRoutes(TaskRoutes):
         job.stage, job.assignee = stage, assignee
         self.state.touch(job)
         return self.job(call, number)
+
+    def job_meta(self, call: Call, number: int) -> Answer:
+        job = self.find_job(call, number)
+        return Answer(json=self.show.data_meta(job.task, job.frames))
+
+    def patch_job_meta(self, call: Call, number: int) -> Answer:
+        job = self.find_job(call, number)
+        if "deleted_frames" in call.body:
+            job.task.remove_frames(job.frames, call.body["deleted_frames"])
+        return self.job_meta(call, number)
 
     # annotations
 

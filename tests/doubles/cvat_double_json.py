@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from cvat_double_state import CvatState
-from cvat_double_things import Job, Json, Label, Organization, Project, Task, User
+from cvat_double_things import (
+    AccessToken,
+    Job,
+    Json,
+    Label,
+    Organization,
+    Project,
+    Task,
+    User,
+)
 
 ABOUT = {
     "name": "Computer Vision Annotation Tool",
@@ -21,6 +30,7 @@ class Presenter:
     def __init__(self, state: CvatState, url: str) -> None:
         self._state = state
         self.url = url
+        self._has_more = state.version.has("answers have more keys")
 
     def short_user(self, user: User | None) -> Json:
         if user is None:
@@ -43,6 +53,18 @@ class Presenter:
             "is_active": True,
             "last_login": user.last_login,
             "date_joined": user.joined,
+        }
+
+    def token(self, token: AccessToken) -> Json:
+        return {
+            "id": token.id,
+            "name": token.name,
+            "created_date": token.created,
+            "updated_date": token.created,
+            "expiry_date": token.expires,
+            "last_used_date": None,
+            "read_only": token.read_only,
+            "owner": self.short_user(token.owner),
         }
 
     def organization(self, organization: Organization) -> Json:
@@ -130,11 +152,19 @@ class Presenter:
                 "image_quality": task.image_quality,
                 "data": task.data_id,
             }
+        if self._has_more:
+            answer |= {
+                "assignee_updated_date": None,
+                "validation_mode": None,
+                "consensus_enabled": False,
+                "organization_id": task.organization,
+            }
         return answer
 
     def job(self, job: Job) -> Json:
         url, task = self.url, job.task
         project = task.project
+        more = {"consensus_replicas": 0, "parent_job_id": None, "assignee_updated_date": None}
         return {
             "url": f"{url}/api/jobs/{job.id}",
             "id": job.id,
@@ -160,10 +190,14 @@ class Presenter:
             "type": "annotation",
             "organization": task.organization,
             **NO_STORAGE,
+            **(more if self._has_more else {}),
         }
 
     def data_meta(self, task: Task, frames: range) -> Json:
+        more = {"chapters": None, "chunks_updated_date": task.updated_date}
+        more |= {"cloud_storage_id": None, "storage": "local"}
         return {
+            **(more if self._has_more else {}),
             "chunk_size": 72 if task.is_ready else None,
             "size": len(frames),
             "image_quality": task.image_quality,

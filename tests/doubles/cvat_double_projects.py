@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from cvat_double_accounts import AccountRoutes
 from cvat_double_checks import check_named, check_new_names
-from cvat_double_routes import Answer, Call, forbidden, not_found
+from cvat_double_routes import Answer, Call, forbidden, server_error
 from cvat_double_things import Guide, Project, Rejected, Task
 
 
@@ -23,13 +23,14 @@ class ProjectRoutes(AccountRoutes):
             DELETE=self.delete_project,
         )
         self.add("/api/labels", GET=self.labels)
+        self.add("/api/labels/N", DELETE=self.delete_label)
         self.add("/api/guides", POST=self.create_guide)
         self.add("/api/guides/N", GET=self.guide, PATCH=self.patch_guide)
 
     def find_project(self, call: Call, number: int) -> Project:
         project = self.state.projects.get(number)
         if project is None:
-            raise not_found()
+            raise self.not_found("Project")
         if not self.may_see(call, project):
             raise forbidden()
         return project
@@ -75,6 +76,11 @@ class ProjectRoutes(AccountRoutes):
         query = call.query
         if "task_id" in query:
             owners = [t for t in self.state.tasks.values() if str(t.id) == query["task_id"]]
+            if not owners and self.has("what is gone is named"):
+                raise server_error()
+            self.refuse_worker(call, *owners)
+        elif "job_id" in query:
+            owners = [j.task for j in self.state.jobs.values() if str(j.id) == query["job_id"]]
         elif "project_id" in query:
             owners = [p for p in self.state.projects.values() if str(p.id) == query["project_id"]]
         else:
@@ -88,11 +94,24 @@ class ProjectRoutes(AccountRoutes):
         kept = Call(call.method, call.path, call_query, {})
         return self.page(call, self.filtered(kept, shown, ("name", "id")))
 
+    def delete_label(self, call: Call, number: int) -> Answer:
+        if self.state.label_owner(number) is None:
+            raise self.not_found("Label")
+        self.state.delete_label(number)
+        return Answer(204)
+
+    def refuse_worker(self, call: Call, *things: Task) -> None:
+        """A worker of an organization sees the own jobs, but not their tasks."""
+        for each in things:
+            organization = self.state.organizations.get(each.organization or 0)
+            if organization is not None and call.user.username in organization.workers:
+                raise forbidden()
+
     # guides
 
     def _guide(self, number: int) -> Guide:
         if number not in self.state.guides:
-            raise not_found()
+            raise self.not_found("AnnotationGuide")
         return self.state.guides[number]
 
     def guide(self, call: Call, number: int) -> Answer:
@@ -104,7 +123,10 @@ class ProjectRoutes(AccountRoutes):
             raise Rejected(["Project_id or task_id must be present"])
         owner = self.state.tasks.get(task_id) or self.state.projects.get(project_id)
         if owner is None:
-            raise not_found()
+            if self.has("what is gone is named"):
+                kind = "Project" if task_id is None else "Task"
+                raise Rejected([f"{kind} matching query does not exist."])
+            raise self.not_found("Task")
         if owner.guide_id is not None:
             raise Rejected(["The guide already exists"])
         markdown = call.body.get("markdown", "")

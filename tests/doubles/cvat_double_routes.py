@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from cvat_double_json import Presenter
-from cvat_double_things import Frame, Json, Organization, Project, Refused, Rejected, Task, User
+from cvat_double_things import (
+    AccessToken,
+    Frame,
+    Json,
+    Organization,
+    Project,
+    Refused,
+    Rejected,
+    Task,
+    User,
+)
 
 if TYPE_CHECKING:
     from cvat_double import CvatDouble
@@ -39,6 +49,7 @@ class Call:
     unreadable: str | None = None
     secure: bool = False
     user: User | None = None
+    token: AccessToken | None = None
     organization: Organization | None = None
 
 
@@ -48,10 +59,6 @@ class Answer:
     json: Json = None
     html: str | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
-
-
-def not_found() -> Refused:
-    return Refused(404, {"detail": "Not found."})
 
 
 def forbidden() -> Refused:
@@ -68,11 +75,11 @@ Handler = Callable[..., Answer]
 class Routes:
     """Answers calls from the state. Subclasses add routes with `add`."""
 
-    def __init__(self, double: CvatDouble, version: str) -> None:
+    def __init__(self, double: CvatDouble) -> None:
         self.double = double
         self.state, self.url = double.state, double.url
         self.show = Presenter(self.state, self.url)
-        self.version = version
+        self.has = self.state.version.has
         self._table: list[tuple[re.Pattern, dict[str, Handler]]] = []
 
     def add(self, path: str, **handlers: Handler) -> None:
@@ -107,6 +114,13 @@ class Routes:
             made.headers.append(allow)
         return made
 
+    def not_found(self, kind: str) -> Refused:
+        """The refusal of something that is not there, such as a "Task"."""
+        named = f"No {kind} matches the given query."
+        return Refused(
+            404, {"detail": named if self.has("what is gone is named") else "Not found."}
+        )
+
     # who calls
 
     def authenticate(self, call: Call) -> None:
@@ -121,9 +135,12 @@ class Routes:
             if call.organization is None:
                 raise Refused(404, {"detail": f"{slug} organization does not exist."})
             if call.user.username not in call.organization.members:
+                if self.has("what is gone is named"):
+                    raise forbidden()
                 message = "You should be an active member in the organization."
                 raise Refused(403, {"message": message})
-        if call.user.read_only and call.method != "GET":
+        is_read_only = call.user.read_only or (call.token is not None and call.token.read_only)
+        if is_read_only and call.method != "GET":
             raise forbidden()
 
     def _by_header(self, call: Call) -> User | None:
@@ -140,8 +157,11 @@ class Routes:
             if user is None or user.password != password:
                 raise Refused(401, {"detail": "Invalid username/password."})
             return user
-        key = {"Token": "key", "Bearer": "access_token"}.get(scheme)
-        user = next((u for u in users if key and getattr(u, key) == secret), None)
+        if scheme == "Bearer":
+            call.token = self.state.tokens.get(secret)
+            user = call.token and call.token.owner
+        else:
+            user = next((u for u in users if scheme == "Token" and u.key == secret), None)
         if user is None:
             raise Refused(401, {"detail": "Invalid token."})
         return user
@@ -169,7 +189,7 @@ class Routes:
             return True
         organization = self.state.organizations.get(thing.organization or 0)
         if organization is not None and user.username in organization.members:
-            return True
+            return user.username not in organization.workers
         if isinstance(thing, Task):
             inside = thing.project is not None and self.may_see(call, thing.project)
             return inside or any(job.assignee is user for job in thing.jobs)

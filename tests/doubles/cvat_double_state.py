@@ -1,6 +1,6 @@
 """What a CVAT server remembers and how it changes, without HTTP.
 
-Names and rules are those of CVAT 2.15 as it was recorded.
+Names and rules are those of CVAT as it was recorded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 
 from cvat_double_things import (
+    AccessToken,
     Attribute,
     Guide,
     Job,
@@ -19,10 +20,12 @@ from cvat_double_things import (
     Label,
     Organization,
     Project,
+    Rejected,
     Task,
     User,
     all_labels,
 )
+from cvat_double_versions import Version
 
 
 class Clock:
@@ -39,10 +42,12 @@ class Clock:
 class CvatState:
     """Everything one server knows; `lock` guards it."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: Version) -> None:
+        self.version = version
         self.lock = threading.RLock()
         self.clock = Clock()
         self.users: dict[int, User] = {}
+        self.tokens: dict[str, AccessToken] = {}
         self.organizations: dict[int, Organization] = {}
         self.projects: dict[int, Project] = {}
         self.tasks: dict[int, Task] = {}
@@ -67,6 +72,12 @@ class CvatState:
         )
         self.users[user.id] = user
         return user
+
+    def add_token(self, user: User, read_only: bool, **more: Json) -> AccessToken:
+        number, now = self.next_id("token"), self.clock.now()
+        token = AccessToken(number, f"token {number}", user, now, read_only, **more)
+        self.tokens[token.value] = token
+        return token
 
     def user_named(self, name: str) -> User | None:
         return next((u for u in self.users.values() if u.username == name), None)
@@ -151,6 +162,18 @@ class CvatState:
         for job in task.jobs:
             self.jobs.pop(job.id, None)
         self.guides.pop(task.guide_id, None)
+
+    def move_to_project(self, task: Task, project: Project) -> None:
+        """Labels become the project's of the same name; shapes keep their ids and lose all values."""
+        there = {label.name: label.id for label in project.labels}
+        if missing := {label.name for label in task.labels} - set(there):
+            raise Rejected([f"The project has no label {name!r}" for name in sorted(missing)])
+        new = {label.id: there[label.name] for label in task.labels}
+        for job in task.jobs:
+            for item in [*job.tags, *job.shapes, *job.tracks]:
+                item["label_id"], item["attributes"] = new[item["label_id"]], []
+        task.project, task.own_labels = project, []
+        self.touch(task)
 
     def delete_project(self, project_id: int) -> None:
         project = self.projects.pop(project_id)

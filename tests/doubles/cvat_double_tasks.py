@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from cvat_double_checks import check_named, check_new_names
-from cvat_double_projects import ProjectRoutes
+from cvat_double_files import FileRoutes
 from cvat_double_routes import (
-    NOT_FOUND_PAGE,
     Answer,
     Call,
     forbidden,
-    not_found,
     server_error,
 )
 from cvat_double_things import Rejected, Task
@@ -30,16 +28,12 @@ REQUEST_STATUS = {
 }
 
 
-def version_of(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
-
-
-class TaskRoutes(ProjectRoutes):
+class TaskRoutes(FileRoutes):
     """Tasks and uploads."""
 
-    def __init__(self, double: CvatDouble, version: str) -> None:
-        super().__init__(double, version)
-        self.has_requests = version_of(version) >= (2, 31)
+    def __init__(self, double: CvatDouble) -> None:
+        super().__init__(double)
+        self.has_requests = self.has("an upload is asked about as a request")
         self.add("/api/tasks", GET=self.tasks, POST=self.create_task)
         self.add("/api/tasks/N", GET=self.task, PATCH=self.patch_task, DELETE=self.delete_task)
         self.add("/api/tasks/N/status", GET=self.status)
@@ -53,9 +47,10 @@ class TaskRoutes(ProjectRoutes):
     def find_task(self, call: Call, number: int) -> Task:
         task = self.state.tasks.get(number)
         if task is None:
-            raise not_found()
+            raise self.not_found("Task")
         if not self.may_see(call, task):
             raise forbidden()
+        self.refuse_worker(call, task)
         return task
 
     def tasks(self, call: Call) -> Answer:
@@ -98,6 +93,13 @@ class TaskRoutes(ProjectRoutes):
         if body.get("labels"):
             check_new_names(task.labels, body["labels"])
             self.state.change_labels(task.project or task, body["labels"])
+        if body.get("project_id") is not None:
+            project = self.state.projects.get(body["project_id"])
+            if project is None:
+                raise Rejected([f"The specified project #{body['project_id']} does not exist."])
+            self.state.move_to_project(task, project)
+        if "organization_id" in body:
+            task.organization = body["organization_id"]
         if "assignee_id" in body:
             task.assignee = self.user_by_id(body["assignee_id"])
         for key in ("name", "bug_tracker", "subset"):
@@ -117,6 +119,8 @@ class TaskRoutes(ProjectRoutes):
             raise Rejected("Adding more data is not supported")
         fields = call.form or dict(call.body or {})
         quality = _quality(fields.get("image_quality"))
+        if call.form is None:
+            call.frames = self.named_frames(fields)
         names = [frame.name for frame in call.frames]
         if len(set(names)) < len(names):
             raise server_error()  # the server's storage refuses a second file of the same name
@@ -139,12 +143,10 @@ class TaskRoutes(ProjectRoutes):
         if task.pending is not None and not task.polls_left and task.error is None:
             self.state.poll(task)
         if self.has_requests:
-            return Answer(202, {"rq_id": f"action=create&target=task&id={task.id}"})
+            return Answer(202, {"rq_id": f"action=create&target=task&target_id={task.id}"})
         return Answer(202, _echo(names, quality, fields))
 
     def status(self, call: Call, number: int) -> Answer:
-        if self.has_requests:
-            return Answer(404, html=NOT_FOUND_PAGE)
         task = self.find_task(call, number)
         state = self.state.poll(task)
         message = task.error if state == "Failed" else MESSAGES[state]
@@ -152,20 +154,35 @@ class TaskRoutes(ProjectRoutes):
 
     def request(self, call: Call) -> Answer:
         name = unquote(call.path.rstrip("/").rpartition("/")[2])
-        match = re.fullmatch(r"action=create&target=task&id=(\d+)", name)
-        task = self.state.tasks.get(int(match[1])) if match else None
-        if task is None or not task.has_data:
-            raise not_found()
+        match = re.fullmatch(r"action=create&target=task&target_id=(\d+)", name)
+        if not match:
+            return Answer(404, html="There is no request with specified id")
+        task = self.state.tasks.get(int(match[1]))
+        if task is None:
+            raise Rejected(["Task matching query does not exist."])
+        if not task.has_data:
+            return Answer(404, html="There is no request with specified id")
         state = self.state.poll(task)
+        message = task.error.splitlines()[-1] + "\n" if state == "Failed" else MESSAGES[state]
+        is_over = state in ("Finished", "Failed")
+        target = {"project_id": None, "task_id": task.id, "job_id": None}
         return Answer(
             json={
-                "id": name,
                 "status": REQUEST_STATUS[state],
-                "message": task.error if state == "Failed" else MESSAGES[state],
-                "operation": {"type": "create:task", "target": "task", "task_id": task.id},
-                "progress": 1.0 if state == "Finished" else None,
+                "message": message,
+                "id": name,
+                "operation": {
+                    **{"type": "create:task", "target": "task", **target},
+                    **{"format": None, "lightweight": None},
+                },
+                "progress": 0.0,
                 "created_date": task.created_date,
+                "started_date": None if state == "Queued" else task.created_date,
+                "finished_date": task.updated_date if is_over else None,
+                "expiry_date": task.updated_date if is_over else None,
                 "owner": {"id": task.owner.id, "username": task.owner.username},
+                "result_url": None,
+                "result_id": None,
             }
         )
 

@@ -39,7 +39,17 @@ class User:
     read_only: bool = False
     last_login: str | None = None
     key: str = field(default_factory=lambda: secrets.token_hex(20))
-    access_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+
+
+@dataclass
+class AccessToken:
+    id: int
+    name: str
+    owner: User
+    created: str
+    read_only: bool = True
+    expires: str | None = None
+    value: str = field(default_factory=lambda: secrets.token_urlsafe(32))
 
 
 @dataclass
@@ -49,6 +59,7 @@ class Organization:
     owner: User
     created: str
     members: list[str] = field(default_factory=list)
+    workers: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -174,6 +185,11 @@ class Task:
     @property
     def shapes(self) -> list[dict]:
         return [shape for job in self.jobs for shape in job.shapes]
+
+    def remove_frames(self, among: range, removed: list[int]) -> None:
+        """Remove these frames of a job and restore its others; no date changes, as recorded."""
+        kept = [at for at in self.deleted_frames if at not in among]
+        self.deleted_frames = sorted({*kept, *removed})
 
     def label(self, name: str) -> Label:
         return next(label for label in self.labels if label.name == name)
