@@ -16,7 +16,8 @@ from unseen.errors import AnnotationError
 from unseen.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from unseen.annotation.cvat.api import Api, Connections
+    from unseen.annotation.cvat.api import Api
+    from unseen.annotation.cvat.connections import Connections
 
 
 def is_finished(job: Mapping[str, Any], stage: str) -> bool:
@@ -44,7 +45,7 @@ def ask_servers(
     A server that cannot be reached is no error: the record is listed, with the reason. Jobs are
     finished when CVAT's `stage` is completed.
     """
-    from unseen.annotation.cvat.api import Connections
+    from unseen.annotation.cvat.connections import Connections
 
     refresh(loop.dataset)  # another process may have sent or loaded since
     records = sendings.find_sendings(loop, anno_key)

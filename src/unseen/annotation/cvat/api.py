@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from unseen.annotation.cvat import answers
 from unseen.annotation.cvat.answers import ANY, Shape, difference
-from unseen.annotation.cvat.credentials import Credentials, find
+from unseen.annotation.cvat.credentials import Credentials
 from unseen.annotation.cvat.server import (
     LIMITS,
     CvatError,
@@ -26,7 +26,6 @@ from unseen.annotation.cvat.server import (
     pause,
     shorten,
 )
-from unseen.annotation.sendings import Sending
 from unseen.errors import AnnotationError, ServerError
 
 logger = logging.getLogger(__name__)
@@ -135,20 +134,25 @@ class Api:
     def _url(self, path: str) -> str:
         return f"{self.base_url}/api/{path}"
 
-    def json(self, method: str, path: str, shape: Shape = ANY, **kwargs: Any) -> dict[str, Any]:
-        """The answer to a request, a JSON object; AnnotationError unless it has this shape."""
+    def answer(self, method: str, path: str, shape: Shape = ANY, **kwargs: Any) -> Any:
+        """The answer to a request; AnnotationError unless it is JSON of this shape."""
         response = self._session.send_request(method, self._url(path), **kwargs)
         try:
             answer = response.json()
         except (ValueError, RecursionError):
             answer = None
-        wrong = difference(answer, shape) if isinstance(answer, dict) else "no JSON object"
+        is_kind = isinstance(answer, list if isinstance(shape, list) else dict)
+        wrong = difference(answer, shape) if is_kind else "no JSON object"
         if wrong is not None:
             raise AnnotationError(
                 f"{self.base_url} answered {method} /api/{path.partition('?')[0]} with something "
                 f"that is {wrong}; expected the address of a CVAT server"
             )
-        return dict(answer)
+        return answer
+
+    def json(self, method: str, path: str, shape: Shape = ANY, **kwargs: Any) -> dict[str, Any]:
+        """The answer to a request, a JSON object; see `answer`."""
+        return dict(self.answer(method, path, shape, **kwargs))
 
     def find(self, path: str, shape: Shape = ANY) -> dict[str, Any] | None:
         """The item at a path, such as `tasks/1`, or None if it does not exist."""
@@ -378,23 +382,3 @@ class Api:
     def job_url(self, task_id: int, job_id: int) -> str:
         """Address of a job in CVAT's editor; `?frame=` opens an image."""
         return f"{self.task_url(task_id)}/jobs/{job_id}"
-
-
-class Connections:
-    """One signed-in client per server and organization."""
-
-    def __init__(self) -> None:
-        self._apis: dict[tuple[str | None, str | None], Api | AnnotationError] = {}
-
-    def of(self, sending: Sending) -> Api:
-        """The client of an annotation run; asked again, a failed connection fails at once."""
-        key = (sending.url, sending.organization)
-        if key not in self._apis:
-            try:
-                self._apis[key] = Api(find(sending.url), sending.organization)
-            except AnnotationError as error:
-                self._apis[key] = error
-        api = self._apis[key]
-        if isinstance(api, AnnotationError):
-            raise api
-        return api

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 
 from unseen.annotation import sendings, truth
-from unseen.annotation.cvat import checks
+from unseen.annotation.cvat import checks, references
 from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.credentials import find
 from unseen.annotation.merge import Kind, KnownBox
@@ -39,6 +39,7 @@ class Outgoing:
     size: tuple[int, int]  #: (width, height) px
     rank: int  #: in the batch, from 1
     boxes: Sequence[KnownBox]
+    on_server: str | None = None  #: the server's own file, to be named instead of uploaded
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Plan:
     labels: list[dict[str, Any]]  #: of a new task or project
     missing_labels: list[dict[str, Any]]  #: to be added to an existing project
     users: Mapping[str, int]  #: user name -> id
+    reference: references.Reference | None  #: where the server has the images itself
 
     def boxes(self) -> Counter[str]:
         """Boxes to be sent, by kind."""
@@ -77,6 +79,7 @@ def make_plan(
             f"annotation run {anno_key!r} exists and was not made by request_annotations; remove it "
             f"with dataset.delete_annotation_run({anno_key!r})"
         )
+    reference = references.parse(config.by_reference) if config.by_reference else None
     checks.check_classes(classes, ())
     _check_fields(loop, config)
     server = config.url or (earlier.url if earlier else None)
@@ -87,8 +90,8 @@ def make_plan(
             f"{anno_key} was begun on {earlier.url}; send the rest there, not to {api.base_url}"
         )
 
-    there = _with_annotators(loop, api, earlier) if earlier else set()
-    ranked = [(rank, i) for rank, i in enumerate(ids, start=1) if i not in there]
+    sent = _with_annotators(loop, api, earlier) if earlier else set()
+    ranked = [(rank, i) for rank, i in enumerate(ids, start=1) if i not in sent]
     wanted = loop.dataset.select([i for _, i in ranked], ordered=True)
     paths = dict(zip(*wanted.values(["id", "filepath"]), strict=True))
     boxes = _boxes_to_send(loop, config, wanted)
@@ -105,6 +108,11 @@ def make_plan(
     sending.classes = list(dict.fromkeys([*sending.classes, *classes]))
     sending.scopes = {i: s for i, s in sending.scopes.items() if i not in paths} | scopes
     missing = _find_project(api, config, sending, labels)
+    there: dict[str, str] = {}
+    if reference is not None:
+        there = references.server_names(
+            api, reference, paths, lambda n: progress(n, len(paths), "find images on the server")
+        )
     sizes = checks.check_images(paths, progress=lambda n: progress(n, len(paths), "check images"))
     images = []
     for rank, i in ranked:
@@ -113,8 +121,8 @@ def make_plan(
         if i in scopes:
             reaching = scope.reaches([b.box for b in known], scopes[i])
             known = [b for b, is_in in zip(known, reaching, strict=True) if is_in]
-        images.append(Outgoing(i, paths[i], paths[i], sizes[i], rank, known))
-    return Plan(api, config, sending, images, labels, missing, users)
+        images.append(Outgoing(i, paths[i], paths[i], sizes[i], rank, known, there.get(i)))
+    return Plan(api, config, sending, images, labels, missing, users, reference)
 
 
 def _check_fields(loop: Loop, config: RequestConfig) -> None:

@@ -12,7 +12,8 @@ import fiftyone as fo
 from bson import ObjectId
 
 from unseen.annotation import sendings, snapshots, truth
-from unseen.annotation.cvat.api import Api, Connections, Frames
+from unseen.annotation.cvat.api import Api, Frames
+from unseen.annotation.cvat.connections import Connections
 from unseen.annotation.cvat.server import CvatError
 from unseen.annotation.merge import Changes, merge_image
 from unseen.annotation.sendings import Sending, SentTask

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unseen.annotation import sendings
+from unseen.annotation.cvat import references
 from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.checks import LONGEST_NAME
 from unseen.annotation.cvat.plan import Outgoing, Plan
@@ -50,13 +51,7 @@ def make_task(
         segment_size=config.segment_size,
         issue_tracker=config.issue_tracker,
     )
-    files = file_names([image.filepath for image in chunk])
-    request_id = api.send_images(
-        task_id,
-        [(file, Path(image.media_path)) for file, image in zip(files, chunk, strict=True)],
-        image_quality=config.image_quality,
-        progress=lambda share: report(0.8 * share),
-    )
+    files, request_id = _send_images(plan, task_id, chunk, report)
     jobs = api.wait_for_jobs(task_id, request_id, config.timeout)
     _check_frames(api, task_id, files, chunk)
     report(0.9)
@@ -88,6 +83,27 @@ def make_task(
     job_of = {frame: job["id"] for job, frames in spans for frame in frames}
     urls = [f"{api.job_url(task_id, job_of[i])}?frame={i}" for i in range(len(chunk))]
     return Made(task, urls, known)
+
+
+def _send_images(
+    plan: Plan, task_id: int, chunk: Sequence[Outgoing], report: Callable[[float], None]
+) -> tuple[list[str], str | None]:
+    """Name or upload the images; returns their names on the server, and the id to wait for.
+
+    A task holds either files of the server or uploads: one copy in it, and all are uploaded.
+    """
+    quality = plan.config.image_quality
+    files = [i.on_server for i in chunk if i.on_server and i.media_path == i.filepath]
+    if plan.reference is not None and len(files) == len(chunk):
+        return files, references.attach(plan.api, task_id, files, plan.reference.storage, quality)
+    files = file_names([image.filepath for image in chunk])
+    request_id = plan.api.send_images(
+        task_id,
+        [(file, Path(image.media_path)) for file, image in zip(files, chunk, strict=True)],
+        image_quality=quality,
+        progress=lambda share: report(0.8 * share),
+    )
+    return files, request_id
 
 
 def task_name(dataset: str, sending: Sending, chunk: Sequence[Outgoing]) -> str:
@@ -124,7 +140,7 @@ def _check_frames(api: Api, task_id: int, files: Sequence[str], chunk: Sequence[
             "was cut short or the server dropped some"
         )
     for i, (name, size) in enumerate(zip(frames.names, frames.sizes, strict=True)):
-        if Path(name).name != files[i]:
+        if files[i] not in (name, Path(name).name):
             raise ServerError(
                 f"CVAT shows {name!r} as image {i} of task {task_id}, not {files[i]!r}: it does not "
                 "keep the order of the ranking"

@@ -95,6 +95,11 @@ class RequestConfig(StepConfig):
         maximum=100,
         advanced=True,
     )
+    by_reference: str | None = setting(
+        None,
+        "Name images that CVAT sees itself instead of uploading them: FOLDER=PREFIX where PREFIX on CVAT's share holds the files of FOLDER here, FOLDER=ID:PREFIX for its cloud storage ID. Copies with something drawn in are uploaded.",
+        advanced=True,
+    )
     overlay_opacity: float = setting(
         0.45, "Strength of the heatmap in the overlay.", minimum=0.05, maximum=1, advanced=True
     )

@@ -127,6 +127,8 @@ def _to_cvat(
     sending, images, boxes = plan.sending, plan.images, plan.boxes()
     media: dict[str, str] = {}
     notes = _notes(loop, config, boxes["suggestion"], classes) if images else []
+    if images and plan.reference is not None:
+        notes.append(f"Images without anything drawn in are named on {plan.reference}.")
     if images and not config.dry_run:
         if config.overlay or config.structure or config.regions_only:
             media = _overlays(loop, config, plan, progress)
