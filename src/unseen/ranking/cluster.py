@@ -7,8 +7,10 @@ are halved until the item is alone.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import pickle
 import socket
 import time
 from collections import deque
@@ -47,7 +49,7 @@ class _Block(Generic[T]):
 
 @dataclass
 class Cluster:
-    """A connection to Ray."""
+    """A connection to Ray, which leaving the context closes if this opened it."""
 
     address: str | None = None  #: None: start Ray on this machine; "auto": the one that runs here
     gpus: float = 0.0  #: of one worker
@@ -56,18 +58,28 @@ class Cluster:
     def __post_init__(self) -> None:
         """Connect; raises `ConfigError` if Ray is missing or nothing answers."""
         ray = import_ray()
-        if ray.is_initialized():
+        self._is_own = not ray.is_initialized()
+        if not self._is_own:
+            _check_connected(self.address)
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-        options = {} if self.address else {"include_dashboard": False}
+        address = self.address or os.environ.get("RAY_ADDRESS")
+        options = {} if address else {"include_dashboard": False}
         try:
-            _knock(self.address)  # Ray itself would try for minutes
-            ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR, **options)
+            _knock(address)  # Ray itself would try for minutes
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
-                f"no Ray cluster at address={self.address!r} ({str(error).splitlines()[0]}); start "
+                f"no Ray cluster at address={address!r} ({str(error).splitlines()[0]}); start "
                 "one with `ray start --head`, or leave the address out to use this machine alone"
             ) from error
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_own:
+            import_ray().shutdown()
 
     @property
     def room(self) -> int:
@@ -75,6 +87,27 @@ class Cluster:
         total = import_ray().cluster_resources()
         most = total.get("CPU", 0)
         return int(min(most, total.get("GPU", 0) / self.gpus) if self.gpus else most)
+
+    def on_each_node(self, function: Callable[[], R]) -> dict[str, R | Failed]:
+        """What a function returns on each machine, by the machine's address, within a minute."""
+        ray = import_ray()
+        remote = ray.remote(num_cpus=0)(function)
+        place = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        asked = {
+            node["NodeManagerAddress"]: remote.options(
+                scheduling_strategy=place(node["NodeID"], soft=False)
+            ).remote()
+            for node in ray.nodes()
+            if node["Alive"]
+        }
+        ray.wait(list(asked.values()), num_returns=len(asked), timeout=60)
+        answers: dict[str, R | Failed] = {}
+        for node, reference in asked.items():
+            try:
+                answers[node] = ray.get(reference, timeout=0)
+            except ray.exceptions.RayError as error:
+                answers[node] = Failed(_last_line(error))
+        return answers
 
     def map(
         self, factory: Factory[T, R], items: Iterable[T], *, size: int
@@ -85,73 +118,97 @@ class Cluster:
         repeated; an item on which `MOST_DEATHS` workers died is `Failed`. Workers join as machines
         do.
         """
-        ray = import_ray()
-        source, again = _blocks(items, size), deque[_Block[T]]()
-        actors: dict[Any, deque[Any]] = {}  # actor -> what it runs, then what waits for it
-        blocks: dict[Any, tuple[Any, _Block[T]]] = {}
-        worker = ray.remote(num_cpus=1, num_gpus=self.gpus, max_restarts=0)(_Worker)
-        shared = ray.put(factory)
-        looked = -LOOK
-        answered = time.monotonic()
+        run = _Run(self, factory, _blocks(items, size))
         try:
-            while True:
-                if time.monotonic() - looked >= LOOK:
-                    looked = time.monotonic()
-                    for _ in range(self.room - len(actors)):
-                        actors[worker.remote(shared)] = deque()
-                for actor, held in sorted(actors.items(), key=lambda item: len(item[1])):
-                    while len(held) < 2 and not any(blocks[r][1].deaths for r in held):
-                        if again and held:
-                            break  # a suspect runs alone, so that no other block is blamed
-                        block = again.popleft() if again else next(source, None)
-                        if block is None:
-                            break
-                        reference = actor.run.remote(block.items)
-                        held.append(reference)
-                        blocks[reference] = actor, block
-                if not blocks and not again:
-                    return
-                if time.monotonic() - answered > PATIENCE:
-                    raise ConfigError(
-                        f"no worker of the Ray cluster answered for {PATIENCE:.0f} s (it has room "
-                        f"for {self.room}); add a machine with `ray start --address=...`, or use "
-                        "engine='local'"
-                    )
-                done, _ = ray.wait(list(blocks), timeout=LOOK) if blocks else ([], [])
-                if not blocks:
-                    time.sleep(LOOK)
-                for actor in {blocks[reference][0] for reference in done}:
-                    dead: list[_Block[T]] = []
-                    in_order = list(actors[actor])
-                    last = max(n for n, reference in enumerate(in_order) if reference in done)
-                    for n, reference in enumerate(in_order):
-                        if n > last and not dead:
-                            break
-                        _, block = blocks[reference]
-                        try:
-                            results = ray.get(reference)
-                        except ray.exceptions.RayActorError:
-                            dead.append(block)
-                        except ray.exceptions.RayTaskError as error:
-                            raise error.cause from error
-                        else:
-                            answered = time.monotonic()
-                            yield from zip(block.items, results, strict=True)
-                        actors[actor].remove(reference)
-                        del blocks[reference]
-                    if dead:
-                        del actors[actor]
-                        looked = -LOOK
-                        yield from self._repeat(dead, again)
+            while run.hand_out():
+                yield from run.collect()
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            run.end()
 
-    def _repeat(
-        self, dead: Sequence[_Block[T]], again: deque[_Block[T]]
-    ) -> Iterator[tuple[T, Failed]]:
+
+class _Run(Generic[T, R]):
+    """The workers of one call of `Cluster.map`, and what each of them holds."""
+
+    def __init__(
+        self, cluster: Cluster, factory: Factory[T, R], blocks: Iterator[_Block[T]]
+    ) -> None:
+        self._ray = ray = import_ray()
+        self._cluster = cluster
+        self._blocks, self._next = blocks, next(blocks, None)
+        self._again = deque[_Block[T]]()
+        self._worker = ray.remote(num_cpus=1, num_gpus=cluster.gpus, max_restarts=0)(_Worker)
+        self._factory = ray.put(factory)
+        self._hired: dict[Any, Any] = {}  # the reference that tells that it runs -> worker
+        self._held: dict[Any, deque[tuple[Any, _Block[T]]]] = {}  # of each worker that runs
+        self._looked = float("-inf")
+        self._alone_since = time.monotonic()
+        self._why = "none has started"
+
+    def hand_out(self) -> bool:
+        """Give every worker what to do next; False if all is done."""
+        if not (self._next or self._again or any(self._held.values())):
+            return False
+        self._hire()
+        for worker in sorted(self._held, key=lambda worker: len(self._held[worker])):
+            held = self._held[worker]
+            while len(held) < 2 and not any(block.deaths for _, block in held):
+                if self._again and held:
+                    break  # a suspect runs alone, so that no other block is blamed
+                block = self._again.popleft() if self._again else self._next
+                if block is None:
+                    break
+                if block is self._next:
+                    self._next = next(self._blocks, None)
+                held.append((worker.run.remote(block.items), block))
+        return True
+
+    def _hire(self) -> None:
+        now = time.monotonic()
+        if self._held:
+            self._alone_since = now
+        elif now - self._alone_since > PATIENCE:
+            raise ConfigError(
+                f"no worker of the Ray cluster for {PATIENCE:.0f} s (it has room for "
+                f"{self._cluster.room}; the last one: {self._why}); add a machine with `ray start "
+                "--address=...`, see `unseen doctor`, or use engine='local'"
+            )
+        if now - self._looked >= LOOK:
+            self._looked = now
+            for _ in range(self._cluster.room - len(self._held) - len(self._hired)):
+                worker = self._worker.remote(self._factory)
+                self._hired[worker.is_there.remote()] = worker
+
+    def collect(self) -> Iterator[tuple[T, R | Failed]]:
+        """Wait for a worker, or until it is time to look for more; what it has done."""
+        # A worker does one after the other, so its first block is done first.
+        running = {held[0][0]: worker for worker, held in self._held.items() if held}
+        waiting = [*running, *self._hired]
+        if not waiting:
+            time.sleep(LOOK)
+            return
+        done, _ = self._ray.wait(waiting, timeout=LOOK)
+        for reference in done:
+            worker = running.get(reference) or self._hired.pop(reference)
+            try:
+                results = self._ray.get(reference)
+            except self._ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except self._ray.exceptions.RayError as error:  # the worker, its node or its result
+                self._why = _last_line(error)
+                self._ray.kill(worker)
+                if lost := self._held.pop(worker, None):
+                    self._looked = float("-inf")
+                    yield from self._repeat([block for _, block in lost])
+                continue
+            if reference in running:
+                _, block = self._held[worker].popleft()
+                yield from zip(block.items, pickle.loads(results), strict=True)
+            else:
+                self._held[worker] = deque()
+
+    def _repeat(self, lost: Sequence[_Block[T]]) -> Iterator[tuple[T, Failed]]:
         """Queue what a dead worker held; the first block was running, the rest only waited."""
-        suspect, *innocent = dead
+        suspect, *innocent = lost
         deaths = suspect.deaths + 1
         if len(suspect.items) == 1 and deaths >= MOST_DEATHS:
             yield suspect.items[0], Failed(f"{deaths} workers died on it")
@@ -159,10 +216,14 @@ class Cluster:
             # At first the whole block again: machines are switched off too.
             half = len(suspect.items) // 2 if deaths > 1 else 0
             parts = suspect.items[:half], suspect.items[half:]
-            again.extend(_Block(part, deaths) for part in parts if part)
-            self.repeated += len(suspect.items)
-        again.extend(innocent)
-        self.repeated += sum(len(block.items) for block in innocent)
+            self._again.extend(_Block(part, deaths) for part in parts if part)
+            self._cluster.repeated += len(suspect.items)
+        self._again.extend(innocent)
+
+    def end(self) -> None:
+        """Stop every worker."""
+        for worker in (*self._held, *self._hired.values()):
+            self._ray.kill(worker)
 
 
 class _Worker(Generic[T, R]):
@@ -172,11 +233,27 @@ class _Worker(Generic[T, R]):
         self._factory = factory
         self._function: Callable[[Sequence[T]], Sequence[R]] | None = None
 
-    def run(self, items: Sequence[T]) -> Sequence[R]:
+    def is_there(self) -> None:
+        """Returns as soon as the process runs."""
+
+    def run(self, items: Sequence[T]) -> bytes:
         # Made here, not above, so that its errors are those of a task and reach the user.
         if self._function is None:
             self._function = self._factory()
-        return self._function(items)
+        # One object: Ray hands over every array by itself, which takes longer than small ones do.
+        return pickle.dumps(list(self._function(items)), pickle.HIGHEST_PROTOCOL)
+
+
+@contextlib.contextmanager
+def named_cluster(
+    engine: str, address: str | None, *, gpus: float = 0.0
+) -> Iterator[Cluster | None]:
+    """The cluster that the parameters of a step name; None: this process."""
+    if engine == "local":
+        yield None
+        return
+    with Cluster(address, gpus) as cluster:
+        yield cluster
 
 
 def import_ray() -> Any:
@@ -191,11 +268,26 @@ def import_ray() -> Any:
     return ray
 
 
+def _check_connected(address: str | None) -> None:
+    """Raise `ConfigError` if this process is connected to another cluster than it should be."""
+    connected = import_ray().get_runtime_context().gcs_address
+    # Ray's own forms of an address ("auto", "ray://...") cannot be compared.
+    if address and "//" not in address and ":" in address and address != connected:
+        raise ConfigError(
+            f"address={address!r}, but this process is connected to the Ray cluster at "
+            f"{connected!r}; call ray.shutdown() first, or leave the address out to use that one"
+        )
+
+
 def _knock(address: str | None) -> None:
     """Raise an OSError if nothing listens at "host:port"; other forms are for Ray to read."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
 
 
 def _blocks(items: Iterable[T], size: int) -> Iterator[_Block[T]]:
