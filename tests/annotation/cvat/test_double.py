@@ -1,4 +1,4 @@
-"""The double of CVAT against the recording of a real one, FiftyOne's own calls, and its faults."""
+"""The double of CVAT against recordings of real ones, FiftyOne's own calls, and its faults."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from cvat_double import CvatDouble
+from cvat_double import NEW, CvatDouble
 from cvat_replay import SCENARIOS, Client, Replay, jpeg
+from cvat_replay_2_54 import replay
 
 TASK = {"name": "t", "labels": [{"name": "cat"}]}
 
@@ -25,6 +26,11 @@ def cvat() -> Iterator[CvatDouble]:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_recorded_scenario_is_answered_alike(cvat, scenario):
     Replay(cvat, scenario).run()
+
+
+def test_the_newer_recording_is_answered_alike():
+    with CvatDouble(NEW) as cvat:
+        assert replay(cvat) > 60
 
 
 # FiftyOne itself
@@ -90,7 +96,7 @@ def test_edits_come_back_through_fiftyone(cvat, wafers):
 
 
 @pytest.mark.fiftyone
-@pytest.mark.parametrize(("version", "tls"), [("2.15.0", True), ("2.31.0", False)])
+@pytest.mark.parametrize(("version", "tls"), [("2.15.0", True), (NEW, False)])
 def test_fiftyone_waits_for_late_jobs_and_cleans_up(version, tls, wafers):
     with CvatDouble(version, tls) as cvat:
         cvat.job_delay = 1
