@@ -244,3 +244,23 @@ def test_evaluating_with_a_scope_counts_the_boxes_in_it_and_moves_none(predicted
     assert in_part.per_class == by_hand.per_class != whole.per_class
     assert in_part.mean_ap == by_hand.mean_ap
     assert sum(m.support for m in in_part.per_class.values()) > 5
+
+
+def test_every_false_alarm_says_what_kind_of_error_it_is(predicted):
+    result = unseen.evaluate_detector(predicted, min_confidence=0.3)
+    boxes = predicted.values(f"{FIELD}.detections[]")
+    marked = [(d[result.eval_key], d["error"]) for d in boxes if d.confidence >= 0.3]
+    assert all((outcome == "tp") == (error is None) for outcome, error in marked)
+    assert all(d["error"] is None for d in boxes if d.confidence < 0.3)
+    counted = {kind: sum(e.counts.values()) for kind, e in result.errors.items()}
+    missed = counted.pop("missed")
+    assert counted == {kind: sum(error == kind for _, error in marked) for kind in counted}
+    assert 0 < missed <= len([o for o in outcomes(predicted, result.eval_key) if o == "fn"])
+    assert sum(b.predictions for b in result.reliability) == len(boxes)
+    # What was an error before is none now.
+    unseen.evaluate_detector(predicted, min_confidence=1)
+    assert set(predicted.values(f"{FIELD}.detections[].error")) == {None}
+
+
+def outcomes(dataset, key):
+    return dataset.match_tags("test").values(f"ground_truth.detections[].{key}")

@@ -22,6 +22,8 @@ class Matched:
     view: Any  #: the samples with the labels and predictions that count
     classes: list[str]  #: as given, and those that only labels or predictions have
     predictions: list[Predicted]  #: per sample, in relative xyxy
+    truths: list[Truth]  #: per sample
+    prediction_ids: list[np.ndarray]  #: per sample
     metrics: DetectionMetrics
     box_problems: dict[str, int]  #: of the labels: "empty", "not finite", ...
 
@@ -67,7 +69,8 @@ def match(
     if left_out:
         fields = [loop.names.label_field, field]
         view = view.exclude_labels(ids=left_out, fields=fields, omit_empty=False)
-    return Matched(view, known, predictions, metrics, problems)
+    ids = [b.ids for b in predicted]
+    return Matched(view, known, predictions, objects, ids, metrics, problems)
 
 
 def _read(view: Any, field: str) -> tuple[list[_Boxes], list[str], dict[str, int]]:

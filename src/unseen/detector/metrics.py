@@ -88,13 +88,7 @@ def detection_metrics(
     below `min_confidence` count for AP only. Raises `ShapeError` for numbers of boxes, labels and
     confidences that differ.
     """
-    matches = [
-        _match(predicted, true, n_classes, iou)
-        for predicted, true in zip(predictions, truths, strict=True)
-    ]
-    objects = np.asarray([[m.objects for m in row] for row in matches]).reshape(-1, n_classes)
-    if max_detections is None:
-        max_detections = max(MAX_DETECTIONS, 2 * int(objects.sum(axis=1).max(initial=0)))
+    matches, max_detections = match_all(predictions, truths, n_classes, iou, max_detections)
     counts = np.zeros((len(truths), n_classes, 3), np.int64)
     for i, of_image in enumerate(matches):
         for label, match in enumerate(of_image):
@@ -117,20 +111,42 @@ def detection_metrics(
     )
 
 
-class _Match(NamedTuple):
+class Match(NamedTuple):
     """One class in one image; predictions in descending order of confidence."""
 
     rows: np.ndarray  #: (N,) positions among the predictions of the image
     scores: np.ndarray  #: (N,)
-    hits: np.ndarray  #: (N,) bool: which predictions are right
+    taken: np.ndarray  #: (N,) position of the true box that each has found, -1 for none
     is_ignored: np.ndarray  #: (N,) bool: which lie in a crowd instead
     objects: int  #: true boxes
 
+    @property
+    def hits(self) -> np.ndarray:
+        """(N,) bool: which predictions are right."""
+        return self.taken >= 0
 
-_NOTHING = _Match(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, bool), np.zeros(0, bool), 0)
+
+_NO_ROWS = np.zeros(0, np.int64)
+_NOTHING = Match(_NO_ROWS, np.zeros(0), _NO_ROWS, np.zeros(0, bool), 0)
 
 
-def _match(predicted: Predicted, true: Truth, n_classes: int, iou: float) -> list[_Match]:
+def match_all(
+    predictions: Sequence[Predicted],
+    truths: Sequence[Truth],
+    n_classes: int,
+    iou: float,
+    max_detections: int | None = None,
+) -> tuple[list[list[Match]], int]:
+    """The matches per image and class, and how many of each count towards AP."""
+    matches = [
+        _match(predicted, true, n_classes, iou)
+        for predicted, true in zip(predictions, truths, strict=True)
+    ]
+    densest = max((sum(m.objects for m in row) for row in matches), default=0)
+    return matches, max_detections or max(MAX_DETECTIONS, 2 * densest)
+
+
+def _match(predicted: Predicted, true: Truth, n_classes: int, iou: float) -> list[Match]:
     boxes, labels, scores = as_boxes(predicted[0]), *map(np.asarray, predicted[1:])
     objects, true_labels = as_boxes(true[0]), np.asarray(true[1])
     is_crowd = np.asarray(true[2] if len(true) == 3 else np.zeros(len(objects)), bool)
@@ -154,36 +170,43 @@ def _match(predicted: Predicted, true: Truth, n_classes: int, iou: float) -> lis
         if not mine.any() and not theirs.any():
             matches.append(_NOTHING)
             continue
-        hits = _greedy(overlaps[mine][:, theirs & ~is_crowd], iou)
-        is_ignored = np.zeros(len(hits), bool)
+        of_class = np.flatnonzero(theirs & ~is_crowd)
+        columns = _greedy(overlaps[mine][:, of_class], iou)
+        taken = np.append(of_class, -1)[columns]  # -1, for none, is the last
+        is_ignored = np.zeros(len(taken), bool)
         if inside is not None:
-            is_ignored = ~hits & inside[mine][:, theirs & is_crowd].any(axis=1)
-        number = int((theirs & ~is_crowd).sum())
-        matches.append(_Match(order[mine], scores[mine], hits, is_ignored, number))
+            is_ignored = (taken < 0) & inside[mine][:, theirs & is_crowd].any(axis=1)
+        matches.append(Match(order[mine], scores[mine], taken, is_ignored, len(of_class)))
     return matches
 
 
 def _greedy(overlaps: np.ndarray, iou: float) -> np.ndarray:
-    """(N,) bool: which of the rows, in their order, get a free column that overlaps enough."""
+    """(N,) the free column that overlaps enough and that each row, in their order, gets; else -1."""
     free = overlaps.astype(np.float64)
-    hits = np.zeros(len(free), bool)
+    taken = np.full(len(free), -1)
     least = np.float32(iou)  # as the overlaps: else .6 would not be .6
     # A row that overlaps nothing enough needs no look at what is free.
     for row in np.flatnonzero(free.max(axis=1, initial=-1) >= least):
         # Of equal overlaps the last, as in pycocotools.
         best = free.shape[1] - 1 - int(np.argmax(free[row, ::-1]))
         if free[row, best] >= least:
-            hits[row] = True
+            taken[row] = best
             free[:, best] = -1
-    return hits
+    return taken
 
 
-def _precisions(matches: Sequence[_Match], most: int) -> npt.NDArray[np.float64]:
+def _precisions(matches: Sequence[Match], most: int) -> npt.NDArray[np.float64]:
     """The curve of a class over all images; of equal confidences, earlier images count first."""
-    objects = sum(match.objects for match in matches)
+    return precisions(*_judged(matches, most), sum(match.objects for match in matches))
+
+
+def precisions(scores: np.ndarray, hits: np.ndarray, objects: int) -> npt.NDArray[np.float64]:
+    """(101,) precision at RECALLS of predictions (N,) that are `hits` (N,) bool or wrong.
+
+    NaN without `objects` to find; of equal scores, the first counts first.
+    """
     if not objects:
         return np.full(len(RECALLS), np.nan)
-    scores, hits = _judged(matches, most)
     right = np.cumsum(hits[np.argsort(-scores, kind="stable")])
     precision = right / np.arange(1, len(right) + 1)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
@@ -192,7 +215,7 @@ def _precisions(matches: Sequence[_Match], most: int) -> npt.NDArray[np.float64]
 
 
 def _judged(
-    matches: Sequence[_Match], most: int | None = None
+    matches: Sequence[Match], most: int | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Confidence of the first predictions in each image, and whether they are right."""
     counts = [~match.is_ignored[:most] for match in matches]

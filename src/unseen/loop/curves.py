@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from unseen.detector.calibration import ReliabilityBin
 from unseen.ranking import SCORED_STRATEGIES
 
 #: The strategy of a detector that was trained on everything.
@@ -27,6 +28,14 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ErrorKind:
+    """One kind of errors of a detector on the test split."""
+
+    cost: float  #: what the mean AP would gain without it, [0, 1]; of all predictions
+    counts: dict[str, int]  #: per class, of the confident predictions
+
+
+@dataclass(frozen=True, kw_only=True)
 class IterationSummary:
     """One point of a learning curve: what was labelled, and how good the detector became."""
 
@@ -43,6 +52,8 @@ class IterationSummary:
     per_class: dict[str, ClassMetrics] | None = None
     macro_f1: float | None = None
     mean_ap: float | None = None
+    errors: dict[str, ErrorKind] = field(default_factory=dict)  #: by the names of KINDS
+    reliability: list[ReliabilityBin] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  #: wall time per step
     eval_key: str | None = None
 
@@ -94,6 +105,8 @@ def _summary(
         **{k: detector.get(k) for k in ("schedule", "detector", "architecture", "pretrained")},
         per_class={k: ClassMetrics(**m) for k, m in per_class.items()} if per_class else None,
         **{k: evaluation.get(k) for k in ("macro_f1", "mean_ap", "eval_key")},
+        errors={kind: ErrorKind(**e) for kind, e in (evaluation.get("errors") or {}).items()},
+        reliability=[ReliabilityBin(**b) for b in evaluation.get("reliability") or ()],
         seconds={name: s["seconds"] for name, s in record["steps"].items() if "seconds" in s},
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unseen.loop.curves import ClassMetrics
+from unseen.detector.calibration import ReliabilityBin
+from unseen.loop.curves import ClassMetrics, ErrorKind
 from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult, left_out, partly
 from unseen.steps import settings
@@ -41,6 +42,9 @@ class EvaluateResult(StepResult):
     macro_f1: float  #: mean over the classes with support
     mean_ap: float  #: mean of the classes' AP over those with support
     micro_f1: float = 0.0  #: of all boxes, whatever their class
+    errors: dict[str, ErrorKind] = field(default_factory=dict)
+    reliability: list[ReliabilityBin] = field(default_factory=list)  #: by tenths of confidence
+    calibration_error: float | None = None  #: mean |confidence - share right|; None without any
     partly_labelled: int = 0  #: images of which only a part is labelled, and counts
     without_examples: list[str] = field(default_factory=list)  #: classes the detector never saw
     without_predictions: int = 0  #: labelled test images that the detector was not applied to

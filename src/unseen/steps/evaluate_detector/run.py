@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from fiftyone import ViewField as F
@@ -14,9 +15,11 @@ from fiftyone.utils.eval.coco import COCODetectionResults
 from unseen.dataset import reading, scope, writing
 from unseen.dataset.loop import Loop
 from unseen.dataset.matching import Matched, match
+from unseen.detector.calibration import calibration_error, reliability
+from unseen.detector.error_types import KINDS, detection_errors
 from unseen.detector.metrics import RECALLS
 from unseen.errors import DatasetError, LabelError
-from unseen.loop.curves import ClassMetrics
+from unseen.loop.curves import ClassMetrics, ErrorKind
 from unseen.progress import Progress
 from unseen.steps.evaluate_detector import EvaluateConfig, EvaluateResult
 from unseen.steps.step import step, write_down
@@ -59,6 +62,9 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
     progress(1, 2, "evaluate detector")
     key = _free_key(loop, iteration)
     _store(matched, key, config, gt_field, field)
+    errors = _errors(test, matched, config, field)
+    judged = [np.concatenate(part) for part in zip(*metrics.judged, strict=True)]
+    bins = reliability(*judged) if judged else []
     per_class = {
         label: ClassMetrics(
             precision=float(metrics.precision[k]),
@@ -81,6 +87,9 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
         macro_f1=metrics.macro_f1,
         micro_f1=metrics.micro_f1,
         mean_ap=metrics.mean_ap,
+        errors=errors,
+        reliability=bins,
+        calibration_error=calibration_error(bins),
         partly_labelled=scope.count(of_test),
         without_examples=[
             label
@@ -130,6 +139,37 @@ def _store(matched: Matched, key: str, config: EvaluateConfig, gt_field: str, fi
     )
     with_map.save_config()
     with_map.save()
+
+
+def _errors(
+    test: Any, matched: Matched, config: EvaluateConfig, field: str
+) -> dict[str, ErrorKind]:
+    """What each kind of errors costs; the attribute `error` of confident predictions says theirs."""
+    found = detection_errors(
+        matched.predictions,
+        matched.truths,
+        len(matched.classes),
+        iou=config.iou,
+        min_confidence=config.min_confidence,
+    )
+    names = np.asarray([*KINDS, None])  # None, for -1, is the last
+    values = {
+        box: name
+        for ids, kinds in zip(matched.prediction_ids, found.of_predictions, strict=True)
+        for box, name in zip(ids.tolist(), names[kinds].tolist(), strict=True)
+    }
+    test.set_label_values(f"{field}.detections.error", values)
+    return {
+        kind: ErrorKind(
+            cost=float(found.costs[k]),
+            counts={
+                label: int(n)
+                for label, n in zip(matched.classes, found.counts[:, k], strict=True)
+                if n
+            },
+        )
+        for k, kind in enumerate(KINDS)
+    }
 
 
 @contextlib.contextmanager
