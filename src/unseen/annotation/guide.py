@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import jinja2
@@ -41,6 +41,37 @@ def task_guide(
         instructions=instructions.strip(),
         classes=sorted(classes.items(), key=lambda c: (c[1], c[0])),
     )
+
+
+#: A batch in the guide of a project, which its tasks show instead of their own.
+_SECTION = re.compile(r"<!-- batch (\w+) -->\n(.*?)<!-- end of batch \1 -->\n", re.S)
+_INTRO = (
+    "This project holds several batches. Yours is the one that the name of your task begins with."
+)
+_NONE = "No batch of images is open here."
+
+
+def with_batches(
+    guide: str | None, new: Mapping[str, str], ended: Collection[str] = ()
+) -> str | None:
+    """The guide of a project with a section for each open batch, the newest first.
+
+    `new` maps tokens of sendings to their guides, `ended` are tokens whose sections go; those of
+    other datasets stay. None for a guide that somebody else wrote, which is not ours to change.
+
+    >>> print(with_batches(with_batches(None, {"a1": "Cut tight."}), {}, ["a1"]))
+    <!-- unseen guide -->
+    No batch of images is open here.
+    <BLANKLINE>
+    """
+    if guide is not None and not guide.startswith(MARKER):
+        return None
+    before = {token: text for token, text in _SECTION.findall(guide or "") if token not in ended}
+    sections = {token: text.removeprefix(MARKER).strip() + "\n" for token, text in new.items()}
+    sections |= {token: text for token, text in before.items() if token not in new}
+    said = {0: [_NONE], 1: []}.get(len(sections), [_INTRO])
+    parts = [f"<!-- batch {t} -->\n{text}<!-- end of batch {t} -->" for t, text in sections.items()]
+    return "\n\n".join(["\n".join([MARKER, *said]), *parts]) + "\n"
 
 
 def _literal(name: str) -> str:

@@ -48,6 +48,12 @@ class KnownBox:
         return cls(**{**data, "box": tuple(data["box"])})
 
 
+def without_values(box: KnownBox) -> KnownBox:
+    """The box without what CVAT keeps in attributes; `occluded` is none."""
+    kept = {name: value for name, value in box.attributes.items() if name == "occluded"}
+    return dataclasses.replace(box, sent_id=None, attributes=kept)
+
+
 @dataclass(frozen=True)
 class LocalBox:
     """A label in FiftyOne."""
@@ -301,11 +307,9 @@ class _Merge:
 
 
 def _same(box: ServerBox, known: KnownBox) -> bool:
-    """Whether the server still holds what it held."""
-    return (box.label, dict(box.attributes)) == (
-        known.label,
-        dict(known.attributes),
-    ) and same_box(box.box, known.box)
+    """Whether the server still holds what it held; the attributes of suggestions are ours."""
+    is_ours = known.kind == "suggestion" or dict(box.attributes) == dict(known.attributes)
+    return box.label == known.label and is_ours and same_box(box.box, known.box)
 
 
 def _differs(ours: LocalBox | None, known: KnownBox) -> bool:

@@ -19,6 +19,8 @@ Box = tuple[float, float, float, float]
 
 #: The shape attribute that names the FiftyOne label a shape came from.
 LABEL_ID = "label_id"
+#: The shape attribute of a suggestion that annotators can filter by, 0 to 100.
+SCORE = "score"
 
 #: Kinds of oddities; they are read after a count ("3 x tag ignored").
 TRACK = "track shape taken as a single box"

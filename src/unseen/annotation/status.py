@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -28,10 +28,20 @@ def is_finished(job: Mapping[str, Any], stage: str) -> bool:
     return reached > wanted or (reached == wanted and job["state"] == "completed")
 
 
-def is_changed(job: Mapping[str, Any], task: SentTask) -> bool:
-    """Whether a CVAT job was never loaded, or changed on the server since."""
+def removed_in(job: Mapping[str, Any], removed: Collection[int]) -> list[int]:
+    """Which of the task's removed frames are the job's."""
+    return sorted(n for n in removed if job["start_frame"] <= n <= job["stop_frame"])
+
+
+def is_changed(job: Mapping[str, Any], task: SentTask, removed: Collection[int]) -> bool:
+    """Whether a CVAT job was never loaded, or changed on the server since.
+
+    `removed` are the frames that annotators removed: CVAT does not date that.
+    """
     loaded = task.loaded.get(str(job["id"]))
-    return loaded is None or loaded["updated"] != job.get("updated_date")
+    if loaded is None or loaded["updated"] != job.get("updated_date"):
+        return True
+    return bool(loaded.get("removed", []) != removed_in(job, removed))
 
 
 def ask_servers(
@@ -100,9 +110,13 @@ def _status(loop: Loop, stage: str, sending: Sending, connections: Connections) 
 
 def _task_status(api: Api, task: SentTask, stage: str) -> TaskStatus:
     on_server = None if task.gone else api.task(task.task_id)
-    if on_server is None:
+    found = None if on_server is None else api.find_jobs(task.task_id)
+    if on_server is None or found is None:
         return replace(_as_recorded(task), gone=True)
-    jobs = [_job_status(api, task, job, stage) for job in api.jobs(task.task_id)]
+    removed: Collection[int] = ()
+    if any(str(job["id"]) in task.loaded for job in found):
+        removed = api.frames(task.task_id).deleted
+    jobs = [_job_status(api, task, job, stage, removed) for job in found]
     return replace(_as_recorded(task), assignee=_name(on_server.get("assignee")), jobs=jobs)
 
 
@@ -118,7 +132,9 @@ def _as_recorded(task: SentTask) -> TaskStatus:
     )
 
 
-def _job_status(api: Api, task: SentTask, job: Mapping[str, Any], stage: str) -> JobStatus:
+def _job_status(
+    api: Api, task: SentTask, job: Mapping[str, Any], stage: str, removed: Collection[int]
+) -> JobStatus:
     finished = is_finished(job, stage)
     return JobStatus(
         job_id=job["id"],
@@ -128,7 +144,7 @@ def _job_status(api: Api, task: SentTask, job: Mapping[str, Any], stage: str) ->
         state=job["state"],
         images=job["stop_frame"] - job["start_frame"] + 1,
         finished=finished,
-        waiting=finished and is_changed(job, task),
+        waiting=finished and is_changed(job, task, removed),
         updated_at=job.get("updated_date"),
         loaded_at=task.loaded.get(str(job["id"]), {}).get("at"),
     )

@@ -107,6 +107,45 @@ def test_suggestions_and_the_guide_of_a_plain_request(cvat, batch):
     assert schema["ground_truth"]["classes"] == ["particle", "scratch", "crack"]
 
 
+def test_suggestions_carry_their_score_strongest_first_and_lose_it_as_labels(cvat, batch):
+    dataset = batch(1)
+    sample = ranked(dataset).first()
+    weak, strong = sample.unseen_regions.detections
+    weak.confidence, strong.confidence = 0.104, 0.875
+    sample.save()
+    unseen.request_annotations(dataset, classes=("particle",))
+    person = cvat.annotator(1)
+    shown = sorted(person.shapes(), key=lambda s: s["id"])
+    sent = {"unseen": [strong.id, weak.id]}
+    assert [s["values"]["label_id"] for s in shown] == sent["unseen"]
+    assert [s["values"]["score"] for s in shown] == ["88", "10"]
+    (spec,) = [a for a in cvat.tasks[1].label("unseen").attributes if a.name == "score"]
+    assert (spec.input_type, spec.values) == ("number", ["0", "100", "1"])
+    assert "score" not in [a.name for a in cvat.tasks[1].label("particle").attributes]
+    person.relabel(shown[0]["id"], "particle")
+    person.set(state="completed")
+    result = unseen.load_annotations(dataset)
+    assert (result.suggestions_accepted, result.suggestions_left) == ({"particle": 1}, 1)
+    dataset.reload()
+    (label,) = ranked(dataset).first().ground_truth.detections
+    assert not label.has_field("score")
+    assert dataset.get_field("ground_truth.detections.score") is None
+    assert unseen.load_annotations(dataset).written == 0
+
+
+def test_a_project_whose_suggestions_have_no_score_takes_them_without(cvat, batch):
+    dataset = batch(1)
+    unseen.request_annotations(dataset, project="wafers", suggestions=False, images="initial")
+    project = cvat.projects[1]
+    project.labels.append(cvat.state.make_label({"name": "unseen"}))
+    unseen.request_annotations(dataset, project="wafers")
+    assert [s["values"] for s in cvat.annotator(2).shapes()] == [{}, {}]
+    # The missing score is no edit of an annotator.
+    cvat.annotator(2).set(state="completed")
+    result = unseen.load_annotations(dataset)
+    assert (result.suggestions_left, result.empty) == (2, 1)
+
+
 def test_overlays_predictions_and_suggestions_reach_the_annotator_together(cvat, batch, uploaded):
     dataset = batch(3)
     with_heatmaps(dataset)

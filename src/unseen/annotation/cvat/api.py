@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from packaging.version import Version
-
 from unseen.annotation.cvat import answers
-from unseen.annotation.cvat.answers import ANY, Shape, difference
-from unseen.annotation.cvat.credentials import Credentials
+from unseen.annotation.cvat.answers import ANY, difference
+from unseen.annotation.cvat.client import Client
 from unseen.annotation.cvat.server import (
     LIMITS,
     CvatError,
-    Session,
+    HiddenError,
     UnreachableError,
     form,
     is_passing,
     pause,
     shorten,
 )
-from unseen.errors import AnnotationError, ServerError
+from unseen.errors import ServerError
 
 logger = logging.getLogger(__name__)
-
-#: The first version that keeps the order of the files (`sorting_method=predefined`).
-OLDEST = Version("2.4.6")
-_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -44,153 +37,14 @@ class Frames:
     deleted: frozenset[int]  #: frames that annotators removed
 
 
-class Api:
+class Api(Client):
     """A signed-in client of one CVAT server; every method raises ServerError if the server fails."""
-
-    def __init__(self, credentials: Credentials, organization: str | None = None) -> None:
-        """Sign in and check server, version and organization; AnnotationError says what is wrong."""
-        self.base_url = credentials.url
-        self._credentials = credentials
-        self._session = Session(credentials)
-        self._session.headers["Referer"] = self._url("auth/login")
-        self.username = str(self._sign_in().get("username", ""))
-        self.version = self._read_version()
-        if organization:
-            self._session.headers["X-Organization"] = organization
-            self._check_organization(organization)
-        self._session.retry(LIMITS.retries)
-
-    def _sign_in(self) -> dict[str, Any]:
-        token = self._credentials.access_token
-        if token is None:
-            self._log_in()
-            self._session.log_in = self._log_in
-            return self.json("GET", "users/self")
-        for scheme in ("Bearer", "Token"):  # personal access tokens; keys of older servers
-            self._session.headers["Authorization"] = f"{scheme} {token}"
-            try:
-                return self.json("GET", "users/self")
-            except CvatError as error:
-                if error.status not in (401, 403):
-                    raise
-        raise AnnotationError(
-            f"CVAT at {self.base_url} refused the access token; it may have expired or belong to "
-            "another server. Make a new one in CVAT and set FIFTYONE_CVAT_ACCESS_TOKEN"
-        )
-
-    def _log_in(self) -> None:
-        user = self._credentials.username
-        self._session.cookies.clear()
-        self._session.headers.pop("X-CSRFToken", None)
-        payload = {"username": user, "password": self._credentials.password}
-        try:
-            response = self._session.send_request(
-                "POST", self._url("auth/login"), json=payload, renew=False
-            )
-        except CvatError as error:
-            if error.status in (400, 401, 403):
-                raise AnnotationError(
-                    f"CVAT at {self.base_url} refused the login of user {user!r}; check "
-                    "FIFTYONE_CVAT_USERNAME and FIFTYONE_CVAT_PASSWORD"
-                ) from None
-            if is_passing(error) or error.status < 400:
-                raise
-            raise AnnotationError(
-                f"{self.base_url} answered {error.status} to the login; expected the address of a "
-                "CVAT server"
-            ) from None
-        token = response.cookies.get("csrftoken") or self._session.cookies.get("csrftoken")
-        if token:
-            self._session.headers["X-CSRFToken"] = token
-
-    def _read_version(self) -> Version:
-        text = str(self.json("GET", "server/about").get("version"))
-        numbers = re.match(r"\d+(\.\d+)+", text)  # builds have endings that are no versions
-        if numbers is None:
-            raise AnnotationError(
-                f"{self.base_url} does not tell a CVAT version; expected the address of a CVAT server"
-            )
-        version = Version(numbers[0])
-        if version < OLDEST:
-            raise AnnotationError(
-                f"CVAT at {self.base_url} has version {version}; expected {OLDEST} or newer, which "
-                "keeps the order of the images"
-            )
-        return version
-
-    def _check_organization(self, organization: str) -> None:
-        try:
-            self.json("GET", "tasks?page_size=1")
-        except CvatError as error:
-            if error.status not in (403, 404):
-                raise
-            raise AnnotationError(
-                f"organization {organization!r} cannot be used on CVAT at {self.base_url} ({error}); "
-                f"pass the short name (slug) of one that {self.username!r} belongs to, or leave it "
-                "out"
-            ) from None
-
-    # --- requests --------------------------------------------------------------------------------
-    def _url(self, path: str) -> str:
-        return f"{self.base_url}/api/{path}"
-
-    def answer(self, method: str, path: str, shape: Shape = ANY, **kwargs: Any) -> Any:
-        """The answer to a request; AnnotationError unless it is JSON of this shape."""
-        response = self._session.send_request(method, self._url(path), **kwargs)
-        try:
-            answer = response.json()
-        except (ValueError, RecursionError):
-            answer = None
-        is_kind = isinstance(answer, list if isinstance(shape, list) else dict)
-        wrong = difference(answer, shape) if is_kind else "no JSON object"
-        if wrong is not None:
-            raise AnnotationError(
-                f"{self.base_url} answered {method} /api/{path.partition('?')[0]} with something "
-                f"that is {wrong}; expected the address of a CVAT server"
-            )
-        return answer
-
-    def json(self, method: str, path: str, shape: Shape = ANY, **kwargs: Any) -> dict[str, Any]:
-        """The answer to a request, a JSON object; see `answer`."""
-        return dict(self.answer(method, path, shape, **kwargs))
-
-    def find(self, path: str, shape: Shape = ANY) -> dict[str, Any] | None:
-        """The item at a path, such as `tasks/1`, or None if it does not exist."""
-        try:
-            return self.json("GET", path, shape)
-        except CvatError as error:
-            if error.status == 404:
-                return None
-            raise
-
-    def delete(self, path: str) -> None:
-        """Delete an item if it exists."""
-        try:
-            self._session.send_request("DELETE", self._url(path))
-        except CvatError as error:
-            if error.status != 404:
-                raise
-
-    def paged(self, path: str, shape: Shape = ANY) -> Iterator[dict[str, Any]]:
-        """Every item of a list, such as `tasks?search=x`, each of this shape."""
-        # The `next` address is not followed: behind a proxy that ends TLS it names another scheme
-        # or host.
-        page = 1
-        while True:
-            mark = "&" if "?" in path else "?"
-            numbered = f"{path}{mark}page={page}&page_size={_PAGE}"
-            answer = self.json("GET", numbered, {"results": [shape]})
-            yield from answer["results"]
-            if not answer.get("next") or not answer["results"]:
-                return
-            page += 1
 
     def _search(self, kind: str, key: str, name: str) -> int | None:
         """The id of the item with exactly this name; CVAT's own search also finds similar ones."""
         items = self.paged(f"{kind}?{urlencode({'search': name})}", {"id": int, key: str})
         return next((item["id"] for item in items if item[key] == name), None)
 
-    # --- what is asked ---------------------------------------------------------------------------
     def find_user(self, name: str) -> int | None:
         """Id of the user with exactly this name."""
         return self._search("users", "username", name)
@@ -324,9 +178,39 @@ class Api:
             deleted=frozenset(meta["deleted_frames"]),
         )
 
-    def jobs(self, task_id: int) -> list[dict[str, Any]]:
+    def find_jobs(self, task_id: int) -> list[dict[str, Any]] | None:
+        """The jobs of a task, also of one in another workspace by now; None if it is gone.
+
+        Raises HiddenError if the task is there and shows no job.
+        """
+        if jobs := self.jobs(task_id):
+            return jobs
+        task = self.task(task_id)
+        if task is None:
+            return None
+        # A list shows what belongs to the organization of the request, and nothing else.
+        home = task.get("organization")
+        try:
+            slug = None
+            if home is not None:
+                slug = self.json("GET", f"organizations/{home}", {"slug": str})["slug"]
+            jobs = self.jobs(task_id, {"X-Organization": slug})
+        except CvatError as error:
+            if error.status not in (403, 404):
+                raise
+        if not jobs:
+            place = "outside of organizations" if home is None else f"in organization {home}"
+            raise HiddenError(
+                f"CVAT task {task_id} ({task.get('name')}) is {place} and shows {self.username!r} "
+                "none of its jobs; have that user made a member there, or the task moved back"
+            )
+        return jobs
+
+    def jobs(
+        self, task_id: int, headers: dict[str, str | None] | None = None
+    ) -> list[dict[str, Any]]:
         """The annotation jobs of a task in the order of their images; the server has another."""
-        jobs = self.paged(f"jobs?task_id={task_id}", answers.JOB)
+        jobs = self.paged(f"jobs?task_id={task_id}", answers.JOB, headers=headers)
         ours = [job for job in jobs if job.get("type", "annotation") == "annotation"]
         return sorted(ours, key=lambda job: (job["start_frame"], job["id"]))
 
@@ -355,21 +239,28 @@ class Api:
             if self._guide_of(owner, number) is not None:
                 return
 
-    def renew_guide(self, markdown: str, project_id: int, marker: str) -> None:
-        """Give a project this guide unless it has one that does not start with our marker.
+    def change_guide(
+        self, project_id: int | None, change: Callable[[str | None], str | None]
+    ) -> None:
+        """Change the guide of a project, which its tasks show; failures are logged.
 
-        The tasks of a project show its guide, not their own.
+        `change` gets the guide (None if there is none) and returns the new one; None leaves it.
         """
-        number = self._guide_of("project", project_id)
-        if number is None:
-            self.write_guide(markdown, "project", project_id)
-            return
         try:
-            if str(self.json("GET", f"guides/{number}").get("markdown", "")).startswith(marker):
-                self.json("PATCH", f"guides/{number}", json={"markdown": markdown})
-            else:
+            number = self._guide_of("project", project_id)
+            before = None
+            if number is not None:
+                before = str(self.json("GET", f"guides/{number}").get("markdown", ""))
+            after = change(before)
+            if after is None:
                 logger.warning("CVAT project %s keeps the guide that it has", project_id)
-        except CvatError as error:
+            if after is None or after == before:
+                return
+            if number is None:
+                self.write_guide(after, "project", project_id)
+            else:
+                self.json("PATCH", f"guides/{number}", json={"markdown": after})
+        except ServerError as error:
             logger.warning("the guide was not accepted: %s", error)
 
     def _guide_of(self, owner: str, number: int) -> Any:

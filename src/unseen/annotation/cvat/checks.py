@@ -92,10 +92,16 @@ def find_users(api: Api, names: Iterable[str], organization: str | None) -> dict
     ids = {name: api.find_user(name) for name in dict.fromkeys(names)}
     missing = [name for name, number in ids.items() if number is None]
     if missing:
-        where = f" in organization {organization!r}" if organization else ""
+        where, way_out = f" in organization {organization!r}", ""
+        if not organization:
+            where = ""
+            way_out = (
+                ". Outside of an organization CVAT shows other users to administrators alone: pass "
+                "organization=, with its short name, where all of you are members"
+            )
         raise AnnotationError(
-            f"CVAT at {api.base_url} knows no user {', '.join(map(repr, missing))}{where}; expected "
-            "their exact user names"
+            f"CVAT at {api.base_url} shows {api.username!r} no user "
+            f"{', '.join(map(repr, missing))}{where}; expected their exact user names{way_out}"
         )
     return {name: number for name, number in ids.items() if number is not None}
 

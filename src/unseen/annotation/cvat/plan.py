@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
@@ -15,7 +15,7 @@ from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.credentials import find
 from unseen.annotation.merge import Kind, KnownBox
 from unseen.annotation.sendings import Sending
-from unseen.annotation.shapes import LABEL_ID, clip_box
+from unseen.annotation.shapes import LABEL_ID, SCORE, clip_box
 from unseen.dataset import scope, writing
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED
 from unseen.dataset.loop import Loop
@@ -85,6 +85,7 @@ def make_plan(
     server = config.url or (earlier.url if earlier else None)
     credentials = find(server, confirmed=config.url is not None)
     api = Api(credentials, config.organization or (earlier.organization if earlier else None))
+    api.check_may_write()
     if earlier is not None and earlier.live_tasks and earlier.url != api.base_url:
         raise AnnotationError(
             f"{anno_key} was begun on {earlier.url}; send the rest there, not to {api.base_url}"
@@ -100,7 +101,7 @@ def make_plan(
     scopes = scope.asked_for(loop, config, list(paths))
     labels = _labels(classes, suggestions=config.suggestions)
     assignees = [*config.assignees, *filter(None, [config.task_assignee])]
-    users = checks.find_users(api, assignees, config.organization)
+    users = checks.find_users(api, assignees, api.organization)
     sending = earlier or sendings.begin(loop, config, anno_key, iteration, classes)
     sending.url, sending.server_version = api.base_url, str(api.version)
     sending.organization = config.organization or sending.organization
@@ -184,11 +185,13 @@ def _find_project(
 
 def _labels(classes: Sequence[str], *, suggestions: bool) -> list[dict[str, Any]]:
     """The labels of a task or project; each box can carry the id of FiftyOne's label."""
-    labels: list[dict[str, Any]] = [{"name": name} for name in classes]
+    own = {"name": LABEL_ID, "input_type": "text", "mutable": True, "values": []}
+    score = {"name": SCORE, "input_type": "number", "mutable": True, "values": ["0", "100", "1"]}
+    labels: list[dict[str, Any]] = [{"name": name, "attributes": [own]} for name in classes]
     if suggestions:
-        labels.append({"name": REGION_LABEL, "color": SUGGESTION_COLOUR})
-    attribute = {"name": LABEL_ID, "input_type": "text", "mutable": True, "values": []}
-    return [{**label, "attributes": [dict(attribute)]} for label in labels]
+        both = [own, {**score, "default_value": "0"}]
+        labels.append({"name": REGION_LABEL, "color": SUGGESTION_COLOUR, "attributes": both})
+    return labels
 
 
 def _boxes_to_send(loop: Loop, config: RequestConfig, view: Any) -> dict[str, list[KnownBox]]:
@@ -201,6 +204,9 @@ def _boxes_to_send(loop: Loop, config: RequestConfig, view: Any) -> dict[str, li
         if box is not None:  # a box outside its image cannot be drawn
             label = REGION_LABEL if kind == "suggestion" else detection.label or ""
             known = KnownBox(kind, box_id, box_id, None, label, box, in_truth=kind == "label")
+            if kind == "suggestion":
+                score = round(100 * min(max(detection.confidence or 0, 0), 1))
+                known = replace(known, attributes={SCORE: str(score)})
             boxes[sample_id].append(known)
 
     if loop.has_labels:
@@ -217,7 +223,8 @@ def _boxes_to_send(loop: Loop, config: RequestConfig, view: Any) -> dict[str, li
                     add("prediction", i, detection, str(ObjectId()))
     if config.suggestions and loop.dataset.get_field(loop.names.regions) is not None:
         for i, detections in _detections(view, loop.names.regions):
-            for detection in detections:
+            # CVAT lists shapes in the order of their ids.
+            for detection in sorted(detections, key=lambda d: -(d.confidence or 0)):
                 add("suggestion", i, detection, detection.id)
     return boxes
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import fiftyone as fo
 from bson import ObjectId
 
 from unseen.annotation import sendings, snapshots, truth
 from unseen.annotation.cvat.api import Api, Frames
+from unseen.annotation.cvat.attributes import Attributes
 from unseen.annotation.cvat.connections import Connections
-from unseen.annotation.cvat.server import CvatError
-from unseen.annotation.merge import Changes, merge_image
+from unseen.annotation.cvat.send import remove_section
+from unseen.annotation.cvat.server import CvatError, HiddenError
+from unseen.annotation.merge import Changes, merge_image, without_values
 from unseen.annotation.sendings import Sending, SentTask
 from unseen.annotation.shapes import ServerBox, ServerLabel, read_job
-from unseen.annotation.status import is_changed, is_finished
+from unseen.annotation.status import is_changed, is_finished, removed_in
 from unseen.dataset import scope
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, SENT
 from unseen.dataset.loop import Loop
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 #: How many links to oddities a report holds.
 EXAMPLES = 20
-
-#: Attributes of a detection that an attribute in CVAT must not replace.
-_TAKEN = (*fo.Detection().field_names, "instance")
 
 
 @dataclass
@@ -109,7 +106,7 @@ class Receiver:
         self.sending, self.config, self.tally = sending, config, tally
         self.allowed = {*sending.classes, REGION_LABEL}
         self.snapshot: str | None = None
-        self.attributes = _Attributes(loop)
+        self.attributes = Attributes(loop)
 
     def receive(self, progress: Progress) -> None:
         """Load every wanted job of every task."""
@@ -118,22 +115,28 @@ class Receiver:
             if self.sending.scopes:
                 scope.declare(self.loop)
         tasks = self.sending.live_tasks
+        hidden: HiddenError | None = None
         for number, task in enumerate(tasks):
             progress(number, len(tasks), "load annotations")
-            self._receive_task(task)
+            try:
+                self._receive_task(task)
+            except HiddenError as error:  # the other tasks need not wait for it
+                hidden = hidden or error
         self._close()
         progress(len(tasks), len(tasks), "load annotations")
+        if hidden is not None:
+            raise hidden
 
     def _receive_task(self, task: SentTask) -> None:
-        jobs = self.api.jobs(task.task_id)
-        if not jobs and self.api.task(task.task_id) is None:
+        jobs = self.api.find_jobs(task.task_id)
+        if jobs is None:
             self._give_up(task)
             return
+        frames = self.api.frames(task.task_id)
         if self.sending.closed:  # late corrections only
-            jobs = [job for job in jobs if is_changed(job, task)]
+            jobs = [job for job in jobs if is_changed(job, task, frames.deleted)]
         if not jobs:
             return
-        frames = self.api.frames(task.task_id)
         for job in jobs:
             finished = is_finished(job, self.config.stage)
             if not finished and self.config.jobs == "finished":
@@ -142,14 +145,14 @@ class Receiver:
                 self.tally.unopened += truth.count_unlabelled(self.loop, ids)
                 continue
             try:
-                annotations = self.api.job_annotations(job["id"])
+                shapes = self._shapes(task, job)
             except CvatError as error:
                 if error.status != 404:
                     raise
                 self.tally.notes.append(f"Job {job['id']} of {task.name} was deleted meanwhile.")
                 continue
             refused = self.tally.refused
-            self._merge_job(task, job, finished, annotations, frames)
+            self._merge_job(task, job, finished, *shapes, frames)
             self.tally.jobs_loaded += 1
             is_whole = self.tally.refused == refused
             task.loaded[str(job["id"])] = {
@@ -157,15 +160,56 @@ class Receiver:
                 # A job with refused images waits, even if nothing more happens on the server.
                 "updated": job.get("updated_date") if is_whole else "",
                 "finished": finished,
+                "removed": removed_in(job, frames.deleted),
             }
         if not self.config.dry_run:
             sendings.write_task(self.loop, self.sending, task)
 
-    def _labels(self, task: SentTask) -> tuple[dict[int, ServerLabel], set[str]]:
+    def _shapes(
+        self, task: SentTask, job: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """What is drawn in a job, and the labels of its task."""
+        annotations = self.api.job_annotations(job["id"])
+        # After the shapes: a label deleted in between must not look like deleted boxes.
+        labels = self.api.labels("task", task.task_id)
+        if self._is_moved(task, labels):
+            self._adopt(task, labels)
+            return self._shapes(task, job)  # these may be from before, with the former labels
+        return annotations, labels
+
+    def _is_moved(self, task: SentTask, labels: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the task came into a project, whose labels have the names and other ids."""
+        numbers, names = {label["id"] for label in labels}, {label["name"] for label in labels}
+        if numbers & set(task.labels.values()) or not names & set(task.labels):
+            return False
+        on_server = self.api.task(task.task_id) or {}
+        return on_server.get("project_id") not in (None, self.sending.project_id)
+
+    def _adopt(self, task: SentTask, labels: Sequence[Mapping[str, Any]]) -> None:
+        """Know the classes of a moved task by their new ids.
+
+        Shapes keep their ids, and lose the values of their attributes: nobody has deleted those.
+        """
+        there = {label["name"]: label["id"] for label in labels}
+        task.labels = {name: there.get(name, -1) for name in task.labels}
+        if self.config.dry_run:
+            return
+        held = truth.read(self.loop, self.sending.anno_key, task.sample_ids)
+        bare = {
+            i: truth.Update(base=[without_values(box) for box in image.base])
+            for i, image in held.items()
+            if image.base
+        }
+        truth.write(self.loop, self.sending.anno_key, bare)
+        sendings.write_task(self.loop, self.sending, task)
+
+    def _named(
+        self, task: SentTask, found: Sequence[Mapping[str, Any]]
+    ) -> tuple[dict[int, ServerLabel], set[str]]:
         """The server's labels under the names that were sent, and those that are gone."""
         sent = {number: name for name, number in task.labels.items()}
         labels = {}
-        for label in self.api.labels("task", task.task_id):
+        for label in found:
             name = sent.get(label["id"], label["name"])
             if name != label["name"]:
                 self.tally.note(
@@ -174,7 +218,7 @@ class Receiver:
                 )
             attributes = {a["id"]: a["name"] for a in label["attributes"]}
             labels[label["id"]] = ServerLabel(name, attributes)
-        vanished = {name for number, name in sent.items() if number not in labels}
+        vanished = {name for name, number in task.labels.items() if number not in labels}
         for name in sorted(vanished):
             self.tally.note(
                 f"Label {name!r} was deleted on the server, and its boxes with it; the boxes of "
@@ -188,10 +232,10 @@ class Receiver:
         job: Mapping[str, Any],
         finished: bool,
         annotations: Mapping[str, Any],
+        found: Sequence[Mapping[str, Any]],
         frames: Frames,
     ) -> None:
-        # After the shapes: a label deleted in between must not look like deleted boxes.
-        labels, vanished = self._labels(task)
+        labels, vanished = self._named(task, found)
         end = min(job["stop_frame"] + 1, len(task.sample_ids), len(frames.sizes))
         ids = {n: task.sample_ids[n] for n in range(job["start_frame"], end)}
         shapes = read_job(annotations, labels, {n: frames.sizes[n] for n in ids})
@@ -210,7 +254,10 @@ class Receiver:
                 if before.state != REMOVED and (before.document is None or finished):
                     updates[sample_id] = truth.Update(state=REMOVED)
             else:
-                boxes = [self.attributes.cleaned(box) for box in shapes.boxes[n]]
+                boxes = [
+                    box if box.label == REGION_LABEL else self.attributes.cleaned(box)
+                    for box in shapes.boxes[n]
+                ]
                 if not self._is_refused(boxes, f"{job_url}?frame={n}"):
                     update = self._merge(before, boxes, finished, vanished)
                     if update is not None:
@@ -317,43 +364,5 @@ class Receiver:
         if is_back != self.sending.closed:
             self.sending.closed = is_back
             sendings.write_sending(self.loop, self.sending)
-
-
-class _Attributes:
-    """Attributes of shapes, under names and types that FiftyOne takes."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._dataset = loop.dataset
-        self._path = f"{loop.names.label_field}.detections"
-        self._kinds: dict[str, type | None] = {}
-        self._new: dict[str, type] = {}
-
-    def cleaned(self, box: ServerBox) -> ServerBox:
-        """The box with attribute names that FiftyOne takes, each of its field's type."""
-        cleaned: dict[str, str | bool] = {}
-        for given, value in sorted(box.attributes.items()):
-            name = re.sub(r"\W+", "_", given.strip()).strip("_") or "attribute"
-            kind = fo.BooleanField if isinstance(value, bool) else fo.StringField
-            if name in _TAKEN or name[0].isdigit() or self._kind(name) not in (None, kind):
-                name = f"cvat_{name}"
-            stem, number = name, 2
-            while name in cleaned:
-                name, number = f"{stem}_{number}", number + 1
-            if self._kind(name) is None:
-                self._new[name] = kind
-            cleaned[name] = value
-        return replace(box, attributes=cleaned)
-
-    def declare(self) -> None:
-        """Declare new attributes, so that they can be filtered in FiftyOne."""
-        for name, kind in sorted(self._new.items()):
-            self._dataset.add_sample_field(f"{self._path}.{name}", kind)
-            self._kinds[name] = kind
-        self._new.clear()
-
-    def _kind(self, name: str) -> type | None:
-        """The type of the field of this name, or None."""
-        if self._kinds.get(name) is None:
-            declared = self._dataset.get_field(f"{self._path}.{name}")
-            self._kinds[name] = self._new.get(name) if declared is None else type(declared)
-        return self._kinds[name]
+            if is_back:
+                remove_section(self.api, self.sending)

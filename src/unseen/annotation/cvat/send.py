@@ -22,7 +22,7 @@ from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.plan import Outgoing, Plan
 from unseen.annotation.cvat.server import LIMITS, is_passing
 from unseen.annotation.cvat.tasks import Made, make_task, task_name
-from unseen.annotation.guide import MARKER, task_guide
+from unseen.annotation.guide import task_guide, with_batches
 from unseen.annotation.sendings import Sending
 from unseen.dataset.fields import REGION_LABEL, SENT
 from unseen.dataset.loop import Loop
@@ -50,7 +50,7 @@ def carry_out(loop: Loop, plan: Plan, media: Mapping[str, str], progress: Progre
         _prepare_project(loop, plan)
         guide = _guide_of(loop, plan) if plan.config.guide else None
         if guide is not None and sending.project_id is not None:
-            api.renew_guide(guide(images, whole=True), sending.project_id, MARKER)
+            _write_section(loop, api, sending, guide(images, whole=True))
             guide = None
         sender = Sender(loop, plan, guide)
         try:
@@ -59,6 +59,7 @@ def carry_out(loop: Loop, plan: Plan, media: Mapping[str, str], progress: Progre
             _keep_books(loop, sending, results)
     except BaseException:
         if not sending.tasks and (sender is None or sender.is_clean):
+            remove_section(api, sending)
             _delete_project_if_empty(api, sending)
             sendings.delete_sending(loop, sending.anno_key)
         raise
@@ -231,6 +232,20 @@ def _guide_of(loop: Loop, plan: Plan) -> Callable[..., str]:
         )
 
     return guide
+
+
+def _write_section(loop: Loop, api: Api, sending: Sending, text: str) -> None:
+    """Put a batch into the guide of its project, and take out those that have come back."""
+    ended = [s.token for s in sendings.read_sendings(loop) if s.closed and s.token != sending.token]
+    api.change_guide(
+        sending.project_id, lambda guide: with_batches(guide, {sending.token: text}, ended)
+    )
+
+
+def remove_section(api: Api, sending: Sending) -> None:
+    """Take a batch that is over out of the guide of its project."""
+    if sending.project_id is not None and sending.parameters.get("guide", True):
+        api.change_guide(sending.project_id, lambda guide: with_batches(guide, {}, [sending.token]))
 
 
 # --- projects ------------------------------------------------------------------------------------

@@ -75,6 +75,10 @@ class CvatError(ServerError):
         self.retry_after = retry_after  #: seconds that the server asks to wait, capped
 
 
+class HiddenError(ServerError):
+    """A task is there, and what it holds is not shown to this user."""
+
+
 class UnreachableError(ServerError):
     """No answer: refused, cut off, or timed out. The request may have been carried out."""
 
@@ -85,6 +89,7 @@ class Session(requests.Session):  # type: ignore[misc]  # requests is untyped
     def __init__(self, credentials: Credentials) -> None:
         super().__init__()
         self._verify = credentials.verify
+        self._login = f"{credentials.url}/api/auth/login"
         # An explicit auth keeps `requests` from sending what a .netrc file holds for the host.
         self.auth = lambda request: request
         self.headers["Accept"] = "application/vnd.cvat+json, application/json"
@@ -103,9 +108,10 @@ class Session(requests.Session):  # type: ignore[misc]  # requests is untyped
             )
 
     def retry(self, times: int) -> None:
-        """Retry requests that may be repeated this often."""
+        """Retry requests that may be repeated this often; a login only after an error answer."""
         for scheme in ("https://", "http://"):
             self.mount(scheme, HTTPAdapter(max_retries=_retry(times)))
+        self.mount(self._login, HTTPAdapter(max_retries=_retry(times, cuts=0, methods=None)))
 
     def send_request(
         self,
@@ -193,15 +199,17 @@ class _Retry(Retry):
         return None if asked is None else min(float(asked), LIMITS.longest_pause)
 
 
-def _retry(total: int) -> Retry:
+def _retry(
+    total: int, cuts: int | None = None, methods: frozenset[str] | None = _REPEATABLE
+) -> Retry:
     return _Retry(
         total=total,
         # A hanging server costs LIMITS.read each time; a restarting one refuses at once.
-        read=min(total, LIMITS.cuts),
+        read=min(total, LIMITS.cuts if cuts is None else cuts),
         backoff_factor=LIMITS.backoff,
         backoff_max=LIMITS.longest_pause,
         status_forcelist=_PASSING,
-        allowed_methods=_REPEATABLE,
+        allowed_methods=methods,
         raise_on_status=False,
     )
 

@@ -162,7 +162,9 @@ def _shapes(chunk: Sequence[Outgoing], labels: Sequence[Mapping[str, Any]]) -> l
         for box in image.boxes:
             label = by_name[box.label]
             x, y, w, h = box.box
-            ids = [a["id"] for a in label["attributes"] if a["name"] == LABEL_ID]
+            values = {LABEL_ID: box.sent_id, **box.attributes}
+            # A project's own label may lack them.
+            specs = [a for a in label["attributes"] if a["name"] in values]
             shapes.append(
                 {
                     "type": "rectangle",
@@ -172,7 +174,7 @@ def _shapes(chunk: Sequence[Outgoing], labels: Sequence[Mapping[str, Any]]) -> l
                     "occluded": False,
                     "group": 0,
                     "source": "manual" if box.kind == "label" else "auto",
-                    "attributes": [{"spec_id": i, "value": box.sent_id} for i in ids[:1]],
+                    "attributes": [{"spec_id": a["id"], "value": values[a["name"]]} for a in specs],
                 }
             )
     return shapes
