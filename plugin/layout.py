@@ -218,7 +218,10 @@ class Cell(NamedTuple):
 def progress_facts(progress: Any) -> dict[str, Any]:
     """What the section says, without the numbers of plots and table."""
     names = ("empty_state", "test_images", "iou", "min_confidence")
+    mistakes = progress.mistakes
+    texts = (mistakes.sentence, mistakes.confidence_sentence) if mistakes else ()
     return {name: getattr(progress, name) for name in names} | {
+        "mistakes": list(texts),
         "eval_keys": list(progress.eval_keys),
         "comparison": list(progress.comparison or ()),
     }
@@ -287,6 +290,13 @@ def _progress(
             ("fn", events.show_missed, "search_off", "Show what was missed"),
         ],
     )
+    if facts["mistakes"]:
+        costs, confidences = facts["mistakes"]
+        text = f"**Errors of the newest detector.** {costs} Click a bar to see those boxes."
+        panel.md(text, name="errors_title")
+        panel.plot("errors", layout=layouts["errors"], config=PLOT, on_click=events.show_errors)
+        panel.md(f"**Confidences.** {confidences}", name="calibration_title")
+        panel.plot("calibration", layout=layouts["calibration"], config=PLOT)
     if facts["comparison"]:
         _comparison(panel, facts["eval_keys"], facts["comparison"], events)
 

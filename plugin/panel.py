@@ -145,6 +145,18 @@ class CurationPanel(foo.Panel):
     def show_missed(self, ctx: Any) -> None:
         self._show_matches(ctx, "fn")
 
+    def show_errors(self, ctx: Any) -> None:
+        """The boxes of the kind of errors whose bar was clicked."""
+        progress = overview.progress(ctx.dataset)
+        kinds = {k.name: k.kind for k in progress.mistakes.kinds} if progress.mistakes else {}
+        kind, point = kinds.get(ctx.params.get("y")), progress.newest
+        if kind is None or point is None or point.eval_key is None:
+            return
+        if kind == "missed":
+            self._show_boxes(ctx, point.gt_field, F(point.eval_key) == "fn")
+        else:
+            self._show_boxes(ctx, point.predictions, F("error") == kind)
+
     # Three events put two evaluations side by side in FiftyOne's Model Evaluation (1.22): a panel
     # that is mounted loads itself and would fall back to its overview, so it is held, shown, told.
     def compare(self, ctx: Any) -> None:
@@ -213,6 +225,7 @@ class CurationPanel(foo.Panel):
                 classes=plots.class_curves(progress, against=against),
                 ap=plots.learning_curve(progress, against=against, metric="ap"),
                 balance=plots.class_balance(progress),
+                **plots.mistakes(progress),
             )
             ctx.panel.data.table = layout.progress_table(progress)
         elif tab == layout.STOP:
@@ -259,7 +272,10 @@ class CurationPanel(foo.Panel):
         wanted = F(row.point.eval_key) == kind
         if row.label is not None:
             wanted = wanted & (F("label") == row.label)
-        field = row.point.gt_field if kind == "fn" else row.point.predictions
+        self._show_boxes(ctx, row.point.gt_field if kind == "fn" else row.point.predictions, wanted)
+
+    def _show_boxes(self, ctx: Any, field: str, wanted: Any) -> None:
+        """Some boxes of a field, and their images."""
         ctx.ops.set_view(view=ctx.dataset.filter_labels(field, wanted))
         curves = overview.progress(ctx.dataset).curves
         others = {point.predictions for curve in curves for point in curve.points} - {field}

@@ -226,6 +226,25 @@ def test_a_row_of_the_table_shows_exactly_the_boxes_it_counts(send, open_tab, me
             assert view.count(f"{field}.detections") == count
 
 
+def test_a_bar_of_the_errors_shows_exactly_these_boxes(send, open_tab, measured):
+    from unseen.loop import overview
+
+    progress = overview.progress(measured)
+    opened = open_tab(measured, "Progress")
+    assert progress.mistakes.sentence in str(opened.layout)
+    (bars,) = opened.data["errors"]
+    assert dict(zip(bars["y"], bars["x"], strict=True)) == {
+        k.name: k.cost for k in progress.mistakes.kinds
+    }
+    for kind in progress.mistakes.kinds:
+        view = send(measured, "show_errors", opened.state, y=kind.name).view(measured)
+        if kind.kind == "missed":  # also those that a wrong class or a bad place stands for
+            missed = sum(cell.fn for cell in progress.newest.per_class.values())
+            assert view.count("ground_truth.detections") == missed >= kind.boxes
+        else:
+            assert view.count(f"{progress.newest.predictions}.detections") == kind.boxes
+
+
 def test_curves_are_drawn_against_images_or_boxes(send, open_tab, measured):
     opened = open_tab(measured, "Progress")
     assert opened.data["f1"][0]["x"] == [4]

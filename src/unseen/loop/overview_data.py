@@ -305,6 +305,40 @@ class Curve(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mistake(Plain):
+    """One kind of errors of a detector."""
+
+    kind: str  #: by its word in records, which is the attribute `error` of predictions
+    name: str  #: for people: "wrong class"
+    cost: float  #: what AP would gain without it
+    boxes: int  #: of confident predictions
+    classes: dict[str, int]  #: the same per class, most first
+    advice: str  #: what to do about it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability(Plain):
+    """The predictions of one range of confidence."""
+
+    confidence: float  #: their mean
+    share: float  #: of them that is right
+    interval: Interval  #: of the share
+    predictions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistakes(Plain):
+    """What is wrong with the newest detector."""
+
+    iteration: int
+    kinds: list[Mistake]  #: the costliest first
+    sentence: str
+    reliability: list[Reliability]
+    calibration_error: float | None
+    confidence_sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress(Plain):
     """How the detector came along."""
 
@@ -315,6 +349,7 @@ class Progress(Plain):
     test_images: int | None = None
     iou: float | None = None
     min_confidence: float | None = None
+    mistakes: Mistakes | None = None  #: of the newest detector of the main loop, if on record
     empty_state: str | None = None
 
     @property
@@ -323,11 +358,15 @@ class Progress(Plain):
         return next((c for c in self.curves if c.is_main), None)
 
     @property
-    def comparison(self) -> tuple[str, str] | None:
-        """The two evaluations that say most side by side, newer first; None without two.
+    def newest(self) -> Point | None:
+        """The newest measured iteration of the loop itself."""
+        points = self.main.points if self.main else []
+        return next((p for p in reversed(points) if p.macro_f1 is not None), None)
 
-        The newest of the loop itself against the best baseline with as many images, else against
-        the one before.
+    @property
+    def comparison(self) -> tuple[str, str] | None:
+        """Two evaluations to put side by side, newer first: the newest of the loop itself, and the
+        best baseline with as many images, else the one before; None without two.
         """
         own = [p for p in (self.main.points if self.main else []) if p.eval_key]
         others = [p for c in self.curves if not c.is_main for p in c.points if p.eval_key]

@@ -24,6 +24,7 @@ from unseen.loop.curves import (
     summarise,
 )
 from unseen.loop.facts import Records
+from unseen.loop.mistakes import read_mistakes
 from unseen.loop.overview_data import ClassPoint, Curve, Gain, Interval, Point, Progress
 
 TP, FP, FN = OUTCOMES = ("tp", "fp", "fn")
@@ -67,11 +68,13 @@ def build_progress(dataset: Any, records: Records, classes: Sequence[str], main:
         )
         for series, strategy, label, of_curve in sorted(drawn, key=lambda d: d[0] != main)
     ]
+    measured = [s for s in summaries if s.series == main and s.macro_f1 is not None]
     return Progress(
         dataset=dataset.name,
         classes=list(classes),
         curves=made,
         eval_keys=[key for key in evaluations if key in counts],
+        mistakes=read_mistakes(measured[-1] if measured else None),
         empty_state=_empty_state(summaries),
         **_settings(records),
     )

@@ -13,7 +13,7 @@ import math
 
 import plotly.graph_objects as go
 
-from unseen.loop.overview_data import Interval, Progress, Ranking
+from unseen.loop.overview_data import Interval, Mistakes, Progress, Ranking
 from unseen.report.figures import (
     PALETTE,
     SHARES,
@@ -111,6 +111,42 @@ def class_balance(progress: Progress) -> go.Figure:
         hover = "%{fullData.name}: %{y} boxes<extra></extra>"
         figure.add_trace(bars(label, numbers, counts, colour, hover))
     return _panel_style(figure, "Iteration", "Labelled boxes").update_layout(barmode="stack")
+
+
+def mistakes(progress: Progress) -> dict[str, go.Figure]:
+    """What is wrong with the newest detector: "errors" and "calibration", where it is on record."""
+    known = progress.mistakes
+    return {"errors": error_costs(known), "calibration": calibration(known)} if known else {}
+
+
+def error_costs(mistakes: Mistakes) -> go.Figure:
+    """What each kind of errors costs, in AP, the costliest on top."""
+    kinds = mistakes.kinds[::-1]
+    boxes = [", ".join(f"{n} {label}" for label, n in k.classes.items()) or "none" for k in kinds]
+    names, costs = [k.name for k in kinds], [k.cost for k in kinds]
+    hover = "%{y}: %{x:.3f} of AP; %{customdata}<extra></extra>"
+    figure = go.Figure(
+        bars("cost", costs, names, PALETTE[4], hover, customdata=boxes, orientation="h")
+    )
+    figure = _panel_style(figure, "AP lost", "")
+    return figure.update_layout(showlegend=False, height=240)
+
+
+def calibration(mistakes: Mistakes) -> go.Figure:
+    """The share of predictions that is right over their confidence, with 95 % intervals."""
+    bins = mistakes.reliability
+    own = Line(
+        name="Detector",
+        look=Look(PALETTE[0]),
+        x=[b.confidence for b in bins],
+        y=[b.share for b in bins],
+        bounds=[_bounds(b.interval) for b in bins],
+        tips=[f"<br>{b.predictions} predictions" for b in bins],
+    )
+    ideal = Line(name="Ideal", look=Look(POOL, "dot"), x=[0, 1], y=[0, 1], mode="lines")
+    figure = line_chart([Panel(lines=[own, ideal])], "", y_range=SHARES)
+    figure.update_xaxes(range=SHARES)
+    return _panel_style(figure, "Confidence", "Share that is right").update_layout(height=240)
 
 
 def _curves(lines: list[Line], y: str, against: str) -> go.Figure:
