@@ -1,5 +1,11 @@
-import pytest
+from dataclasses import replace
 
+import pytest
+from report_facts import point
+
+from unseen.detector.calibration import ReliabilityBin
+from unseen.loop.curves import ErrorKind
+from unseen.loop.mistakes import read_mistakes
 from unseen.loop.overview_data import (
     ClassPoint,
     Curve,
@@ -67,6 +73,26 @@ def test_classes_are_drawn_for_the_main_loop_only():
     assert lines == {"a": [0.3, 0.5], "b": []}
     bars = {t.name: list(t.y) for t in plots.class_balance(given).data}
     assert bars == {"a": [3, 3], "b": [0, 0], "other": [0, 1]}
+
+
+def test_errors_and_calibration_show_what_was_counted():
+    errors = {
+        "missed": ErrorKind(cost=0.2, counts={"a": 3, "b": 1}),
+        "class": ErrorKind(cost=0.1, counts={}),
+    }
+    reliability = [ReliabilityBin(0.25, 1, 4), ReliabilityBin(1.0, 2, 2)]
+    measured = replace(
+        point("", "mixed", 0, {"a": 0.5}, {"a": 1}), errors=errors, reliability=reliability
+    )
+    mistakes = read_mistakes(measured)
+    (bars,) = plots.error_costs(mistakes).data
+    assert [*zip(bars.y, bars.x, bars.customdata, strict=True)] == [
+        ("wrong class", 0.1, "none"),
+        ("missed", 0.2, "3 a, 1 b"),
+    ]
+    own = next(t for t in plots.calibration(mistakes).data if t.name == "Detector")
+    assert (list(own.x), list(own.y)) == ([0.25, 1.0], [0.25, 1.0])
+    assert max(own.error_y.array) > 0
 
 
 def test_the_histogram_has_the_bounds_of_its_bins():

@@ -15,6 +15,7 @@ from unseen.loop.curves import (
     metrics_of,
     read_curves,
 )
+from unseen.loop.mistakes import read_mistakes
 from unseen.report.figures import (
     PALETTE,
     SHARES,
@@ -27,6 +28,7 @@ from unseen.report.figures import (
     styled,
 )
 from unseen.report.page import Section
+from unseen.report.plots import calibration, error_costs
 from unseen.report.tables import iteration_name
 
 #: Only the rarest classes are drawn.
@@ -60,6 +62,12 @@ def loop_figures(iterations: Sequence[IterationSummary], classes: Sequence[str])
             figure = line_chart(panels, f"Labelled {axis}", y_range=SHARES)
             title = f"Detection quality against labelled {axis}"
             figures.append(_section(f"quality-{axis}", title, caption + limited, figure))
+    measured = [p for p in curves.judged.points if p.macro_f1 is not None]
+    if mistakes := read_mistakes(measured[-1] if measured else None):
+        title = f"Errors of the detector of {iteration_name(mistakes.iteration)}"
+        caption = f"{mistakes.sentence} {mistakes.confidence_sentence}"
+        drawn = [error_costs(mistakes), calibration(mistakes)]
+        figures.append(Section(key="errors", title=title, caption=caption, figures=drawn))
     if shown and any(len(s.points) > 1 for s in curves.series):
         panels = [_panel(curves, label, _count_of(label)) for label in shown]
         caption = f"Labelled boxes of each class, rarest first.{limited}"
