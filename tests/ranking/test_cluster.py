@@ -16,6 +16,9 @@ from unseen.errors import ConfigError, LabelError
 from unseen.ranking import cluster as cluster_module
 from unseen.ranking import local, ray_scoring
 from unseen.ranking.cluster import Cluster, Failed
+from unseen.ranking.features import compute
+from unseen.ranking.features.backbones import find_backbone
+from unseen.ranking.features.compute import Features
 from unseen.ranking.local import LocalScoring
 from unseen.ranking.ray_scoring import RayScoring
 from unseen.ranking.scorer import Scorer
@@ -68,7 +71,7 @@ def test_every_item_once_on_all_nodes(cluster):
 
     results = list(cluster.map(lambda: where, range(200), size=5))
     assert sorted(item for item, _ in results) == list(range(200))
-    assert len({node for _, node in results}) == cluster.room == 2
+    assert len({node for _, node in results}) == cluster.room() == 2
     assert cluster.repeated == 0
     assert list(cluster.map(lambda: where, [], size=5)) == []
 
@@ -171,6 +174,28 @@ def half(shape):
     weights = np.zeros(shape, np.float32)
     weights[: shape[0] // 2] = 0.5
     return weights
+
+
+@pytest.mark.parametrize("name", ["statistics", "efficientnet_lite0"])
+def test_features_are_those_of_one_process_bit_for_bit(cluster, tmp_path, rng, monkeypatch, name):
+    monkeypatch.setattr(compute, "GROUP", 4)
+    paths = [str(tmp_path / f"{i}.png") for i in range(18)]
+    for i, path in enumerate(paths):
+        size = (90, 64) if i % 3 else (200, 150)
+        Image.fromarray(rng.integers(0, 255, size, dtype=np.uint8)).save(path)
+    Path(paths[11]).write_bytes(b"no image")
+    Path(paths[5]).write_bytes(Path(paths[4]).read_bytes())
+    Path(paths[7]).unlink()
+    backbone, _ = find_backbone(name)
+    one = Features(backbone, tmp_path / "one")
+    two = Features(backbone, tmp_path / "two", cluster=cluster)
+    told = []
+    vectors = two.vectors(paths, progress=lambda done, total, label="": told.append((done, total)))
+    np.testing.assert_array_equal(vectors, one.vectors(paths))
+    np.testing.assert_equal(dict(two.patches(paths)), dict(one.patches(paths)))
+    assert two.failures == one.failures
+    assert sorted(two.failures) == [paths[11], paths[7]]
+    assert told[-1] == (18, 18)
 
 
 @pytest.mark.fiftyone

@@ -198,11 +198,11 @@ def _on_cluster(
     todo: Sequence[Run], config: BenchmarkConfig, command: str
 ) -> Iterator[tuple[Run, str | None]]:
     """Every machine needs the images and the folder of the benchmark under the same paths."""
-    with _database_of_brain(todo):
-        cluster = Cluster(config.address, gpus=float(config.device.startswith("cuda")))
+    with _database_of_brain(todo), Cluster(config.address) as cluster:
         known = {k: v for k, v in os.environ.items() if k.startswith("FIFTYONE_")}
         factory = partial(_runs_of_a_worker, known, config, command)
-        for run, result in cluster.map(factory, todo, size=1):
+        gpus = float(config.device.startswith("cuda"))
+        for run, result in cluster.map(factory, todo, size=1, gpus=gpus):
             yield run, result.reason if isinstance(result, Failed) else result
 
 

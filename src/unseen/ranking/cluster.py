@@ -52,7 +52,6 @@ class Cluster:
     """A connection to Ray, which leaving the context closes if this opened it."""
 
     address: str | None = None  #: None: start Ray on this machine; "auto": the one that runs here
-    gpus: float = 0.0  #: of one worker
     repeated: int = field(default=0, init=False)  #: items whose worker died, so that they ran again
 
     def __post_init__(self) -> None:
@@ -81,12 +80,11 @@ class Cluster:
         if self._is_own:
             import_ray().shutdown()
 
-    @property
-    def room(self) -> int:
-        """How many workers the cluster can hold now."""
+    def room(self, gpus: float = 0.0) -> int:
+        """How many workers with so many GPUs each the cluster can hold now."""
         total = import_ray().cluster_resources()
         most = total.get("CPU", 0)
-        return int(min(most, total.get("GPU", 0) / self.gpus) if self.gpus else most)
+        return int(min(most, total.get("GPU", 0) / gpus) if gpus else most)
 
     def on_each_node(self, function: Callable[[], R]) -> dict[str, R | Failed]:
         """What a function returns on each machine, by the machine's address, within a minute."""
@@ -110,15 +108,16 @@ class Cluster:
         return answers
 
     def map(
-        self, factory: Factory[T, R], items: Iterable[T], *, size: int
+        self, factory: Factory[T, R], items: Iterable[T], *, size: int, gpus: float = 0.0
     ) -> Iterator[tuple[T, R | Failed]]:
         """Each item with its result, in no order; at most two blocks per worker are in memory.
 
+        A worker has one CPU core, and so many GPUs.
         An exception of the function ends the run. A worker that dies is replaced and its block
         repeated; an item on which `MOST_DEATHS` workers died is `Failed`. Workers join as machines
         do.
         """
-        run = _Run(self, factory, _blocks(items, size))
+        run = _Run(self, factory, _blocks(items, size), gpus)
         try:
             while run.hand_out():
                 yield from run.collect()
@@ -130,13 +129,13 @@ class _Run(Generic[T, R]):
     """The workers of one call of `Cluster.map`, and what each of them holds."""
 
     def __init__(
-        self, cluster: Cluster, factory: Factory[T, R], blocks: Iterator[_Block[T]]
+        self, cluster: Cluster, factory: Factory[T, R], blocks: Iterator[_Block[T]], gpus: float
     ) -> None:
         self._ray = ray = import_ray()
-        self._cluster = cluster
+        self._cluster, self._gpus = cluster, gpus
         self._blocks, self._next = blocks, next(blocks, None)
         self._again = deque[_Block[T]]()
-        self._worker = ray.remote(num_cpus=1, num_gpus=cluster.gpus, max_restarts=0)(_Worker)
+        self._worker = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Worker)
         self._factory = ray.put(factory)
         self._hired: dict[Any, Any] = {}  # the reference that tells that it runs -> worker
         self._held: dict[Any, deque[tuple[Any, _Block[T]]]] = {}  # of each worker that runs
@@ -162,6 +161,10 @@ class _Run(Generic[T, R]):
                 held.append((worker.run.remote(block.items), block))
         return True
 
+    @property
+    def _room(self) -> int:
+        return self._cluster.room(self._gpus)
+
     def _hire(self) -> None:
         now = time.monotonic()
         if self._held:
@@ -169,12 +172,12 @@ class _Run(Generic[T, R]):
         elif now - self._alone_since > PATIENCE:
             raise ConfigError(
                 f"no worker of the Ray cluster for {PATIENCE:.0f} s (it has room for "
-                f"{self._cluster.room}; the last one: {self._why}); add a machine with `ray start "
+                f"{self._room}; the last one: {self._why}); add a machine with `ray start "
                 "--address=...`, see `unseen doctor`, or use engine='local'"
             )
         if now - self._looked >= LOOK:
             self._looked = now
-            for _ in range(self._cluster.room - len(self._held) - len(self._hired)):
+            for _ in range(self._room - len(self._held) - len(self._hired)):
                 worker = self._worker.remote(self._factory)
                 self._hired[worker.is_there.remote()] = worker
 
@@ -245,14 +248,12 @@ class _Worker(Generic[T, R]):
 
 
 @contextlib.contextmanager
-def named_cluster(
-    engine: str, address: str | None, *, gpus: float = 0.0
-) -> Iterator[Cluster | None]:
+def named_cluster(engine: str, address: str | None) -> Iterator[Cluster | None]:
     """The cluster that the parameters of a step name; None: this process."""
     if engine == "local":
         yield None
         return
-    with Cluster(address, gpus) as cluster:
+    with Cluster(address) as cluster:
         yield cluster
 
 

@@ -58,7 +58,9 @@ class RayScoring:
                 yield scored
         zone = self.local.weights or (lambda index: None)
         items = ((i, path, zone(i)) for i, path in enumerate(paths) if i not in here)
-        for (index, path, _), result in self.cluster.map(self._factory(), items, size=BLOCK):
+        gpus = float(self.local.scorer.device.type == "cuda")
+        blocks = self.cluster.map(self._factory(), items, size=BLOCK, gpus=gpus)
+        for (index, path, _), result in blocks:
             if isinstance(result, Failed):
                 result = Scored(index, None, f"{path}: {result.reason}; exclude the sample")
             yield result

@@ -33,10 +33,10 @@ def workers() -> int:
     return setting(2, "Threads that read images.", minimum=1, maximum=64, advanced=True)
 
 
-def engine() -> str:
+def engine(what: str = "What computes", **more: Any) -> str:
     """What computes."""
-    text = "What computes: this process (local), or a Ray cluster (ray)."
-    return setting("local", text, choices=("local", "ray"), advanced=True)
+    text = f"{what}: this process (local), or a Ray cluster (ray)."
+    return setting("local", text, choices=("local", "ray"), advanced=True, **more)
 
 
 def address() -> str | None:
@@ -74,6 +74,6 @@ def excluded_tag() -> str:
     return setting("excluded", "Tag of images left out of the pool.", advanced=True)
 
 
-def dry_run(help: str = "Say what would change; change nothing.") -> bool:
+def dry_run() -> bool:
     """Whether to write nothing."""
-    return setting(False, help)
+    return setting(False, "Say what would change; change nothing.")

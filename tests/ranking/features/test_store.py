@@ -17,7 +17,7 @@ from unseen.ranking.features import compute
 from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features, feature_name
 from unseen.ranking.features.image_features import ImageFeatures, image_features
-from unseen.ranking.features.store import FeatureStore, packed, unpacked
+from unseen.ranking.features.store import FeatureStore, packed, row, unpacked
 
 PLAIN = find_backbone("statistics")[0]
 
@@ -220,7 +220,7 @@ def test_the_store_holds_extreme_numbers_and_many_images(tmp_path):
     store = FeatureStore(tmp_path, "x")
     features = ImageFeatures(np.asarray([1e9, -1e9], np.float32), np.zeros((1, 1, 1), np.float32))
     names = [f"{i}" for i in range(1203)]  # more than one query may hold
-    store.put(dict.fromkeys(names, features))
+    store.put(dict.fromkeys(names, row(features)))
     assert store.known([*names, "other"]) == set(names)
     vectors = store.vectors(names)
     assert len(vectors) == 1203
@@ -234,7 +234,7 @@ def write(folder, number, barrier):
     for i in range(40):
         vector, patches = np.full(1, i, np.float32), np.full((1, 1, 1), i, np.float32)
         names = (f"common {i}", f"{number} {i}")
-        store.put(dict.fromkeys(names, ImageFeatures(vector, patches)))
+        store.put(dict.fromkeys(names, row(ImageFeatures(vector, patches))))
         store.remember({f"/{number}/{i}": ((i, i), names[0])})
         assert store.vectors(names).keys() == set(names)
 

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from unseen.arrays.images import ValueRange, as_float, read_pixels, resize
 from unseen.errors import ImageError
 from unseen.progress import Progress, silent
+from unseen.ranking.cluster import Cluster, Failed
 from unseen.ranking.features.backbones import Backbone
 from unseen.ranking.features.image_features import (
     LARGEST,
     VERSION,
     Floats,
-    ImageFeatures,
     fitted,
     image_features,
     vector_size,
 )
-from unseen.ranking.features.store import FeatureStore, FileState
+from unseen.ranking.features.store import FeatureStore, FileState, Row, row
 from unseen.ranking.read_ahead import read_ahead
 
-#: Images whose features are written, or read back, together.
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Images whose features are written, or read back, together; a worker of a cluster gets as many.
 GROUP = 32
 #: Files that are hashed before the features of the new ones are computed.
 PART = 256
@@ -44,16 +49,19 @@ class Features:
         *,
         value_range: ValueRange | None = None,
         workers: int = 2,
+        cluster: Cluster | None = None,
     ) -> None:
         """Open the store, or raise `StoreError`. Backbones may share a folder.
 
-        `value_range` is that of the data set's deep images.
+        `value_range` is that of the data set's deep images. On a cluster files are read and
+        features computed on its CPUs; only this process uses the store.
         """
         self.backbone = backbone
         self._value_range = value_range
         self.store = FeatureStore(folder, feature_name(backbone))
         self.failures: dict[str, str] = {}
         self._workers = workers
+        self._cluster = cluster
 
     def compute(self, paths: Sequence[str], *, progress: Progress = silent) -> list[str | None]:
         """Compute and store what is missing; images of the same content are computed once.
@@ -65,13 +73,15 @@ class Features:
         unique = list(dict.fromkeys(absolute))
         self.failures = {}
         digests: dict[str, str] = {}
-        # Part by part, so that a run that is stopped while it hashes files resumes there.
-        for start in range(0, len(unique), PART):
-            part = self._hashed(unique[start : start + PART])
+        # Part by part, so that a run that is stopped while it hashes files resumes there. A cluster
+        # takes all at once, as each part would start its workers anew.
+        size = PART if self._cluster is None else max(1, len(unique))
+        for start in range(0, len(unique), size):
+            part = self._hashed(unique[start : start + size])
             if self._value_range is not None:  # the same content then looks different
                 low, high = self._value_range
                 part = {path: f"{digest}-{low:g}-{high:g}" for path, digest in part.items()}
-            self._fill(part, min(start + PART, len(unique)), len(unique), progress)
+            self._fill(part, min(start + size, len(unique)), len(unique), progress)
             digests |= part
         return [None if path in self.failures else digests[path] for path in absolute]
 
@@ -82,14 +92,12 @@ class Features:
             vectors[index] = vector
         return vectors
 
-    def patches(
-        self, paths: Sequence[str], *, progress: Progress = silent
-    ) -> Iterator[tuple[int, Floats]]:
+    def patches(self, paths: Sequence[str]) -> Iterator[tuple[int, Floats]]:
         """Position and patches (rows, columns, D) of each readable image, in order.
 
         Missing ones are computed; only a group of images is in memory at a time.
         """
-        return self._stored(self.store.patches, paths, progress)
+        return self._stored(self.store.patches, paths, silent)
 
     def _stored(
         self,
@@ -113,61 +121,62 @@ class Features:
                 stored |= read(list(damaged.values()))
             yield from ((i, stored[digest]) for i, digest in group.items() if digest in stored)
 
+    def _each(
+        self,
+        work: Callable[[Sequence[tuple[str, T]]], Iterable[R | ImageError]],
+        files: Sequence[tuple[str, T]],
+    ) -> Iterator[tuple[tuple[str, T], R | ImageError]]:
+        """Each file, by its path and more, and what the work makes of it; a cluster keeps no order."""
+        if self._cluster is None or len(files) <= GROUP:
+            yield from zip(files, work(files), strict=True)
+            return
+        for file, result in self._cluster.map(partial(_in_worker, work), files, size=GROUP):
+            if isinstance(result, Failed):
+                yield file, ImageError(f"{file[0]}: {result.reason}; exclude the sample")
+            else:
+                yield file, result
+
     def _hashed(self, paths: list[str]) -> dict[str, str]:
         """Path -> digest; files in the remembered state are not read again."""
         remembered = self.store.digests(paths)
-
-        def look(path: str) -> tuple[FileState, str]:
-            try:
-                stat = Path(path).stat()
-                state = stat.st_size, stat.st_mtime_ns
-                before = remembered.get(path)
-                return before if before and before[0] == state else (state, content_digest(path))
-            except (OSError, ValueError) as error:
-                what = getattr(error, "strerror", None) or error
-                raise ImageError(
-                    f"{path}: cannot be read ({what}); restore it or exclude the sample"
-                ) from error
-
-        seen = {}
-        for path, looked in read_ahead(look, paths, workers=self._workers, ahead=PART):
+        seen: dict[str, str] = {}
+        fresh: dict[str, tuple[FileState, str]] = {}
+        work = partial(_look, workers=self._workers)
+        for (path, before), looked in self._each(work, [(p, remembered.get(p)) for p in paths]):
             if isinstance(looked, ImageError):
                 self.failures[path] = str(looked)
-            else:
-                seen[path] = looked
-        fresh = {path: looked for path, looked in seen.items() if remembered.get(path) != looked}
+                continue
+            seen[path] = looked[1]
+            if looked != before:
+                fresh[path] = looked
+            if len(fresh) == PART:
+                self.store.remember(fresh)
+                fresh = {}
         if fresh:
             self.store.remember(fresh)
-        return {path: digest for path, (_, digest) in seen.items()}
-
-    def _read(self, path: str) -> Floats:
-        pixels = read_pixels(path, value_range=self._value_range)
-        # Half of the way without floats, which would take much memory.
-        scale = 2 * LARGEST / max(pixels.shape)
-        return fitted(as_float(resize(pixels, scale) if scale < 1 / 2 else pixels))
+        return seen
 
     def _fill(self, part: dict[str, str], end: int, total: int, progress: Progress) -> None:
         """Store what is missing of some files, after which `end` of `total` are done."""
         by_digest = {digest: path for path, digest in part.items()}
         known = self.store.known(list(by_digest))
-        todo = [digest for digest in by_digest if digest not in known]
+        todo = [(path, digest) for digest, path in by_digest.items() if digest not in known]
 
         progress(end - len(todo), total, "features")
-        waiting: dict[str, ImageFeatures] = {}
-        # Reduced in the thread, so that few large images are in memory as a whole.
-        images = read_ahead(
-            lambda digest: self._read(by_digest[digest]),
-            todo,
+        waiting: dict[str, Row] = {}
+        work = partial(
+            _describe,
+            backbone=self.backbone,
+            value_range=self._value_range,
             workers=self._workers,
-            ahead=2 * self._workers + 2,
         )
         try:
-            for number, (digest, image) in enumerate(images, start=1):
-                if isinstance(image, ImageError):
+            for number, ((_, digest), described) in enumerate(self._each(work, todo), start=1):
+                if isinstance(described, ImageError):
                     failed = [path for path, of_path in part.items() if of_path == digest]
-                    self.failures |= dict.fromkeys(failed, str(image))
+                    self.failures |= dict.fromkeys(failed, str(described))
                 else:
-                    waiting[digest] = image_features(self.backbone, image)
+                    waiting[digest] = described
                 if len(waiting) == GROUP:
                     self.store.put(waiting)
                     waiting = {}
@@ -176,6 +185,59 @@ class Features:
             # What is computed is kept, also when the user stops the run.
             if waiting:
                 self.store.put(waiting)
+
+
+_Looked = tuple[FileState, str]
+
+
+def _look(
+    files: Sequence[tuple[str, _Looked | None]], *, workers: int
+) -> Iterator[_Looked | ImageError]:
+    """State and digest of files, whose bytes are read unless they are in the state before."""
+
+    def look(file: tuple[str, _Looked | None]) -> _Looked:
+        path, before = file
+        try:
+            stat = Path(path).stat()
+            state = stat.st_size, stat.st_mtime_ns
+            return before if before and before[0] == state else (state, content_digest(path))
+        except (OSError, ValueError) as error:
+            what = getattr(error, "strerror", None) or error
+            raise ImageError(
+                f"{path}: cannot be read ({what}); restore it or exclude the sample"
+            ) from error
+
+    for _, looked in read_ahead(look, files, workers=workers, ahead=PART):
+        yield looked
+
+
+def _describe(
+    files: Sequence[tuple[str, str]],
+    *,
+    backbone: Backbone,
+    value_range: ValueRange | None,
+    workers: int,
+) -> Iterator[Row | ImageError]:
+    """The features of files, as they are stored."""
+
+    def read(file: tuple[str, str]) -> Floats:
+        pixels = read_pixels(file[0], value_range=value_range)
+        # Half of the way without floats, which would take much memory.
+        scale = 2 * LARGEST / max(pixels.shape)
+        return fitted(as_float(resize(pixels, scale) if scale < 1 / 2 else pixels))
+
+    # Reduced in the thread, so that few large images are in memory as a whole.
+    for _, image in read_ahead(read, files, workers=workers, ahead=2 * workers + 2):
+        if isinstance(image, ImageError):
+            yield image
+        else:
+            yield row(image_features(backbone, image))
+
+
+def _in_worker(
+    work: Callable[[Sequence[T]], Iterable[R | ImageError]],
+) -> Callable[[Sequence[T]], list[R | ImageError]]:
+    return lambda items: list(work(items))
 
 
 def feature_name(backbone: Backbone) -> str:

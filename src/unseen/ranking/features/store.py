@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS features (
 
 
 FileState = tuple[int, int]  #: bytes, and time of the last change in nanoseconds
+Row = tuple[bytes, bytes]  #: vector and patches of an image
 
 
 def packed(patches: Floats) -> bytes:
@@ -68,6 +69,12 @@ def unpacked(data: bytes) -> Floats:
 def sealed(data: bytes) -> bytes:
     """Data behind their checksum; SQLite itself does not notice a flipped bit."""
     return zlib.crc32(data).to_bytes(4, "little") + data
+
+
+def row(image: ImageFeatures) -> Row:
+    """What is stored of an image; what float16 cannot hold becomes its largest."""
+    vector = image.vector.clip(-_HALF_MAX, _HALF_MAX).astype(np.float16).tobytes()
+    return sealed(vector), sealed(packed(image.patches))
 
 
 class FeatureStore:
@@ -102,14 +109,11 @@ class FeatureStore:
         rows = self._select("SELECT digest FROM features WHERE digest IN", digests)
         return {digest for (digest,) in rows}
 
-    def put(self, features: Mapping[str, ImageFeatures]) -> None:
-        """Store features by digest, all or none; what float16 cannot hold becomes its largest."""
-        rows = []
-        for digest, image in features.items():
-            vector = image.vector.clip(-_HALF_MAX, _HALF_MAX).astype(np.float16).tobytes()
-            rows.append((digest, sealed(vector), sealed(packed(image.patches))))
+    def put(self, rows: Mapping[str, Row]) -> None:
+        """Store rows by digest, all or none."""
+        values = [(digest, *of_image) for digest, of_image in rows.items()]
         with self._transaction() as database:
-            database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
+            database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", values)
 
     def vectors(self, digests: Sequence[str]) -> dict[str, Floats]:
         """(V,) float32 by digest; the patches, twenty times as large, are not read."""

@@ -28,6 +28,8 @@ class MoreLikeThisConfig(StepConfig):
         3, "Most regions of one image.", unit="regions", minimum=1, maximum=1000
     )
     seed: int = settings.seed("Seed of the sample of ordinary patches.", advanced=True)
+    engine: str = settings.engine("What computes the pretrained features")
+    address: str | None = settings.address()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,13 @@ from typing import Any
 
 from unseen.dataset import reading, regions, writing
 from unseen.dataset.fields import SIMILAR_LABEL
-from unseen.dataset.loop import Loop, features_folder
+from unseen.dataset.loop import Loop
 from unseen.errors import ConfigError, DatasetError
 from unseen.progress import Progress
-from unseen.ranking.features.backbones import find_backbone
-from unseen.ranking.features.compute import Features
+from unseen.ranking.cluster import named_cluster
 from unseen.ranking.similar import Example, Found, search
 from unseen.results import Skipped
+from unseen.steps.loop_features import loop_features
 from unseen.steps.more_like_this import MoreLikeThisConfig, MoreLikeThisResult
 from unseen.steps.step import check_pool, step, write_down
 
@@ -40,20 +40,17 @@ def more_like_this(
     given = _examples(loop.dataset, config)
     ids, paths = loop.pool.values(["id", "filepath"])
     check_pool(loop, len(ids))
-    backbone, why = find_backbone("auto")
-    similar = search(
-        Features(
-            backbone,
-            features_folder(config.model_dir),
-            value_range=reading.value_range(loop.dataset),
-        ),
-        paths,
-        given,
-        count=config.count,
-        max_per_image=config.max_per_image,
-        seed=config.seed,
-        progress=progress,
-    )
+    with named_cluster(config.engine, config.address) as cluster:
+        features, why = loop_features(loop, config, cluster=cluster)
+        similar = search(
+            features,
+            paths,
+            given,
+            count=config.count,
+            max_per_image=config.max_per_image,
+            seed=config.seed,
+            progress=progress,
+        )
     if similar is None:
         raise DatasetError(
             f"none of the {sum(bool(e.wanted) for e in given)} images with something wanted, or "

@@ -10,15 +10,14 @@ import fiftyone as fo
 
 from unseen.arrays.images import image_size
 from unseen.dataset import brain, reading, structure, writing
-from unseen.dataset.loop import Loop, Record, features_folder
+from unseen.dataset.loop import Loop, Record
 from unseen.errors import DatasetError, LabelError, UnseenError
 from unseen.progress import Progress
-from unseen.ranking.cluster import Cluster
-from unseen.ranking.features.backbones import find_backbone
-from unseen.ranking.features.compute import Features
+from unseen.ranking.cluster import Cluster, named_cluster
 from unseen.ranking.local import LocalScoring, Weights
 from unseen.ranking.ray_scoring import RayScoring
 from unseen.ranking.scorer import Scorer, Thresholds
+from unseen.steps.loop_features import loop_features
 from unseen.steps.score_samples import ScoreConfig, ScoreResult
 from unseen.steps.score_samples.writer import ScoreWriter
 from unseen.steps.step import elapsed, step
@@ -46,6 +45,13 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
     run continues where it stopped, with the same thresholds. Unreadable images are skipped and
     listed.
     """
+    with named_cluster(config.engine, config.address) as cluster:
+        return _score(loop, config, progress, cluster)
+
+
+def _score(
+    loop: Loop, config: ScoreConfig, progress: Progress, cluster: Cluster | None
+) -> ScoreResult:
     scorer, iteration = _load_scorer(loop, config)
     rules = structure.read_record(loop)
     mark = structure.score_mark(scorer.digest, rules)
@@ -71,7 +77,7 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
         seed=config.seed,
         weights=_weights(loop.on(target), rules, ids, paths),
     )
-    scoring = local if config.engine == "local" else _on_cluster(local, config)
+    scoring = RayScoring(local, cluster, config) if cluster else local
     is_recorded = earlier is not None
     with ScoreWriter(loop, mark) as scores:
         for result in scoring.score(paths):
@@ -103,7 +109,7 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
         entry = {**entry, **(earlier or {})}
     if has_features and (scores.seen or is_unfinished):
         if scores.scored or is_unfinished:
-            runs = _register_features(loop, config, progress)
+            runs = _register_features(loop, config, progress, cluster)
             entry["brain_runs"] = sorted({*entry["brain_runs"], *runs})
         loop.write_entry(iteration, "score_samples", {**entry, "state": "done"})
     elif (
@@ -125,11 +131,6 @@ def score_samples(loop: Loop, config: ScoreConfig, progress: Progress) -> ScoreR
         imbalance=entry["imbalance"] if config.adapt_alpha else None,
         repeated=scoring.repeated,
     )
-
-
-def _on_cluster(local: LocalScoring, config: ScoreConfig) -> RayScoring:
-    on_gpu = local.scorer.device.type == "cuda"
-    return RayScoring(local, Cluster(config.address, gpus=1.0 if on_gpu else 0.0), config)
 
 
 def _load_scorer(loop: Loop, config: ScoreConfig) -> tuple[Scorer, int]:
@@ -213,7 +214,9 @@ def _start_entry(
     }
 
 
-def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> list[str]:
+def _register_features(
+    loop: Loop, config: ScoreConfig, progress: Progress, cluster: Cluster | None
+) -> list[str]:
     """Brain keys of the similarity and visualization of labelled images and pool.
 
     They are for looking at, so scoring does not fail if they cannot be made.
@@ -223,13 +226,7 @@ def _register_features(loop: Loop, config: ScoreConfig, progress: Progress) -> l
         logger.info("no similarity and no visualization of %d images: too many", len(ids))
         return []
     try:
-        backbone, origin = find_backbone("auto")
-        features = Features(
-            backbone,
-            features_folder(config.model_dir),
-            value_range=reading.value_range(loop.dataset),
-            workers=config.workers,
-        )
+        features, origin = loop_features(loop, config, cluster=cluster)
         vectors = features.vectors(paths, progress=progress)
     except UnseenError as error:
         logger.warning("no similarity and no visualization: %s", error)

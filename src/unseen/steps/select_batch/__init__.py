@@ -38,6 +38,10 @@ class SelectConfig(StepConfig):
         not_paths=("auto", "efficientnet_lite0", "mobilenet_v2", "dinov2_s", "statistics", "none"),
     )
     seed: int = settings.seed()
+    engine: str = settings.engine(
+        "What computes the pretrained features", only_with={"strategy": ("mixed",)}
+    )
+    address: str | None = settings.address()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,15 @@ import numpy as np
 
 from unseen.dataset import reading, scope
 from unseen.dataset.fields import REMOVED, SENT
-from unseen.dataset.loop import Loop, features_folder
+from unseen.dataset.loop import Loop
 from unseen.progress import Progress
 from unseen.ranking import SCORED_STRATEGIES, ranking_metric
 from unseen.ranking.choosing import Pool, to_rank
+from unseen.ranking.cluster import named_cluster
 from unseen.ranking.feature_evidence import KnownImage, feature_evidence
-from unseen.ranking.features.backbones import find_backbone
-from unseen.ranking.features.compute import Features, feature_name
+from unseen.ranking.features.compute import feature_name
 from unseen.ranking.selection import CANDIDATES_PER_IMAGE
+from unseen.steps.loop_features import loop_features
 from unseen.steps.newest_scores import newest_scores
 from unseen.steps.select_batch import SelectConfig, history
 from unseen.steps.step import check_pool, check_scored
@@ -101,25 +102,22 @@ def _with_features(
     classes = sorted({c for labels in labelled.labels.values() for c in labels})
     known = _labelled_images(loop, labelled, classes)
     known += _images_out(loop, without=paths.keys() | labelled.labels.keys())
-    backbone, origin = find_backbone(config.features)
-    evidence = feature_evidence(
-        Features(
-            backbone,
-            features_folder(config.model_dir),
-            value_range=reading.value_range(loop.dataset),
-        ),
-        list(paths.values()),
-        known,
-        len(classes),
-        seed=config.seed,
-        progress=progress,
-    )
+    with named_cluster(config.engine, config.address) as cluster:
+        features, origin = loop_features(loop, config, config.features, cluster=cluster)
+        evidence = feature_evidence(
+            features,
+            list(paths.values()),
+            known,
+            len(classes),
+            seed=config.seed,
+            progress=progress,
+        )
     earlier = history.found_and_tried(loop, labelled)
     facts = {
         "sought": [c for c, is_sought in zip(classes, evidence.sought, strict=True) if is_sought],
         "known": classes,
         "rehearsal": asdict(evidence.rehearsal),
-        "features": {"name": feature_name(backbone), "origin": origin},
+        "features": {"name": feature_name(features.backbone), "origin": origin},
     }
     numbers = replace(pool.numbers, features=evidence, history=earlier)
     return replace(pool, numbers=numbers, facts=facts)
