@@ -57,14 +57,15 @@ def with_batches(
     """The guide of a project with a section for each open batch, the newest first.
 
     `new` maps tokens of sendings to their guides, `ended` are tokens whose sections go; those of
-    other datasets stay. None for a guide that somebody else wrote, which is not ours to change.
+    other datasets stay. None for a guide that somebody else wrote, which is not ours to change,
+    and where there is nothing to write.
 
     >>> print(with_batches(with_batches(None, {"a1": "Cut tight."}), {}, ["a1"]))
     <!-- unseen guide -->
     No batch of images is open here.
     <BLANKLINE>
     """
-    if guide is not None and not guide.startswith(MARKER):
+    if not (new if guide is None else guide.startswith(MARKER)):
         return None
     before = {token: text for token, text in _SECTION.findall(guide or "") if token not in ended}
     sections = {token: text.removeprefix(MARKER).strip() + "\n" for token, text in new.items()}

@@ -97,7 +97,7 @@ def test_a_token_signs_in_without_a_password(cvat, monkeypatch, kind):
     for name in ("USERNAME", "PASSWORD"):
         monkeypatch.delenv(f"FIFTYONE_CVAT_{name}")
     [admin] = cvat.state.users.values()
-    token = admin.access_token if kind == "Bearer" else admin.key
+    token = cvat.access_token if kind == "Bearer" else admin.key
     monkeypatch.setenv("FIFTYONE_CVAT_ACCESS_TOKEN", token)
     api = sign_in()
     assert api.username == cvat.username

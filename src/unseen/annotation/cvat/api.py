@@ -239,9 +239,7 @@ class Api(Client):
             if self._guide_of(owner, number) is not None:
                 return
 
-    def change_guide(
-        self, project_id: int | None, change: Callable[[str | None], str | None]
-    ) -> None:
+    def change_guide(self, project_id: int, change: Callable[[str | None], str | None]) -> None:
         """Change the guide of a project, which its tasks show; failures are logged.
 
         `change` gets the guide (None if there is none) and returns the new one; None leaves it.
@@ -252,7 +250,7 @@ class Api(Client):
             if number is not None:
                 before = str(self.json("GET", f"guides/{number}").get("markdown", ""))
             after = change(before)
-            if after is None:
+            if after is None and before is not None:
                 logger.warning("CVAT project %s keeps the guide that it has", project_id)
             if after is None or after == before:
                 return

@@ -50,7 +50,8 @@ def carry_out(loop: Loop, plan: Plan, media: Mapping[str, str], progress: Progre
         _prepare_project(loop, plan)
         guide = _guide_of(loop, plan) if plan.config.guide else None
         if guide is not None and sending.project_id is not None:
-            _write_section(loop, api, sending, guide(images, whole=True))
+            text = guide(images, whole=True)
+            _write_section(loop, api, sending, sending.project_id, text)
             guide = None
         sender = Sender(loop, plan, guide)
         try:
@@ -234,12 +235,10 @@ def _guide_of(loop: Loop, plan: Plan) -> Callable[..., str]:
     return guide
 
 
-def _write_section(loop: Loop, api: Api, sending: Sending, text: str) -> None:
+def _write_section(loop: Loop, api: Api, sending: Sending, project_id: int, text: str) -> None:
     """Put a batch into the guide of its project, and take out those that have come back."""
     ended = [s.token for s in sendings.read_sendings(loop) if s.closed and s.token != sending.token]
-    api.change_guide(
-        sending.project_id, lambda guide: with_batches(guide, {sending.token: text}, ended)
-    )
+    api.change_guide(project_id, lambda guide: with_batches(guide, {sending.token: text}, ended))
 
 
 def remove_section(api: Api, sending: Sending) -> None:
