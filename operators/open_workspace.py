@@ -8,9 +8,10 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 from fiftyone.server.events.state import get_state
 
-from unseen.dataset.appearance import WORKSPACE, enlarge_thumbnails, save_workspace
+from unseen.dataset.appearance import WORKSPACE, enlarge_thumbnails, look, save_workspace
+from unseen.dataset.writing import renew_look
 
-from .step_operator import icon
+from .step_operator import follow, icon
 
 
 class OpenWorkspace(foo.Operator):
@@ -28,8 +29,11 @@ class OpenWorkspace(foo.Operator):
         )
 
     def execute(self, ctx: Any) -> dict[str, str]:
+        before = look(ctx.dataset)
         name = save_workspace(ctx.dataset)
+        renew_look(ctx.dataset)
         arrange(ctx)
+        follow(ctx, before)
         return {"workspace": name}
 
 

@@ -6,7 +6,8 @@ import fiftyone as fo
 import pytest
 
 import unseen
-from unseen.dataset import appearance
+from unseen.dataset import appearance, writing
+from unseen.dataset.loop import Loop
 
 pytestmark = pytest.mark.fiftyone
 
@@ -38,22 +39,13 @@ def colours(dataset):
 def test_fields_are_switched_on_once_and_in_colours_of_their_own(trained):
     unseen.score_samples(trained)
     assert shown(trained) == ["ground_truth", "unseen_heatmap", "unseen_regions"]
-    expected = {
-        "ground_truth": appearance.COLOURS["label_field"],
-        "unseen_heatmap": appearance.COLOURS["heatmap"],
-        "unseen_regions": appearance.COLOURS["regions"],
-    }
-    assert colours(trained) == expected
+    assert set(colours(trained).values()) == set(appearance.COLOURS.values())
+    assert colours(trained)["unseen_heatmap"] == appearance.COLOURS["heatmap"]
     assert trained.app_config.color_scheme.opacity == appearance.OPACITY
     unseen.mark_structure(trained, pitch=(16.0, 16.0), origin=(0.0, 0.0))
     unseen.score_samples(trained)
     unseen.select_batch(trained, budget=2, strategy="diverse")
     assert shown(trained)[3:] == ["unseen_structure", "unseen_rank"]
-    expected |= {
-        "unseen_structure": appearance.COLOURS["structure"],
-        "unseen_rank": appearance.COLOURS["rank"],
-    }
-    assert colours(trained) == expected
     trained.app_config.active_fields = fo.ActiveFields(paths=["ground_truth"])
     trained.save()
     unseen.score_samples(trained, rescore=True)
@@ -61,6 +53,31 @@ def test_fields_are_switched_on_once_and_in_colours_of_their_own(trained):
     unseen.clean_dataset(trained, keep_checkpoints=True)
     assert trained.app_config.color_scheme is None
     assert shown(trained) == ["ground_truth"]
+
+
+def test_colours_of_an_earlier_version_are_renewed_and_chips_can_be_read_in_both_themes(trained):
+    own = {"path": "unseen_heatmap", "fieldColor": "#123456"}
+    former = {"path": "unseen_regions", "fieldColor": "#c77700"}
+    trained.app_config.color_scheme = fo.ColorScheme(opacity=0.5, fields=[own, former])
+    trained.save()
+    writing.renew_look(trained)
+    wanted = {**appearance.COLOURS, "heatmap": "#123456"}
+    names = Loop(trained).names
+    assert colours(trained) == {getattr(names, k): c for k, c in wanted.items()}
+    for name in ("rank", "chosen_by"):
+        for letters in (0.0, 1.0):
+            assert contrast(luminance(wanted[name]), letters) >= 4.5
+
+
+def luminance(colour):
+    """Relative luminance of #rrggbb (WCAG 2.2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one, other):
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
 def test_colours_and_fields_of_the_user_come_first(trained):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unseen.dataset import writing
+from unseen.dataset import indexes, writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 
@@ -68,10 +68,14 @@ def test_scores_read_back_equal_what_fiftyone_stores(loop, rng):
 
 
 def groups(dataset):
-    return {g.name: set(g.paths) for g in dataset.app_config.sidebar_groups or []}
+    return {g.name: list(g.paths) for g in dataset.app_config.sidebar_groups or []}
 
 
-def test_all_fields_sit_in_one_group_and_other_groups_stay(loop):
+def is_open(dataset):
+    return {g.name: g.expanded for g in dataset.app_config.sidebar_groups}
+
+
+def test_what_people_look_at_is_in_front_the_rest_collapsed_and_other_groups_stay(loop):
     import fiftyone as fo
 
     config = loop.dataset.app_config
@@ -80,33 +84,70 @@ def test_all_fields_sit_in_one_group_and_other_groups_stay(loop):
     loop.dataset.save()
     before = groups(loop.dataset)
     writing.declare_score_fields(loop)
+    now = groups(loop.dataset)
     ours = {f for f in loop.dataset.get_field_schema() if f.startswith("unseen_")}
-    assert groups(loop.dataset) == {**before, "unseen": ours}
+    front, details = now.pop("unseen"), now.pop("unseen (details)")
+    # In this order: the first is drawn on top (1.22).
+    assert front == ["unseen_regions", "unseen_heatmap", "unseen_excess"]
+    assert set(front) | set(details) == ours
+    assert len(front) + len(details) == len(ours)
+    assert now == before
+    assert is_open(loop.dataset)["unseen (details)"] is False
     writing.ungroup_fields(loop.dataset)
     assert groups(loop.dataset) == before
 
 
+def test_what_somebody_moved_stays_and_new_fields_find_their_place(loop):
+    writing.declare_score_fields(loop)
+    arranged = {group.name: group for group in loop.dataset.app_config.sidebar_groups}
+    arranged["unseen"].paths = ["unseen_alpha", "unseen_heatmap", "unseen_excess"]
+    arranged["unseen"].expanded = False
+    arranged["unseen (details)"].paths.remove("unseen_alpha")
+    arranged["labels"].paths.append("unseen_regions")
+    loop.dataset.save()
+    before = groups(loop.dataset)
+    writing.declare_detections(loop, loop.names.similar, "test")
+    writing.declare_detections(loop, loop.names.overlay, "test")
+    writing.group_fields(loop)
+    now = groups(loop.dataset)
+    front = ["unseen_alpha", "unseen_similar", "unseen_heatmap", "unseen_excess"]
+    details = [*before["unseen (details)"], "unseen_overlay"]
+    assert now == {**before, "unseen": front, "unseen (details)": details}
+    assert is_open(loop.dataset)["unseen"] is False
+
+
+def test_groups_of_an_earlier_version_are_made_anew(loop):
+    writing.declare_score_fields(loop)
+    wanted = groups(loop.dataset)
+    former = [g for g in loop.dataset.app_config.sidebar_groups if "details" not in g.name]
+    next(g for g in former if g.name == "unseen").paths = writing.own_fields(loop)
+    loop.dataset.app_config.sidebar_groups = former
+    loop.dataset.save()
+    writing.renew_look(loop.dataset)
+    assert groups(loop.dataset) == wanted
+
+
 def test_what_older_iterations_left_goes_into_a_collapsed_group(loop):
     baseline = Loop(loop.dataset, Names(series="random"))
-    for one, number in ((loop, 0), (loop, 1), (loop, 10), (baseline, 11)):
+    for one, number in ((loop, 0), (loop, 1), (baseline, 11), (loop, 10)):
         field = one.names.predictions(number)
         writing.declare_detections(one, field, "test")
         key = {"gt_field": "ground_truth", "eval_key": one.names.eval_key(number)}
         loop.dataset.evaluate_detections(field, **key, progress=False)
-    writing.group_fields(baseline)  # a baseline was the last to write
-    newest = {"predictions_10", "iter_10_tp", "iter_10_fp", "iter_10_fn"}
+        writing.group_fields(baseline)  # whoever is the last to write
     now = groups(loop.dataset)
-    assert now["unseen"] == newest
-    assert len(now["unseen (earlier)"] - newest) == len(now["unseen (earlier)"]) == 12
-    is_open = {g.name: g.expanded for g in loop.dataset.app_config.sidebar_groups}
-    assert is_open["unseen (earlier)"] is False
+    newest = ["predictions_10", "iter_10_tp", "iter_10_fp", "iter_10_fn"]
+    assert now["unseen"] == newest[:1]
+    assert now["unseen (details)"] == newest[1:]
+    assert len({*now["unseen (earlier)"], *newest}) == 12 + len(newest)
+    assert is_open(loop.dataset)["unseen (earlier)"] is False
     writing.ungroup_fields(loop.dataset)
     assert "unseen (earlier)" not in groups(loop.dataset)
 
 
 def test_scored_series_leave_room_in_the_indexes_that_a_dataset_may_have(loop, monkeypatch):
     most = len(loop.dataset.list_indexes()) + 7
-    monkeypatch.setattr(writing, "MOST_INDEXES", most)
+    monkeypatch.setattr(indexes, "MOST_INDEXES", most)
     for series in ("", "entropy"):
         writing.declare_score_fields(Loop(loop.dataset, Names(series=series)))
     assert len(loop.dataset.list_indexes()) == most

@@ -32,12 +32,14 @@ def open_app(
     from unseen.dataset.appearance import enlarge_thumbnails, save_workspace
     from unseen.dataset.loop import Loop
     from unseen.dataset.reading import open_collection
+    from unseen.dataset.writing import renew_look
 
     _provide_plugin(say)
     opened = open_collection(dataset or _newest_demo())
     views = [tag for tag in Loop(opened).batches().values() if opened.has_saved_view(tag)]
     batch = views[-1] if views else None
     workspace = save_workspace(opened)
+    renew_look(opened)
     config = fo.app_config.copy()
     enlarge_thumbnails(config)
     session = fo.launch_app(

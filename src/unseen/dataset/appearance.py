@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fiftyone as fo
@@ -17,16 +17,21 @@ import fiftyone.core.odm as foo
 from unseen.dataset.loop import Loop
 
 #: By stored name. Magenta stood out best of the hues tried on grey wafers, thin films, copper and
-#: black-on-white boards; the others are as far from it and from each other as can be, also without
-#: colour vision. White letters can be read on the colour of regions.
+#: black-on-white boards; the lime of regions is far from all of these and from each of them below a
+#: heatmap (least distance in Oklab .20; white .02, the former brown .03), and the others are as far
+#: from it and from each other as can be, also without colour vision. Rank and criterion are chips
+#: with white letters in the App's dark theme and black ones in its light one: readable on both.
 COLOURS = {
     "label_field": "#00e58a",
     "heatmap": "#ff00c8",
-    "regions": "#c77700",
+    "regions": "#c8ff00",
     "structure": "#0096ff",
-    "rank": "#ff6d04",
+    "rank": "#c25303",
+    "chosen_by": "#737390",
     "scope": "#e6c400",
 }
+#: What earlier versions set, which is no choice of the user.
+_FORMER = {"regions": "#c77700", "rank": "#ff6d04"}
 #: Of a detector's boxes, whichever iteration they are of.
 PREDICTIONS = "#5ce1ff"
 #: Of a heatmap at full strength: the texture below it can still be judged.
@@ -42,8 +47,8 @@ PANEL = "curation"
 
 
 def set_colours(loop: Loop) -> None:
-    """Colour the fields of the loop before they exist."""
-    _colour(loop, [entry["path"] for entry in _entries(loop)])
+    """Colour the fields of the loop, also before they exist."""
+    _colour(loop)
     loop.dataset.save()
 
 
@@ -73,7 +78,7 @@ def show(loop: Loop, *paths: str) -> None:
     own = [p for p in paths if p != loop.names.label_field or loop.has_labels]
     new = [p for p in own if p not in before]
     config.active_fields = fo.ActiveFields(paths=before + new)
-    _colour(loop, paths)
+    _colour(loop)
     loop.dataset.save()
 
 
@@ -85,7 +90,7 @@ def forget(loop: Loop, fields: Sequence[str]) -> None:
         config.active_fields = fo.ActiveFields(paths=kept) if kept else None
     scheme = config.color_scheme
     if scheme is not None and scheme.fields:
-        ours = _entries(loop)
+        ours = [*_entries(loop), *_entries(loop, _FORMER)]
         scheme.fields = [entry for entry in scheme.fields if entry not in ours]
         if scheme == fo.ColorScheme(id=scheme.id, fields=[], opacity=OPACITY):
             config.color_scheme = None
@@ -125,15 +130,15 @@ def _spaces() -> fo.Space:
     )
 
 
-def _colour(loop: Loop, paths: Sequence[str]) -> None:
+def _colour(loop: Loop) -> None:
     scheme = loop.dataset.app_config.color_scheme or fo.ColorScheme(opacity=OPACITY)
-    entries = list(scheme.fields or [])
+    former = _entries(loop, _FORMER)
+    entries = [entry for entry in scheme.fields or [] if entry not in former]
     coloured = {entry.get("path") for entry in entries}
-    ours = [entry for entry in _entries(loop) if entry["path"] in paths]
-    scheme.fields = entries + [entry for entry in ours if entry["path"] not in coloured]
+    scheme.fields = entries + [e for e in _entries(loop) if e["path"] not in coloured]
     loop.dataset.app_config.color_scheme = scheme
 
 
-def _entries(loop: Loop) -> list[dict[str, str]]:
+def _entries(loop: Loop, colours: Mapping[str, str] = COLOURS) -> list[dict[str, str]]:
     """The colours of the loop's fields as FiftyOne stores them."""
-    return [{"path": getattr(loop.names, k), "fieldColor": c} for k, c in COLOURS.items()]
+    return [{"path": getattr(loop.names, k), "fieldColor": c} for k, c in colours.items()]

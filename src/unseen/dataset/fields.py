@@ -24,9 +24,12 @@ SENDING_METHOD = "unseen/sending"
 SNAPSHOT_METHOD = "unseen/snapshot"
 #: An image handed to the annotators, one whose labels came back, one that they removed.
 SENT, LOADED, REMOVED = ANNOTATION_STATES = ("sent", "loaded", "removed")
-#: The group in the App's sidebar, and a collapsed one for all iterations but the newest.
+#: The group in the App's sidebar that people look at; collapsed, what steps keep for themselves
+#: and other loops, and all iterations but the newest.
 SIDEBAR_GROUP = "unseen"
+DETAILS_GROUP = "unseen (details)"
 EARLIER_GROUP = "unseen (earlier)"
+SIDEBAR_GROUPS = (SIDEBAR_GROUP, DETAILS_GROUP, EARLIER_GROUP)
 
 
 def _joined(*parts: str) -> str:

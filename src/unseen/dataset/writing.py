@@ -8,7 +8,7 @@ Scores are written as raw documents in one update per sample: setting ten fields
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -19,17 +19,23 @@ import numpy as np
 from bson import ObjectId
 from pymongo import UpdateMany, UpdateOne
 
-from unseen.dataset import appearance, locks
-from unseen.dataset.fields import EARLIER_GROUP, REGION_LABEL, SIDEBAR_GROUP
+from unseen.dataset import appearance, indexes, locks
+from unseen.dataset.fields import (
+    DETAILS_GROUP,
+    EARLIER_GROUP,
+    REGION_LABEL,
+    SIDEBAR_GROUP,
+    SIDEBAR_GROUPS,
+)
 from unseen.dataset.loop import Loop
 from unseen.dataset.runs import refresh
+from unseen.dataset.setup import names_of
 from unseen.errors import DatasetError
-from unseen.ranking import METRICS
 
 #: What an evaluation writes on every sample.
 _COUNTS = ("tp", "fp", "fn")
-#: MongoDB allows 64 for a dataset; some are left to the user.
-MOST_INDEXES = 48
+#: Where FiftyOne (1.22) puts fields by itself.
+_FIFTYONES_GROUPS = ("tags", "metadata", "labels", "frame labels", "primitives", "other")
 #: Key in a field's `info` that marks it as made by this package; its value is the prefix.
 MARK = "unseen_prefix"
 
@@ -54,11 +60,7 @@ def declare_score_fields(loop: Loop) -> None:
         (names.model, fo.StringField, "Checkpoint that scored this sample"),
     ):
         declare(loop, name, kind, text)
-    indexed = {names.metric(name) for name in (*METRICS, "entropy", "foreground")}
-    known = loop.dataset.list_indexes()
-    room = max(0, MOST_INDEXES - len(known))  # without one, sorting is slower and no more
-    for name in sorted(indexed.difference(known))[:room]:
-        loop.dataset.create_index(name)
+    indexes.ensure(loop)
     group_fields(loop)
 
 
@@ -189,9 +191,9 @@ def save_own_view(loop: Loop, name: str, view: Any, description: str) -> None:
 
 
 def group_fields(loop: Loop) -> None:
-    """Put what this package wrote into one sidebar group; other groups stay as they are.
+    """Put what this package wrote into sidebar groups: what people look at, the rest collapsed.
 
-    Predictions and evaluations of all but the newest iteration go into a second one, collapsed.
+    Where somebody has moved a field, it stays.
     """
     dataset = loop.dataset
     before = _described(dataset)
@@ -202,6 +204,14 @@ def group_fields(loop: Loop) -> None:
     dataset.save()
 
 
+def renew_look(dataset: Any) -> None:
+    """Colours and sidebar groups as this version sets them, for what an earlier one has made."""
+    loop = Loop(dataset, names_of(dataset))
+    if own_fields(loop):
+        appearance.set_colours(loop)
+        group_fields(loop)
+
+
 def _described(dataset: Any, groups: Any = None) -> list[tuple[str, list[str]]]:
     groups = groups or dataset.app_config.sidebar_groups or []
     return [(group.name, list(group.paths)) for group in groups]
@@ -210,36 +220,72 @@ def _described(dataset: Any, groups: Any = None) -> list[tuple[str, list[str]]]:
 def _grouped(loop: Loop) -> list[Any]:
     """The sidebar groups as they should be."""
     dataset, evaluations = loop.dataset, own_evaluations(loop)
-    marked = set(own_fields(loop))
-    counts = tuple(f"{key}_" for key in evaluations)
-    ours = [p for p in dataset.get_field_schema() if p in marked or p.startswith(counts)]
     groups = copy.deepcopy(dataset.app_config.sidebar_groups)
     if groups is None:
         groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
-    kept = []
-    for group in groups:
-        if group.name not in (SIDEBAR_GROUP, EARLIER_GROUP, *evaluations):
-            group.paths = [p for p in group.paths if p.split(".")[0] not in ours]
-            kept.append(group)
+    own = {group.name: group for group in groups if group.name in SIDEBAR_GROUPS}
+    kept = [group for group in groups if group.name not in (*own, *evaluations)]
+    wanted = _wanted(loop, evaluations)
+    # Earlier versions had no details: before there are some, nobody has moved anything on purpose.
+    if DETAILS_GROUP in own:
+        elsewhere = {path for group in kept for path in group.paths}
+        before = {name: list(group.paths) for name, group in own.items()}
+        wanted = _arranged(before, wanted, elsewhere)
+    else:
+        ours = {path for paths in wanted.values() for path in paths}
+        for group in kept:
+            if group.name in _FIFTYONES_GROUPS:
+                group.paths = [path for path in group.paths if path.split(".")[0] not in ours]
     position = next((i + 1 for i, g in enumerate(kept) if g.name == "labels"), len(kept))
-    earlier = _earlier(loop, ours, evaluations)
-    current = [path for path in ours if path not in earlier]
-    kept.insert(position, fo.SidebarGroupDocument(name=SIDEBAR_GROUP, paths=current))
-    if earlier:
-        group = fo.SidebarGroupDocument(name=EARLIER_GROUP, paths=earlier, expanded=False)
-        kept.insert(position + 1, group)
+    for name in reversed(SIDEBAR_GROUPS):
+        if wanted[name] or name != EARLIER_GROUP:
+            group = own.get(name) or fo.SidebarGroupDocument(
+                name=name, expanded=None if name == SIDEBAR_GROUP else False
+            )
+            group.paths = wanted[name]
+            kept.insert(position, group)
     return kept
 
 
-def _earlier(loop: Loop, ours: Sequence[str], evaluations: Sequence[str]) -> list[str]:
-    """Predictions and evaluation fields, without those of the main loop's newest iteration."""
+def _wanted(loop: Loop, evaluations: Sequence[str]) -> dict[str, list[str]]:
+    """Our fields by group, as long as nobody moves any."""
     names = replace(loop.names, series="")  # whichever loop has just written
+    marked, counts = set(own_fields(loop)), tuple(f"{key}_" for key in evaluations)
+    ours = [p for p in loop.dataset.get_field_schema() if p in marked or p.startswith(counts)]
     numbers = [n for key in evaluations if (n := names.eval_number(key)) is not None]
     newest = max(numbers, default=-1)
-    of_newest = {names.predictions(newest), *(f"{names.eval_key(newest)}_{k}" for k in _COUNTS)}
     predicted = {loop.dataset.get_evaluation_info(key).config.pred_field for key in evaluations}
-    counts = tuple(f"{key}_" for key in evaluations)
-    return [p for p in ours if (p in predicted or p.startswith(counts)) and p not in of_newest]
+    of_newest = (names.predictions(newest), *(f"{names.eval_key(newest)}_{k}" for k in _COUNTS))
+    earlier = [p for p in ours if (p in predicted or p.startswith(counts)) and p not in of_newest]
+    # 1.22 draws in this order, the first on top: boxes and lines would be lost below a heatmap.
+    looked_at = (
+        *(names.regions, names.similar, names.scope, names.structure),
+        *(names.auto_labels, *of_newest[:1], names.heatmap),
+        *(names.rank, names.chosen_by, names.excess, names.annotation),
+    )
+    shown = [p for p in looked_at if p in ours]
+    details = [p for p in ours if p not in (*shown, *earlier)]
+    return {SIDEBAR_GROUP: shown, DETAILS_GROUP: details, EARLIER_GROUP: earlier}
+
+
+def _arranged(
+    before: Mapping[str, list[str]], wanted: Mapping[str, list[str]], elsewhere: Collection[str]
+) -> dict[str, list[str]]:
+    """`wanted`, but fields that are in a group stay where they are, in their order."""
+    arranged = {name: list(before.get(name, ())) for name in wanted}
+    known = {path: name for name, paths in before.items() for path in paths}
+    for name, paths in wanted.items():
+        for path in paths:
+            # Iterations become earlier ones by themselves.
+            if known.get(path, name) != name and EARLIER_GROUP in (name, known[path]):
+                arranged[known.pop(path)].remove(path)
+            if path in known or path in elsewhere:
+                continue
+            later = paths[paths.index(path) :]
+            there = arranged[name]
+            there.insert(next((i for i, p in enumerate(there) if p in later), len(there)), path)
+    present = {path for paths in wanted.values() for path in paths}
+    return {name: [p for p in paths if p in present] for name, paths in arranged.items()}
 
 
 def ungroup_fields(dataset: Any) -> None:
@@ -248,7 +294,7 @@ def ungroup_fields(dataset: Any) -> None:
     groups = dataset.app_config.sidebar_groups
     if not groups:
         return
-    kept = [g for g in groups if g.name not in (SIDEBAR_GROUP, EARLIER_GROUP)]
+    kept = [g for g in groups if g.name not in SIDEBAR_GROUPS]
     default = fo.DatasetAppConfig.default_sidebar_groups(dataset)
     is_default = _described(dataset, kept) == _described(dataset, default)
     dataset.app_config.sidebar_groups = None if is_default else kept

@@ -131,9 +131,9 @@ def _mark(
     if is_mixed:  # also without sources: nothing of an earlier batch may stay on an image
         text = "Criterion that chose the image: " + ", ".join(CRITERIA)
         fields.append((names.chosen_by, fo.StringField, text))
-    new = [name for name, _, _ in fields if dataset.get_field(name) is None]
-    if new and not names.series:  # baselines stay in the background
-        appearance.show(loop, *new)
+    # Baselines stay in the background. On images a criterion would be taken for a class.
+    if dataset.get_field(names.rank) is None and not names.series:
+        appearance.show(loop, names.rank)
     for name, kind, text in fields:
         writing.declare(loop, name, kind, text)
     writing.group_fields(loop)
