@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from unseen.annotation.matching import Sorted, match
-from unseen.annotation.shapes import Box, ServerBox, clip_box
+from unseen.annotation.shapes import SCORE, Box, ServerBox, clip_box
 
 Kind = Literal["label", "suggestion", "prediction"]
 
@@ -145,10 +145,10 @@ def merge_image(
     return merge.result()
 
 
-def same_box(a: Sequence[float], b: Sequence[float], tolerance: float = SAME) -> bool:
-    """Whether two boxes, once clipped, differ by at most `tolerance` in each number."""
+def same_box(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether two boxes, once clipped, differ by at most SAME in each number."""
     first, second = clip_box(a) or a, clip_box(b) or b
-    return all(abs(u - v) <= tolerance for u, v in zip(first, second, strict=True))
+    return all(abs(u - v) <= SAME for u, v in zip(first, second, strict=True))
 
 
 class _Merge:
@@ -307,9 +307,10 @@ class _Merge:
 
 
 def _same(box: ServerBox, known: KnownBox) -> bool:
-    """Whether the server still holds what it held; the attributes of suggestions are ours."""
-    is_ours = known.kind == "suggestion" or dict(box.attributes) == dict(known.attributes)
-    return box.label == known.label and is_ours and same_box(box.box, known.box)
+    """Whether the server still holds what it held; the score of a suggestion says nothing."""
+    ours = {SCORE: ""} if known.kind == "suggestion" else {}
+    is_alike = {**box.attributes, **ours} == {**known.attributes, **ours}
+    return box.label == known.label and is_alike and same_box(box.box, known.box)
 
 
 def _differs(ours: LocalBox | None, known: KnownBox) -> bool:

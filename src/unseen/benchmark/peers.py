@@ -47,8 +47,8 @@ def pretrained_embeddings(pool: Pool, device: str, folder: Path) -> Vectors:
     return standardised(vectors)
 
 
-def neighbour_distance(embeddings: Vectors, count: int = 3) -> npt.NDArray[np.float64]:
-    """(N,) mean distance of each image to its `count` nearest neighbours; NaN for NaN rows.
+def neighbour_distance(embeddings: Vectors) -> npt.NDArray[np.float64]:
+    """(N,) mean distance of each image to its three nearest neighbours; NaN for NaN rows.
 
     Brain's uniqueness is a variant that compares directions only and (in 1.22) does not sort the
     neighbours it weighs.
@@ -57,7 +57,7 @@ def neighbour_distance(embeddings: Vectors, count: int = 3) -> npt.NDArray[np.fl
     points = embeddings[rows]
     mean = np.full(len(embeddings), np.nan)
     if len(points) > 1:
-        distance, _ = cKDTree(points).query(points, k=min(count + 1, len(points)))
+        distance, _ = cKDTree(points).query(points, k=min(4, len(points)))
         mean[rows] = distance[:, 1:].mean(axis=1)
     return mean
 

@@ -208,7 +208,7 @@ def _size_or_none(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def some(items: Sequence[str], shown: int = 3) -> str:
-    """The first few of a list, and how many more there are."""
-    rest = f" and {len(items) - shown} more" if len(items) > shown else ""
-    return ", ".join(items[:shown]) + rest
+def some(items: Sequence[str]) -> str:
+    """The first three of a list, and how many more there are."""
+    rest = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return ", ".join(items[:3]) + rest

@@ -47,7 +47,6 @@ def detection_errors(
     *,
     iou: float = 0.5,
     min_confidence: float = 0.5,
-    max_detections: int | None = None,
 ) -> DetectionErrors:
     """The kind of every false alarm, the objects nobody found, and what each kind costs.
 
@@ -63,7 +62,7 @@ def detection_errors(
     are those of other kinds; missed objects need not be found. A class of which nothing is left to
     find has AP 1. (TIDE says 0, so that a class that is never found would cost nothing.)
     """
-    matches, most = match_all(predictions, truths, n_classes, iou, max_detections)
+    matches, most = match_all(predictions, truths, n_classes, iou)
     counts = np.zeros((n_classes, len(KINDS)), np.int64)
     missed = np.zeros(n_classes, np.int64)
     of_predictions, rows = [], []

@@ -79,15 +79,15 @@ def unseen_regions(
     )
 
 
-def shown_regions(regions: Regions, most: int, *, least: float = LEAST_WEIGHT) -> Regions:
+def shown_regions(regions: Regions, most: int) -> Regions:
     """The few regions of an image that are worth an annotator's look, the heaviest first.
 
     By weight, because a large region where the network doubts the background is more likely an
-    object than a small one of the same S. At most `most`, and none below `least` times the highest
+    object than a small one of the same S. At most `most`, and none below LEAST_WEIGHT times the highest
     weight: what hits nothing costs the trust in the rest. A region inside one already taken adds
     nothing.
     """
-    enough = least * regions.weight.max(initial=0)
+    enough = LEAST_WEIGHT * regions.weight.max(initial=0)
     taken: list[int] = []
     for i in np.argsort(-regions.weight, kind="stable"):
         if len(taken) >= most or regions.weight[i] < enough:

@@ -73,9 +73,10 @@ class Scene:
         self._labels.append(label)
         return True
 
-    def is_free(self, box: tuple[float, float, float, float], gap: float = 3.0) -> bool:
-        """Whether `box` (x1, y1, x2, y2 in px) keeps a distance of `gap` px to all marks so far."""
+    def is_free(self, box: tuple[float, float, float, float]) -> bool:
+        """Whether `box` (x1, y1, x2, y2 in px) keeps a distance of 3 px to all marks so far."""
         x1, y1, x2, y2 = box
+        gap = 3
         return not any(
             x1 - gap < right and left < x2 + gap and y1 - gap < bottom and top < y2 + gap
             for left, top, right, bottom in self._boxes

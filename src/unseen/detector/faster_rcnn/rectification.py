@@ -47,13 +47,11 @@ def add_class_rectification(model: FasterRCNN, *, weight: float) -> None:
     heads.register_forward_hook(add_loss)
 
 
-def class_rectification_loss(
-    features: Tensor, logits: Tensor, labels: Tensor, *, hardest: int = HARDEST
-) -> Tensor:
+def class_rectification_loss(features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
     """Pull hard examples of rare classes together, and away from what is taken for them.
 
-    For each minority class c: hard positives are its `hardest` examples with the lowest probability
-    of c, hard negatives the `hardest` examples of other classes with the highest. Over all triplets
+    For each minority class c: hard positives are its HARDEST examples with the lowest probability
+    of c, hard negatives the HARDEST examples of other classes with the highest. Over all triplets
     of an example a of c, another one that is a hard positive p, and a hard negative n, the mean of
 
         max(0, MARGIN + |a - p| - |a - n|)
@@ -69,9 +67,9 @@ def class_rectification_loss(
     for label in minority_classes(labels):
         own = (labels == label).nonzero()[:, 0]
         others = (labels != label).nonzero()[:, 0]
-        positives = own[scores[own, label].argsort(stable=True)[:hardest]]
+        positives = own[scores[own, label].argsort(stable=True)[:HARDEST]]
         ranks = scores[others, label].argsort(stable=True, descending=True)
-        negatives = others[ranks[:hardest]]
+        negatives = others[ranks[:HARDEST]]
         near = _distances(directions[own], directions[positives])  # (A, P)
         far = _distances(directions[own], directions[negatives])  # (A, N)
         loss = (MARGIN + near[:, :, None] - far[:, None, :]).clamp(min=0)  # (A, P, N)
