@@ -16,7 +16,7 @@ from typing import Any
 import fiftyone as fo
 from bson import ObjectId
 
-from unseen.dataset import writing
+from unseen.dataset import indexes, writing
 from unseen.dataset.fields import LOADED
 from unseen.dataset.loop import Loop
 
@@ -80,7 +80,10 @@ def ids_until(loop: Loop, iteration: int) -> list[str]:
     listed = (loop.record(iteration) or {}).get("labelled_ids")
     if listed is not None or loop.dataset.get_field(loop.names.labelled) is None:
         return list(listed or ())
-    query = {f"{loop.names.labelled}.iteration": {"$lte": iteration}}
+    query = {
+        **indexes.labels_recorded(loop.names),
+        f"{loop.names.labelled}.iteration": {"$lte": iteration},
+    }
     return [str(row["_id"]) for row in loop.dataset._sample_collection.find(query, {"_id": 1})]
 
 
@@ -101,7 +104,10 @@ def _unsettled(loop: Loop) -> tuple[int, int]:
         "removed": [is_recorded, {"$not": [is_set]}],
     }
     sums = {kind: {"$sum": {"$cond": [{"$and": all_of}, 1, 0]}} for kind, all_of in kinds.items()}
-    rows = loop.dataset._sample_collection.aggregate([{"$group": {"_id": None, **sums}}])
+    seen = {
+        "$match": {"$or": [indexes.labels_set(loop.names), indexes.labels_recorded(loop.names)]}
+    }
+    rows = loop.dataset._sample_collection.aggregate([seen, {"$group": {"_id": None, **sums}}])
     row = next(rows, dict.fromkeys(kinds, 0))
     return row["unrecorded"], row["removed"]
 
@@ -123,7 +129,7 @@ def notes(loop: Loop) -> list[str]:
             f"{removed} images were labelled and have no labels in {loop.names.label_field!r} now: "
             "taken as unlabelled."
         )
-    counts = loop.dataset.count_values(f"{loop.names.label_field}.detections.label")
+    counts = loop.label_counts()
     listed = loop.listed_classes()
     for label in sorted(label for label in counts if label and listed and label not in listed):
         found.append(

@@ -23,7 +23,7 @@ from typing import Any
 
 import fiftyone as fo
 
-from unseen.dataset import locks, reading
+from unseen.dataset import indexes, locks, reading
 from unseen.dataset.fields import ITERATION_METHOD, REMOVED, SENT, Names
 from unseen.dataset.runs import decode, encode, save_run, stored_runs
 from unseen.errors import ConfigError, DatasetError
@@ -79,10 +79,14 @@ class Loop:
         """Whether the label field exists."""
         return self.dataset.get_field(self.names.label_field) is not None
 
+    def tagged(self, *tags: str) -> Any:
+        """The samples of the view with one of these tags, in no particular order."""
+        return self.view.match(indexes.tagged(*tags))
+
     @property
     def test(self) -> Any:
         """The test split, within the view."""
-        return self.view.match_tags(self.names.test_tag)
+        return self.tagged(self.names.test_tag)
 
     @property
     def usable(self) -> Any:
@@ -112,14 +116,20 @@ class Loop:
     def _asked_tags(self) -> list[str]:
         return [self.names.initial_tag, self.names.test_tag, *self.batches().values()]
 
+    @property
+    def own_tags(self) -> list[str]:
+        """The tags that mean something to the loop."""
+        return [*self._asked_tags, self.names.excluded_tag]
+
     @cached_property
     def _has_stray_lists(self) -> bool:
         """Whether images that nobody was asked to label have an empty list that is not on record."""
         field, record = self.names.label_field, self.names.labelled
         stray: Record = {
-            field: {"$ne": None},
+            **indexes.labels_set(self.names),
             f"{field}.detections": {"$in": [None, []]},  # None: as `map_labels().save()` stores it
             record: None,
+            f"{record}.iteration": None,
             "tags": {"$nin": self._asked_tags},
         }
         return self.dataset._sample_collection.find_one(stray, {"_id": 1}) is not None
@@ -134,8 +144,8 @@ class Loop:
 
     @property
     def labelled(self) -> Any:
-        """The usable samples with labels, within the view."""
-        return self.with_labels(self.usable)
+        """The usable samples with labels, within the view; in no particular order."""
+        return self.with_labels(self.usable.match(indexes.labels_set(self.names)))
 
     @property
     def pool(self) -> Any:
@@ -152,9 +162,7 @@ class Loop:
         """
         classes = list(given)
         if not classes:
-            labels = f"{self.names.label_field}.detections.label"
-            found = self.dataset.distinct(labels) if self.has_labels else ()
-            classes = list(dict.fromkeys([*self.listed_classes(), *sorted(found)]))
+            classes = list(dict.fromkeys([*self.listed_classes(), *sorted(self.label_counts())]))
         reading.check_class_names(classes)
         return classes
 
@@ -163,9 +171,21 @@ class Loop:
         kept = self.dataset.classes.get(self.names.label_field) or self.dataset.default_classes
         return list(kept or ())
 
+    def label_counts(self) -> dict[str, int]:
+        """Class -> number of its boxes in the dataset, also of crowds and of the test split."""
+        box = f"${self.names.label_field}.detections"
+        pipeline = [
+            {"$match": indexes.labels_set(self.names)},
+            {"$unwind": box},
+            {"$group": {"_id": f"{box}.label", "boxes": {"$sum": 1}}},
+            {"$match": {"_id": {"$ne": None}}},
+        ]
+        rows = self.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True)
+        return {str(row["_id"]): int(row["boxes"]) for row in rows}
+
     def labelled_ids(self) -> set[str]:
         """Ids of every sample of the view that has labels, also in the test split."""
-        return set(self.with_labels(self.view).values("id"))
+        return set(self.with_labels(self.view.match(indexes.labels_set(self.names))).values("id"))
 
     def label_facts(self) -> Record:
         """Numbers of labelled samples and of boxes per class without crowds, for a record."""
@@ -196,7 +216,7 @@ class Loop:
         if not self.has_labels:
             return 0
         for number, tag in reversed(self.batches().items()):
-            if len(self.with_labels(self.dataset.match_tags(tag)).limit(1)):
+            if len(self.with_labels(self.whole.tagged(tag)).limit(1)):
                 return number
         return 0
 

@@ -1,6 +1,7 @@
 """What the database and the records say about a loop: everything that the rules decide from.
 
-Everything is counted in the database: of 100,000 samples with heatmaps a few rows come back.
+Everything is counted in the database, which reads the samples that are not plain ones of the pool
+and looks into indexes for the rest.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 import fiftyone.core.odm as foo
+from bson import MinKey
 
 from unseen.annotation.sendings import Sending, decoded
-from unseen.dataset import structure
+from unseen.dataset import indexes, structure
 from unseen.dataset.fields import ITERATION_METHOD, REMOVED, SENDING_METHOD, SENT, Names
 from unseen.dataset.loop import Loop, Record, records_by_series
 from unseen.dataset.runs import stored_runs
@@ -190,9 +192,8 @@ class Kind:
     def expression(loop: Loop, mark: str | None) -> dict[str, Any]:
         """The MongoDB expression that `read` reads."""
         names = loop.names
-        own = [names.test_tag, names.excluded_tag, names.initial_tag, *loop.batches().values()]
         return {
-            "tags": {"$setIntersection": [{"$ifNull": ["$tags", []]}, own]},
+            "tags": {"$setIntersection": [{"$ifNull": ["$tags", []]}, loop.own_tags]},
             "labelled": loop.is_labelled,
             "state": {"$ifNull": [f"${names.annotation}", None]},
             "scored": {"$eq": [f"${names.model}", mark]} if mark else {"$literal": False},
@@ -252,15 +253,40 @@ def batch_key(names: Names, number: int) -> str:
     return names.anno_key(number) if number else names.own_anno_key("initial")
 
 
+def pool_sizes(loop: Loop, mark: str | None) -> tuple[int, int]:
+    """Numbers of images in the pool of the view, and of those of them with a mark."""
+    if loop.is_whole:
+        counts = _counts(_groups(loop, mark), loop.names)
+        return counts.pool, counts.pool - counts.unscored
+    is_scored = {"$cond": [{"$eq": [f"${loop.names.model}", mark]}, 1, 0]} if mark else 0
+    group = {"_id": None, "size": {"$sum": 1}, "scored": {"$sum": is_scored}}
+    pipeline = [*loop.pool._pipeline(), {"$group": group}]
+    row = next(loop.dataset._sample_collection.aggregate(pipeline), {"size": 0, "scored": 0})
+    return row["size"], row["scored"]
+
+
 def _groups(loop: Loop, mark: str | None) -> list[_Group]:
+    """All samples of the dataset by kind; the plain ones of the pool are what the others leave."""
+    samples = loop.dataset._sample_collection
     boxes = {"$ifNull": [f"${loop.names.label_field}.detections", []]}
     group = {
         "_id": Kind.expression(loop, mark),
         "images": {"$sum": 1},
         "boxes": {"$sum": {"$cond": [{"$isArray": boxes}, {"$size": boxes}, 0]}},
     }
-    rows = loop.dataset._sample_collection.aggregate([{"$group": group}])
-    return [_Group(Kind.read(r["_id"], loop.names), r["images"], r["boxes"]) for r in rows]
+    rows = samples.aggregate(
+        [{"$match": indexes.not_plain(loop.names, loop.own_tags)}, {"$group": group}]
+    )
+    groups = [_Group(Kind.read(r["_id"], loop.names), r["images"], r["boxes"]) for r in rows]
+    # Counted in an index; what the database keeps as its size is wrong after a crash.
+    images = samples.count_documents({"_id": {"$gt": MinKey()}})
+    scored = samples.count_documents(indexes.scored(loop.names, mark)) if mark else 0
+    plain = images - sum(g.images for g in groups)
+    plain_scored = scored - sum(g.images for g in groups if g.kind.is_scored)
+    for is_scored, count in ((True, plain_scored), (False, plain - plain_scored)):
+        kind = Kind(frozenset(), is_labelled=False, is_scored=is_scored, place="pool")
+        groups.append(_Group(kind, max(0, count), 0))
+    return groups
 
 
 def _counts(groups: list[_Group], names: Names) -> Counts:

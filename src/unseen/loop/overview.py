@@ -118,7 +118,7 @@ def progress(dataset: Any, names: Names | None = None) -> Progress:
     look = _Look(dataset, names)
 
     def answer() -> Progress:
-        return build_progress(look.dataset, look.records, look.classes, look.names.series)
+        return build_progress(look.loop, look.records, look.classes)
 
     return look.cached("progress", answer)
 
@@ -271,7 +271,7 @@ def _ranking(look: _Look, metric: str | None) -> Ranking:
     metric = metric or metric_of(records)
     path = look.names.metric(metric)
     tag = _batch_tag(facts)
-    values = read_values(look.loop, path, records, tag)
+    values = read_values(look.loop, metric, records, tag)
     evidence = read_evidence(look.loop, records, values.test_labels)
     empty = None
     if not len(values.candidates):

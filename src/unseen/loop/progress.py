@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from unseen.arrays.bootstrap import Bounds, f1_intervals, gain_interval
+from unseen.dataset import indexes
 from unseen.dataset.fields import Names
+from unseen.dataset.loop import Loop
 from unseen.loop.curves import (
     IterationSummary,
     balance,
@@ -38,15 +40,16 @@ class ImageCounts:
     counts: np.ndarray  #: (images, classes, 3) int64: true positives, false positives, misses
 
 
-def build_progress(dataset: Any, records: Records, classes: Sequence[str], main: str) -> Progress:
-    """Curves, table and intervals of all loops; `main` is the series that the overview is about.
+def build_progress(loop: Loop, records: Records, classes: Sequence[str]) -> Progress:
+    """Curves, table and intervals of all loops of the dataset; `loop` is what the overview is about.
 
     `classes` is the class list where no detector was measured.
     """
+    main = loop.names.series
     summaries = summarise(records.all_series)
     classes = measured_classes(summaries) or list(classes)
     evaluations = _own_evaluations(records)
-    counts = _read_counts(dataset, evaluations, classes)
+    counts = _read_counts(loop, evaluations, _measured_images(records), classes)
     curves = read_curves(summaries)
     drawn = [(s.name, s.strategy, s.label, list(s.points)) for s in curves.series]
     if curves.full:
@@ -70,7 +73,7 @@ def build_progress(dataset: Any, records: Records, classes: Sequence[str], main:
     ]
     measured = [s for s in summaries if s.series == main and s.macro_f1 is not None]
     return Progress(
-        dataset=dataset.name,
+        dataset=loop.dataset.name,
         classes=list(classes),
         curves=made,
         eval_keys=[key for key in evaluations if key in counts],
@@ -104,6 +107,12 @@ def _own_evaluations(records: Records) -> dict[str, dict[str, Any]]:
     return own
 
 
+def _measured_images(records: Records) -> dict[str, int]:
+    """Evaluation key -> number of images that it measured."""
+    entries = [evaluation_of(r) for loop in records.all_series.values() for r in loop.values()]
+    return {e["eval_key"]: e["images"] for e in entries if e.get("images") and e.get("eval_key")}
+
+
 def _settings(records: Records) -> dict[str, Any]:
     """How the detectors were measured: images, IoU and confidence of the newest evaluation."""
     for loop in records.all_series.values():
@@ -116,17 +125,35 @@ def _settings(records: Records) -> dict[str, Any]:
 
 # --- counts per image ------------------------------------------------------------------------------
 def _read_counts(
-    dataset: Any, evaluations: Mapping[str, Mapping[str, Any]], classes: Sequence[str]
+    loop: Loop,
+    evaluations: Mapping[str, Mapping[str, Any]],
+    images: Mapping[str, int],
+    classes: Sequence[str],
 ) -> dict[str, ImageCounts]:
     """Evaluation key -> counts, of the evaluations that left something in the dataset.
 
-    Boxes of other classes are not counted.
+    Boxes of other classes are not counted. The test split is read; only if it does not hold all
+    `images` (by evaluation key) that were measured, every sample is.
     """
     if not evaluations:
         return {}
+    counts = _counts_in(loop, indexes.tagged(loop.names.test_tag), evaluations, classes)
+    if any(len(counts[key].ids) != images.get(key) for key in evaluations):
+        counts = _counts_in(loop, {}, evaluations, classes)
+    return {key: of_evaluation for key, of_evaluation in counts.items() if of_evaluation.ids}
+
+
+def _counts_in(
+    loop: Loop,
+    some: Mapping[str, Any],
+    evaluations: Mapping[str, Mapping[str, Any]],
+    classes: Sequence[str],
+) -> dict[str, ImageCounts]:
+    """Evaluation key -> counts in the samples of a query."""
     row_of = {label: k for k, label in enumerate(classes)}
     images: dict[str, dict[str, np.ndarray]] = {key: {} for key in evaluations}
-    for row in dataset._sample_collection.aggregate(_pipeline(evaluations), batchSize=2000):
+    pipeline = [{"$match": some}, *_pipeline(evaluations)]
+    for row in loop.dataset._sample_collection.aggregate(pipeline, batchSize=2000):
         for i, of_evaluation in enumerate(images.values()):
             if f"p{i}" not in row:
                 continue
@@ -135,10 +162,10 @@ def _read_counts(
             for label, outcome in [*predicted, *((label, FN) for label in row[f"g{i}"] or ())]:
                 if label in row_of:
                     counts[row_of[label], OUTCOMES.index(outcome)] += 1
+    none = np.zeros((0, len(classes), 3), np.int64)
     return {
-        key: ImageCounts(sorted(counts), np.stack([counts[i] for i in sorted(counts)]))
-        for key, counts in images.items()
-        if counts
+        key: ImageCounts(sorted(of), np.stack([of[i] for i in sorted(of)]) if of else none)
+        for key, of in images.items()
     }
 
 

@@ -1,11 +1,8 @@
-"""The values of the ranking metric, the batch in rank order, and the labels that judge a ranking.
-
-One pass over the samples with a projected cursor; heatmaps and vectors stay in the database.
-"""
+"""The values of the ranking metric, the batch in rank order, and the labels that judge a ranking."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -15,7 +12,7 @@ from bson import ObjectId
 from fiftyone import ViewExpression
 from fiftyone import ViewField as F
 
-from unseen.dataset import labelling
+from unseen.dataset import indexes, labelling
 from unseen.dataset.fields import REMOVED, SENT, Names
 from unseen.dataset.loop import Loop, Record
 from unseen.dataset.structure import scored_mark
@@ -25,8 +22,8 @@ from unseen.loop.trust import Evidence, Images, LabelledBatch
 from unseen.ranking import SCORED_STRATEGIES, ranking_metric
 from unseen.ranking.mixed import CRITERIA
 
-#: Samples whose values the database puts into one document, which must stay below 16 MB.
-SAMPLES_PER_PART = 20_000
+#: Documents in which the database sends the values of one kind of samples.
+PARTS = 64
 #: With fewer images than this to compare with, a larger group is preferred.
 FEW_IMAGES = 10
 
@@ -55,7 +52,7 @@ def known_classes(loop: Loop, records: Records) -> list[str]:
 # --- values ----------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Values:
-    """What one pass over the samples reads; the metrics are finite float64."""
+    """What is read of the samples; the metrics are finite float64."""
 
     pool: np.ndarray  #: (N,) metric of the pool, without the batch
     batch: np.ndarray  #: (M,) metric of the batch
@@ -64,18 +61,43 @@ class Values:
 
 
 def read_values(loop: Loop, metric: str, records: Records, batch_tag: str | None) -> Values:
-    """The field `metric` of pool and batch, as the newest scores have it, and the test labels."""
-    names, scores = loop.names, records.newest("score_samples")
+    """A metric of pool and batch, as the newest scores have it, and the test labels."""
+    scores = records.newest("score_samples")
     mark = scored_mark(scores) if scores.get("digest") else None
-    samples = loop.dataset._sample_collection
-    # One document per kind of sample instead of one per sample.
-    parts = 1 + samples.estimated_document_count() // SAMPLES_PER_PART
-    part = {"$floor": {"$multiply": [{"$rand": {}}, parts]}} if parts > 1 else {"$literal": 0}
+    values: dict[str, list[float]] = {"pool": [], "batch": [], "labelled batch": []}
+    test: list[list[str]] = []
+    read: list[float] = []
+    for kind, numbers, labels in _of_kinds(loop, metric, mark):
+        if kind.place == "test":
+            test += [_classes(of_image) for of_image in labels if kind.is_labelled]
+        if mark is not None and not kind.is_scored:
+            continue
+        read += numbers
+        if batch_tag in kind.tags and kind.place != "test":
+            values["labelled batch" if kind.is_labelled else "batch"] += numbers
+        elif kind.place == "pool":
+            values["pool"] += numbers
+    pool, batch, labelled = (_finite(group) for group in values.values())
+    pool = np.concatenate([pool, without(_all_values(loop, metric, mark), _finite(read))])
+    return Values(
+        pool=pool,
+        batch=np.concatenate([batch, labelled]),
+        candidates=np.concatenate([pool, batch]),
+        test_labels=test,
+    )
+
+
+def _of_kinds(
+    loop: Loop, metric: str, mark: str | None
+) -> Iterator[tuple[Kind, list[float], list[Any]]]:
+    """Of the samples that are not plain ones of the pool: kind, values, labels of the test split."""
+    names = loop.names
+    # A few documents per kind of sample instead of one per sample, each below 16 MB.
+    part = {"$floor": {"$multiply": [{"$rand": {}}, PARTS]}}
     is_test = {"$in": [names.test_tag, "$kind.tags"]}
     project = {
-        "_id": 0,
         "kind": Kind.expression(loop, mark),
-        "value": f"${metric}",
+        "value": f"${names.metric(metric)}",
         "labels": f"${names.label_field}.detections.label",
     }
     group = {
@@ -83,27 +105,33 @@ def read_values(loop: Loop, metric: str, records: Records, batch_tag: str | None
         "values": {"$push": {"$cond": [{"$isNumber": "$value"}, "$value", "$$REMOVE"]}},
         "labels": {"$push": {"$cond": [is_test, "$labels", "$$REMOVE"]}},
     }
-    is_needed = {"$or": [{"value": {"$type": "number"}}, {"kind.tags": names.test_tag}]}
-    pipeline = [{"$project": project}, {"$match": is_needed}, {"$group": group}]
-    values: dict[str, list[float]] = {"pool": [], "batch": [], "labelled batch": []}
-    test: list[list[str]] = []
-    for row in samples.aggregate(pipeline, allowDiskUse=True):
-        kind = Kind.read(row["_id"]["kind"], names)
-        if kind.place == "test":
-            test += [_classes(labels) for labels in row["labels"] if kind.is_labelled]
-        elif mark is not None and not kind.is_scored:
-            continue
-        elif batch_tag in kind.tags:
-            values["labelled batch" if kind.is_labelled else "batch"] += row["values"]
-        elif kind.place == "pool":
-            values["pool"] += row["values"]
-    pool, batch, labelled = (_finite(group) for group in values.values())
-    return Values(
-        pool=pool,
-        batch=np.concatenate([batch, labelled]),
-        candidates=np.concatenate([pool, batch]),
-        test_labels=test,
-    )
+    some = {"$match": indexes.not_plain(names, loop.own_tags)}
+    pipeline = [some, {"$project": project}, {"$group": group}]
+    for row in loop.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
+        yield Kind.read(row["_id"]["kind"], names), row["values"], row["labels"]
+
+
+def _all_values(loop: Loop, metric: str, mark: str | None) -> np.ndarray:
+    """Every finite value of a field, by the scores with a mark; an index holds them."""
+    path = loop.names.metric(metric)
+    query: dict[str, Any] = indexes.scored(loop.names, mark, metric) if mark else {}
+    query[path] = {**query.get(path, {}), "$type": "number"}
+    # In small batches: 16 MB of them are ten times as much as Python objects.
+    rows = loop.dataset._sample_collection.find(query, {"_id": 0, path: 1}, batch_size=5000)
+    values = np.fromiter((row[path] for row in rows), np.float64)
+    return np.asarray(values[np.isfinite(values)])
+
+
+def without(values: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Values (N,) without one of them for each of `some` (M,); ascending.
+
+    >>> without(np.asarray([3.0, 1.0, 2.0, 1.0]), np.asarray([1.0, 3.0]))
+    array([1., 2.])
+    """
+    values, some = np.sort(values), np.sort(some)
+    number = np.arange(len(some)) - np.searchsorted(some, some)  # among those of the same value
+    places = np.searchsorted(values, some) + number
+    return np.delete(values, places[places < len(values)])
 
 
 def counted_view(loop: Loop, records: Records, batch_tag: str | None) -> Any:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
-from unseen.dataset import locks, mongodb, reading, setup
+from unseen.dataset import indexes, locks, mongodb, reading, setup
 from unseen.dataset.loop import Loop, records_kept
 from unseen.dataset.runs import delete_unnamed_runs, refresh
 from unseen.errors import BudgetError, ConfigError, DatasetError, file_errors
 from unseen.parameters import StepConfig, from_mapping
-from unseen.progress import Progress, silent
+from unseen.progress import Progress, Reporter, silent
 from unseen.results import StepResult
 
 C = TypeVar("C", bound=StepConfig)
@@ -50,9 +51,9 @@ class StepFunction(Protocol[R]):
 
 
 def step(
-    config_class: type[C], *, writes: bool = True
+    config_class: type[C],
 ) -> Callable[[Callable[[Loop, C, Progress], R]], StepFunction[R]]:
-    """Turn `function(loop, config, progress)` into a step; one that `writes` locks the dataset."""
+    """Turn `function(loop, config, progress)` into a step; one that writes locks the dataset."""
 
     def wrap(function: Callable[[Loop, C, Progress], R]) -> StepFunction[R]:
         @functools.wraps(function)
@@ -79,12 +80,18 @@ def step(
                     if config is None:
                         given = _as_set_up(collection, given, settings)
                     loop = Loop(collection, setup.names_for(collection._dataset, given))
-                    lock = locks.exclusive(collection, function.__name__)
-                    with lock if writes else contextlib.nullcontext(), records_kept():
+                    writes = sys.modules[config_class.__module__].STEP.locks
+                    exclusive = locks.exclusive(collection, function.__name__)
+                    with exclusive if writes else contextlib.nullcontext() as lock, records_kept():
                         refresh(loop.dataset)
                         if writes:  # a killed run's last record may be stored and not be named
                             delete_unnamed_runs(loop.dataset)
-                        result = function(loop, given, _checked(loop, progress or silent))
+                            indexes.ensure(loop)
+                        own = lock if lock is not None and lock.step == function.__name__ else None
+                        result = function(loop, given, _checked(loop, progress or silent, own))
+                        if own is not None:
+                            own.text, known = result.summary(), vars(result)
+                            own.view = known.get("view") or known.get("batch")
                     return dataclasses.replace(result, seconds=elapsed())
             finally:
                 _started.reset(token)
@@ -96,11 +103,13 @@ def step(
     return wrap
 
 
-def _checked(loop: Loop, progress: Progress) -> Progress:
-    """The progress of a run, which ends if the run has lost its lock."""
+def _checked(loop: Loop, progress: Progress, lock: locks.Lock | None) -> Progress:
+    """The progress of a run, which ends if the run has lost its lock; `lock` tells others of it."""
+    tell = silent if lock is None else Reporter(lock.tell, 0)
 
     def report(done: float, total: float, label: str = "") -> None:
         locks.check(loop.dataset)
+        tell(done, total, label)
         progress(done, total, label)
 
     return report

@@ -9,11 +9,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from unseen.dataset import appearance, brain, setup, structure, writing
+from unseen.dataset import appearance, brain, indexes, setup, structure, writing
 from unseen.dataset.fields import ITERATION_METHOD, SENDING_METHOD, SNAPSHOT_METHOD
 from unseen.dataset.loop import Loop
 from unseen.dataset.overlays import overlay_folder, remove_overlays
-from unseen.dataset.runs import delete_unnamed_runs, files_named_elsewhere
+from unseen.dataset.runs import files_named_elsewhere
 from unseen.progress import Progress
 from unseen.steps.clean_dataset import CleanConfig, CleanResult
 from unseen.steps.step import step
@@ -67,6 +67,7 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
         dataset.match_tags(tag).untag_samples(tag)
     _remove_overlays(loop, config)
     appearance.forget(loop, ours.fields)
+    indexes.drop(loop)
     writing.delete_fields(dataset, writing.own_fields(loop))  # without those of the evaluations
     writing.ungroup_fields(dataset)
     for key in brain.own_runs(loop):  # while there are records that name them
@@ -78,7 +79,6 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
         loop.folder(None).rmdir()  # only when nothing else is in it
     for key in records:
         dataset.delete_run(key)
-    delete_unnamed_runs(dataset)
     progress(1, 1, "clean")
     return dataclasses.replace(ours, checkpoints=removed)
 
@@ -110,7 +110,7 @@ def _tags(loop: Loop) -> list[str]:
         tags |= {*one.batches().values(), *([unfinished[1]["batch"]] if unfinished else ())}
     for record in _runs(loop, setup.SETUP_METHOD).values():
         tags |= {record["initial_tag"]} | ({record["test_tag"]} if record["made_test"] else set())
-    return sorted(tags & set(loop.dataset.distinct("tags")))
+    return sorted(tags & set(loop.dataset._sample_collection.distinct("tags")))
 
 
 def _checkpoints(loop: Loop) -> list[Path]:

@@ -187,8 +187,8 @@ class _Turn:
         known = {p.name for p in parameters(RequestConfig)} - fixed
         settings = {k: v for k, v in self._last_parameters().items() if k in known}
         if settings.get("classes"):  # and those that came to light since
-            seen = self.dataset.distinct(f"{self.names.label_field}.detections.label")
-            settings["classes"] = list(dict.fromkeys([*settings["classes"], *sorted(seen)]))
+            seen = sorted(self.loop.label_counts())
+            settings["classes"] = list(dict.fromkeys([*settings["classes"], *seen]))
         if settings.get("predictions"):
             images = self.dataset.match_tags(self.names.batch(number))
             result = apply_detector(images, progress=self.progress, target="view", **self.shared)

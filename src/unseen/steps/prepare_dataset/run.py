@@ -75,8 +75,7 @@ def _classes(loop: Loop, given: Sequence[str]) -> tuple[list[str], list[str]]:
     """The class list and notes on it; raises a LabelError for a reserved or unlisted class."""
     field = loop.names.label_field
     classes = loop.classes(given)
-    labels = loop.dataset.distinct(f"{field}.detections.label") if loop.has_labels else []
-    unlisted = sorted(set(labels) - set(classes))
+    unlisted = sorted(set(loop.label_counts()) - set(classes))
     if unlisted:
         raise LabelError(
             f"field {field!r} has labels of {', '.join(map(repr, unlisted))}, which the classes "

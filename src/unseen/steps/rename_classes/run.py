@@ -33,7 +33,7 @@ def rename_classes(loop: Loop, config: RenameConfig, progress: Progress) -> Rena
             f"rename={list(config.rename)} renames nothing; expected OLD=NEW, such as 'Scratch=scratch'"
         )
     reading.check_class_names(list(names.values()))
-    counts = dataset.count_values(f"{field}.detections.label")
+    counts = loop.label_counts()
     known = list(dict.fromkeys([*loop.listed_classes(), *sorted(filter(None, counts))]))
     if unknown := [old for old in names if old not in known]:
         raise LabelError(

@@ -1,0 +1,102 @@
+"""The questions about a loop that an index answers, and these indexes.
+
+They hold only samples of which something is known, such as those with tags, so that a look at the
+loop reads these and none of the plain ones in the pool. MongoDB takes one of them only for a query
+that asks for no others, which is why each query here says so; a user's own view never does, and
+keeps its order. Without the indexes, as in a dataset of an earlier version before its next step,
+every answer is the same, but takes a look at every sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bson import MinKey
+from pymongo import IndexModel
+
+from unseen.dataset.fields import REMOVED, SENT, Names
+from unseen.ranking import METRICS
+
+if TYPE_CHECKING:
+    from unseen.dataset.loop import Loop
+
+Query = dict[str, Any]
+
+#: What an image can be ranked by, in the grid too; the first one of every scored image.
+RANKING = (*METRICS, "entropy", "foreground")
+#: MongoDB allows 64 for a dataset; some are left to the user.
+MOST_INDEXES = 48
+_TAGGED: Query = {"tags.0": {"$exists": True}}
+_HANDED = {"$type": "string"}
+_DOCUMENT = {"$type": "object"}
+#: True of every iteration and of none, of every value and of none: they name paths of an index.
+_ANY_ITERATION = {"$ne": -1}
+_ANY_VALUE = {"$gte": MinKey()}
+
+
+# --- queries ---------------------------------------------------------------------------------------
+def tagged(*tags: str) -> Query:
+    """Samples with one of these tags."""
+    return {"tags": {"$in": list(tags)}, **_TAGGED}
+
+
+def labels_set(names: Names) -> Query:
+    """Samples whose label field is set."""
+    return {names.label_field: _DOCUMENT, f"{names.labelled}.iteration": _ANY_ITERATION}
+
+
+def labels_recorded(names: Names) -> Query:
+    """Samples whose labels are on record."""
+    return {names.labelled: _DOCUMENT, f"{names.labelled}.iteration": _ANY_ITERATION}
+
+
+def scored(names: Names, mark: str, metric: str = RANKING[0]) -> Query:
+    """Samples that were scored with a mark; the index has them in the order of the metric."""
+    return {names.model: mark, names.metric(metric): _ANY_VALUE}
+
+
+def not_plain(names: Names, tags: Sequence[str]) -> Query:
+    """Samples with one of the loop's own tags, labels, a record of labels, or that are out or removed.
+
+    Every other sample is unlabelled and in the pool.
+    """
+    handed = {names.annotation: {"$in": [SENT, REMOVED], **_HANDED}}
+    return {"$or": [tagged(*tags), labels_set(names), labels_recorded(names), handed]}
+
+
+# --- indexes ---------------------------------------------------------------------------------------
+def ensure(loop: Loop, metric: str = RANKING[0]) -> None:
+    """Make the indexes that are missing, as far as there is room; `metric` ranks the pool."""
+    names, samples = loop.names, loop.dataset._sample_collection
+    labels = {"$or": [{names.label_field: _DOCUMENT}, {names.labelled: _DOCUMENT}]}
+    wanted = [
+        _index(names, _TAGGED, "tags"),
+        _index(names, labels, f"{names.labelled}.iteration"),
+        _index(names, {names.annotation: _HANDED}, names.annotation),
+    ]
+    if loop.dataset.get_field(names.model) is not None:
+        for path in dict.fromkeys([names.metric(RANKING[0]), names.metric(metric)]):
+            some = {names.model: {"$gt": ""}, path: _ANY_VALUE}
+            wanted.append(_index(names, some, names.model, path))
+        wanted += [IndexModel(names.metric(one)) for one in RANKING]  # "Sort by" in the App
+    known = samples.index_information()
+    missing = [index for index in wanted if index.document["name"] not in known]
+    missing = missing[: max(0, MOST_INDEXES - len(known))]
+    if missing:
+        samples.create_indexes(missing)
+
+
+def drop(loop: Loop) -> None:
+    """Remove the indexes of this prefix."""
+    samples = loop.dataset._sample_collection
+    for name in samples.index_information():
+        if name.startswith(f"{loop.names.prefix}:"):
+            samples.drop_index(name)
+
+
+def _index(names: Names, some: Query, *paths: str) -> IndexModel:
+    """An index of some samples, with a name that is ours."""
+    keys = [(path, 1) for path in paths]
+    name = f"{names.prefix}:{','.join(paths)}"
+    return IndexModel(keys, name=name, partialFilterExpression=some)
