@@ -107,6 +107,36 @@ def test_the_server_that_is_really_connected_is_named_with_its_folder(monkeypatc
     assert doctor._connected()[1] in check.found
 
 
+def test_ray_is_optional_and_a_cluster_is_described_or_missed(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    find_spec = doctor.util.find_spec
+    with monkeypatch.context() as without:
+        without.setattr(doctor.util, "find_spec", lambda name: name != "ray" and find_spec(name))
+        assert run_check("Ray").status == "ok"
+        named = run_check("Ray", address="10.0.0.1:6379")
+        assert (named.status, "unseen[ray]" in named.remedy) == ("error", True)
+    ray = pytest.importorskip("ray")
+    missed = run_check("Ray", address="127.0.0.1:1")
+    assert missed.status == "error"
+    assert "127.0.0.1:1" in missed.found
+    assert "ray start --head" in missed.remedy
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    nodes = Cluster(True, head_node_args={"num_cpus": 3, "include_dashboard": False})
+    try:
+        check = run_check("Ray", address=nodes.address)
+        assert check.status == "ok", check
+        assert "3 CPU cores; machines: 1" in check.found
+        monkeypatch.setattr(doctor.unseen, "__version__", "9.9")
+        other = run_check("Ray", address=nodes.address)
+        assert other.status == "error"
+        assert "here: unseen 9.9" in other.found
+        assert not ray.is_initialized()
+    finally:
+        nodes.shutdown()
+
+
 def test_weights_are_found_or_a_warning_names_their_place(no_weights):
     from unseen.detector.weights import stored_weights
 

@@ -265,6 +265,8 @@ def _add_others(verbs: Any) -> None:
     text = "say what is installed, what is missing and how to get it"
     verb = _verb(verbs, "doctor", text, _doctor)
     verb.add_argument("--json", action="store_true", help="print one JSON line instead of text")
+    text = "of a Ray cluster, HOST:PORT [default: the one on this machine, if any]"
+    verb.add_argument("--address", help=text)
 
     verb = _verb(verbs, "app", "open the FiftyOne App on the newest batch", _app)
     verb.add_argument("dataset", metavar="DATASET", nargs="?", help="default: the newest demo")
@@ -334,7 +336,7 @@ def _version(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
 def _doctor(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
     from unseen.cli import doctor
 
-    checks = doctor.diagnose()
+    checks = doctor.diagnose(given.address)
     has_error = any(check.status == "error" for check in checks)
     return doctor.as_json(checks) if given.json else doctor.text(checks), int(has_error)
 

@@ -45,15 +45,19 @@ class Problem(Exception):
         super().__init__(found, remedy, status)
 
 
-def diagnose() -> list[Check]:
-    """Every check, in the order in which a person would repair things."""
-    return [run_check(name) for name in CHECKS]
+def diagnose(address: str | None = None) -> list[Check]:
+    """Every check, in the order in which a person would repair things.
+
+    `address` is that of a Ray cluster; default: the one that runs on this machine, if any.
+    """
+    given = {"Ray": {"address": address}}
+    return [run_check(name, **given.get(name, {})) for name in CHECKS]
 
 
-def run_check(name: str) -> Check:
+def run_check(name: str, **given: str | None) -> Check:
     """Run one check."""
     try:
-        return Check(name, "ok", CHECKS[name]())
+        return Check(name, "ok", CHECKS[name](**given))
     except Problem as problem:
         found, remedy, status = problem.args
         return Check(name, status, found, remedy)
@@ -338,7 +342,46 @@ def _disk(folder: Path) -> str:
     return found
 
 
-CHECKS: dict[str, Callable[[], str]] = {
+def _ray(address: str | None = None) -> str:
+    """Whether a cluster answers, and whether its machines have what this one has."""
+    from unseen.errors import ConfigError
+    from unseen.ranking.cluster import Cluster, Failed
+
+    if not util.find_spec("ray"):
+        if address is None:
+            return "not installed; only engine='ray' needs it (pip install 'unseen[ray]')"
+        remedy = f"{sys.executable} -m pip install 'unseen[ray]'"
+        raise Problem(f"not installed, so {address} cannot be reached", remedy)
+    version = f"Ray {metadata.version('ray')}"
+    named = address or os.environ.get("RAY_ADDRESS")
+    try:
+        with Cluster(named or "auto") as cluster:
+            room, answers = cluster.room(), cluster.on_each_node(_versions)
+    except ConfigError as error:
+        if named is None:
+            return f"{version}; no cluster runs here, engine='ray' starts one on this machine"
+        found, _, remedy = str(error).partition("; ")
+        raise Problem(f"{version}, {found}", remedy) from error
+    here = _versions()
+    found = f"{version}, a cluster with {room} CPU cores; machines: {len(answers)}"
+    wrong = [
+        f"{node}: {answer.reason if isinstance(answer, Failed) else answer}"
+        for node, answer in answers.items()
+        if answer != here
+    ]
+    if wrong:
+        found = "\n".join([f"{found}; here: {here}", *wrong])
+        raise Problem(found, "install the same versions there, so that all find the same numbers")
+    return f"{found}; on each: {here}"
+
+
+def _versions() -> str:
+    """What the numbers depend on most."""
+    others = (f"{name} {metadata.version(name)}" for name in ("torch", "numpy"))
+    return ", ".join([f"unseen {unseen.__version__}", *others])
+
+
+CHECKS: dict[str, Callable[..., str]] = {
     "Python": _python,
     "Packages": _packages,
     "MongoDB": _mongodb,
@@ -349,4 +392,5 @@ CHECKS: dict[str, Callable[[], str]] = {
     "Plugin": _plugin,
     "Disk, data and models": _data_disk,
     "Disk, database": _database_disk,
+    "Ray": _ray,
 }
