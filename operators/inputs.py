@@ -12,13 +12,14 @@ from fiftyone.operators.constants import ViewTarget
 
 from unseen.annotation import BACKENDS
 from unseen.dataset.fields import Names
+from unseen.dataset.locks import DONE, RUNNING, Run, last_run
 from unseen.dataset.loop import Loop
 from unseen.dataset.setup import LASTING, lasting
 from unseen.dataset.writing import MARK
 from unseen.errors import ConfigError, UnseenError
 from unseen.loop import overview
 from unseen.parameters import Config, Parameter, check_value, from_mapping, parameters
-from unseen.steps.catalogue import IMPORT, Step
+from unseen.steps.catalogue import IMPORT, Step, catalogue
 
 from . import paths
 from .paths import is_from_app
@@ -40,25 +41,33 @@ def form(ctx: Any, step: Step) -> types.Object:
         inputs.view_target(
             ctx, action_description=step.view_verb, default_target=ViewTarget.DATASET
         )
-    wrong = problems(step.config, ctx.params)
-    given = {k: v for k, v in ctx.params.items() if k not in wrong}
+    run = last_run(ctx.dataset) if ctx.dataset is not None and step.locks else None
+    before = _entries_of(run, step) if ADVANCED not in ctx.params else {}
+    params = {**before, **ctx.params}
+    wrong = problems(step.config, params)
+    given = {k: v for k, v in params.items() if k not in wrong}
     known = _lasting(ctx.dataset, given)
-    shown = [_with_known_default(p, known) for p in parameters(step.config) if p.in_app]
+    defaults = {**{k: v for k, v in known.items() if k in LASTING}, **before}
+    shown = [_with_default(p, defaults) for p in parameters(step.config) if p.in_app]
     shown = [p for p in shown if _has_meaning(p, shown, given)]
-    wrong = wrong or paths.refused(ctx, step.config) or refusals(ctx, step, shown, known)
+    wrong = wrong or paths.refused(ctx, step.config)
+    if not wrong and run is not None and run.state == RUNNING:
+        wrong = {None: f"{described(run)}. Wait until it ends, or stop it in the panel."}
+    wrong = wrong or refusals(ctx, step, shown, known)
     for parameter in (p for p in shown if not p.advanced):
         _add(inputs, ctx.dataset, parameter, given, wrong.get(parameter.name))
     if advanced := [p for p in shown if p.advanced]:
         inputs.bool(
             ADVANCED,
-            default=False,
+            default=bool(params.get(ADVANCED)),
             label="Advanced",
             description="Show the parameters that seldom need a change.",
             view=types.SwitchView(),
         )
     for parameter in advanced:
         # A value that applies is always shown, whatever the switch says.
-        if ctx.params.get(ADVANCED) or _is_changed(parameter, ctx.params):
+        is_asked = params.get(ADVANCED) or parameter.name in before
+        if is_asked or _is_changed(parameter, params):
             _add(inputs, ctx.dataset, parameter, given, wrong.get(parameter.name))
     if None in wrong:
         problem = inputs.str("problem", view=types.Error(label=wrong[None]))
@@ -86,6 +95,18 @@ def settings(ctx: Any, config: type[Config]) -> dict[str, Any]:
     for message in paths.refused(ctx, config).values():
         raise ConfigError(message)
     return values
+
+
+def described(run: Run) -> str:
+    """What runs, since when and where, for a person."""
+    known = catalogue().get(run.step)
+    name = known.label if known else run.step
+    return f"{name}: running since {run.since.astimezone():%H:%M} ({run.where})"
+
+
+def entries(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What was entered in a form, with which it can be opened again."""
+    return {k: v for k, v in params.items() if k not in ("panel_id", "panel_state")}
 
 
 def problems(config: type[Config], params: Mapping[str, Any]) -> dict[str | None, str]:
@@ -167,8 +188,14 @@ def _lasting(dataset: fo.Dataset | None, given: Mapping[str, Any]) -> dict[str, 
     return known
 
 
-def _with_known_default(parameter: Parameter, known: Mapping[str, str]) -> Parameter:
-    if parameter.name in LASTING and parameter.name in known:
+def _entries_of(run: Run | None, step: Step) -> Mapping[str, Any]:
+    """What was entered for a step whose last run did not come to its end."""
+    is_open = run is not None and run.step == step.name and run.state not in (RUNNING, DONE)
+    return (run.request or {}) if run is not None and is_open else {}
+
+
+def _with_default(parameter: Parameter, known: Mapping[str, Any]) -> Parameter:
+    if parameter.name in known:
         return dataclasses.replace(parameter, default=known[parameter.name])
     return parameter
 

@@ -8,7 +8,6 @@ import logging
 import queue
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,8 +15,10 @@ from fiftyone.operators.message import GeneratedMessage, MessageType
 
 import unseen
 from unseen.annotation.cvat.credentials import SECRETS, supply
+from unseen.dataset import locks
+from unseen.dataset.appearance import PANEL
 from unseen.errors import Cancelled, UnseenError
-from unseen.progress import Progress, Reporter, duration
+from unseen.progress import Progress, Reporter, silent
 from unseen.steps.catalogue import Step
 
 from . import inputs
@@ -28,6 +29,10 @@ logger = logging.getLogger(__name__)
 #: Seconds between two progress reports.
 IMMEDIATE_INTERVAL = 0.5
 DELEGATED_INTERVAL = 2.0
+#: Seconds for which a form waits for its run; what takes longer goes on in the background.
+PATIENCE = 3.0
+#: An error that one can read in a notice.
+LONGEST = 400
 
 
 def run_step(
@@ -37,20 +42,30 @@ def run_step(
 
     `refresh` (ctx, result) gives what the App does afterwards. Returns a generator of App messages
     for an immediate run, which no time limit of FiftyOne touches, and the result as a dict for a
-    delegated one. Raises an UnseenError for wrong parameters or data.
+    delegated one. A run from the App that takes more than `PATIENCE` seconds goes on when the
+    generator has ended; the panel shows it, as any run on the dataset. Raises an UnseenError for
+    wrong parameters or data.
     """
     # Checked here, before a thread or a worker starts.
     settings = inputs.settings(ctx, step.config)
+    is_shown = is_from_app(ctx) and step.locks
+    request = inputs.entries(ctx.params)
 
     def job(progress: Progress) -> dict[str, Any]:
-        with cvat_secrets(ctx) if step.asks_server else contextlib.nullcontext():
+        # Held from the first moment, so that a second run is refused while torch is loaded.
+        held = locks.exclusive(collection, step.name, request) if is_shown else None
+        secrets = cvat_secrets(ctx) if step.asks_server else None
+        with held or contextlib.nullcontext(), secrets or contextlib.nullcontext():
             # Loads the step's module, and torch with it.
             result = getattr(unseen, step.name)(collection, progress=progress, **settings)
         return {"summary": result.summary(), **result.to_dict()}
 
-    if ctx.delegated:
+    if not ctx.delegated:
+        return _stream(ctx, job, refresh, goes_on=is_shown)
+    try:
         return job(Reporter(ctx.set_progress, DELEGATED_INTERVAL))
-    return _stream(ctx, job, refresh)
+    except Cancelled as error:  # would end the worker, too
+        raise UnseenError(f"{step.label} was {error}") from error
 
 
 def cvat_secrets(ctx: Any) -> contextlib.AbstractContextManager[None]:
@@ -79,8 +94,13 @@ def _stream(
     ctx: Any,
     job: Callable[[Progress], dict[str, Any]],
     refresh: Callable[[Any, dict[str, Any]], list[Any]],
+    *,
+    goes_on: bool,
 ) -> Iterator[Any]:
-    """Run `job` in a thread and yield what the App shows meanwhile."""
+    """Run `job` in a thread and yield what the App shows meanwhile.
+
+    A job that `goes_on` is left alone after `PATIENCE` seconds, or when the page is closed.
+    """
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
     report = Reporter(lambda share, label: messages.put((share, label)), IMMEDIATE_INTERVAL)
     is_closed = threading.Event()
@@ -92,17 +112,24 @@ def _stream(
 
     def work() -> None:
         try:
-            messages.put(job(progress))
+            messages.put(job(silent if goes_on else progress))
         except BaseException as error:  # handed to the generator, which raises it
+            if not isinstance(error, (UnseenError, Cancelled)):
+                logger.error("the step failed", exc_info=error)
             messages.put(error)
 
-    started = time.monotonic()
     # The context carries FiftyOne's user and logging settings into the thread.
     context = contextvars.copy_context()
     worker = threading.Thread(target=context.run, args=(work,), name="unseen-step", daemon=True)
     worker.start()
+    if goes_on:
+        worker.join(PATIENCE)
+        if messages.empty():
+            yield ctx.ops.open_panel(PANEL, layout="horizontal")
+            return
     try:
-        yield ctx.ops.set_progress(label="starting", progress=0.0)
+        if not goes_on:
+            yield ctx.ops.set_progress(label="starting", progress=0.0)
         while isinstance(message := _next(messages), tuple):
             yield ctx.ops.set_progress(label=message[1], progress=message[0])
     finally:
@@ -111,15 +138,17 @@ def _stream(
         worker.join()
         return  # raised by `__call__`, once FiftyOne's event loop is closed
     if isinstance(message, BaseException):
-        yield from _failed(ctx, message)
+        yield from _failed(ctx, message, goes_on=goes_on)
         return
     if ctx.executor is not None:
         ctx.executor.results = message  # for `__call__`: FiftyOne drops a generator's result
-    # Stays in the App's dialog until it is closed: a sentence, not a table.
-    summary, took = message["summary"], f"done in {duration(time.monotonic() - started)}"
-    yield ctx.ops.set_progress(label=took if "\n" in summary else summary, progress=1.0)
+    if goes_on:
+        yield ctx.ops.notify(message["summary"], variant="success")
+    else:
+        yield ctx.ops.set_progress(label="done", progress=1.0)
     yield from refresh(ctx, message)
-    yield StepMessage(result=message)
+    if not goes_on:
+        yield StepMessage(result=message)
 
 
 def _next(messages: queue.SimpleQueue[Any]) -> Any:
@@ -135,15 +164,17 @@ def _next(messages: queue.SimpleQueue[Any]) -> Any:
             return messages.get(timeout=IMMEDIATE_INTERVAL)
 
 
-def _failed(ctx: Any, error: BaseException) -> Iterator[Any]:
+def _failed(ctx: Any, error: BaseException, *, goes_on: bool) -> Iterator[Any]:
     # A broken stream would tell the App's user nothing, so the message goes down the stream; an
     # SDK caller gets the exception.
-    if not is_from_app(ctx) or not isinstance(error, Exception):
+    if not is_from_app(ctx) or not isinstance(error, (Exception, Cancelled)):
         raise error
     text = str(error)
-    if not isinstance(error, UnseenError):
-        logger.error("the step failed", exc_info=error)
+    if not isinstance(error, (UnseenError, Cancelled)):
         text = f"{type(error).__name__}: {error} (the server's log has the details)"
+    if goes_on:  # the panel has the whole text, and the form again with what was entered
+        yield ctx.ops.notify(text[:LONGEST], variant="error")
+        yield ctx.ops.open_panel(PANEL, layout="horizontal")
+        return
     yield ctx.ops.set_progress(label=f"Error: {text}", progress=1.0)
-    yield ctx.ops.notify(text, variant="error")
     yield StepMessage(error=text)

@@ -75,7 +75,9 @@ class StepOperator(foo.Operator):
         shown = ctx.ops.set_view(view=ctx.dataset.load_saved_view(view))
         return [ctx.ops.reload_dataset(), shown]
 
-    def resolve_output(self, ctx: Any) -> types.Property:
+    def resolve_output(self, ctx: Any) -> types.Property | None:
+        if self.step.locks:  # the panel says how it went
+            return None
         outputs = types.Object()
         # Markdown, because the App (1.22) loads its code view from the internet.
         outputs.md(as_markdown(ctx.results or {}), name="shown")
@@ -128,7 +130,7 @@ def how_to_schedule() -> str:
     if not fo.config.allow_legacy_orchestrators:
         variable = "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true"
         needed = f"start the App with {variable} (`unseen app` does), and {needed}"
-    return f"Executes in the App's server, which stays usable. To Schedule it instead, {needed}."
+    return f"Runs in the App's server; the panel shows how far it is. To Schedule it instead, {needed}."
 
 
 def _result(outcome: Any) -> Any:

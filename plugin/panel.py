@@ -11,13 +11,14 @@ from fiftyone import ViewField as F
 from fiftyone.operators import types
 
 from unseen.dataset.appearance import PANEL, PREDICTIONS, look
-from unseen.dataset.locks import is_in_use
+from unseen.dataset.locks import DONE, FAILED, RUNNING, forget, last_run, stop
 from unseen.loop import overview
 from unseen.loop.facts import stamp
 from unseen.report import plots
 
-from . import layout
-from .operators.run_step import cvat_secrets
+from . import layout, run_box
+from .operators.inputs import entries
+from .operators.run_step import LONGEST, PATIENCE, cvat_secrets
 from .operators.step_operator import follow
 
 _URI = "@unseen/curation/"
@@ -57,10 +58,30 @@ class CurationPanel(foo.Panel):
 
     def follow(self, ctx: Any) -> None:
         """Show what was done elsewhere: by another operator, a worker or Python."""
-        before, now = ctx.panel.state.look, look(ctx.dataset)
-        if before and now != before and ctx.current_sample is None:  # not while somebody draws
-            ctx.ops.reload_dataset()
-            follow(ctx, before)
+        before, now, was = ctx.panel.state.look, look(ctx.dataset), ctx.panel.state.run or {}
+        run = last_run(ctx.dataset)
+        is_over = run is not None and run.state != RUNNING and was.get("state") == RUNNING
+        if ctx.current_sample is None:  # not while somebody draws
+            if run is not None and is_over and run.state == DONE and run.request is not None:
+                foo.get_operator(_URI + run.step).refresh(ctx, {"view": run.view})
+            elif is_over or (before and now != before):
+                ctx.ops.reload_dataset()
+            if before and now != before:
+                follow(ctx, before)
+        # The form has waited for a short run, and has said it.
+        if run is not None and is_over and (run.request is None or run.seconds > PATIENCE):
+            text = run_box.sentence(run)[:LONGEST]
+            ctx.ops.notify(text, variant=run_box.VARIANTS[run.state])
+        self._read(ctx)
+
+    def stop(self, ctx: Any) -> None:
+        """Stop what runs, wherever it was started, at its next unit of work."""
+        stop(ctx.dataset)
+        self._read(ctx)
+
+    def dismiss(self, ctx: Any) -> None:
+        """Hide how the last run ended."""
+        forget(ctx.dataset)
         self._read(ctx)
 
     def refresh(self, ctx: Any) -> None:
@@ -69,8 +90,12 @@ class CurationPanel(foo.Panel):
             self._read(ctx, ask_server=True)
 
     def after_action(self, ctx: Any) -> None:
-        """An operator that was started from here is done."""
-        ctx.ops.reload_dataset()
+        """An operator that was started from here is done, or goes on in the background."""
+        run, given = last_run(ctx.dataset), ctx.params.get("original_params") or {}
+        if run is not None and run.state == FAILED and run.request == entries(given):
+            ctx.prompt(_URI + run.step, params=run.request, on_success=self.after_action)
+        else:
+            ctx.ops.reload_dataset()
         self._read(ctx)
 
     def change_tab(self, ctx: Any) -> None:
@@ -188,14 +213,19 @@ class CurationPanel(foo.Panel):
     def execute(self, ctx: Any) -> Any:
         """Run an event; the clock's does nothing, not even draw, while nothing has changed."""
         if ctx.params.get("__method__") == "follow":
-            is_known = stamp(ctx.dataset) == ctx.panel.state.stamp
-            if ctx.dataset is None or is_known or is_in_use(ctx.dataset):
+            run = last_run(ctx.dataset) if ctx.dataset is not None else None
+            is_same = run_box.facts(run) == ctx.panel.state.run
+            if run is not None and is_same and run.state == RUNNING:
+                ctx.panel.set_data(run_box.moving(run))
+                return None
+            if ctx.dataset is None or (is_same and stamp(ctx.dataset) == ctx.panel.state.stamp):
                 return None
         return super().execute(ctx)
 
     # --- layout ----------------------------------------------------------------------------------
     def render(self, ctx: Any) -> types.Property:
         panel, tab = types.Object(), ctx.panel.state.tab
+        run_box.draw(panel, ctx.panel.state.run, self)
         layout.tabs(panel, tab, self.change_tab)
         layout.section(panel, tab, ctx.panel.state.shown or {}, self)
         panel.view("clock", types.TimerView(interval=_EVERY, on_interval=self.follow))
@@ -205,7 +235,10 @@ class CurationPanel(foo.Panel):
     # --- helpers ---------------------------------------------------------------------------------
     def _read(self, ctx: Any, *, ask_server: bool = False) -> None:
         """Put what the open tab shows into the panel's state and data."""
-        tab = ctx.panel.state.tab
+        tab, run = ctx.panel.state.tab, last_run(ctx.dataset)
+        ctx.panel.state.run = run_box.facts(run)
+        if run is not None and run.state == RUNNING:
+            ctx.panel.set_data(run_box.moving(run))
         ctx.panel.state.stamp, ctx.panel.state.look = stamp(ctx.dataset), look(ctx.dataset)
         now = (overview.now_with_server if ask_server else overview.now)(ctx.dataset)
         against = ctx.panel.state.against or layout.AXES[0]

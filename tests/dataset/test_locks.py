@@ -1,3 +1,4 @@
+import contextlib
 import datetime
 import os
 import threading
@@ -6,7 +7,7 @@ import pytest
 
 from unseen.dataset import locks
 from unseen.dataset.locks import exclusive
-from unseen.errors import LockedError
+from unseen.errors import Cancelled, LockedError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -60,8 +61,71 @@ def test_one_run_at_a_time_and_its_own_steps_share_the_lock(dataset, stored):
         refusal = in_another_thread(dataset)
         assert f"dataset {dataset.name!r} is in use: simulate has been running since" in refusal
         assert f"process {os.getpid()} on {stored()['host']}" in refusal
-    assert stored() is None
     assert in_another_thread(dataset) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "text"),
+    [
+        (None, locks.DONE, "all of it"),
+        (LockedError("no way"), locks.FAILED, "no way"),
+        (ValueError(), locks.FAILED, "ValueError"),
+        (KeyboardInterrupt(), locks.STOPPED, ""),
+        (Cancelled("enough"), locks.STOPPED, ""),
+    ],
+)
+def test_everybody_sees_what_runs_and_how_it_ended(dataset, stored, error, state, text):
+    assert locks.last_run(dataset) is None
+    with (
+        pytest.raises(type(error)) if error else contextlib.nullcontext(),
+        exclusive(dataset, "train_unet", {"steps": 3}) as lock,
+        exclusive(dataset, "score_samples") as shared,
+    ):
+        assert shared is lock
+        lock.tell(0.25, "$training: 25%")
+        lock.tell(0.5, "too soon after the first")
+        run = locks.last_run(dataset)
+        assert (run.step, run.state, run.share, run.text) == (
+            "train_unet",
+            locks.RUNNING,
+            0.25,
+            "$training: 25%",
+        )
+        assert run.where == f"process {os.getpid()} on {stored()['host']}"
+        locks.forget(dataset)  # not while it goes on
+        lock.text, lock.view = "all of it", "$batch"
+        if error:
+            raise error
+    run = locks.last_run(dataset)
+    assert (run.step, run.state, run.text, run.request) == ("train_unet", state, text, {"steps": 3})
+    assert run.view == "$batch"
+    assert 0 <= run.seconds < 60
+    locks.forget(dataset)
+    assert locks.last_run(dataset) is None
+
+
+def test_a_run_is_stopped_from_elsewhere_at_its_next_report(dataset):
+    locks.stop(dataset)  # nothing runs
+    with exclusive(dataset, "train_unet") as lock:
+        lock.tell(0, "begins")
+        locks.stop(dataset)
+        assert locks.last_run(dataset).is_stopping
+        lock._told -= locks.TELL
+        with pytest.raises(Cancelled):
+            lock.tell(0.1, "goes on")
+    with exclusive(dataset, "train_unet") as lock:  # the wish was for the other run
+        lock.tell(0, "begins")
+
+
+def test_a_killed_run_shows_as_interrupted_and_old_ends_are_forgotten(dataset, stored):
+    with exclusive(dataset, "train_unet"):
+        stored(**expired(stored))
+        assert locks.last_run(dataset).state == locks.INTERRUPTED
+    long_ago = stored()["ended"] - datetime.timedelta(days=locks.KEPT, seconds=1)
+    stored(ended=long_ago)
+    with exclusive(dataset.clone(), "train_unet"):
+        pass
+    assert stored() is None
 
 
 @pytest.mark.parametrize("minutes", [-3, 3])

@@ -103,6 +103,7 @@ class App:
     def __init__(self, page: Any, url: str) -> None:
         self.page = page
         self.url = url
+        self.dataset = ""  #: that is open
         self._view: list[Any] = []
         self._asked: set[Any] = set()
         self._quiet_since = time.monotonic()
@@ -115,6 +116,7 @@ class App:
         self, dataset: str, *, workspace: str | None = "curation", samples: bool = True
     ) -> None:
         """Open a dataset by its slug and wait for its grid (`samples`: it has some)."""
+        self.dataset = dataset
         query = f"?workspace={workspace}" if workspace else ""
         self.page.goto(f"{self.url}/datasets/{dataset}{query}")
         if samples:
@@ -237,21 +239,25 @@ class App:
         return self.form.get_by_role("button", name="Execute")
 
     def execute(self, *, seconds: float = 3 * PATIENCE) -> str:
-        """Press Execute, wait for the end, close the dialogs, and return what the output said."""
+        """Press Execute, wait for the end of the run, and return what is said of it.
+
+        Nothing is to be closed: the form goes by itself, and the run shows in the panel.
+        """
         self.start()
-        # Not by role: the progress lies over the form and hides it from accessibility. Its button
-        # "Done" is there from the start, and a report of the step after a click opens it again.
-        close = self.form.locator("button", has_text="Close")
-        close.wait_for(timeout=seconds * 1000)
-        done = self.page.get_by_role("button", name="Done")
-        if done.count():
-            done.click()
-            done.wait_for(state="detached")
-        said = str(self.form.inner_text())
-        close.click()
         self.form.wait_for(state="detached")
-        assert "Error" not in said, said
-        return said
+        run = self.wait(self.ended_run, "the run to end", seconds=seconds)
+        assert run.state == "done", run.text
+        self.settle()
+        return str(run.text)
+
+    def ended_run(self) -> Any:
+        """The last run on the dataset that is open, None while it goes on."""
+        import fiftyone as fo
+
+        from unseen.dataset.locks import RUNNING, last_run
+
+        run = last_run(fo.load_dataset(self.dataset))
+        return None if run is None or run.state == RUNNING else run
 
     def start(self) -> None:
         """Press Execute as soon as the App allows it."""

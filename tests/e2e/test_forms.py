@@ -6,15 +6,14 @@ import subprocess
 import sys
 
 import fiftyone as fo
-import fiftyone.core.odm as foo
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionRunState
 
 import unseen
+from unseen.dataset import locks
 from unseen.dataset.appearance import save_workspace
 from unseen.dataset.fields import Names
-from unseen.dataset.locks import COLLECTION
 from unseen.dataset.loop import Loop
 from unseen.loop import overview
 
@@ -52,7 +51,8 @@ def record(dataset: fo.Dataset) -> dict:
 
 
 def is_locked(dataset: fo.Dataset) -> bool:
-    return foo.get_db_conn()[COLLECTION].find_one({"_id": str(dataset._doc.id)}) is not None
+    run = locks.last_run(dataset)
+    return run is not None and run.state == locks.RUNNING
 
 
 def test_a_wrong_value_is_explained_at_its_field_and_cannot_be_run(app, dataset, picture):
@@ -70,25 +70,64 @@ def test_a_wrong_value_is_explained_at_its_field_and_cannot_be_run(app, dataset,
     assert "train_unet" not in record(dataset)
 
 
-def test_a_page_that_is_left_stops_its_step_and_leaves_nothing_half_done(app, dataset, picture):
+def test_a_run_goes_on_in_the_background_and_is_stopped_in_the_panel(app, dataset, picture):
     before = record(dataset)
     app.open("forms")
     app.browse("Train the UNet")
     app.fill(steps=100_000)
     app.start()
-    app.wait(lambda: is_locked(dataset), "the training to begin")
-    app.says("left")  # it trains, and knows how long it takes
+    app.form.wait_for(state="detached")  # no dialog is in the way
+    app.panel.get_by_text("Train the UNet: running since").wait_for()
+    app.says("left)")  # it trains, and knows how long it takes
     picture("training")
-    app.open("forms")  # the dialog is gone with the page
-    app.wait(lambda: not is_locked(dataset), "the training to stop", seconds=60)
+    app.tab("Ranking")  # the page stays usable
+    app.panel.get_by_text("Train the UNet: running since").wait_for()
+    app.open("forms")  # a page that is left changes nothing
+    app.panel.get_by_text("Train the UNet: running since").wait_for()
+    app.browse("Score the pool")
+    app.form.get_by_text("stop it in the panel").wait_for()
+    assert app.execute_button.is_disabled()
+    picture("no second run")
+    app.close_form()
+    app.press("Stop")
+    app.panel.get_by_text("Train the UNet was stopped").wait_for()
+    assert not is_locked(dataset)
     assert record(dataset) == before
     assert not list(Loop(dataset).folder(None).glob("*unet*"))
-
-    app.browse("Train the UNet")
+    picture("stopped")
+    # The form has what was entered.
+    app.press("Open the form again")
+    app.wait_for_form("Train the UNet")
+    assert app.field("Steps").input_value() == "100000"
     app.fill(steps=5)
     app.execute()
     assert record(dataset)["train_unet"]["parameters"]["steps"] == 5
-    assert not is_locked(dataset)
+    app.panel.get_by_text("Train the UNet: UNet of iteration 0 trained").wait_for()
+
+
+def test_a_run_elsewhere_shows_and_its_end_is_followed(app, dataset, picture):
+    """A terminal's run is seen and stopped; a killed one is said to be interrupted."""
+    app.open("forms")
+    main = "import sys, unseen.cli; sys.exit(unseen.cli.main())"
+    train = [sys.executable, "-c", main, "train-unet", dataset.name, "--steps", "100000"]
+    terminal = subprocess.Popen(train, stderr=subprocess.DEVNULL)
+    try:
+        app.panel.get_by_text(f"(process {terminal.pid} on").wait_for()
+        picture("elsewhere")
+        app.press("Stop")
+        assert terminal.wait(60) == 130
+        app.panel.get_by_text("Train the UNet was stopped").wait_for()
+    finally:
+        terminal.kill()
+    terminal = subprocess.Popen(train, stderr=subprocess.DEVNULL)
+    app.panel.get_by_text(f"(process {terminal.pid} on").wait_for()
+    terminal.kill()
+    terminal.wait(20)
+    app.panel.get_by_text("was interrupted").wait_for()
+    assert app.panel.get_by_role("button", name="Open the form again").count() == 0  # no form
+    picture("interrupted")
+    app.press("Dismiss")
+    app.panel.get_by_text("was interrupted").wait_for(state="detached")
 
 
 def test_a_dataset_that_nobody_touched_yet_says_what_to_do_first(app, untouched, picture):
@@ -105,6 +144,13 @@ def test_a_dataset_that_nobody_touched_yet_says_what_to_do_first(app, untouched,
     app.tab("Now")
     app.press("Set up the dataset")
     app.wait_for_form("Set up the dataset")
+    # What only the run finds out: the form comes back with what was entered, and the reason.
+    app.fill(test_count=29, initial=5)
+    app.start()
+    app.panel.get_by_text("Set up the dataset failed").wait_for()
+    app.wait_for_form("Set up the dataset")
+    assert app.field("Test count").input_value() == "29"
+    picture("refused")
     app.fill(test_count=8, initial=5)
     app.execute()
     untouched.reload()

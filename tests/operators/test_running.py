@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 
 import pytest
 
 import unseen
+from unseen.dataset import locks
 from unseen.errors import Cancelled, LabelError
-from unseen.steps.reveal_labels import RevealResult
 
 pytestmark = pytest.mark.fiftyone
+
+#: The name under which FiftyOne loads the operators.
+OPERATORS = "fiftyone.plugins.orgs.unseen.curation.operators"
 
 #: The steps in an order in which each finds what it needs, as small as they can be.
 SMALL = {
@@ -64,6 +68,18 @@ def calls(messages):
 
 
 @pytest.fixture
+def run_step(operator):
+    """The module that runs steps, as FiftyOne has loaded it."""
+    operator("train_unet")
+    return sys.modules[f"{OPERATORS}.run_step"]
+
+
+@pytest.fixture(autouse=True)
+def _any_machine_is_fast_enough(run_step, monkeypatch):
+    monkeypatch.setattr(run_step, "PATIENCE", 120)
+
+
+@pytest.fixture
 def stand_in(monkeypatch):
     """Puts a function in the place of a step."""
     return lambda name, function: monkeypatch.setitem(vars(unseen), name, function)
@@ -87,13 +103,15 @@ def endless(stand_in):
     """`train_unet` goes on until it is stopped; the event tells that it was."""
     stopped = threading.Event()
 
-    def train(collection, *, progress, interrupt=False):
+    def train(collection, *, progress, **settings):
         if collection.info.get("interrupt"):
             os.kill(os.getpid(), signal.SIGINT)
         try:
-            while True:
-                progress(1, 10, "training")
-                stopped.wait(0.01)
+            with locks.exclusive(collection, "train_unet") as lock:
+                while True:
+                    lock.tell(0.1, "training")
+                    progress(1, 10, "training")
+                    stopped.wait(0.01)
         except Cancelled:
             stopped.set()
             raise
@@ -131,70 +149,101 @@ def test_the_loop_runs_operator_by_operator(make_wafers, operator, tmp_path, del
     assert "batch_01" not in dataset.list_saved_views()
 
 
-def test_the_app_gets_progress_then_the_batch_in_front_then_the_result(wafers, operator, context):
+def test_a_short_run_is_said_once_and_leads_to_what_it_made(wafers, operator, context):
     import fiftyone as fo
 
     ctx = context(wafers, "select_batch", budget=2, strategy="sequential", advanced=False)
-    messages = list(operator("select_batch").execute(ctx))
-    asked = calls(messages[:-1])
-    assert asked[0][0] == "set_progress"
-    names = [name for name, _ in asked[-5:]]
-    assert names[:3] == ["set_progress", "reload_dataset", "set_view"]
-    assert asked[-5][1]["progress"] == 1
-    shown = fo.DatasetView._build(wafers, asked[-3][1]["view"])
+    (notice, _), *others = asked = calls(list(operator("select_batch").execute(ctx)))
+    assert notice == "notify"
+    assert "2 of 8 pool images selected" in asked[0][1]["message"]
+    assert [name for name, _ in others][:2] == ["reload_dataset", "set_view"]
+    shown = fo.DatasetView._build(wafers, asked[2][1]["view"])
     assert shown.values("id") == wafers.load_saved_view("batch_01").values("id")
-    last = messages[-1].to_json()
+    # No dialog follows.
+    assert operator("select_batch").resolve_type(ctx, "outputs") is None
+
+
+def test_a_step_that_is_asked_for_a_list_shows_it(wafers, operator, context):
+    ctx = context(wafers, "list_annotations")
+    last = list(operator("list_annotations").execute(ctx))[-1].to_json()
     assert last["cls"] == "ExecutionResult"
-    assert last["body"]["batch"] == "batch_01"
-    assert "2 of 8 pool images selected" in last["body"]["summary"]
-
-
-def test_the_output_shows_summary_and_counts_without_asking_the_internet(wafers, operator, context):
-    ctx = context(wafers, "select_batch")
-    result = {"summary": "2 selected", "pool": 8, "share": 0.12345678, "counts": {"a": 3}, "x": []}
-    ctx.request_params["results"] = result
-    shown = operator("select_batch").resolve_type(ctx, "outputs").to_json()
+    ctx.request_params["results"] = last["body"]
+    shown = operator("list_annotations").resolve_type(ctx, "outputs").to_json()
     text = shown["type"]["properties"]["shown"]["default"]
-    assert text.splitlines()[0] == "2 selected"
-    assert text.splitlines()[-3:] == ["| pool | 8 |", "| share | 0.1235 |", "| counts | a: 3 |"]
+    assert text == "Nothing was sent to annotators yet."
     # 1.22: the App loads this view's editor from the internet and shows "Loading" without it.
     assert "CodeView" not in str(shown)
 
 
-def test_the_app_gets_an_error_as_a_message_and_python_as_an_exception(
-    wafers, stand_in, operator, context
+def test_the_app_gets_an_error_as_a_notice_and_python_as_an_exception(
+    wafers, stand_in, operator, context, form_of
 ):
     from fiftyone.operators.executor import ExecutionError
 
-    def fail(collection, *, progress):
+    def fail(collection, *, progress, **settings):
         raise LabelError("no labels here; label some")
 
     stand_in("train_unet", fail)
-    messages = list(operator("train_unet").execute(context(wafers, "train_unet")))
+    entered = {"steps": 7, "advanced": True, "seed": 3, "panel_id": "panel-1"}
+    messages = list(operator("train_unet").execute(context(wafers, "train_unet", **entered)))
     text = "no labels here; label some"
-    assert messages[-1].to_json()["error"] == text
     assert ("notify", {"message": text, "variant": "error"}) in calls(messages)
+    # The form opens with what was entered, until the step was done.
+    form = form_of(wafers, "train_unet")
+    assert (form["steps"].default, form["advanced"].default, form["seed"].default) == (7, True, 3)
+    assert form_of(wafers, "train_unet", advanced=True)["steps"].default != 7
+    assert form_of(wafers, "select_batch")["advanced"].default is False
     with pytest.raises(ExecutionError, match=text):
         operator("train_unet")(wafers)
 
 
-def test_progress_carries_the_time_left(wafers, stand_in, operator, context):
+def test_a_long_run_from_the_app_goes_on_in_the_background_until_it_is_stopped(
+    wafers, endless, operator, context, form_of, run_step, monkeypatch
+):
+    monkeypatch.setattr(run_step, "PATIENCE", 0.2)
+    request = {"steps": 7, "label_field": "ground_truth"}
+    stream = operator("train_unet").execute(context(wafers, "train_unet", **request))
+    assert [name for name, _ in calls(list(stream))] == ["open_panel"]
+    run = locks.last_run(wafers)
+    assert (run.step, run.state, run.request) == ("train_unet", locks.RUNNING, request)
+    # No second one can be started; what only reads can.
+    for step in ("train_unet", "select_batch"):
+        problem = form_of(wafers, step)["problem"]
+        assert problem.invalid
+        assert "Train the UNet: running since" in problem.error_message
+    assert "problem" not in form_of(wafers, "list_annotations")
+    refused = list(operator("select_batch").execute(context(wafers, "select_batch")))
+    assert "is in use: train_unet" in calls(refused)[0][1]["message"]
+    locks.stop(wafers)
+    assert endless.wait(10)
+
+
+def test_a_run_of_a_worker_that_is_stopped_fails_without_ending_the_worker(wafers, stand_in):
+    from fiftyone.operators.delegated import DelegatedOperationService
+
     def train(collection, *, progress):
-        for done in range(4):
-            progress(done, 4, "training")
-            threading.Event().wait(0.2)
-        return RevealResult(dataset="d", iteration=0, images=0, boxes=0, class_counts={})
+        raise Cancelled("stopped in the App")
+
+    import fiftyone.operators as foo
 
     stand_in("train_unet", train)
-    messages = list(operator("train_unet").execute(context(wafers, "train_unet")))
-    labels = [params["label"] for name, params in calls(messages) if name == "set_progress"]
-    assert any(label.startswith("training: ") and "left" in label for label in labels), labels
+    queued = foo.get_operator("@unseen/curation/train_unet")(wafers, delegate=True)
+    service = DelegatedOperationService()
+    service.execute_queued_operations(dataset_name=wafers.name)
+    done = service.get(queued.result["id"])
+    assert done.run_state == "failed"
+    assert "Train the UNet was stopped in the App" in done.result.error
 
 
-def test_closing_the_stream_stops_the_step(wafers, endless, operator, context):
-    stream = operator("train_unet").execute(context(wafers, "train_unet"))
-    next(stream)
-    next(stream)
+def test_progress_carries_the_time_left_and_closing_the_stream_stops_the_step(
+    wafers, endless, operator, context
+):
+    ctx = context(wafers, "train_unet")
+    del ctx.request_params["operator_uri"]  # as Python asks for it
+    stream = operator("train_unet").execute(ctx)
+    labels = [calls([message])[0][1]["label"] for message, _ in zip(stream, range(4), strict=False)]
+    assert labels[0] == "starting"
+    assert labels[1].startswith("training: 10%")
     stream.close()
     assert endless.wait(10)
 

@@ -86,7 +86,7 @@ class Runner:
         try:
             result = self._turn(self._progress)
         except Cancelled:
-            return 0.0
+            return self._poll
         except LockedError as error:  # somebody runs a step: no failure
             logger.info("%s", error)
             return RETRY

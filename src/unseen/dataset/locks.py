@@ -1,10 +1,12 @@
-"""One run at a time on a dataset.
+"""One run at a time on a dataset; everybody who shares the database sees how far it is.
 
 The lock is one document per dataset in FiftyOne's own database, so that it also holds between
 machines that share the database (an App server and a delegated worker). The server's clock alone
 says when it expires. A thread renews it while the run lives; a killed run loses it after `LEASE`
 seconds, or at once if its process is seen to be gone. A run that was suspended for longer may have
 lost it: `check`, called before progress is reported and before results are written, ends it.
+
+The document also has the progress of the run, how it ended, and whether somebody asks it to stop.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from datetime import timezone
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +28,19 @@ import fiftyone.core.odm as foo
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from unseen.errors import LockedError
+from unseen.errors import Cancelled, LockedError
 
 logger = logging.getLogger(__name__)
 
 COLLECTION = "unseen.locks"
 #: Seconds after which a lock that nobody renewed is void.
 LEASE = 90.0
+#: Seconds between two reports of a run, and so until it is stopped.
+TELL = 1.0
+#: Days for which the end of a run is remembered.
+KEPT = 30
+
+RUNNING, DONE, FAILED, STOPPED, INTERRUPTED = "running", "done", "failed", "stopped", "interrupted"
 
 _EXPIRES = {"$add": ["$$NOW", int(LEASE * 1000)]}
 # Unlike the monotonic clock, this one counts the time that a laptop sleeps.
@@ -39,19 +48,37 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 _held = threading.local()
 
 
-class _Lock:
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The run that works on a dataset, or the last one that did."""
+
+    step: str  #: its name
+    state: str  #: RUNNING, or how it ended; INTERRUPTED = its process was killed
+    since: datetime
+    seconds: float  #: that it has taken
+    where: str  #: process and machine
+    share: float = 0.0  #: of its stage that is done, 0 to 1
+    text: str = ""  #: what it does, with the time left; or how it ended
+    is_stopping: bool = False  #: somebody has asked it to stop
+    request: Mapping[str, Any] | None = None  #: the entries of its form, if it began in the App
+    view: str | None = None  #: the saved view that it made
+
+
+class Lock:
     """The lock of one run."""
 
-    def __init__(self, dataset: Any, step: str) -> None:
+    def __init__(self, dataset: Any, step: str, request: Mapping[str, Any] | None) -> None:
         self._locks = foo.get_db_conn()[COLLECTION]
         self._key, self._name, self._token = str(dataset._doc.id), dataset.name, uuid.uuid4().hex
         self._own = {"_id": self._key, "token": self._token}
-        self._step = step
+        self.step, self._request = step, request
+        self.text, self.view = "", None  # what the run says when it is done
         self._stop = threading.Event()
-        self._renewed = _now()
+        self._renewed, self._told = _now(), float("-inf")
 
     def acquire(self) -> None:
-        me = {"token": self._token, "step": self._step, **_process()}
+        """Take the lock, and renew it from now on."""
+        me = {"token": self._token, "step": self.step, "request": self._request, **_process()}
         since = {"since": "$$NOW", "expires": _EXPIRES}
         mine = {**self._own, **{k: {"$literal": v} for k, v in me.items()}, **since}
         holder: dict[str, Any] = {}
@@ -81,14 +108,31 @@ class _Lock:
             holder = self._locks.find_one({"_id": self._key})
             now = f"; now {_described(holder)}" if holder else ""
             raise LockedError(
-                f"{self._step} no longer holds the lock of dataset {self._name!r}: it stood still "
+                f"{self.step} no longer holds the lock of dataset {self._name!r}: it stood still "
                 f"for more than {LEASE:.0f} s{now}. It stopped without writing on; start it again"
             )
 
-    def release(self) -> None:
+    def tell(self, share: float, line: str) -> None:
+        """Say how far the run is; raises `Cancelled` if somebody has asked it to stop."""
+        if _now() - self._told < TELL:
+            return
+        self._told, known = _now(), None
+        with contextlib.suppress(PyMongoError):  # nobody needs it
+            told = {"$set": {"share": share, "text": line}}
+            known = self._locks.find_one_and_update(self._own, told, {"stop": 1})
+        if known and known.get("stop"):
+            raise Cancelled("stopped in the App")
+
+    def release(self, state: str, text: str) -> None:
+        """Free the dataset, and say how the run ended."""
         self._stop.set()
-        with contextlib.suppress(PyMongoError):  # the run is done; its lock expires by itself
-            self._locks.delete_one(self._own)
+        end = {"state": state, "text": {"$literal": text}, "view": {"$literal": self.view}}
+        moment = {"expires": "$$NOW", "ended": "$$NOW"}
+        earliest = {"$subtract": ["$$NOW", KEPT * 86_400_000]}
+        with contextlib.suppress(PyMongoError):  # the run is over; its lock expires by itself
+            self._locks.update_one(self._own, [{"$set": end | moment}, {"$unset": "token"}])
+            is_old = {"$lt": ["$ended", earliest]}
+            self._locks.delete_many({"ended": {"$exists": True}, "$expr": is_old})
 
     def _renew(self) -> bool:
         before = _now()
@@ -107,31 +151,72 @@ class _Lock:
 
 
 @contextlib.contextmanager
-def exclusive(collection: Any, step: str) -> Iterator[None]:
+def exclusive(
+    collection: Any, step: str, request: Mapping[str, Any] | None = None
+) -> Iterator[Lock]:
     """Hold the dataset's lock; a step called by another step of the same thread shares it.
 
-    `LockedError` says which other run holds it, where and since when.
+    `request` are the entries of the form that the run comes from. `LockedError` says which other
+    run holds the lock, where and since when.
     """
     dataset = collection._dataset
-    mine: dict[Any, _Lock] = _held.__dict__.setdefault("locks", {})
+    mine: dict[Any, Lock] = _held.__dict__.setdefault("locks", {})
     if dataset._doc.id in mine:
-        yield
+        yield mine[dataset._doc.id]
         return
-    lock = _Lock(dataset, step)
+    lock = Lock(dataset, step, request)
     lock.acquire()
     mine[dataset._doc.id] = lock
+    state = DONE
     try:
-        yield
+        yield lock
+    except (KeyboardInterrupt, Cancelled):
+        state, lock.text = STOPPED, ""
+        raise
+    except BaseException as error:
+        state, lock.text = FAILED, str(error) or type(error).__name__
+        raise
     finally:
         del mine[dataset._doc.id]
-        lock.release()
+        lock.release(state, lock.text)
 
 
-def is_in_use(dataset: Any) -> bool:
-    """Whether a step runs on a dataset now."""
-    held = {"_id": str(dataset._doc.id), "$expr": {"$gt": ["$expires", "$$NOW"]}}
-    holder = foo.get_db_conn()[COLLECTION].find_one(held)
-    return holder is not None and not _is_gone(holder)
+def last_run(dataset: Any) -> Run | None:
+    """The run that works on a dataset now, or else the last one, if it is remembered."""
+    took = {"$subtract": [{"$ifNull": ["$ended", "$$NOW"]}, "$since"]}
+    now = {"is_void": {"$lte": ["$expires", "$$NOW"]}, "took": took}
+    found = foo.get_db_conn()[COLLECTION].aggregate(
+        [{"$match": {"_id": str(dataset._doc.id)}}, {"$set": now}]
+    )
+    for known in found:
+        is_dead = known["is_void"] or _is_gone(known)
+        return Run(
+            step=known["step"],
+            state=known.get("state") or (INTERRUPTED if is_dead else RUNNING),
+            since=known["since"].replace(tzinfo=timezone.utc),
+            seconds=known["took"] / 1000,
+            where=_where(known),
+            share=known.get("share", 0.0),
+            text=known.get("text", ""),
+            is_stopping=known.get("stop", False),
+            request=known.get("request"),
+            view=known.get("view"),
+        )
+    return None
+
+
+def stop(dataset: Any) -> None:
+    """Ask the run that works on a dataset to stop, wherever it is, as Ctrl-C would."""
+    running = {"_id": str(dataset._doc.id), "token": {"$exists": True}}
+    foo.get_db_conn()[COLLECTION].update_one(running, {"$set": {"stop": True}})
+
+
+def forget(dataset: Any) -> None:
+    """Forget the last run on a dataset, unless it goes on."""
+    run = last_run(dataset)
+    if run is not None and run.state != RUNNING:
+        ended = {"_id": str(dataset._doc.id), "since": run.since}
+        foo.get_db_conn()[COLLECTION].delete_one(ended)
 
 
 def check(dataset: Any) -> None:
@@ -147,8 +232,11 @@ def _now() -> float:
 
 def _described(holder: dict[str, Any]) -> str:
     since = holder["since"].replace(tzinfo=timezone.utc).astimezone()
-    where = f"process {holder['pid']} on {holder['host']}"
-    return f"{holder['step']} has been running since {since:%H:%M:%S} ({where})"
+    return f"{holder['step']} has been running since {since:%H:%M:%S} ({_where(holder)})"
+
+
+def _where(holder: dict[str, Any]) -> str:
+    return f"process {holder['pid']} on {holder['host']}"
 
 
 def _process() -> dict[str, Any]:

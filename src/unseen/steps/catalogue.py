@@ -32,6 +32,7 @@ class Step:
     view_verb: str | None = None  #: what it does to a view ("Score"); None: takes whole datasets
     is_long: bool = False  #: takes minutes and more
     continues: bool = False  #: stopped and run again, it goes on where it stopped
+    locks: bool = True  #: only one such run works on a dataset at a time
     asks_server: bool = False  #: talks to an annotation server and needs its secrets
 
     @property
@@ -63,7 +64,7 @@ class Step:
 
 
 #: What makes a dataset, before there is one to work on; for the rest it is like a step.
-IMPORT = Step(order=0, label="Import a folder", config=ImportConfig, verb="import")
+IMPORT = Step(order=0, label="Import a folder", config=ImportConfig, verb="import", locks=False)
 
 
 @functools.cache

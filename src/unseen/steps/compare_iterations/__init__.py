@@ -41,4 +41,5 @@ STEP = Step(
     label="Compare iterations",
     config=CompareConfig,
     risk="low",
+    locks=False,
 )

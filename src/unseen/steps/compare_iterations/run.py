@@ -33,7 +33,7 @@ _FACTS = {
 }
 
 
-@step(CompareConfig, writes=False)
+@step(CompareConfig)
 def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) -> CompareResult:
     """Read the records of all series and write the report; the dataset is not changed."""
     progress(0, 3, "read the records")

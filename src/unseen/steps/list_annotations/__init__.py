@@ -62,5 +62,6 @@ STEP = Step(
     label="Annotation status",
     config=ListAnnotationsConfig,
     risk="low",
+    locks=False,
     asks_server=True,
 )

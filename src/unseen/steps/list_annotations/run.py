@@ -9,7 +9,7 @@ from unseen.steps.list_annotations import ListAnnotationsConfig, ListAnnotations
 from unseen.steps.step import step
 
 
-@step(ListAnnotationsConfig, writes=False)
+@step(ListAnnotationsConfig)
 def list_annotations(
     loop: Loop, config: ListAnnotationsConfig, progress: Progress
 ) -> ListAnnotationsResult:

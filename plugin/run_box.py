@@ -1,0 +1,79 @@
+"""What runs on the dataset, how far it is and how the last run ended: from a `Run` to components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fiftyone.operators import types
+
+from unseen.dataset.locks import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, Run
+from unseen.results import as_markdown
+from unseen.steps.catalogue import catalogue
+
+from .operators.inputs import described
+
+#: How loud the end of a run is said.
+VARIANTS = {DONE: "success", FAILED: "error", STOPPED: "info", INTERRUPTED: "warning"}
+
+
+def facts(run: Run | None) -> dict[str, Any] | None:
+    """What the panel keeps of a run as plain data; `key` changes when the box has to."""
+    if run is None:
+        return None
+    return {
+        "key": f"{run.since.isoformat()} {run.state} {run.is_stopping}",
+        "state": run.state,
+        "text": sentence(run),
+        "is_stopping": run.is_stopping,
+        "step": run.step,
+        "form": run.request,
+    }
+
+
+def sentence(run: Run) -> str:
+    """What a person wants to know of a run, once."""
+    if run.state == RUNNING:
+        return described(run)
+    step = catalogue().get(run.step)
+    label = step.label if step else run.step
+    again = "goes on where it stopped" if step and step.continues else "starts over"
+    at = f"{run.since.astimezone():%H:%M}"
+    return {
+        DONE: f"{label}: {run.text}",
+        FAILED: f"{label} failed: {run.text}",
+        STOPPED: f"{label} was stopped; nothing is lost. Started again, it {again}.",
+        INTERRUPTED: f"{label}, begun at {at}, was interrupted ({run.where}). Start it again, it {again}.",
+    }[run.state]
+
+
+def moving(run: Run) -> dict[str, Any]:
+    """The part of the box that changes while a run goes on, as the panel's data."""
+    text = as_markdown({"summary": run.text or "starting"})
+    return {"run_share": run.share, "run_bar.text": text}
+
+
+def draw(panel: types.Object, run: dict[str, Any] | None, events: Any) -> None:
+    """The box; an end that asks for nothing is one line."""
+    if run is None:
+        return
+    if run["state"] == DONE:
+        panel.md(as_markdown({"summary": run["text"]}), name="run_done")
+        return
+    if run["state"] == RUNNING:
+        panel.view("run", types.Notice(label=as_markdown({"summary": run["text"]})))
+        panel.float("run_share", view=types.ProgressView())
+        bar = panel.h_stack("run_bar", gap=2, align_y="center")
+        if run["is_stopping"]:
+            bar.md("Stopping ...", name="stopping")
+        else:
+            bar.btn("stop", label="Stop", on_click=events.stop, icon="stop", variant="outlined")
+        bar.md("", name="text")
+        return
+    view = types.Error if run["state"] == FAILED else types.Warning
+    panel.view("run", view(label=as_markdown({"summary": run["text"]})))
+    bar = panel.h_stack("run_bar", gap=2, align_y="center")
+    if run["form"] is not None:
+        form = {"operator": run["step"], "form": run["form"], "has_form": True}
+        label = "Open the form again"
+        bar.btn("again", label=label, on_click=events.act, params=form, variant="contained")
+    bar.btn("dismiss", label="Dismiss", on_click=events.dismiss, variant="outlined")
