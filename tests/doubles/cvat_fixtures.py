@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 
 import pytest
-from cvat_double import CvatDouble
+from cvat_double import NEW, OLD, CvatDouble
 
 
 @pytest.fixture
@@ -26,17 +27,22 @@ def shorten_pauses(monkeypatch: pytest.MonkeyPatch):
 
 @contextlib.contextmanager
 def running(monkeypatch: pytest.MonkeyPatch, *args, **options):
-    """A CVAT double; FIFTYONE_CVAT_* name it."""
-    with CvatDouble(*args, **options) as server:
+    """A CVAT double; FIFTYONE_CVAT_* name it. UNSEEN_CVAT chooses the version where no test does."""
+    with CvatDouble(*(args or [os.environ.get("UNSEEN_CVAT", OLD)]), **options) as server:
         for name in ("url", "username", "password"):
             monkeypatch.setenv(f"FIFTYONE_CVAT_{name.upper()}", getattr(server, name))
         yield server
 
 
 @pytest.fixture
-def cvat(monkeypatch: pytest.MonkeyPatch, quick):
-    with running(monkeypatch) as server:
+def cvat(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, quick):
+    """A CVAT double, of the version that `both_versions` asks for."""
+    with running(monkeypatch, *getattr(request, "param", ())) as server:
         yield server
+
+
+#: Marks tests, or a module, to run against every version that was recorded.
+both_versions = pytest.mark.parametrize("cvat", [(OLD,), (NEW,)], indirect=True, ids=[OLD, NEW])
 
 
 @pytest.fixture(scope="module")

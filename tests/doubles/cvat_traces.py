@@ -47,6 +47,14 @@ def ranked_names(dataset: fo.Dataset) -> list[str]:
     return [path.rsplit("/", 1)[1] for path in ranked(dataset).values("filepath")]
 
 
+def sent_ids(dataset: fo.Dataset, shapes: list[dict]) -> list[str]:
+    """The ids in FiftyOne of the boxes that were sent as these shapes."""
+    bases = dataset.values("unseen_annotation_base")
+    known = [box for base in bases for boxes in (base or {}).values() for box in boxes]
+    by_shape = {box["shape_id"]: box["id"] for box in known}
+    return [by_shape[shape["id"]] for shape in shapes]
+
+
 SIZE = 64
 BOX, SAME_BOX = [8, 16, 24, 40], ("particle", [8, 16, 16, 24])  # corners; with width and height
 

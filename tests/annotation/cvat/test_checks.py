@@ -11,7 +11,7 @@ from pathlib import Path
 
 import fiftyone as fo
 import pytest
-from cvat_double import CvatDouble
+from cvat_double import NEW, OLD, CvatDouble
 from cvat_fixtures import running, shorten_pauses
 from cvat_traces import frames_of, ranked_names, state_of
 from PIL import Image
@@ -182,8 +182,11 @@ def test_unknown_organizations_and_people(cvat, pair):
     cvat.add_organization("theirs", ["somebody"])
     cvat.add_organization("fab", [cvat.username])
     refused(pair, cvat, "'theirs' cannot be used", organization="theirs")
-    both = "knows no user 'anna', 'bob'; expected their exact user names"
+    both = "shows 'fo_user' no user 'anna', 'bob'; expected their exact user names"
     refused(pair, cvat, both, assignees=("annabel", "anna"), task_assignee="bob")
+    cvat.state.user_named(cvat.username).is_admin = False
+    alone = "'annabel'; .* to administrators alone: pass organization="
+    refused(pair, cvat, alone, assignees=("annabel",))
     outside = "no user 'annabel' in organization 'fab'"
     refused(pair, cvat, outside, assignees=("annabel",), organization="fab")
 
@@ -339,7 +342,7 @@ def test_the_usual_kinds_of_images_go_through(cvat, batch):
 # what only the server knows
 
 
-@pytest.mark.parametrize("version", ["2.15.0", "2.40.0"])
+@pytest.mark.parametrize("version", [OLD, NEW])
 def test_what_the_server_notices_is_told_in_its_words(batch, monkeypatch, version):
     with running(monkeypatch, version) as server:
         dataset = batch(3)

@@ -103,7 +103,8 @@ def test_a_whole_round_trip_stores_and_logs_no_secret_and_no_image(
 @pytest.mark.parametrize("kind", ["access_token", "key"])
 def test_a_token_is_stored_and_logged_nowhere(cvat, batch, caplog, monkeypatch, kind):
     caplog.set_level(logging.DEBUG)
-    token = getattr(cvat.state.user_named(cvat.username), kind)
+    user = cvat.state.user_named(cvat.username)
+    token = {"access_token": cvat.access_token, "key": user.key}[kind]
     for name in ("USERNAME", "PASSWORD"):
         monkeypatch.delenv(f"FIFTYONE_CVAT_{name}")
     monkeypatch.setenv("FIFTYONE_CVAT_ACCESS_TOKEN", token)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cvat_double import CvatDouble
 from cvat_replay import Client
-from cvat_traces import frames_of, ranked, ranked_names, state_of
+from cvat_traces import frames_of, ranked, ranked_names, sent_ids, state_of
 from PIL import Image
 
 import unseen
@@ -82,7 +82,8 @@ def test_suggestions_and_the_guide_of_a_plain_request(cvat, batch):
     shown = sorted(cvat.annotator(1).shapes(frame=0), key=lambda s: s["id"])
     assert [s["label"] for s in shown] == ["unseen", "unseen"]
     ids = [d.id for d in first.unseen_regions.detections]
-    assert [s["values"]["label_id"] for s in shown] == ids
+    assert sent_ids(dataset, shown) == ids
+    assert [s["values"] for s in shown] == [{"score": "90"}] * 2  # CVAT shows every attribute
     boxes = [[0.1, 0.1, 0.2, 0.2], [0.6, 0.55, 0.25, 0.3]]
     for shape, (x, y, w, h) in zip(shown, boxes, strict=True):
         assert shape["points"] == pytest.approx([64 * v for v in (x, y, x + w, y + h)])
@@ -117,7 +118,7 @@ def test_suggestions_carry_their_score_strongest_first_and_lose_it_as_labels(cva
     person = cvat.annotator(1)
     shown = sorted(person.shapes(), key=lambda s: s["id"])
     sent = {"unseen": [strong.id, weak.id]}
-    assert [s["values"]["label_id"] for s in shown] == sent["unseen"]
+    assert sent_ids(dataset, shown) == sent["unseen"]
     assert [s["values"]["score"] for s in shown] == ["88", "10"]
     (spec,) = [a for a in cvat.tasks[1].label("unseen").attributes if a.name == "score"]
     assert (spec.input_type, spec.values) == ("number", ["0", "100", "1"])
@@ -170,7 +171,7 @@ def test_overlays_predictions_and_suggestions_reach_the_annotator_together(cvat,
     predicted = [s for s in shown if s["label"] == "particle"]
     assert [s["points"] for s in predicted] == [[16, 32, 24, 48]] * 3
     known = dataset.values(f"{NAMES.predictions(0)}.detections.id", unwind=True)
-    assert not {s["values"]["label_id"] for s in predicted} & set(known)
+    assert not set(sent_ids(dataset, predicted)) & set(known)
     assert ranked(dataset).values("ground_truth") == [None] * 3
     (text,) = guides(cvat)
     for part in ("`unseen` are suggestions", "Colours mark", "drawn by a detector"):
@@ -284,14 +285,20 @@ def test_a_new_project_gets_the_classes_and_one_guide_for_all_tasks(cvat, batch)
     assert "This task holds" not in guide.markdown
 
 
-def test_the_next_batch_renews_our_guide_in_a_project_and_leaves_other_peoples(cvat, batch):
+def test_the_guide_of_a_project_has_the_open_batches_and_other_peoples_stays(cvat, batch):
     number = project(cvat, "wafers")
     unseen.request_annotations(batch(2), project="wafers", instructions="first")
     [guide] = cvat.state.guides.values()
     assert "first" in guide.markdown
-    unseen.request_annotations(batch(2), project="wafers", instructions="second")
-    assert "second" in guide.markdown
+    other = batch(2)
+    unseen.request_annotations(other, project="wafers", instructions="second")
     assert cvat.projects[number].guide_id == guide.id
+    # Each batch that is open has its section, of whatever dataset; a closed one has none.
+    assert guide.markdown.index("second") < guide.markdown.index("first")
+    cvat.annotator(2).set(state="completed")
+    assert unseen.load_annotations(other).closed
+    assert "second" not in guide.markdown
+    assert "first" in guide.markdown
     guide.markdown = "# Written by hand"
     unseen.request_annotations(batch(2), project="wafers")
     assert guide.markdown == "# Written by hand"

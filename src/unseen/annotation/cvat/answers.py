@@ -18,7 +18,7 @@ FRAMES: Shape = {
     "deleted_frames": [int],
 }
 #: What is stored of shapes that were sent.
-SHAPES: Shape = {"shapes": [{"id": int, "frame": int, "attributes": [{"value": object}]}]}
+SHAPES: Shape = {"shapes": [{"id": int, "frame": int, "label_id": int, "points": list}]}
 
 _WORDS = {int: "a whole number", str: "a text", list: "a list", dict: "an object"}
 

@@ -15,7 +15,7 @@ from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.credentials import find
 from unseen.annotation.merge import Kind, KnownBox
 from unseen.annotation.sendings import Sending
-from unseen.annotation.shapes import LABEL_ID, SCORE, clip_box
+from unseen.annotation.shapes import SCORE, clip_box
 from unseen.dataset import scope, writing
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED
 from unseen.dataset.loop import Loop
@@ -184,13 +184,15 @@ def _find_project(
 
 
 def _labels(classes: Sequence[str], *, suggestions: bool) -> list[dict[str, Any]]:
-    """The labels of a task or project; each box can carry the id of FiftyOne's label."""
-    own = {"name": LABEL_ID, "input_type": "text", "mutable": True, "values": []}
+    """The labels of a task or project.
+
+    Boxes carry no id of ours: CVAT would show it over the image. Their shapes' own ids tell them.
+    """
     score = {"name": SCORE, "input_type": "number", "mutable": True, "values": ["0", "100", "1"]}
-    labels: list[dict[str, Any]] = [{"name": name, "attributes": [own]} for name in classes]
+    labels: list[dict[str, Any]] = [{"name": name, "attributes": []} for name in classes]
     if suggestions:
-        both = [own, {**score, "default_value": "0"}]
-        labels.append({"name": REGION_LABEL, "color": SUGGESTION_COLOUR, "attributes": both})
+        scores = [{**score, "default_value": "0"}]
+        labels.append({"name": REGION_LABEL, "color": SUGGESTION_COLOUR, "attributes": scores})
     return labels
 
 
@@ -203,7 +205,7 @@ def _boxes_to_send(loop: Loop, config: RequestConfig, view: Any) -> dict[str, li
         box = None if detection.bounding_box is None else clip_box(detection.bounding_box)
         if box is not None:  # a box outside its image cannot be drawn
             label = REGION_LABEL if kind == "suggestion" else detection.label or ""
-            known = KnownBox(kind, box_id, box_id, None, label, box, in_truth=kind == "label")
+            known = KnownBox(kind, box_id, None, None, label, box, in_truth=kind == "label")
             if kind == "suggestion":
                 score = round(100 * min(max(detection.confidence or 0, 0), 1))
                 known = replace(known, attributes={SCORE: str(score)})

@@ -208,7 +208,7 @@ def _keep_books(loop: Loop, sending: Sending, results: Any) -> None:
                 if ids := [box.id for box in image.base or [] if box.kind == kind]:
                     results.id_map[field][i] = ids
         boxes = [box for image in held.values() for box in image.base or []]
-        results.server_id_map["shapes"].update({box.shape_id: box.sent_id for box in boxes})
+        results.server_id_map["shapes"].update({box.shape_id: box.id for box in boxes})
     results.save()
 
 

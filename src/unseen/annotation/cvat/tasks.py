@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from unseen.annotation.cvat.checks import LONGEST_NAME
 from unseen.annotation.cvat.plan import Outgoing, Plan
 from unseen.annotation.merge import KnownBox
 from unseen.annotation.sendings import Sending, SentTask
-from unseen.annotation.shapes import LABEL_ID
 from unseen.errors import ServerError
 
 
@@ -59,7 +58,8 @@ def make_task(
     labels = api.labels("task", task_id)
     known = [list(image.boxes) for image in chunk]
     if any(known):
-        known = _with_shape_ids(known, api.put_shapes(task_id, _shapes(chunk, labels)))
+        shapes = _shapes(chunk, labels)
+        known = _with_shape_ids(known, shapes, api.put_shapes(task_id, shapes))
     if config.task_assignee:
         user = plan.users[config.task_assignee]
         api.json("PATCH", f"tasks/{task_id}", json={"assignee_id": user})
@@ -162,9 +162,9 @@ def _shapes(chunk: Sequence[Outgoing], labels: Sequence[Mapping[str, Any]]) -> l
         for box in image.boxes:
             label = by_name[box.label]
             x, y, w, h = box.box
-            values = {LABEL_ID: box.sent_id, **box.attributes}
             # A project's own label may lack them.
-            specs = [a for a in label["attributes"] if a["name"] in values]
+            specs = [a for a in label["attributes"] if a["name"] in box.attributes]
+            values = [{"spec_id": a["id"], "value": box.attributes[a["name"]]} for a in specs]
             shapes.append(
                 {
                     "type": "rectangle",
@@ -174,28 +174,35 @@ def _shapes(chunk: Sequence[Outgoing], labels: Sequence[Mapping[str, Any]]) -> l
                     "occluded": False,
                     "group": 0,
                     "source": "manual" if box.kind == "label" else "auto",
-                    "attributes": [{"spec_id": a["id"], "value": values[a["name"]]} for a in specs],
+                    "attributes": values,
                 }
             )
     return shapes
 
 
 def _with_shape_ids(
-    known: Sequence[Sequence[KnownBox]], stored: Sequence[Mapping[str, Any]]
+    known: Sequence[Sequence[KnownBox]],
+    sent: Sequence[Mapping[str, Any]],
+    stored: Sequence[Mapping[str, Any]],
 ) -> list[list[KnownBox]]:
-    """The boxes with the ids of their shapes.
+    """The boxes with the ids of their shapes, of which the server tells no order.
 
-    A shape is recognised by the label id that it carries, or by frame and order if the labels of a
-    project have no such attribute.
+    A shape is recognised by its place; of a server that rounds, by the order in its frame.
     """
-    by_id = {(s["frame"], a["value"]): s["id"] for s in stored for a in s["attributes"]}
-    in_order = defaultdict(list)
-    for shape in stored:
-        in_order[shape["frame"]].append(shape["id"])
-    return [
-        [
-            replace(box, shape_id=by_id.get((frame, box.sent_id), guess))
-            for box, guess in zip_longest(boxes, in_order[frame][: len(boxes)])
-        ]
-        for frame, boxes in enumerate(known)
-    ]
+    ids: dict[Any, list[int]] = defaultdict(list)
+    left: dict[int, list[int]] = defaultdict(list)
+    for shape in sorted(stored, key=itemgetter("id"), reverse=True):
+        ids[_place(shape)].append(shape["id"])
+    places = [_place(shape) for shape in sent]
+    numbers = [ids[place].pop() if ids[place] else None for place in places]
+    for (frame, *_), others in ids.items():
+        left[frame] += others
+    for i, (frame, *_) in enumerate(places):
+        if numbers[i] is None and left[frame]:
+            numbers[i] = left[frame].pop()
+    turn = iter(numbers)
+    return [[replace(box, shape_id=next(turn)) for box in boxes] for boxes in known]
+
+
+def _place(shape: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (shape["frame"], shape["label_id"], *shape["points"])
