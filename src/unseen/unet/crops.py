@@ -104,10 +104,12 @@ class LabelledImages:
         """These rows and columns of an image, (h, w, C) float32, evenly lit at the level `mean`."""
         height, width = self.sizes[i]
         part = as_float(as_channels(self.read(i)[rows[:, None], columns], len(self.mean)))
-        down, across = positions(height).numpy()[rows], positions(width).numpy()[columns]
+        down, across = _positions(rows, height), _positions(columns, width)
         level, slope_down, slope_across = self.planes[i].T
-        plane = level + down[:, None, None] * slope_down + across[:, None] * slope_across
-        return np.asarray(part - plane + self.mean)
+        level = level - self.mean
+        return np.asarray(
+            part - (level + down[:, None, None] * slope_down + across[:, None] * slope_across)
+        )
 
     def target(self, i: int, rows: IntArray, columns: IntArray) -> IntArray:
         """What is labelled there, (h, w): 0 is background, 1 + k is class k, IGNORE is not known."""
@@ -215,3 +217,8 @@ class CropSampler:
         else:
             start = int(np.clip(centre + self._rng.uniform(-0.75, -0.25) * size, 0, last))
         return np.arange(start, start + size)
+
+
+def _positions(indices: IntArray, count: int) -> Array:
+    """The `positions` of some of `count` pixels."""
+    return np.asarray((indices + 0.5) * (2 / count) - 1, np.float32)

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from unseen.arrays.masks import BACKGROUND
 
@@ -74,8 +74,10 @@ class PatchSource:
     ) -> bool:
         radius = _log_uniform(rng, MIN_RADIUS, max(max_radius, MIN_RADIUS + 1))
         shape = _SHAPES[int(rng.integers(len(_SHAPES)))]
-        stencil = np.pad(shape(radius, rng), 6 + self.ring)
-        soft = ndimage.gaussian_filter(stencil.astype(np.float32), rng.uniform(0.4, 1.5))
+        around = (6 + self.ring,) * 4
+        stencil = shape(radius, rng).astype(np.float32)
+        stencil = cv2.copyMakeBorder(stencil, *around, cv2.BORDER_CONSTANT)
+        soft = _smoothed(stencil, rng.uniform(0.4, 1.5), truncate=4.0)
         # The stencil's centre lies anywhere within the crop.
         places = [
             int(rng.integers(side)) - length // 2
@@ -91,7 +93,8 @@ class PatchSource:
         patch = (soft >= 0.5) & (labels != IGNORE)
         if patch.sum() < MIN_RADIUS:
             return False
-        reach = ndimage.maximum_filter(patch, 2 * self.ring + 1) if self.ring else patch
+        square = np.ones((2 * self.ring + 1,) * 2, np.uint8)
+        reach = cv2.dilate(patch.astype(np.uint8), square).astype(bool)
         opacity = (rng.uniform(0.5, 1.0) * soft * reach)[:, :, None]
         # The fill is clipped, not the result: evened images may leave [0, 1] elsewhere.
         after = before + opacity * (self._fill(before, rng).clip(0, 1) - before)
@@ -185,15 +188,16 @@ def _curve(radius: float, rng: np.random.Generator) -> Mask:
     """A quadratic Bezier curve, 3 to 5 px wide."""
     radius = max(radius, 2 * MIN_RADIUS)
     half = math.ceil(radius) + 3
-    away = np.ones((2 * half + 1, 2 * half + 1), dtype=bool)
+    away = np.ones((2 * half + 1, 2 * half + 1), dtype=np.uint8)
     angle = rng.uniform(0, 2 * math.pi)
     end = np.asarray([math.cos(angle), math.sin(angle)]) * radius
     bend = rng.uniform(-0.6, 0.6, 2) * radius
     t = np.linspace(0, 1, 4 * half)[:, None]
     points = (1 - t) ** 2 * -end + 2 * t * (1 - t) * bend + t**2 * end
     rows, columns = np.rint(points).astype(np.int64).T + half
-    away[rows, columns] = False
-    return np.asarray(ndimage.distance_transform_edt(away) <= rng.uniform(1.5, 2.5))
+    away[rows, columns] = 0
+    distance = cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance <= rng.uniform(1.5, 2.5))
 
 
 _SHAPES = (_disc, _ellipse, _rectangle, _curve)
@@ -211,8 +215,10 @@ def _rotated(grid: Array, angle: float) -> tuple[Array, Array]:
     return x * cosine + y * sine, y * cosine - x * sine
 
 
-def _smoothed(image: Array, sigma: float) -> Array:
-    return np.asarray(ndimage.gaussian_filter(image, (sigma, sigma, 0), truncate=2.5))
+def _smoothed(image: Array, sigma: float, truncate: float = 2.5) -> Array:
+    side = 2 * int(truncate * sigma + 0.5) + 1
+    blurred = cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(blurred).reshape(image.shape)  # OpenCV leaves out a single channel
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
