@@ -75,14 +75,13 @@ def match(
 
 def _read(view: Any, field: str) -> tuple[list[_Boxes], list[str], dict[str, int]]:
     """Per sample its usable boxes; the ids of the others, and what is wrong with them."""
-    names = ("id", "label", "bounding_box", "confidence")
+    names = ("id", "label", "bounding_box", "confidence", *reading.CROWD)
     columns = view.values([f"{field}.detections.{name}" for name in names])
     read, unusable = [], []
     problems: Counter[str] = Counter()
-    for row, is_crowd in zip(
-        zip(*columns, strict=True), reading.crowd_flags(view, field), strict=True
-    ):
+    for *row, new, old in zip(*columns, strict=True):
         ids, labels, rel, scores = ([*(values or ())] for values in row)
+        is_crowd = reading.crowd_flags(new, old)
         usable = [i for i in range(len(ids)) if labels[i] and rel[i] is not None]
         problems["without a class or a place"] += len(ids) - len(usable)
         corners = rel_xywh_to_xyxy([rel[i] for i in usable], 1, 1)

@@ -54,6 +54,8 @@ class LabelledImages:
         return sum(self.class_counts.values())
 
 
+#: Where FiftyOne has the attribute `iscrowd` of a box, now and in earlier versions.
+CROWD = ("iscrowd", "attributes.iscrowd.value")
 #: The stages of a view that only choose or order samples. The others may change or hide fields:
 #: `filter_labels(..., only_matches=False)` turns a missing label into an empty one.
 _CHOOSING = {
@@ -156,18 +158,18 @@ def read_labels(
     `classes` are given, of another class are dropped; crowds are kept apart. All of that is counted.
     A sample whose file cannot be read is skipped and listed.
     """
-    boxes = f"{label_field}.detections"
-    columns = ["id", "filepath", f"{boxes}.label", f"{boxes}.bounding_box"]
-    view = view.sort_by("filepath")
-    crowds = crowd_flags(view, label_field)
+    of_image = ["filepath", "id", "metadata.width", "metadata.height"]
+    of_box = [f"{label_field}.detections.{n}" for n in ("label", "bounding_box", *CROWD)]
+    # One query, because two may come in another order; sorted here, where all of it is needed.
+    rows = sorted(zip(*view.values([*of_image, *of_box]), strict=True), key=lambda row: row[:2])
     images: list[LabelledImage] = []
     problems: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     skipped: list[Skipped] = []
-    rows = zip(*view.values(columns), sizes(view), crowds, strict=True)
-    for sample_id, path, labels, rel, size, is_crowd in rows:
+    for path, sample_id, wide, high, labels, rel, *flags in rows:
+        is_crowd = crowd_flags(*flags)
         try:
-            width, height = size or image_size(path)
+            width, height = (int(wide), int(high)) if wide and high else image_size(path)
         except ImageError as error:
             logger.warning("skipped: %s", error)
             skipped.append(Skipped(sample_id=sample_id, filepath=path, reason=str(error)))
@@ -205,14 +207,9 @@ def class_counts(view: Any, label_field: str) -> dict[str, int]:
     return dict(sorted((str(row["_id"]), int(row["boxes"])) for row in rows))
 
 
-def crowd_flags(view: Any, label_field: str) -> list[list[bool]]:
-    """Per sample of a view, whether each box has the attribute `iscrowd`, of either kind of FiftyOne."""
-    boxes = f"{label_field}.detections"
-    stored = [f"{boxes}.label", f"{boxes}.iscrowd", f"{boxes}.attributes.iscrowd.value"]
-    return [
-        [bool(new or old) for _, new, old in zip(*(v or [] for v in columns), strict=True)]
-        for columns in zip(*view.values(stored), strict=True)
-    ]
+def crowd_flags(new: Sequence[Any] | None, old: Sequence[Any] | None) -> list[bool]:
+    """Whether each box of a sample is a crowd, from its values of `CROWD`."""
+    return [bool(a or b) for a, b in zip(new or (), old or (), strict=True)]
 
 
 def _usable(
