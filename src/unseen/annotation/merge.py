@@ -111,6 +111,8 @@ class Merged:
     boxes: list[MergedBox]  #: the labels: FiftyOne's in their order, then the new ones
     base: list[KnownBox]  #: what the server holds now, for the next merge
     changes: Changes
+    #: Labels that annotators drew or changed: id -> the known box that it was, None if drawn.
+    sources: dict[str, KnownBox | None]
 
 
 def merge_image(
@@ -177,6 +179,7 @@ class _Merge:
         self.changes = Changes()
         self.base: list[KnownBox] = []
         self.written: dict[str, ServerBox] = {}  # by id, in the server's order
+        self.sources: dict[str, KnownBox | None] = {}
         self.deleted: set[str] = set()
 
     def take(self, box: ServerBox, known: KnownBox | None) -> None:
@@ -189,7 +192,7 @@ class _Merge:
             self._add(box)
         elif known.kind == "suggestion":
             self.changes.suggestions_accepted[box.label] += 1
-            self._add(box)
+            self._add(box, known)
         elif known.kind == "prediction":
             self._take_prediction(box, known)
         else:
@@ -227,7 +230,7 @@ class _Merge:
                 known = attributes.get(box.id, {})
                 boxes.append(MergedBox(box.id, box.label, box.box, known, "local"))
         boxes += [_from_server(i, s) for i, s in self.written.items() if i not in self.local]
-        return Merged(boxes, self.base, self.changes)
+        return Merged(boxes, self.base, self.changes, self.sources)
 
     def _take_suggestion(self, box: ServerBox, known: KnownBox | None) -> None:
         if known is not None and known.kind == "suggestion":
@@ -249,7 +252,7 @@ class _Merge:
             self.changes.added[box.label] += 1
             self._take_label(box, known)
         else:
-            self._add(box, known.id)
+            self._add(box, known)
 
     def _take_label(self, box: ServerBox, known: KnownBox) -> None:
         """Decide on a box that both sides may have changed."""
@@ -266,9 +269,10 @@ class _Merge:
             self.changes.conflicts += _differs(ours, known)
         if not agree or dict(box.attributes) != dict(known.attributes):
             self.written[known.id] = box
+            self.sources[known.id] = known
         self._remember(box, known.id, in_truth=True)
 
-    def _add(self, box: ServerBox, id_: str | None = None) -> None:
+    def _add(self, box: ServerBox, known: KnownBox | None = None) -> None:
         """Add a label; if FiftyOne already holds it under an id of its own, use that one."""
         self.changes.added[box.label] += 1
         twin = None
@@ -276,8 +280,10 @@ class _Merge:
             boxes, places = self.held[box.label]
             near = places.like(clip_box(box.box) or box.box, ADOPT)
             twin = next((boxes[i] for i in near if boxes[i].id not in self.owned), None)
-        id_ = twin.id if twin else id_ or self.new_id()
+        own = known.id if known is not None and known.kind == "prediction" else None
+        id_ = twin.id if twin else own or self.new_id()
         self.owned.add(id_)
+        self.sources[id_] = known
         if twin is None or box.attributes or not same_box(twin.box, box.box):
             self.written[id_] = box
         self._remember(box, id_, in_truth=True)

@@ -62,6 +62,7 @@ class Sending:
     own_project: bool = False  #: the project was made by this sending
     sample_ids: list[str] = field(default_factory=list)  #: backends without tasks: what was sent
     tasks: list[SentTask] = field(default_factory=list)
+    predictions: str | None = None  #: the field of the predictions that were sent
     complete: bool = False  #: every image of the batch was sent
     closed: bool = False  #: every image came back or was given up
     #: Sample id -> relative [x, y, width, height] of the only rectangles to be labelled.

@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -31,6 +31,7 @@ class Truth:
     document: dict[str, Any] | None  #: the label field as it is stored; None = unlabelled
     base: list[KnownBox] | None  #: None: the image was not sent in this annotation run
     state: str | None
+    model: str | None = None  #: the digest of the model that scored the image
 
     def boxes(self) -> list[LocalBox]:
         """The labels as plain boxes."""
@@ -50,6 +51,8 @@ class Update:
     state: str | None = None
     url: str | None = None
     scope: dict[str, Any] | None = None  #: the part of the image in which these labels are complete
+    #: Label id -> what is known of who made it, to be added to what is known already.
+    sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def declare_fields(loop: Loop) -> None:
@@ -59,6 +62,7 @@ def declare_fields(loop: Loop) -> None:
         (loop.names.annotation, fo.StringField, "Labelling state: sent, loaded or removed"),
         (loop.names.annotation_url, fo.StringField, "Opens the image in the annotation tool"),
         (loop.names.annotation_base, fo.DictField, "Boxes on the server at the last load"),
+        (loop.names.sources, fo.DictField, "Who made each label, when, and from what"),
     ):
         writing.declare(loop, name, kind, text)
 
@@ -66,7 +70,8 @@ def declare_fields(loop: Loop) -> None:
 def read(loop: Loop, anno_key: str, ids: Iterable[str]) -> dict[str, Truth]:
     """Sample id -> what the database holds; samples that are gone have no entry."""
     names = loop.names
-    fields = (names.label_field, names.annotation, f"{names.annotation_base}.{anno_key}")
+    base_field = f"{names.annotation_base}.{anno_key}"
+    fields = (names.label_field, names.annotation, base_field, names.model)
     held = {}
     for row in loop.dataset._sample_collection.find(_among(ids), dict.fromkeys(fields, 1)):
         base = (row.get(names.annotation_base) or {}).get(anno_key)
@@ -74,6 +79,7 @@ def read(loop: Loop, anno_key: str, ids: Iterable[str]) -> dict[str, Truth]:
             document=_identified(row.get(names.label_field)),
             base=None if base is None else [KnownBox.from_dict(b) for b in base],
             state=row.get(names.annotation),
+            model=row.get(names.model),
         )
     return held
 
@@ -115,10 +121,10 @@ def write(loop: Loop, anno_key: str, updates: Mapping[str, Update]) -> None:
     """Write many images in one bulk operation, each in one update."""
     stamp = datetime.now(timezone.utc)
     # A field that is null cannot take a path below it.
-    loop.dataset._sample_collection.update_many(
-        {**_among(updates), loop.names.annotation_base: None},
-        {"$set": {loop.names.annotation_base: {}}},
-    )
+    for name in (loop.names.annotation_base, loop.names.sources):
+        loop.dataset._sample_collection.update_many(
+            {**_among(updates), name: None}, {"$set": {name: {}}}
+        )
     ops = []
     for sample_id, update in updates.items():
         base = None if update.base is None else [box.to_dict() for box in update.base]
@@ -129,6 +135,11 @@ def write(loop: Loop, anno_key: str, updates: Mapping[str, Update]) -> None:
             loop.names.annotation_url: update.url,
             loop.names.scope: update.scope,
             "last_modified_at": stamp,
+            **{
+                f"{loop.names.sources}.{label_id}.{key}": value
+                for label_id, facts in update.sources.items()
+                for key, value in facts.items()
+            },
         }
         changed = {name: value for name, value in values.items() if value is not None}
         ops.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": changed}))

@@ -102,6 +102,11 @@ class Names:
         """Dict: which step first saw the labels of the image, when, in which iteration, whose."""
         return self._of_labels("labelled")
 
+    @property
+    def sources(self) -> str:
+        """Dict: label id -> who made it in CVAT, when, in which batch, from which suggestion."""
+        return self._of_labels("sources")
+
     def _of_labels(self, name: str) -> str:
         return _joined(self.prefix, self.label_field.removeprefix(f"{self.prefix}_"), name)
 

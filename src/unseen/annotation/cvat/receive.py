@@ -15,9 +15,9 @@ from unseen.annotation.cvat.attributes import Attributes
 from unseen.annotation.cvat.connections import Connections
 from unseen.annotation.cvat.send import remove_section
 from unseen.annotation.cvat.server import CvatError, HiddenError
-from unseen.annotation.merge import Changes, merge_image, without_values
+from unseen.annotation.merge import Changes, KnownBox, merge_image, without_values
 from unseen.annotation.sendings import Sending, SentTask
-from unseen.annotation.shapes import ServerBox, ServerLabel, read_job
+from unseen.annotation.shapes import SCORE, ServerBox, ServerLabel, read_job
 from unseen.annotation.status import is_changed, is_finished, removed_in
 from unseen.dataset import scope
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, SENT
@@ -259,7 +259,7 @@ class Receiver:
                     for box in shapes.boxes[n]
                 ]
                 if not self._is_refused(boxes, f"{job_url}?frame={n}"):
-                    update = self._merge(before, boxes, finished, vanished)
+                    update = self._merge(before, boxes, finished, vanished, job)
                     if update is not None:
                         updates[sample_id] = self._in_scope(update, before, sample_id)
         self._write(updates)
@@ -270,6 +270,7 @@ class Receiver:
         boxes: Sequence[ServerBox],
         finished: bool,
         vanished: set[str],
+        job: Mapping[str, Any],
     ) -> truth.Update | None:
         """The new state of one image, or None if nothing changes."""
         merged = merge_image(
@@ -297,7 +298,23 @@ class Receiver:
         self.tally.written += is_new
         if not is_new and merged.base == before.base and state == before.state:
             return None
-        return truth.Update(document if is_new else None, merged.base, state)
+        sources = {i: self._source(known, before, job) for i, known in merged.sources.items()}
+        return truth.Update(document if is_new else None, merged.base, state, sources=sources)
+
+    def _source(
+        self, known: KnownBox | None, before: truth.Truth, job: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Who made or changed a label and when; of a new one also where it came from."""
+        facts = {"by": (job.get("assignee") or {}).get("username"), "at": job.get("updated_date")}
+        if known is not None and known.kind == "label":
+            return facts
+        facts |= {"batch": self.sending.anno_key, "from": known.kind if known else "drawn"}
+        if known is not None and known.kind == "suggestion":
+            facts |= {"suggestion": known.id, "score": known.attributes.get(SCORE)}
+            facts |= {"model": before.model}
+        elif known is not None:
+            facts |= {"model": self.sending.predictions}
+        return facts
 
     def _in_scope(self, update: truth.Update, before: truth.Truth, sample_id: str) -> truth.Update:
         """The first labels of an image that was sent in part are complete in that part only."""

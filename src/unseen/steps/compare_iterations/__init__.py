@@ -30,10 +30,11 @@ class CompareResult(StepResult):
     iterations: list[IterationSummary]
     table: str  #: the tables as text
     report: str | None  #: path of the HTML report
+    boxes: str | None = None  #: path of the table of all boxes (CSV), with who made them
     pictures: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
-        return f"{self.table}\n\nReport: {self.report}"
+        return f"{self.table}\n\nReport: {self.report}\nEvery box, and who made it: {self.boxes}"
 
 
 STEP = Step(

@@ -8,6 +8,7 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
+from unseen.annotation.origins import write_table
 from unseen.dataset.loop import Loop, Record, numbered_folder, records_by_series
 from unseen.errors import DatasetError
 from unseen.loop.curves import IterationSummary, measured_classes, summarise
@@ -57,6 +58,8 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
         batches=pictures,
         facts=_facts(loop, iterations),
     )
+    boxes = files.html.with_name("boxes.csv")
+    write_table(loop, boxes)
     progress(3, 3, "draw the report")
     return CompareResult(
         dataset=loop.dataset.name,
@@ -64,6 +67,7 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
         iterations=iterations,
         table=files.text,
         report=str(files.html),
+        boxes=str(boxes),
         pictures=[str(p) for p in files.pictures],
     )
 
