@@ -14,11 +14,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.utils as fou
 import numpy as np
 from bson import ObjectId
 from pymongo import UpdateMany, UpdateOne
 
+from unseen.arrays.packed import packed
 from unseen.dataset import appearance, indexes, locks
 from unseen.dataset.fields import (
     DETAILS_GROUP,
@@ -69,7 +69,8 @@ def save_scores(loop: Loop, scores: Mapping[str, Mapping[str, Any]]) -> None:
 
     `scores` maps sample ids to plain values: the numbers by metric name, `mean_score` (the regions
     carry it, so that a run that continues another can sum up both), `model` (text),
-    `expected_counts` (list), `embedding` (D,) float32, `heatmap` (h, w) uint8 or None, and
+    `expected_counts` (list), `embedding` (D,) float32, `heatmap` (h, w) uint8 or None (both also
+    `packed`), and
     `regions`, a list of (relative x, y, w, h, score).
     """
     names = loop.names
@@ -81,7 +82,7 @@ def save_scores(loop: Loop, scores: Mapping[str, Mapping[str, Any]]) -> None:
             names.region_strength: s.get("region_strength"),
             names.model: s["model"],
             names.expected_counts: [float(v) for v in s["expected_counts"]],
-            names.embedding: fou.serialize_numpy_array(np.asarray(s["embedding"], np.float32)),
+            names.embedding: _packed(s["embedding"], np.float32),
             names.regions: detections((REGION_LABEL, r[:4], r[4]) for r in s["regions"])
             | {k: s[k] for k in ("mean_score",) if k in s},
             names.heatmap: None if s["heatmap"] is None else heatmap(s["heatmap"]),
@@ -122,10 +123,13 @@ def detections(boxes: Iterable[tuple[str, Sequence[float], float | None]]) -> di
     return {"_cls": "Detections", "detections": documents}
 
 
-def heatmap(pixels: np.ndarray) -> dict[str, Any]:
+def heatmap(pixels: np.ndarray | bytes) -> dict[str, Any]:
     """(h, w) uint8 as FiftyOne stores a heatmap."""
-    packed = fou.serialize_numpy_array(np.ascontiguousarray(pixels, dtype=np.uint8))
-    return label("Heatmap", map=packed, range=[0.0, 255.0])
+    return label("Heatmap", map=_packed(pixels, np.uint8), range=[0.0, 255.0])
+
+
+def _packed(values: np.ndarray | bytes, dtype: type) -> bytes:
+    return values if isinstance(values, bytes) else packed(np.ascontiguousarray(values, dtype))
 
 
 def mark_batch(

@@ -14,9 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from unseen.arrays.packed import packed
 from unseen.ranking.cluster import Cluster, Failed
 from unseen.ranking.local import LocalScoring, Scored, Zone
-from unseen.ranking.scorer import Scorer
+from unseen.ranking.scorer import ImageScore, Scorer
 
 if TYPE_CHECKING:
     from unseen.ranking.scorer import Thresholds
@@ -49,7 +52,8 @@ class RayScoring:
     def score(self, paths: Sequence[str]) -> Iterator[Scored]:
         """Score every file once, in no order; see `LocalScoring.score`.
 
-        A file on which several workers died comes back with that as its error.
+        A file on which several workers died comes back with that as its error. Workers pack the
+        arrays, because whoever takes the results of all of them is the bottleneck.
         """
         here = set()
         if self.local.thresholds is None:
@@ -87,6 +91,20 @@ def _load(
         zones = [zone for *_, zone in items]
         local = replace(settings, scorer=scorer, weights=zones.__getitem__)
         scored = {one.index: one for one in local.score([path for _, path, _ in items])}
-        return [replace(scored[n], index=index) for n, (index, *_) in enumerate(items)]
+        return [
+            replace(scored[n], index=index, score=_packed(scored[n].score))
+            for n, (index, *_) in enumerate(items)
+        ]
 
     return score
+
+
+def _packed(score: ImageScore | None) -> ImageScore | None:
+    if score is None:
+        return None
+    heatmap = score.heatmap
+    return replace(
+        score,
+        embedding=packed(np.asarray(score.embedding)),
+        heatmap=None if heatmap is None else packed(np.asarray(heatmap)),
+    )
