@@ -78,7 +78,7 @@ class PixelSums(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageScore:
-    """Everything that is stored for one image."""
+    """Everything that is stored for one image; from a cluster the arrays come `packed`."""
 
     alpha: float
     threshold: float
@@ -86,8 +86,8 @@ class ImageScore:
     entropy: float
     foreground: float
     expected_counts: np.ndarray  #: (K + 1,) examples per class, unseen last
-    embedding: np.ndarray  #: (D,) float32
-    heatmap: np.ndarray | None  #: (h, w) uint8
+    embedding: np.ndarray | bytes  #: (D,) float32
+    heatmap: np.ndarray | bytes | None  #: (h, w) uint8
     regions: list[tuple[float, float, float, float, float]]  #: relative x, y, w, h, confidence
     mean_score: float
     region_strength: float  #: of all regions, also those that are not shown
