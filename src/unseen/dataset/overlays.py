@@ -53,8 +53,9 @@ def write_overlays(
     """Write a copy with something drawn in for each sample of the view, and store its path.
 
     A copy is upright, as large as its image, and has no EXIF data, so that boxes drawn on it fit. It
-    is a PNG, or a JPEG where the image is one; deep images are stretched to 8 bits. An existing copy is
-    replaced in one move, so that nobody reads half a file.
+    is a PNG, or a JPEG where the image is one; deep images are stretched to 8 bits, and those of
+    floats have a copy in any case. An existing copy is replaced in one move, so that nobody reads half
+    a file.
 
     Args:
         loop: its view holds the samples; `names.overlay` stores the path.
@@ -146,7 +147,7 @@ def _show(
         for x, y, w, h in scopes.get(sample_id, [])
     ]
     try:
-        pixels, is_jpeg = _displayed(filepath)
+        pixels, is_jpeg, is_float = _displayed(filepath)
     except ImageError as error:
         logger.warning("no overlay: %s", error)
         return None
@@ -154,7 +155,7 @@ def _show(
         pixels = draw_lines(pixels, lines)
     if heat is not None and heat.any():
         pixels = overlay(pixels, heat, opacity=opacity)
-    elif not lines and not outlines:
+    elif not (lines or outlines or is_float):
         return str(filepath)
     if outlines:
         pixels = draw_lines(pixels, outlines, colour=SCOPE_COLOUR)
@@ -170,12 +171,13 @@ def _show(
     return str(target)
 
 
-def _displayed(filepath: str) -> tuple[Picture, bool]:
-    """The upright pixels as (H, W, 3) uint8, and whether the file is a JPEG."""
+def _displayed(filepath: str) -> tuple[Picture, bool, bool]:
+    """The upright pixels as (H, W, 3) uint8, and whether the file is a JPEG, and one of floats."""
     pixels = read_pixels(filepath, channels=3)
     if pixels.dtype == np.uint8:
-        return pixels, Path(filepath).suffix.lower() in (".jpg", ".jpeg", ".jpe", ".mpo")
+        return pixels, Path(filepath).suffix.lower() in (".jpg", ".jpeg", ".jpe", ".mpo"), False
     low, high = np.quantile(pixels, SHOWN_QUANTILES)
     if low == high:
         low, high = pixels.min(), pixels.max()
-    return np.rint(np.interp(pixels, (low, high), (0, 255))).astype(np.uint8), False
+    stretched = np.rint(np.interp(pixels, (low, high), (0, 255))).astype(np.uint8)
+    return stretched, False, pixels.dtype.kind == "f"

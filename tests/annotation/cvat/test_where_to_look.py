@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 
 import fiftyone as fo
@@ -145,6 +146,27 @@ def test_a_project_whose_suggestions_have_no_score_takes_them_without(cvat, batc
     cvat.annotator(2).set(state="completed")
     result = unseen.load_annotations(dataset)
     assert (result.suggestions_left, result.empty) == (2, 1)
+
+
+def test_images_of_floats_which_cvat_shows_black_are_sent_as_copies(
+    cvat, batch, uploaded, tmp_path
+):
+    dataset = batch(3)
+    sample = ranked(dataset).first()
+    path = tmp_path / "float.tif"
+    ramp = np.linspace(0, 1e-4, 64 * 48, dtype=np.float32).reshape(48, 64)
+    Image.fromarray(ramp).save(path)
+    sample.filepath = str(path)
+    sample.save()
+    note = "1 images hold floats, which CVAT shows black: copies in 8 bits are sent."
+    assert note in unseen.request_annotations(dataset, dry_run=True).notes
+    result = unseen.request_annotations(dataset)
+    assert (note in result.notes, result.sent, result.overlays) == (True, 3, 0)
+    (name, _, content), *others = uploaded
+    assert (name, [Path(p).suffix for _, p, _ in others]) == ("float.tif", [".png", ".png"])
+    with Image.open(io.BytesIO(content)) as shown:
+        assert (shown.mode, shown.size, shown.getextrema()[0]) == ("RGB", (64, 48), (0, 255))
+    assert np.array_equal(np.asarray(Image.open(path)), ramp)
 
 
 def test_overlays_predictions_and_suggestions_reach_the_annotator_together(cvat, batch, uploaded):

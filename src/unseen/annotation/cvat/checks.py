@@ -49,21 +49,23 @@ def check_classes(classes: Sequence[str], used: Iterable[str]) -> None:
 
 def check_images(
     paths: Mapping[str, str], *, progress: Callable[[int], None]
-) -> dict[str, tuple[int, int]]:
-    """Read every image (sample id -> file) as the server will: sample id -> (width, height) px.
+) -> tuple[dict[str, tuple[int, int]], set[str]]:
+    """Read every image (sample id -> file) as the server will.
 
-    `progress` is called with the number of images read. Raises AnnotationError if an image cannot
+    Returns sample id -> (width, height) px, and the samples whose pixels are floats. `progress` is called with the number of images read. Raises AnnotationError if an image cannot
     be read.
     """
     sizes: dict[str, tuple[int, int]] = {}
+    floats: set[str] = set()
     problems: list[str] = []
     with ThreadPoolExecutor(4) as pool:
         checked = zip(paths, pool.map(_check_image, paths.values()), strict=True)
-        for done, (sample_id, size) in enumerate(checked, start=1):
-            if isinstance(size, str):
-                problems.append(size)
+        for done, (sample_id, found) in enumerate(checked, start=1):
+            if isinstance(found, str):
+                problems.append(found)
             else:
-                sizes[sample_id] = size
+                sizes[sample_id] = found[:2]
+                floats |= {sample_id} if found[2] else set()
             progress(done)
     if problems:
         more = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
@@ -72,19 +74,19 @@ def check_images(
             f"{'; '.join(problems[:_SHOWN])}{more}. Replace them, or leave them out with "
             "screen_images or the excluded tag"
         )
-    return sizes
+    return sizes, floats
 
 
-def _check_image(path: str) -> tuple[int, int] | str:
-    """The size in px, or what is wrong."""
+def _check_image(path: str) -> tuple[int, int, bool] | str:
+    """Width and height in px and whether the pixels are floats, or what is wrong."""
     kind = mimetypes.guess_type(path, strict=False)[0] or ""
     if not kind.startswith("image/") or kind == "image/svg+xml":
         return f"{path}: CVAT knows images by their extension, and not {Path(path).suffix!r}"
     try:
-        height, width = read_pixels(path).shape[:2]  # upright, as CVAT shows it
+        pixels = read_pixels(path)  # upright, as CVAT shows it
     except ImageError as error:
         return str(error)
-    return width, height
+    return pixels.shape[1], pixels.shape[0], pixels.dtype.kind == "f"
 
 
 def find_users(api: Api, names: Iterable[str], organization: str | None) -> dict[str, int]:

@@ -40,6 +40,7 @@ class Outgoing:
     rank: int  #: in the batch, from 1
     boxes: Sequence[KnownBox]
     on_server: str | None = None  #: the server's own file, to be named instead of uploaded
+    is_float: bool = False  #: CVAT shows pixels that are floats as black
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ def make_plan(
         there = references.server_names(
             api, reference, paths, lambda n: progress(n, len(paths), "find images on the server")
         )
-    sizes = checks.check_images(paths, progress=lambda n: progress(n, len(paths), "check images"))
+    sizes, floats = checks.check_images(
+        paths, progress=lambda n: progress(n, len(paths), "check images")
+    )
     images = []
     for rank, i in ranked:
         # Annotators cannot choose the class of an unlisted prediction.
@@ -122,7 +125,9 @@ def make_plan(
         if i in scopes:
             reaching = scope.reaches([b.box for b in known], scopes[i])
             known = [b for b, is_in in zip(known, reaching, strict=True) if is_in]
-        images.append(Outgoing(i, paths[i], paths[i], sizes[i], rank, known, there.get(i)))
+        images.append(
+            Outgoing(i, paths[i], paths[i], sizes[i], rank, known, there.get(i), i in floats)
+        )
     return Plan(api, config, sending, images, labels, missing, users, reference)
 
 

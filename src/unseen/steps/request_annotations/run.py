@@ -18,7 +18,7 @@ from unseen.steps.request_annotations import RequestConfig, RequestResult
 from unseen.steps.step import elapsed, step
 
 if TYPE_CHECKING:
-    from unseen.annotation.cvat.plan import Plan
+    from unseen.annotation.cvat.plan import Outgoing, Plan
 
 
 @step(RequestConfig)
@@ -129,9 +129,18 @@ def _to_cvat(
     notes = _notes(loop, config, boxes["suggestion"], classes) if images else []
     if images and plan.reference is not None:
         notes.append(f"Images without anything drawn in are named on {plan.reference}.")
+    floats = sum(image.is_float for image in images)
+    if floats:
+        notes.append(
+            f"{floats} images hold floats, which CVAT shows black: copies in 8 bits are sent."
+        )
+    is_drawn = config.overlay or config.structure or config.regions_only
     if images and not config.dry_run:
-        if config.overlay or config.structure or config.regions_only:
-            media = _overlays(loop, config, plan, progress)
+        if is_drawn or floats:
+            media = _copies(
+                loop, config, plan, progress, [i for i in images if is_drawn or i.is_float]
+            )
+        if is_drawn:
             plain = sum(media.get(i.sample_id) == i.filepath for i in images)
             if plain:
                 notes.append(f"{plain} images have nothing to draw in and are sent as they are.")
@@ -157,7 +166,7 @@ def _to_cvat(
         suggestions=boxes["suggestion"],
         predictions=boxes["prediction"],
         labels=boxes["label"],
-        overlays=sum(media.get(i.sample_id, i.filepath) != i.filepath for i in images),
+        overlays=sum(is_drawn and media.get(i.sample_id, i.filepath) != i.filepath for i in images),
         in_part=sum(image.sample_id in sending.scopes for image in images),
         notes=notes,
     )
@@ -177,12 +186,14 @@ def _notes(
     return notes
 
 
-def _overlays(loop: Loop, config: RequestConfig, plan: Plan, progress: Progress) -> dict[str, str]:
-    """Sample id -> the copy with something drawn in, or the image if there is nothing to draw."""
+def _copies(
+    loop: Loop, config: RequestConfig, plan: Plan, progress: Progress, images: Sequence[Outgoing]
+) -> dict[str, str]:
+    """Sample id -> the copy with something drawn in, or the image if it needs none."""
     from unseen.dataset.overlays import write_overlays
 
     return write_overlays(
-        loop.on(loop.dataset.select([i.sample_id for i in plan.images])),
+        loop.on(loop.dataset.select([i.sample_id for i in images])),
         _overlay_folder(loop, config, plan),
         opacity=config.overlay_opacity,
         heat=config.overlay,
