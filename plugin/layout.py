@@ -7,17 +7,48 @@ from typing import Any, NamedTuple
 
 from fiftyone.operators import types
 
+from unseen.loop.overview_data import images_text
+
 TABS = NOW, RANKING, PROGRESS, STOP = ("Now", "Ranking", "Progress", "When to stop")
 #: What the learning curves are drawn against.
 AXES = ("images", "boxes")
-#: 1.22: a table has a minimum width that hides its icons at half a small App, and shows one icon.
+#: 1.22: a table has a minimum width that hides its buttons at half a small App, and shows one.
 TABLE = {"componentsProps": {"table": {"sx": {"minWidth": 0}}}, "max_inline_actions": 3}
+#: FiftyOne (1.22) writes in orange and pale grey, which cannot be read in one theme or the other;
+#: these come to a contrast of 4.5 at least. Plots and tables sit close, so that a section is seen.
+_TEXT = "var(--fo-palette-text-primary)"
+_STYLE = {
+    "& .MuiTableCell-root": {"py": 0.5, "px": 1, "fontSize": "0.95rem"},
+    "& .MuiTableCell-root .MuiButton-root": {
+        "color": _TEXT,
+        "minWidth": 32,
+        "textTransform": "none",
+    },
+    "& .MuiTableCell-head": {"color": _TEXT, "fontWeight": 600},
+    "& .MuiTab-root, & .MuiTab-root.Mui-selected": {"color": _TEXT, "minHeight": 40},
+    "& .MuiButton-outlined .MuiTypography-root": {"color": _TEXT},
+    "& .MuiButton-containedPrimary .MuiTypography-root": {"color": "#000", "fontWeight": 600},
+    "& ul": {"my": 0, "pl": 2.5},
+    "& .MuiTypography-root": {"color": _TEXT},
+    "& .infolayer text, & .cartesianlayer text": {"fill": f"{_TEXT} !important"},
+}
+#: Of the whole panel. 1.22 gives no room at the right.
+ROOT = types.ObjectView(
+    componentsProps={
+        "container": {"sx": _STYLE},
+        "gridContainer": {"spacing": 1, "sx": {"px": 1.5, "pb": 2}},
+    }
+)
 #: The wheel scrolls the panel and does not zoom the plot below it.
 PLOT = {"scrollZoom": False, "displayModeBar": False}
 #: Rows of a batch that are listed; the rest is in the grid.
 ROWS = 200
-#: Buttons side by side at half the width of a small App.
-PER_ROW = 3
+#: What else can be done, by what it is for; all other actions are folded away.
+GROUPS = {
+    "Labels": ("request_annotations", "label_next", "load_annotations", "list_annotations"),
+    "Ranking": ("train_unet", "score_samples", "select_batch"),
+    "Detector": ("train_detector", "apply_detector", "evaluate_detector", "compare_iterations"),
+}
 
 
 def tabs(panel: types.Object, chosen: str, on_change: Any) -> None:
@@ -51,12 +82,15 @@ def _table(
     columns: Sequence[tuple[str, str]],
     actions: Sequence[tuple[str, Any, str, str]],
 ) -> None:
-    """A table of `columns` (key, label), and per row the icons of `actions`."""
+    """A table of `columns` (key, label), and per row the buttons of `actions`.
+
+    1.22 gives a button with an icon no name that a screen reader could say, so they have words.
+    """
     view = types.TableView(**TABLE)
     for key, label in columns:
         view.add_column(key, label=label)
-    for key, event, icon, tooltip in actions:
-        view.add_row_action(key, event, icon=icon, tooltip=tooltip)
+    for key, event, label, tooltip in actions:
+        view.add_row_action(key, event, label=label, tooltip=tooltip)
     panel.list(name, types.Object(), view=view)
 
 
@@ -69,8 +103,6 @@ def _lines(panel: types.Object, name: str, lines: Sequence[str]) -> None:
 def _now(panel: types.Object, now: dict[str, Any], layouts: Any, events: Any) -> None:
     if now["empty_state"]:
         panel.md(now["empty_state"], name="empty")
-    else:
-        panel.md(_standing(now), name="standing")
     best = now["next_action"]
     panel.md(f"**Next:** {best['reason']}", name="why")
     bar = panel.h_stack("next", gap=2, align_y="center")
@@ -78,11 +110,29 @@ def _now(panel: types.Object, now: dict[str, Any], layouts: Any, events: Any) ->
     bar.btn("refresh", label="Refresh", on_click=events.refresh, icon="refresh", variant="outlined")
     for number, hint in enumerate(now["hints"]):
         panel.message(f"hint_{number}", hint)
-    if now["other_actions"]:
-        panel.md("**Or**", name="or")
-    for number, action in enumerate(now["other_actions"]):
-        if number % PER_ROW == 0:
-            row = panel.h_stack(f"others_{number}", gap=1)
+    if not now["empty_state"]:
+        panel.md(_standing(now), name="standing")
+    others = list(enumerate(now["other_actions"]))
+    for group, operators in GROUPS.items():
+        members = [action for action in others if action[1]["operator"] in operators]
+        if members:
+            panel.md(f"**{group}**", name=f"group_{group}")
+            _buttons(panel, f"buttons_{group}", members, events)
+        others = [action for action in others if action not in members]
+    if others:
+        fold = types.Object()
+        panel.define_property(
+            "more", fold, view=types.ObjectView(collapsible=True, label="More steps")
+        )
+        _buttons(fold, "buttons_more", others, events)
+
+
+def _buttons(
+    parent: types.Object, name: str, actions: Sequence[tuple[int, dict[str, Any]]], events: Any
+) -> None:
+    """Buttons side by side, as many in a row as there is room for."""
+    row = parent.grid(name, gap=1)
+    for number, action in actions:
         _button(row, f"other_{number}", action, events, "outlined")
 
 
@@ -100,20 +150,25 @@ def _button(
             "has_form": action["has_form"],
         },
         variant=variant,
+        # 1.22: as wide as its row otherwise.
+        componentsProps={"item": {"sx": {"width": "auto"}}},
     )
 
 
 def _standing(now: dict[str, Any]) -> str:
     def with_part(whole: str, part: str, what: str) -> str:
-        return f"{counts[whole]}, {counts[part]} {what}" if counts[part] else str(counts[whole])
+        return (
+            f"{counts[whole]:,}, {counts[part]:,} {what}" if counts[part] else f"{counts[whole]:,}"
+        )
 
     counts, batch = now["counts"], now["batch"]
+    boxes = f"{counts['boxes']:,} box{'' if counts['boxes'] == 1 else 'es'}"
     rows = [
-        ("Labelled", f"{counts['labelled']} images, {counts['boxes']} boxes"),
+        ("Labelled", f"{images_text(counts['labelled'])}, {boxes}"),
         ("Pool", with_part("pool", "unscored", "not scored by the newest model")),
         ("Test split", with_part("test", "test_unlabelled", "without labels")),
-        ("Out for labelling", counts["out"]),
-        ("Excluded", counts["excluded"]),
+        ("Out for labelling", f"{counts['out']:,}"),
+        ("Excluded", f"{counts['excluded']:,}"),
     ]
     if batch:
         name = f"[{batch['name']}]({batch['url']})" if batch["url"] else batch["name"]
@@ -202,7 +257,7 @@ def _ranking(
         label = metric.replace("_", " ").capitalize()
         columns = [("image", "Rank, image"), ("value", label), ("regions", "Regions")]
         columns.append(("chosen_for", "Chosen for"))
-        _table(panel, "rows", columns, [("open", events.open_row, "visibility", "Open the image")])
+        _table(panel, "rows", columns, [("open", events.open_row, "Open", "Open the image")])
 
 
 # --- progress ------------------------------------------------------------------------------------
@@ -285,9 +340,9 @@ def _progress(
         "table",
         [("label", "Class (support)"), ("quality", "P / R / F1"), ("interval", "F1 95 %")],
         [
-            ("tp", events.show_hits, "check_circle", "Show what was found"),
-            ("fp", events.show_false, "cancel", "Show false alarms"),
-            ("fn", events.show_missed, "search_off", "Show what was missed"),
+            ("tp", events.show_hits, "TP", "Show what was found"),
+            ("fp", events.show_false, "FP", "Show false alarms"),
+            ("fn", events.show_missed, "FN", "Show what was missed"),
         ],
     )
     if facts["mistakes"]:
@@ -322,4 +377,4 @@ def _advice(panel: types.Object, advice: dict[str, Any], layouts: Any, events: A
     heading = f"{advice['recommendation'].capitalize()} {advice['class_name'] or ''}".strip()
     panel.md(f"**{heading}**\n\n{advice['sentence']}", name="advice")
     _lines(panel, "figures", advice["details"])
-    panel.md("The rule behind it is in `docs/method.md`, *When to stop*.", name="rule")
+    panel.md("The rule behind it: *When to stop* in the documentation of the method.", name="rule")

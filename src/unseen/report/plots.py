@@ -28,6 +28,8 @@ from unseen.report.figures import (
 
 #: The batch stands out of the pool.
 BATCH, POOL = "#ff6d04", "#8a9bb0"
+#: Images in the tallest bar of a histogram up to which one image is still seen beside it.
+MOST_LINEAR = 40
 
 
 def ranking_histogram(ranking: Ranking) -> go.Figure:
@@ -36,7 +38,7 @@ def ranking_histogram(ranking: Ranking) -> go.Figure:
     The `customdata` of a bar are the bounds of its bin; outliers are gathered in the last one.
     """
     figure = go.Figure()
-    shown = ranking.histogram
+    shown, count = ranking.histogram, "Images"
     if shown is not None:
         lows, ends = shown.edges[:-1], shown.edges[1:]
         highs = [*ends[:-1], max(shown.maximum, ends[-1])]
@@ -52,9 +54,12 @@ def ranking_histogram(ranking: Ranking) -> go.Figure:
             )
             figure.add_trace(bar)
         tallest = max((p + b for p, b in zip(shown.pool, shown.batch, strict=True)), default=1)
-        # From below 1, so that a bar of one image is seen.
-        figure.update_yaxes(type="log", dtick=1, range=[-0.4, math.log10(max(tallest, 1)) + 0.15])
-    _panel_style(figure, f"{ranking.metric}: higher = label sooner", "Images (log)")
+        if tallest > MOST_LINEAR:  # from below 1, so that a bar of one image is seen
+            count = "Images (log)"
+            figure.update_yaxes(type="log", dtick="D2", range=[-0.4, math.log10(tallest) + 0.15])
+        else:
+            figure.update_yaxes(tickformat="d", nticks=min(tallest + 1, 6))
+    _panel_style(figure, f"{ranking.metric}: higher = label sooner", count)
     return figure.update_layout(barmode="stack", bargap=0.02)
 
 
