@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
+from unseen.arrays.cores import free_cores
 from unseen.dataset import indexes, locks, mongodb, reading, setup
 from unseen.dataset.loop import Loop, records_kept
 from unseen.dataset.runs import delete_unnamed_runs, refresh
@@ -88,7 +89,12 @@ def step(
                             delete_unnamed_runs(loop.dataset)
                             indexes.ensure(loop)
                         own = lock if lock is not None and lock.step == function.__name__ else None
-                        result = function(loop, given, _checked(loop, progress or silent, own))
+                        report = _checked(loop, progress or silent, own)
+                        # Only what has a device computes with PyTorch.
+                        computes = hasattr(given, "device")
+                        cores = free_cores(report) if computes else contextlib.nullcontext(report)
+                        with cores as report:
+                            result = function(loop, given, report)
                         if own is not None:
                             own.text, known = result.summary(), vars(result)
                             own.view = known.get("view") or known.get("batch")

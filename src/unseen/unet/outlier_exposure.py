@@ -75,8 +75,10 @@ class PatchSource:
         radius = _log_uniform(rng, MIN_RADIUS, max(max_radius, MIN_RADIUS + 1))
         shape = _SHAPES[int(rng.integers(len(_SHAPES)))]
         around = (6 + self.ring,) * 4
-        stencil = shape(radius, rng).astype(np.float32)
-        stencil = cv2.copyMakeBorder(stencil, *around, cv2.BORDER_CONSTANT)
+        drawn = shape(radius, rng).astype(np.float32)
+        stencil: Array = np.asarray(
+            cv2.copyMakeBorder(drawn, *around, cv2.BORDER_CONSTANT), np.float32
+        )
         soft = _smoothed(stencil, rng.uniform(0.4, 1.5), truncate=4.0)
         # The stencil's centre lies anywhere within the crop.
         places = [
@@ -218,7 +220,9 @@ def _rotated(grid: Array, angle: float) -> tuple[Array, Array]:
 def _smoothed(image: Array, sigma: float, truncate: float = 2.5) -> Array:
     side = 2 * int(truncate * sigma + 0.5) + 1
     blurred = cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REFLECT)
-    return np.asarray(blurred).reshape(image.shape)  # OpenCV leaves out a single channel
+    return np.asarray(blurred, np.float32).reshape(
+        image.shape
+    )  # OpenCV leaves out a single channel
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

@@ -128,7 +128,7 @@ def _optimise(
     model.train()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=_WEIGHT_DECAY
+        model.parameters(), lr=config.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True
     )
     losses: list[float] = []
     for step in range(config.optimiser_steps):
