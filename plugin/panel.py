@@ -26,6 +26,9 @@ _EVALUATION = "model_evaluation_panel_builtin"
 #: Milliseconds between two looks at what was done elsewhere.
 _EVERY = 3000
 
+#: What the open section shows, as `layout` takes it.
+Shown = dict[str, Any]
+
 
 class CurationPanel(foo.Panel):
     """Where the loop stands, how far to trust the ranking, how good the detector is, when to stop."""
@@ -48,18 +51,23 @@ class CurationPanel(foo.Panel):
         """It reads, and opens the operators' forms; 1.22 takes a panel without it as dangerous."""
         return types.RiskLevel.LOW
 
-    # --- events ----------------------------------------------------------------------------------
-    def on_load(self, ctx: Any) -> None:
-        ctx.panel.state.tab = ctx.panel.state.tab or layout.TABS[0]
-        self._read(ctx)
+    # --- events: what one returns is drawn, the others lead elsewhere ----------------------------
+    def on_load(self, ctx: Any) -> Shown:
+        return self._read(ctx, is_new=True)
 
-    def on_change_dataset(self, ctx: Any) -> None:
-        self._read(ctx)
+    def on_change_dataset(self, ctx: Any) -> Shown:
+        return self._read(ctx)
 
-    def follow(self, ctx: Any) -> None:
+    def follow(self, ctx: Any) -> Shown | None:
         """Show what was done elsewhere: by another operator, a worker or Python."""
-        before, now, was = ctx.panel.state.look, look(ctx.dataset), ctx.panel.state.run or {}
-        run = last_run(ctx.dataset)
+        run, was = last_run(ctx.dataset), ctx.panel.state.run or {}
+        if run_box.facts(run) == ctx.panel.state.run:
+            if run is not None and run.state == RUNNING:  # and has written something
+                ctx.panel.set_data(run_box.moving(run))
+                return None
+            if stamp(ctx.dataset) == ctx.panel.state.stamp:
+                return None
+        before, now = ctx.panel.state.look, look(ctx.dataset)
         is_over = run is not None and run.state != RUNNING and was.get("state") == RUNNING
         if ctx.current_sample is None:  # not while somebody draws
             if run is not None and is_over and run.state == DONE and run.request is not None:
@@ -72,37 +80,37 @@ class CurationPanel(foo.Panel):
         if run is not None and is_over and (run.request is None or run.seconds > PATIENCE):
             text = run_box.sentence(run)[:LONGEST]
             ctx.ops.notify(text, variant=run_box.VARIANTS[run.state])
-        self._read(ctx)
+        return self._read(ctx)
 
-    def stop(self, ctx: Any) -> None:
+    def stop(self, ctx: Any) -> Shown:
         """Stop what runs, wherever it was started, at its next unit of work."""
         stop(ctx.dataset)
-        self._read(ctx)
+        return self._read(ctx)
 
-    def dismiss(self, ctx: Any) -> None:
+    def dismiss(self, ctx: Any) -> Shown:
         """Hide how the last run ended."""
         forget(ctx.dataset)
-        self._read(ctx)
+        return self._read(ctx)
 
-    def refresh(self, ctx: Any) -> None:
+    def refresh(self, ctx: Any) -> Shown:
         """Read again, and ask the annotation server too."""
         with cvat_secrets(ctx):
-            self._read(ctx, ask_server=True)
+            return self._read(ctx, ask_server=True)
 
-    def after_action(self, ctx: Any) -> None:
+    def after_action(self, ctx: Any) -> Shown:
         """An operator that was started from here is done, or goes on in the background."""
         run, given = last_run(ctx.dataset), ctx.params.get("original_params") or {}
         if run is not None and run.state == FAILED and run.request == entries(given):
             ctx.prompt(_URI + run.step, params=run.request, on_success=self.after_action)
         else:
             ctx.ops.reload_dataset()
-        self._read(ctx)
+        return self._read(ctx)
 
-    def change_tab(self, ctx: Any) -> None:
-        self._change(ctx, "tab")
+    def change_tab(self, ctx: Any) -> Shown | None:
+        return self._change(ctx, "tab")
 
-    def change_axis(self, ctx: Any) -> None:
-        self._change(ctx, "against")
+    def change_axis(self, ctx: Any) -> Shown | None:
+        return self._change(ctx, "against")
 
     def change_newer(self, ctx: Any) -> None:
         ctx.panel.state.newer = ctx.params["value"]
@@ -149,17 +157,13 @@ class CurationPanel(foo.Panel):
         if ctx.params.get("again") or len(ctx.view.select(sample_id)):
             ctx.ops.open_sample(id=sample_id)
             return
-        if not self.show_batch(ctx):
+        if not self._show_batch(ctx):
             ctx.ops.clear_view()
         self._then(ctx, "open_row", row=row, again=True)
 
-    def show_batch(self, ctx: Any) -> bool:
-        """The batch in rank order; False if there is none."""
-        batch = overview.ranking(ctx.dataset).batch
-        if batch is None or not ctx.dataset.has_saved_view(batch.name):
-            return False
-        ctx.ops.set_view(view=ctx.dataset.load_saved_view(batch.name))
-        return True
+    def show_batch(self, ctx: Any) -> None:
+        """The batch in rank order."""
+        self._show_batch(ctx)
 
     def show_hits(self, ctx: Any) -> None:
         self._show_matches(ctx, "tp")
@@ -210,79 +214,90 @@ class CurationPanel(foo.Panel):
             ctx.ops.patch_panel_state(comparison(ctx.dataset, *chosen), panel_id=panel)
         hold(ctx, panel, is_held=False)
 
-    def execute(self, ctx: Any) -> Any:
-        """Run an event; the clock's does nothing, not even draw, while nothing has changed."""
-        if ctx.params.get("__method__") == "follow":
-            run = last_run(ctx.dataset) if ctx.dataset is not None else None
-            is_same = run_box.facts(run) == ctx.panel.state.run
-            if run is not None and is_same and run.state == RUNNING:
-                ctx.panel.set_data(run_box.moving(run))
-                return None
-            if ctx.dataset is None or (is_same and stamp(ctx.dataset) == ctx.panel.state.stamp):
-                return None
-        return super().execute(ctx)
+    def execute(self, ctx: Any) -> None:
+        """Run an event, and draw what it has read; 1.22 would draw after every event."""
+        method = ctx.params.get("__method__") or "on_startup"
+        shown = getattr(self, method)(ctx)
+        if shown is not None:
+            ctx.ops.show_panel_output(self._layout(ctx, shown))
 
     # --- layout ----------------------------------------------------------------------------------
-    def render(self, ctx: Any) -> types.Property:
-        panel, tab = types.Object(), ctx.panel.state.tab
+    def _layout(self, ctx: Any, shown: Shown) -> types.Property:
+        panel = types.Object()
         run_box.draw(panel, ctx.panel.state.run, self)
-        layout.tabs(panel, tab, self.change_tab)
-        layout.section(panel, tab, ctx.panel.state.shown or {}, self)
+        layout.tabs(panel, shown["tab"], self.change_tab)
+        layout.section(panel, shown["tab"], shown, self)
         panel.view("clock", types.TimerView(interval=_EVERY, on_interval=self.follow))
         # A plain root: a grid as root squeezes the plots (1.22).
-        return types.Property(panel)
+        return types.Property(panel, view=layout.ROOT)
 
     # --- helpers ---------------------------------------------------------------------------------
-    def _read(self, ctx: Any, *, ask_server: bool = False) -> None:
-        """Put what the open tab shows into the panel's state and data."""
-        tab, run = ctx.panel.state.tab, last_run(ctx.dataset)
-        ctx.panel.state.run = run_box.facts(run)
-        if run is not None and run.state == RUNNING:
-            ctx.panel.set_data(run_box.moving(run))
-        ctx.panel.state.stamp, ctx.panel.state.look = stamp(ctx.dataset), look(ctx.dataset)
+    def _read(
+        self, ctx: Any, *, ask_server: bool = False, is_new: bool = False, **chosen: str
+    ) -> Shown:
+        """What the open tab shows; `chosen` is another tab or axis.
+
+        Traces and tables become the panel's data, which the browser keeps and gets when they have
+        changed (`is_new`: it has none). All goes in one operation each for state and data, because
+        the App (1.22) draws the whole panel after every one.
+        """
+        before, run = ctx.panel.state, last_run(ctx.dataset)
+        tab = chosen.get("tab") or before.tab or layout.TABS[0]
+        against = chosen.get("against") or before.against or layout.AXES[0]
         now = (overview.now_with_server if ask_server else overview.now)(ctx.dataset)
-        against = ctx.panel.state.against or layout.AXES[0]
-        shown: dict[str, Any] = {"tab": tab, "against": against, "now": now.to_dict()}
+        shown: Shown = {"tab": tab, "now": now.to_dict()}
+        figures, tables = {}, {}
         if tab == layout.RANKING:
             ranking = overview.ranking(ctx.dataset)
             shown["ranking"] = layout.ranking_facts(ranking)
-            self._draw(ctx, shown, histogram=plots.ranking_histogram(ranking))
-            ctx.panel.data.rows = layout.batch_table(ranking)
+            figures = {"histogram": plots.ranking_histogram(ranking)}
+            tables = {"rows": layout.batch_table(ranking)}
         elif tab == layout.PROGRESS:
             progress = overview.progress(ctx.dataset)
             shown["progress"] = {**layout.progress_facts(progress), "against": against}
-            self._draw(
-                ctx,
-                shown,
-                f1=plots.learning_curve(progress, against=against),
-                classes=plots.class_curves(progress, against=against),
-                ap=plots.learning_curve(progress, against=against, metric="ap"),
-                balance=plots.class_balance(progress),
+            figures = {
+                "f1": plots.learning_curve(progress, against=against),
+                "classes": plots.class_curves(progress, against=against),
+                "ap": plots.learning_curve(progress, against=against, metric="ap"),
+                "balance": plots.class_balance(progress),
                 **plots.mistakes(progress),
-            )
-            ctx.panel.data.table = layout.progress_table(progress)
+            }
+            tables = {"table": layout.progress_table(progress)}
         elif tab == layout.STOP:
             progress, ranking = overview.progress(ctx.dataset), overview.ranking(ctx.dataset)
             shown["advice"] = overview.stopping(progress, ranking, now).to_dict()
-        ctx.panel.state.shown = shown
+        plain = {name: _plain(figure.to_plotly_json()) for name, figure in figures.items()}
+        shown["layouts"] = {name: figure["layout"] for name, figure in plain.items()}
+        known = stamp(ctx.dataset)
+        sent = {} if is_new else dict(before.sent or {})
+        data = run_box.moving(run) if run is not None and run.state == RUNNING else {}
+        if sent.get(tab) != [known, against]:
+            sent[tab] = [known, against]
+            data |= {**tables, **{name: figure["data"] for name, figure in plain.items()}}
+        drawn = {"tab": tab, "against": against}
+        state = {"stamp": known, "look": look(ctx.dataset), "run": run_box.facts(run), "sent": sent}
+        ctx.panel.set_state({**drawn, **state, "drawn": drawn})
+        if data:
+            ctx.panel.set_data(data)
+        return shown
 
-    def _draw(self, ctx: Any, shown: dict[str, Any], **figures: Any) -> None:
-        """Traces are data, which the browser keeps; layouts go with the state."""
-        shown["layouts"] = {}
-        for name, figure in figures.items():
-            plain = figure.to_plotly_json()
-            ctx.panel.set_data(name, _plain(plain["data"]))
-            shown["layouts"][name] = _plain(plain["layout"])
-
-    def _change(self, ctx: Any, name: str) -> None:
+    def _change(self, ctx: Any, name: str) -> Shown | None:
         """Read again if a choice has changed.
 
         1.22 sets the state before it sends an event, sends it twice, and sends the default of a
         choice as a change; what counts is what was read last.
         """
-        if ctx.params["value"] != (ctx.panel.state.shown or {}).get(name):
-            ctx.panel.set_state(name, ctx.params["value"])
-            self._read(ctx)
+        if ctx.params["value"] == (ctx.panel.state.drawn or {}).get(name):
+            return None
+        return self._read(ctx, **{name: ctx.params["value"]})
+
+    def _show_batch(self, ctx: Any) -> bool:
+        """Show the batch in rank order; False if there is none."""
+        batch = overview.ranking(ctx.dataset).batch
+        if batch is None or not ctx.dataset.has_saved_view(batch.name):
+            return False
+        ctx.ops.set_view(view=ctx.dataset.load_saved_view(batch.name))
+        return True
 
     def _then(self, ctx: Any, method: str, **params: Any) -> None:
         """Run another of this panel's events after this one."""

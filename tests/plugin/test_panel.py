@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 import pytest
 
 import unseen
+from unseen.dataset import locks
+from unseen.errors import LabelError
+from unseen.loop import overview
 from unseen.ranking import STRATEGIES
 from unseen.ranking.mixed import CRITERIA
 
@@ -126,18 +129,16 @@ def test_every_section_opens_on_a_plain_dataset(send, wafers, tab):
     state = send(wafers, "on_load").state
     # 1.22: the property is called "tab", so the App puts the new value there before it calls.
     answer = send(wafers, "change_tab", {**state, "tab": tab}, value=tab)
-    assert answer.state["tab"] == tab
-    assert "Reading" not in str(answer.layout)
-    if tab != "Now":
-        assert answer.state["shown"]["tab"] == tab
+    assert answer.state["tab"] == answer.state["drawn"]["tab"] == tab
+    assert (answer.layout is None) == (tab == "Now")  # it was open
 
 
 def test_the_first_section_offers_the_next_action_and_opens_its_form(send, make_wafers):
     wafers = make_wafers(6, labelled=0, test=0)
     opened = send(wafers, "on_load")
-    best = opened.state["shown"]["now"]["next_action"]
-    assert best["operator"] == "prepare_dataset"
-    assert best["reason"] in str(opened.layout)
+    best = overview.now(wafers).next_action
+    assert best.operator == "prepare_dataset"
+    assert best.reason in str(opened.layout)
     answer = send(wafers, "act", opened.state, operator="prepare_dataset", form={"initial": 5})
     prompt = answer.the("prompt_user_for_operation")
     assert prompt["operator_uri"] == "@unseen/curation/prepare_dataset"
@@ -150,12 +151,11 @@ def test_the_first_section_offers_the_next_action_and_opens_its_form(send, make_
     # What is done is no longer the next action.
     unseen.split_dataset(wafers, initial=3)
     after = send(wafers, "after_action", opened.state)
-    assert after.state["shown"]["now"]["next_action"]["operator"] != "prepare_dataset"
+    assert overview.now(wafers).next_action.operator != "prepare_dataset"
+    assert overview.now(wafers).next_action.reason in str(after.layout)
 
 
 def test_bars_of_the_histogram_show_their_images(send, open_tab, measured):
-    from unseen.loop import overview
-
     ranking = overview.ranking(measured)
     edges = ranking.histogram.edges
     counts = [p + b for p, b in zip(ranking.histogram.pool, ranking.histogram.batch, strict=True)]
@@ -209,8 +209,6 @@ def test_a_batch_says_what_each_image_was_chosen_for(open_tab, make_wafers, tmp_
 
 
 def test_a_row_of_the_table_shows_exactly_the_boxes_it_counts(send, open_tab, measured):
-    from unseen.loop import overview
-
     (point,) = [p for p in overview.progress(measured).main.points if p.macro_f1 is not None]
     opened = open_tab(measured, "Progress")
     labels = [row["label"].rsplit(" (", 1)[0] for row in opened.data["table"]]
@@ -227,8 +225,6 @@ def test_a_row_of_the_table_shows_exactly_the_boxes_it_counts(send, open_tab, me
 
 
 def test_a_bar_of_the_errors_shows_exactly_these_boxes(send, open_tab, measured):
-    from unseen.loop import overview
-
     progress = overview.progress(measured)
     opened = open_tab(measured, "Progress")
     assert progress.mistakes.sentence in str(opened.layout)
@@ -254,8 +250,6 @@ def test_curves_are_drawn_against_images_or_boxes(send, open_tab, measured):
 
 
 def test_an_event_that_changes_nothing_reads_nothing(send, open_tab, measured, monkeypatch):
-    from unseen.loop import overview
-
     state = open_tab(measured, "Progress").state
 
     def refuse(*_):
@@ -263,22 +257,84 @@ def test_an_event_that_changes_nothing_reads_nothing(send, open_tab, measured, m
 
     for question in ("now", "progress"):
         monkeypatch.setattr(overview, question, refuse)
-    send(measured, "change_tab", state, value="Progress")
-    send(measured, "change_axis", state, value="images")
+    for event in ("change_tab", "change_axis"):
+        value = {"change_tab": "Progress", "change_axis": "images"}[event]
+        answer = send(measured, event, state, value=value)
+        assert answer.asked == []  # nothing is drawn again
+
+
+def test_a_section_is_drawn_by_one_operation_each_for_state_data_and_layout(send, measured):
+    def operations(answer):
+        return [name for name, _ in answer.asked]
+
+    opened = send(measured, "on_load")
+    assert operations(opened) == ["patch_panel_state", "show_panel_output"]
+    first = send(measured, "change_tab", opened.state, value="Progress")
+    all_of_it = ["patch_panel_state", "patch_panel_data", "show_panel_output"]
+    assert operations(first) == all_of_it
+    # The browser keeps what it has got, as long as it is true.
+    back = send(measured, "change_tab", first.state, value="Now")
+    again = send(measured, "change_tab", back.state, value="Progress")
+    assert operations(again) == ["patch_panel_state", "show_panel_output"]
+    other = send(measured, "change_axis", again.state, value="boxes")
+    assert operations(other) == all_of_it
+    assert operations(send(measured, "on_load", other.state)) == all_of_it
+
+
+def test_the_panel_follows_a_run_to_its_end(send, wafers):
+    state = send(wafers, "on_load").state
+    assert send(wafers, "follow", state).asked == []
+    with locks.exclusive(wafers, "train_unet", {"steps": 3}) as lock:
+        lock.tell(0.5, "training: 50%")
+        seen = send(wafers, "follow", state)
+        assert "Train the UNet: running since" in str(seen.layout)
+        assert (seen.data["run_share"], seen.data["run_bar.text"]) == (0.5, "training: 50%")
+        # From now on only what has changed is sent.
+        assert [name for name, _ in send(wafers, "follow", seen.state).asked] == [
+            "patch_panel_data"
+        ]
+        stopping = send(wafers, "stop", seen.state)
+        assert "Stopping" in str(stopping.layout)
+        assert locks.last_run(wafers).is_stopping
+    ended = send(wafers, "follow", stopping.state)
+    assert "notify" not in dict(ended.asked)  # the form was still there to say it
+    assert "reload_dataset" in dict(ended.asked)
+    assert send(wafers, "follow", ended.state).asked == []
+
+    begun = seen.state
+    with pytest.raises(LabelError), locks.exclusive(wafers, "train_unet", {"steps": 3}):
+        raise LabelError("no labels here")
+    failed = send(wafers, "follow", begun)
+    assert "Train the UNet failed: no labels here" in str(failed.layout)
+    # What was started from the panel gets its form back.
+    after = send(wafers, "after_action", begun, original_params={"steps": 3, "panel_id": "p"})
+    prompt = after.the("prompt_user_for_operation")
+    assert prompt["operator_uri"] == "@unseen/curation/train_unet"
+    assert prompt["params"] == {"steps": 3}
+    dismissed = send(wafers, "dismiss", after.state)
+    assert "failed" not in str(dismissed.layout)
+
+
+def test_the_end_of_a_terminal_s_run_is_said_once(send, wafers):
+    with locks.exclusive(wafers, "train_unet") as lock:
+        state = send(wafers, "on_load").state
+        lock.text = "trained"
+    ended = send(wafers, "follow", state)
+    assert ended.the("notify") == {"message": "Train the UNet: trained", "variant": "success"}
+    assert send(wafers, "follow", ended.state).asked == []
 
 
 def test_the_recommendation_comes_with_its_figures(open_tab, measured):
     opened = open_tab(measured, "When to stop")
-    advice = opened.state["shown"]["advice"]
-    assert advice["sentence"] in str(opened.layout)
-    assert all(line in str(opened.layout) for line in advice["details"])
+    questions = (overview.progress, overview.ranking, overview.now)
+    advice = overview.stopping(*(ask(measured) for ask in questions))
+    assert advice.sentence in str(opened.layout)
+    assert all(line in str(opened.layout) for line in advice.details)
 
 
 def test_a_ranking_that_is_no_better_than_random_is_a_plain_warning(
     open_tab, measured, monkeypatch
 ):
-    from unseen.loop import overview
-
     real = overview.ranking(measured)
     trust = replace(real.trust, verdict="no better than random", is_warning=True, sentence="NO")
     monkeypatch.setattr(overview, "ranking", lambda *a, **k: replace(real, trust=trust))
