@@ -68,3 +68,21 @@ class SendingStatus:
         if self.tasks:
             return sum(job.images for task in self.tasks for job in task.jobs if job.waiting)
         return max(0, self.images_finished - self.images_loaded) if self.waiting else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Boxes of one class that one annotator drew in images whose labels are known otherwise."""
+
+    annotator: str
+    compared_with: str  #: "golden": labels of the test split; "second": another annotator
+    label: str
+    images: int  #: where either side has a box of this class
+    agreed: int  #: boxes that both have
+    missed: int  #: that only the other side has
+    extra: int  #: that only this annotator has
+
+    @property
+    def share(self) -> float:
+        """Boxes that both have, among the mean number of boxes (Dice, F1), 0 to 1."""
+        return 2 * self.agreed / (2 * self.agreed + self.missed + self.extra)

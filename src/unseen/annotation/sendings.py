@@ -40,11 +40,18 @@ class SentTask:
     jobs: list[int] = field(default_factory=list)  #: their ids; unknown of older records
     gone: bool = False  #: deleted on the server
     loaded: dict[str, dict[str, Any]] = field(default_factory=dict)  #: job id -> when it was loaded
+    #: Frame -> kind of an image that is shown for comparison only, and what was drawn there.
+    repeats: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def own(self) -> dict[int, str]:
+        """Frame -> sample id of the images whose labels are asked for."""
+        return {n: i for n, i in enumerate(self.sample_ids) if str(n) not in self.repeats}
 
 
 @dataclass
 class Sending:
-    """How one batch was handed out, and what became of it."""
+    """How one batch was sent, and what became of it."""
 
     anno_key: str
     images: str  #: batch, initial or test
@@ -75,7 +82,7 @@ class Sending:
 
     def sent_ids(self) -> list[str]:
         """The images that annotators have, in rank order."""
-        return self.sample_ids + [i for task in self.live_tasks for i in task.sample_ids]
+        return self.sample_ids + [i for task in self.live_tasks for i in task.own.values()]
 
 
 def begin(

@@ -33,6 +33,11 @@ def removed_in(job: Mapping[str, Any], removed: Collection[int]) -> list[int]:
     return sorted(n for n in removed if job["start_frame"] <= n <= job["stop_frame"])
 
 
+def frames_of(job: Mapping[str, Any]) -> range:
+    """The frames of a CVAT job."""
+    return range(job["start_frame"], job["stop_frame"] + 1)
+
+
 def is_changed(job: Mapping[str, Any], task: SentTask, removed: Collection[int]) -> bool:
     """Whether a CVAT job was never loaded, or changed on the server since.
 
@@ -126,7 +131,7 @@ def _as_recorded(task: SentTask) -> TaskStatus:
         name=task.name,
         url=task.url,
         assignee=None,
-        images=len(task.sample_ids),
+        images=len(task.own),
         sent_at=task.sent_at,
         gone=task.gone,
     )
@@ -142,7 +147,7 @@ def _job_status(
         assignee=_name(job.get("assignee")),
         stage=job["stage"],
         state=job["state"],
-        images=job["stop_frame"] - job["start_frame"] + 1,
+        images=sum(n in frames_of(job) for n in task.own),
         finished=finished,
         waiting=finished and is_changed(job, task, removed),
         updated_at=job.get("updated_date"),

@@ -19,6 +19,7 @@ from bson import ObjectId
 from pymongo import UpdateMany, UpdateOne
 
 from unseen.annotation.merge import KnownBox, LocalBox, MergedBox
+from unseen.annotation.shapes import Box
 from unseen.dataset import writing
 from unseen.dataset.fields import REMOVED, Names
 from unseen.dataset.loop import Loop
@@ -82,6 +83,17 @@ def read(loop: Loop, anno_key: str, ids: Iterable[str]) -> dict[str, Truth]:
             model=row.get(names.model),
         )
     return held
+
+
+def labels_of(loop: Loop, ids: Iterable[str]) -> dict[str, list[tuple[str, Box]]]:
+    """Sample id -> (class, relative box) of its labels; unlabelled samples have no entry."""
+    rows = loop.dataset._sample_collection.find(_among(ids), {loop.names.label_field: 1})
+    held = {str(row["_id"]): Truth(row.get(loop.names.label_field), None, None) for row in rows}
+    return {
+        i: [(box.label, box.box) for box in image.boxes()]
+        for i, image in held.items()
+        if image.document is not None
+    }
 
 
 def _among(ids: Iterable[str]) -> dict[str, Any]:

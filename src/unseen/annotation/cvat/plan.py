@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 
 from unseen.annotation import sendings, truth
-from unseen.annotation.cvat import checks, references
+from unseen.annotation.agreement import GOLDEN
+from unseen.annotation.cvat import checks, references, repeats
 from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.credentials import find
 from unseen.annotation.merge import Kind, KnownBox
@@ -41,6 +42,7 @@ class Outgoing:
     boxes: Sequence[KnownBox]
     on_server: str | None = None  #: the server's own file, to be named instead of uploaded
     is_float: bool = False  #: CVAT shows pixels that are floats as black
+    repeat: str = ""  #: shown for comparison only: GOLDEN or SECOND
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Plan:
     missing_labels: list[dict[str, Any]]  #: to be added to an existing project
     users: Mapping[str, int]  #: user name -> id
     reference: references.Reference | None  #: where the server has the images itself
+    golden: list[Outgoing]  #: labelled test images that are shown to compare the answers
+    seconds: list[str]  #: sample ids of the images that a second person gets too
 
     def boxes(self) -> Counter[str]:
         """Boxes to be sent, by kind."""
@@ -94,18 +98,22 @@ def make_plan(
 
     sent = _with_annotators(loop, api, earlier) if earlier else set()
     ranked = [(rank, i) for rank, i in enumerate(ids, start=1) if i not in sent]
-    wanted = loop.dataset.select([i for _, i in ranked], ordered=True)
+    sending = earlier or sendings.begin(loop, config, anno_key, iteration, classes)
+    golden = repeats.pick_golden(loop, config, len(ranked), sending)
+    seconds = repeats.pick_second(loop, config, [i for _, i in ranked], sending)
+    wanted = loop.dataset.select([*(i for _, i in ranked), *golden], ordered=True)
     paths = dict(zip(*wanted.values(["id", "filepath"]), strict=True))
-    boxes = _boxes_to_send(loop, config, wanted)
+    boxes = _boxes_to_send(loop, config, wanted, blank=golden)
     used = {box.label for image in boxes.values() for box in image if box.kind == "label"}
     checks.check_classes(classes, used)
-    scopes = scope.asked_for(loop, config, list(paths))
+    scopes = scope.asked_for(loop, config, [i for _, i in ranked])
     labels = _labels(classes, suggestions=config.suggestions)
     assignees = [*config.assignees, *filter(None, [config.task_assignee])]
     users = checks.find_users(api, assignees, api.organization)
-    sending = earlier or sendings.begin(loop, config, anno_key, iteration, classes)
     sending.url, sending.server_version = api.base_url, str(api.version)
     sending.organization = config.organization or sending.organization
+    if config.predictions or config.auto_labels:
+        sending.predictions = _predictions_field(loop, config)
     # Annotators had the earlier classes, and may have used them.
     sending.classes = list(dict.fromkeys([*sending.classes, *classes]))
     sending.scopes = {i: s for i, s in sending.scopes.items() if i not in paths} | scopes
@@ -118,17 +126,19 @@ def make_plan(
     sizes, floats = checks.check_images(
         paths, progress=lambda n: progress(n, len(paths), "check images")
     )
-    images = []
-    for rank, i in ranked:
+
+    def outgoing(rank: int, i: str, repeat: str = "") -> Outgoing:
         # Annotators cannot choose the class of an unlisted prediction.
         known = [b for b in boxes[i] if b.kind != "prediction" or b.label in classes]
         if i in scopes:
             reaching = scope.reaches([b.box for b in known], scopes[i])
             known = [b for b, is_in in zip(known, reaching, strict=True) if is_in]
-        images.append(
-            Outgoing(i, paths[i], paths[i], sizes[i], rank, known, there.get(i), i in floats)
-        )
-    return Plan(api, config, sending, images, labels, missing, users, reference)
+        place = (paths[i], paths[i], sizes[i], rank)
+        return Outgoing(i, *place, known, there.get(i), i in floats, repeat)
+
+    images = [outgoing(rank, i) for rank, i in ranked]
+    extra = [outgoing(0, i, GOLDEN) for i in golden]
+    return Plan(api, config, sending, images, labels, missing, users, reference, extra, seconds)
 
 
 def _check_fields(loop: Loop, config: RequestConfig) -> None:
@@ -163,7 +173,7 @@ def _with_annotators(loop: Loop, api: Api, sending: Sending) -> set[str]:
     """The images on the server, and those that came back before their task was deleted."""
     for task in sending.live_tasks:
         task.gone = api.task(task.task_id) is None
-    lost = [i for task in sending.tasks if task.gone for i in task.sample_ids]
+    lost = [i for task in sending.tasks if task.gone for i in task.own.values()]
     held = truth.read(loop, sending.anno_key, lost)
     back = {i for i, t in held.items() if t.base is not None and t.state in (LOADED, REMOVED)}
     return back | set(sending.sent_ids())
@@ -201,8 +211,13 @@ def _labels(classes: Sequence[str], *, suggestions: bool) -> list[dict[str, Any]
     return labels
 
 
-def _boxes_to_send(loop: Loop, config: RequestConfig, view: Any) -> dict[str, list[KnownBox]]:
-    """Sample id -> its labels, else predictions, and suggestions, cut to the image."""
+def _boxes_to_send(
+    loop: Loop, config: RequestConfig, view: Any, blank: Sequence[str]
+) -> dict[str, list[KnownBox]]:
+    """Sample id -> its labels, else predictions, and suggestions, cut to the image.
+
+    Images in `blank` go without their labels, as if they had none.
+    """
     boxes: dict[str, list[KnownBox]] = {i: [] for i in view.values("id")}
     labelled = set()
 
@@ -217,7 +232,7 @@ def _boxes_to_send(loop: Loop, config: RequestConfig, view: Any) -> dict[str, li
             boxes[sample_id].append(known)
 
     if loop.has_labels:
-        for i, detections in _detections(view, loop.names.label_field):
+        for i, detections in _detections(view.exclude(blank), loop.names.label_field):
             labelled.add(i)
             for detection in detections:
                 add("label", i, detection, detection.id)

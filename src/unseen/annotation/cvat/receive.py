@@ -18,7 +18,7 @@ from unseen.annotation.cvat.server import CvatError, HiddenError
 from unseen.annotation.merge import Changes, KnownBox, merge_image, without_values
 from unseen.annotation.sendings import Sending, SentTask
 from unseen.annotation.shapes import SCORE, ServerBox, ServerLabel, read_job
-from unseen.annotation.status import is_changed, is_finished, removed_in
+from unseen.annotation.status import frames_of, is_changed, is_finished, removed_in
 from unseen.dataset import scope
 from unseen.dataset.fields import LOADED, REGION_LABEL, REMOVED, RESERVED_CLASSES, SENT
 from unseen.dataset.loop import Loop
@@ -141,7 +141,7 @@ class Receiver:
             finished = is_finished(job, self.config.stage)
             if not finished and self.config.jobs == "finished":
                 self.tally.jobs_waiting += 1
-                ids = task.sample_ids[job["start_frame"] : job["stop_frame"] + 1]
+                ids = [i for n, i in task.own.items() if n in frames_of(job)]
                 self.tally.unopened += truth.count_unlabelled(self.loop, ids)
                 continue
             try:
@@ -194,7 +194,7 @@ class Receiver:
         task.labels = {name: there.get(name, -1) for name in task.labels}
         if self.config.dry_run:
             return
-        held = truth.read(self.loop, self.sending.anno_key, task.sample_ids)
+        held = truth.read(self.loop, self.sending.anno_key, task.own.values())
         bare = {
             i: truth.Update(base=[without_values(box) for box in image.base])
             for i, image in held.items()
@@ -237,8 +237,12 @@ class Receiver:
     ) -> None:
         labels, vanished = self._named(task, found)
         end = min(job["stop_frame"] + 1, len(task.sample_ids), len(frames.sizes))
-        ids = {n: task.sample_ids[n] for n in range(job["start_frame"], end)}
-        shapes = read_job(annotations, labels, {n: frames.sizes[n] for n in ids})
+        shown = range(job["start_frame"], end)
+        ids = {n: i for n, i in task.own.items() if n in shown}
+        shapes = read_job(annotations, labels, {n: frames.sizes[n] for n in shown})
+        for n in set(shown) - set(ids) - frames.deleted if finished else ():
+            drawn = [[box.label, *box.box] for box in shapes.boxes[n] if box.label != REGION_LABEL]
+            task.repeats[str(n)] |= {**_who(job), "boxes": drawn}
         job_url = self.api.job_url(task.task_id, job["id"])
         for oddity in shapes.oddities:
             self.tally.oddities[oddity.kind] += 1
@@ -305,7 +309,7 @@ class Receiver:
         self, known: KnownBox | None, before: truth.Truth, job: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Who made or changed a label and when; of a new one also where it came from."""
-        facts = {"by": (job.get("assignee") or {}).get("username"), "at": job.get("updated_date")}
+        facts = _who(job)
         if known is not None and known.kind == "label":
             return facts
         facts |= {"batch": self.sending.anno_key, "from": known.kind if known else "drawn"}
@@ -358,7 +362,7 @@ class Receiver:
     def _give_up(self, task: SentTask) -> None:
         """The task is gone: images that did not come back are free for the next batch."""
         self.tally.gone.append(task.name)
-        held = truth.read(self.loop, self.sending.anno_key, task.sample_ids)
+        held = truth.read(self.loop, self.sending.anno_key, task.own.values())
         lost = [i for i, t in held.items() if t.state not in (LOADED, REMOVED)]
         self.tally.unopened += sum(held[i].document is None for i in lost)
         if lost:
@@ -383,3 +387,8 @@ class Receiver:
             sendings.write_sending(self.loop, self.sending)
             if is_back:
                 remove_section(self.api, self.sending)
+
+
+def _who(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Who works on a job, and when it changed last."""
+    return {"by": (job.get("assignee") or {}).get("username"), "at": job.get("updated_date")}

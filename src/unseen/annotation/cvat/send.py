@@ -18,6 +18,7 @@ from typing import Any
 from fiftyone.utils import cvat as focvat
 
 from unseen.annotation import sendings, truth
+from unseen.annotation.cvat import repeats
 from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.plan import Outgoing, Plan
 from unseen.annotation.cvat.server import LIMITS, is_passing
@@ -41,7 +42,10 @@ def carry_out(loop: Loop, plan: Plan, media: Mapping[str, str], progress: Progre
     `media` maps sample ids to the files that are uploaded instead of the originals.
     """
     sending, api = plan.sending, plan.api
-    images = [replace(i, media_path=media.get(i.sample_id, i.filepath)) for i in plan.images]
+    images, golden = (
+        [replace(i, media_path=media.get(i.sample_id, i.filepath)) for i in some]
+        for some in (plan.images, plan.golden)
+    )
     sender = None
     try:
         # The record comes first, so that a killed run is recognised.
@@ -55,7 +59,7 @@ def carry_out(loop: Loop, plan: Plan, media: Mapping[str, str], progress: Progre
             guide = None
         sender = Sender(loop, plan, guide)
         try:
-            sender.send(images, progress)
+            sender.send(images, golden, progress)
         finally:
             _keep_books(loop, sending, results)
     except BaseException:
@@ -80,16 +84,20 @@ class Sender:
         self.is_clean = True
         self._failed = False
 
-    def send(self, images: Sequence[Outgoing], progress: Progress) -> None:
+    def send(
+        self, images: Sequence[Outgoing], golden: Sequence[Outgoing], progress: Progress
+    ) -> None:
         """Send images in rank order; complete tasks stay and are recorded if the server fails.
 
         Raises AnnotationError if a task that would have to be removed has work in it.
         """
         self._remove_unfinished(careful=True)
         done, total = 0, len(images)
-        for chunk in chunks(images, self.plan.config.task_size):
+        parts = list(chunks(images, self.plan.config.task_size))
+        for chunk in repeats.mix(parts, golden, self.plan.seconds, self.sending):
+            own = sum(not image.repeat for image in chunk)
 
-            def report(share: float, base: int = done, size: int = len(chunk)) -> None:
+            def report(share: float, base: int = done, size: int = own) -> None:
                 progress(base + share * size, total, "send images")
 
             self.is_clean = False
@@ -99,7 +107,7 @@ class Sender:
                 raise ServerError(self._after(error, done, total)) from error
             _record_task(self.loop, self.sending, made)
             self.is_clean = True
-            done += len(chunk)
+            done += own
             progress(done, total, "send images")
         if self._failed:
             # A request that was given up may have been carried out since.
@@ -181,8 +189,10 @@ def chunks(images: Sequence[Outgoing], size: int) -> Iterator[Sequence[Outgoing]
 def _record_task(loop: Loop, sending: Sending, made: Made) -> None:
     """Samples first, the record last: what is not in the record counts as not sent."""
     task = made.task
-    sent = zip(task.sample_ids, made.known, made.urls, strict=True)
-    updates = {i: truth.Update(base=known, state=SENT, url=url) for i, known, url in sent}
+    updates = {
+        i: truth.Update(base=made.known[n], state=SENT, url=made.urls[n])
+        for n, i in task.own.items()
+    }
     truth.declare_fields(loop)
     truth.write(loop, sending.anno_key, updates)
     sending.tasks.append(task)
@@ -198,9 +208,9 @@ def _keep_books(loop: Loop, sending: Sending, results: Any) -> None:
         results.task_ids.append(task.task_id)
         results.job_ids[task.task_id] = task.jobs
         results.frame_id_map[task.task_id] = {
-            frame: {"sample_id": i} for frame, i in enumerate(task.sample_ids)
+            frame: {"sample_id": i} for frame, i in task.own.items()
         }
-        held = truth.read(loop, sending.anno_key, task.sample_ids)
+        held = truth.read(loop, sending.anno_key, task.own.values())
         for field, tasks in results.labels_task_map.items():
             tasks.append(task.task_id)
             kind = "label" if field == loop.names.label_field else "suggestion"
@@ -221,7 +231,7 @@ def _guide_of(loop: Loop, plan: Plan) -> Callable[..., str]:
         return task_guide(
             dataset=loop.dataset.name,
             batch=sending.anno_key,
-            images=None if whole else len(images),
+            images=None if whole or any(i.repeat for i in images) else len(images),
             first_rank=images[0].rank,
             classes={c: counts.get(c, 0) for c in sending.classes},
             suggestions="suggestion" in kinds,

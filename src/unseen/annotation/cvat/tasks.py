@@ -78,6 +78,7 @@ def make_task(
         labels={label["name"]: label["id"] for label in labels},
         sent_at=sendings.now(),
         jobs=[job["id"] for job in jobs],
+        repeats={str(n): {"kind": i.repeat} for n, i in enumerate(chunk) if i.repeat},
     )
     spans = [(job, range(job["start_frame"], job["stop_frame"] + 1)) for job in jobs]
     job_of = {frame: job["id"] for job, frames in spans for frame in frames}

@@ -1,10 +1,11 @@
-"""List what was handed out: tasks, jobs, links, and how far they are."""
+"""List what was sent to annotators: tasks, jobs, links, and how far they are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 
-from unseen.annotation import STAGES, SendingStatus
+from unseen.annotation import STAGES, Agreement, SendingStatus
 from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
 from unseen.steps.catalogue import Step
@@ -28,10 +29,11 @@ class ListAnnotationsResult(StepResult):
     """Result of `list_annotations`."""
 
     batches: list[SendingStatus]
+    agreement: list[Agreement] = field(default_factory=list)  #: of images shown for comparison
 
     def summary(self) -> str:
         if not self.batches:
-            return "Nothing was handed to annotators yet; run request_annotations."
+            return "Nothing was sent to annotators yet; run request_annotations."
         lines = []
         for b in self.batches:
             state = (
@@ -53,6 +55,15 @@ class ListAnnotationsResult(StepResult):
                         f"    job {job.job_id}: {job.images} images, {job.stage} {job.state}, "
                         f"{job.assignee or 'nobody'}, {job.url}{mark}"
                     )
+        for (who, kind), rows in groupby(
+            self.agreement, lambda row: (row.annotator, row.compared_with)
+        ):
+            counts = [
+                f"{r.label} {r.agreed} boxes agreed, {r.missed} missed, {r.extra} more"
+                for r in rows
+            ]
+            what = "golden images" if kind == "golden" else "compared with another person"
+            lines.append(f"{who}, {what}: {'; '.join(counts)}")
         return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unseen.annotation.agreement import read_agreement
 from unseen.annotation.status import ask_servers
 from unseen.dataset.loop import Loop
 from unseen.progress import Progress
@@ -18,4 +19,5 @@ def list_annotations(
     A server that cannot be reached is no error: what was recorded is listed, with the reason.
     """
     batches = ask_servers(loop, config.anno_key, config.stage, progress)
-    return ListAnnotationsResult(dataset=loop.dataset.name, batches=batches)
+    agreement = read_agreement(loop)
+    return ListAnnotationsResult(dataset=loop.dataset.name, batches=batches, agreement=agreement)

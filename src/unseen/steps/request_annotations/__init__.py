@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from unseen.errors import ConfigError
 from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
 from unseen.steps.catalogue import Step
@@ -69,6 +70,22 @@ class RequestConfig(StepConfig):
     segment_size: int | None = setting(
         None, "Most images in one job. Default: one job per task.", unit="images", minimum=1
     )
+    golden: float = setting(
+        0.0,
+        "Share of labelled test images that are mixed in, without their labels, to see how well people label; their labels never change.",
+        minimum=0,
+        maximum=1,
+        advanced=True,
+        only_with={"backend": ("cvat",), "images": ("batch", "initial")},
+    )
+    second_opinions: float = setting(
+        0.0,
+        "Share of the images that a second person labels too, those first that likely hold a new or rare class; the first person's labels count.",
+        minimum=0,
+        maximum=1,
+        advanced=True,
+        only_with={"backend": ("cvat",)},
+    )
     dry_run: bool = setting(False, "Check everything and say what would be sent; send nothing.")
     url: str | None = setting(
         None,
@@ -121,6 +138,15 @@ class RequestConfig(StepConfig):
         None, "Batch to send. Default: the newest one.", minimum=0, advanced=True
     )
 
+    def _check_together(self) -> None:
+        if self.golden and self.images == "test":
+            raise ConfigError("golden images come from the test split; leave golden= out with it")
+        if self.second_opinions and (len(self.assignees) < 2 or self.segment_size):
+            raise ConfigError(
+                f"second_opinions={self.second_opinions:g} needs two people, each with whole tasks; "
+                "pass two assignees= or more, and task_size= instead of segment_size="
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RequestResult(StepResult):
@@ -139,6 +165,8 @@ class RequestResult(StepResult):
     labels: int = 0
     overlays: int = 0  #: images with something drawn in
     in_part: int = 0  #: images of which only the unseen regions are asked for
+    golden: int = 0  #: labelled test images mixed in by this run
+    second_opinions: int = 0  #: images that a second person gets too
     notes: list[str] = dataclasses.field(default_factory=list)  #: what the user should know
 
     def summary(self) -> str:
@@ -156,6 +184,11 @@ class RequestResult(StepResult):
         parts[0] += f" with {boxes}." if boxes else "."
         if self.in_part:
             parts[0] += f" Of {self.in_part} of them the unseen regions alone are asked for."
+        if self.golden or self.second_opinions:
+            parts[0] += (
+                f" Mixed in for comparison: {self.golden} labelled test images, "
+                f"{self.second_opinions} images of another person."
+            )
         if not self.sent and not self.dry_run:
             parts = [
                 f"All {self.images} images of {self.anno_key} are with the annotators already."

@@ -129,7 +129,7 @@ def _to_cvat(
     notes = _notes(loop, config, boxes["suggestion"], classes) if images else []
     if images and plan.reference is not None:
         notes.append(f"Images without anything drawn in are named on {plan.reference}.")
-    floats = sum(image.is_float for image in images)
+    floats = sum(image.is_float for image in (*images, *plan.golden))
     if floats:
         notes.append(
             f"{floats} images hold floats, which CVAT shows black: copies in 8 bits are sent."
@@ -137,9 +137,8 @@ def _to_cvat(
     is_drawn = config.overlay or config.structure or config.regions_only
     if images and not config.dry_run:
         if is_drawn or floats:
-            media = _copies(
-                loop, config, plan, progress, [i for i in images if is_drawn or i.is_float]
-            )
+            shown = [i for i in (*images, *plan.golden) if is_drawn or i.is_float]
+            media = _copies(loop, config, plan, progress, shown)
         if is_drawn:
             plain = sum(media.get(i.sample_id) == i.filepath for i in images)
             if plain:
@@ -159,15 +158,15 @@ def _to_cvat(
         sent=len(images),
         dry_run=config.dry_run,
         complete=sending.complete,
-        tasks=[
-            {"name": t.name, "url": t.url, "images": len(t.sample_ids)} for t in sending.live_tasks
-        ],
+        tasks=[{"name": t.name, "url": t.url, "images": len(t.own)} for t in sending.live_tasks],
         classes=list(classes),
         suggestions=boxes["suggestion"],
         predictions=boxes["prediction"],
         labels=boxes["label"],
         overlays=sum(is_drawn and media.get(i.sample_id, i.filepath) != i.filepath for i in images),
         in_part=sum(image.sample_id in sending.scopes for image in images),
+        golden=len(plan.golden),
+        second_opinions=len(plan.seconds),
         notes=notes,
     )
 

@@ -55,7 +55,7 @@ def _open_again(loop: Loop, anno_key: str, restored: set[str]) -> None:
     sending.closed = False
     for task in sending.tasks:
         task.loaded = {}
-        if task.gone and restored & set(task.sample_ids):
+        if task.gone and restored & set(task.own.values()):
             sending.complete = False  # these images are to be sent again
     sendings.write_sending(loop, sending)
 
