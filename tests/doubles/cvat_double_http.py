@@ -202,12 +202,12 @@ class Handler(BaseHTTPRequestHandler):
         )
         kind = self.headers.get_content_type()
         if kind == "multipart/form-data":
-            for name, filename, content in _parts(data, str(self.headers.get_param("boundary"))):
+            for name, filename, content in parts(data, str(self.headers.get_param("boundary"))):
                 if filename is None:
                     record.form[name] = content.decode()
                 else:
                     record.files.append((name, filename, len(content)))
-                    _receive(call, filename, content)
+                    receive(call, filename, content)
             call.form = record.form
             return call
         if kind == "application/x-www-form-urlencoded":
@@ -249,7 +249,7 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.close()
 
 
-def _parts(data: bytes, boundary: str) -> Iterator[tuple[str, str | None, bytes]]:
+def parts(data: bytes, boundary: str) -> Iterator[tuple[str, str | None, bytes]]:
     """Field name, file name (None of a plain field) and content of each part of a form."""
     for part in (b"\r\n" + data).split(b"\r\n--" + boundary.encode())[1:-1]:
         head, _, content = part[2:].partition(b"\r\n\r\n")
@@ -258,7 +258,7 @@ def _parts(data: bytes, boundary: str) -> Iterator[tuple[str, str | None, bytes]
         yield name, headers.get_filename(), content
 
 
-def _receive(call: Call, filename: str, content: bytes) -> None:
+def receive(call: Call, filename: str, content: bytes) -> None:
     base = PurePosixPath(filename).name
     try:
         # The server reads as much: it accepts an image whose end is missing.

@@ -5,7 +5,7 @@ Names and rules are those of CVAT as it was recorded.
 
 from __future__ import annotations
 
-import itertools
+import copy
 import threading
 import zlib
 from collections import defaultdict
@@ -54,15 +54,30 @@ class CvatState:
         self.jobs: dict[int, Job] = {}
         self.guides: dict[int, Guide] = {}
         self.sessions: dict[str, tuple[User, str]] = {}
-        self._counters: dict[str, itertools.count] = defaultdict(lambda: itertools.count(1))
+        self._counters: dict[str, int] = defaultdict(lambda: 1)
 
     def next_id(self, kind: str) -> int:
-        return next(self._counters[kind])
+        self._counters[kind] += 1
+        return self._counters[kind] - 1
 
     def start_ids(self, **first: int) -> None:
         """The next id of a kind: user, project, task, job, data, label, attribute, shape, ..."""
         for kind, number in first.items():
-            self._counters[kind] = itertools.count(number)
+            self._counters[kind] = number
+
+    def save(self) -> dict[str, dict]:
+        """A copy of everything, for `restore`."""
+        return copy.deepcopy(dict(self._kept()))
+
+    def restore(self, saved: dict[str, dict]) -> None:
+        """Be again as at `save`."""
+        fresh = copy.deepcopy(saved)
+        for name, value in self._kept():
+            value.clear()
+            value.update(fresh[name])
+
+    def _kept(self) -> list[tuple[str, dict]]:
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, dict)]
 
     # users
 
