@@ -7,11 +7,12 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import fiftyone as fo
 import numpy as np
-from bson import ObjectId
+from bson import MinKey, ObjectId
 
 from unseen.arrays import images as image_files
 from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy
@@ -135,7 +136,10 @@ def sizes(collection: Any) -> list[tuple[int, int] | None]:
 
 def value_range(dataset: Any) -> ValueRange | None:
     """What 0 and 1 are in the files of a dataset with more than 8 bits; None if it has none."""
-    return image_files.value_range(sorted(dataset.values("filepath")))
+    samples = dataset._sample_collection
+    step = max(1, samples.count_documents({"_id": {"$gte": MinKey()}}) // image_files.SAMPLED)
+    rows = samples.find({}, {"_id": 0, "filepath": 1}, batch_size=5000).sort("filepath", 1)
+    return image_files.value_range([row["filepath"] for row in islice(rows, 0, None, step)])
 
 
 def check_class_names(classes: Sequence[str]) -> None:

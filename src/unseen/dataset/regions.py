@@ -6,6 +6,7 @@ were ranked, like a batch, although scoring again replaces the regions of their 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -41,14 +42,25 @@ class Pointed(NamedTuple):
     xywh: list[float]  #: relative
 
 
-def read_scores(loop: Loop) -> Iterator[tuple[str, list[float]]]:
-    """Per sample of the view its id and its regions' scores as stored; they stream."""
+def read_scores(loop: Loop, count: int) -> Iterator[tuple[str, list[float]]]:
+    """Id and regions' scores as stored, in the order of the view, of samples that hold the strongest.
+
+    The `count` strongest regions of all are in no more samples than that: those whose strongest
+    region is among the strongest. Only these samples and their number are in memory.
+    """
+    samples, path = loop.dataset._sample_collection, f"{loop.names.regions}.detections"
+    strongest = {"strongest": {"$max": f"${path}.confidence"}}
+    pipeline = [*loop.view._pipeline(), {"$project": strongest}]
+    rows = samples.aggregate(pipeline, allowDiskUse=True, batchSize=5000)
+    numbered = ((row.get("strongest"), number, row["_id"]) for number, row in enumerate(rows))
+    known = ((NO_SCORE if score is None else score, *rest) for score, *rest in numbered)
+    best = heapq.nlargest(count, known, key=lambda sample: sample[0])
+    query = {"_id": {"$in": [sample_id for *_, sample_id in best]}}
     score = {"$ifNull": ["$$this.confidence", NO_SCORE]}
-    regions = {"$ifNull": [f"${loop.names.regions}.detections", []]}
-    project = {"$project": {"scores": {"$map": {"input": regions, "in": score}}}}
-    pipeline = [*loop.view._pipeline(), project]
-    for row in loop.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
-        yield str(row["_id"]), row["scores"]
+    regions = {"$map": {"input": {"$ifNull": [f"${path}", []]}, "in": score}}
+    stored = {row["_id"]: row["scores"] for row in samples.find(query, {"scores": regions})}
+    for *_, sample_id in sorted(best, key=lambda sample: sample[1]):
+        yield str(sample_id), stored.get(sample_id, [])
 
 
 def save_ranks(loop: Loop, ranked: Sequence[Place], *, field: str, view: str, text: str) -> None:

@@ -279,7 +279,7 @@ def _groups(loop: Loop, mark: str | None) -> list[_Group]:
     )
     groups = [_Group(Kind.read(r["_id"], loop.names), r["images"], r["boxes"]) for r in rows]
     # Counted in an index; what the database keeps as its size is wrong after a crash.
-    images = samples.count_documents({"_id": {"$gt": MinKey()}})
+    images = samples.count_documents({"_id": {"$gte": MinKey()}})
     scored = samples.count_documents(indexes.scored(loop.names, mark)) if mark else 0
     plain = images - sum(g.images for g in groups)
     plain_scored = scored - sum(g.images for g in groups if g.kind.is_scored)

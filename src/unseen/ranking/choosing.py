@@ -79,7 +79,7 @@ def draw(rest: int, count: int, rng: np.random.Generator) -> Indices:
 
     They fill a batch up: for its random share, and where too few images are scored.
     """
-    return rng.permutation(rest)[:count].astype(np.int64)
+    return rng.permutation(rest if count else 0)[:count].astype(np.int64)
 
 
 def ranked(strategy: str, pool: Pool, wanted: int) -> Chosen:

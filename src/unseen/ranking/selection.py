@@ -97,6 +97,25 @@ def balanced(
     return np.asarray(chosen, dtype=np.int64)
 
 
+def balanced_candidates(
+    expected_counts: npt.ArrayLike, labelled_counts: npt.ArrayLike, most: int
+) -> Indices:
+    """The images that `balanced` chooses among where there are more than `most`.
+
+    Of (N, K) >= 0 they are those with the most expected examples of each class, and those with the
+    highest gain of all; each of these K + 1 rankings has an equal part. Ascending positions, at most
+    `most`. The candidates of a part of the images and of the rest are among the candidates of both.
+    """
+    counts = np.nan_to_num(np.asarray(expected_counts, dtype=np.float64), nan=-1.0)
+    if len(counts) <= most:
+        return np.arange(len(counts))
+    present = np.asarray(labelled_counts, dtype=np.float64).reshape(-1)
+    gain = np.log1p(counts.clip(0) / (present + 1)).sum(axis=1)
+    rankings = [gain, *counts.T]
+    part = [plain(values, most // len(rankings)) for values in rankings]
+    return np.unique(np.concatenate(part))
+
+
 def alternate(
     orders: Iterable[npt.ArrayLike], shares: npt.ArrayLike, budget: int
 ) -> tuple[Indices, Indices]:

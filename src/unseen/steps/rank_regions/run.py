@@ -11,6 +11,7 @@ from unseen.dataset import reading, regions, writing
 from unseen.dataset.loop import Loop
 from unseen.dataset.regions import Place
 from unseen.errors import DatasetError
+from unseen.loop.facts import pool_sizes
 from unseen.progress import Progress
 from unseen.steps.newest_scores import newest_scores
 from unseen.steps.rank_regions import RankRegionsConfig, RankRegionsResult
@@ -31,10 +32,10 @@ def rank_regions(loop: Loop, config: RankRegionsConfig, progress: Progress) -> R
     progress(0, 2, "read the regions")
     mark, _ = newest_scores(loop)
     by_newest = loop.pool.match(fo.ViewField(names.model) == mark)
-    size, scored = len(loop.pool), len(by_newest)
+    size, scored = pool_sizes(loop, mark)
     check_pool(loop, size)
     check_scored(size, scored, mark)
-    scores = regions.read_scores(loop.on(by_newest))
+    scores = regions.read_scores(loop.on(by_newest), config.count)
     ranked = _strongest(scores, config)
     strongest = max(ranked.values(), default=regions.NO_SCORE)
     if strongest < config.min_score:

@@ -12,6 +12,7 @@ from unseen.arrays.images import image_size
 from unseen.dataset import brain, reading, structure, writing
 from unseen.dataset.loop import Loop, Record
 from unseen.errors import DatasetError, LabelError, UnseenError
+from unseen.loop.facts import pool_sizes
 from unseen.progress import Progress
 from unseen.ranking.cluster import Cluster, named_cluster
 from unseen.ranking.local import LocalScoring, Weights
@@ -149,18 +150,19 @@ def _load_scorer(loop: Loop, config: ScoreConfig) -> tuple[Scorer, int]:
 
 def _target(loop: Loop, scored_as: str | None) -> tuple[Any, int]:
     """The samples to score, and how many have this mark already."""
-    target = loop.pool if loop.is_whole else loop.view
-    if not len(target):
+    if loop.is_whole:
+        target, (size, already) = loop.pool, pool_sizes(loop, scored_as)
+    else:
+        target, size = loop.view, len(loop.view)
+        already = len(target.match({loop.names.model: scored_as})) if scored_as else 0
+    if not size:
         raise DatasetError(
             f"nothing to score: the {'pool' if loop.is_whole else 'view'} of dataset "
             f"{loop.dataset.name!r} is empty; expected unlabelled images without the tags "
             f"{loop.names.test_tag!r} and {loop.names.excluded_tag!r}. Add images, or pass a view "
             "of what to score"
         )
-    if scored_as is None or loop.dataset.get_field(loop.names.model) is None:
-        return target, 0
-    missing = target.match(fo.ViewField(loop.names.model) != scored_as)
-    return missing, len(target) - len(missing)
+    return target.match({loop.names.model: {"$ne": scored_as}}) if already else target, already
 
 
 def _earlier_run(loop: Loop, config: ScoreConfig, iteration: int, mark: str) -> Record | None:

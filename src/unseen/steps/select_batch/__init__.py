@@ -54,6 +54,7 @@ class SelectResult(StepResult):
     sample_ids: list[str]
     pool: int
     unscored: int = 0
+    candidates: int = 0  #: of `balanced` and `mixed` in a large pool: images that they chose among
     # Only of the strategy mixed:
     criteria: dict[str, int] = field(default_factory=dict)  #: images per criterion
     trust: str = ""  #: what was rehearsed, and how the batch is divided
@@ -61,6 +62,10 @@ class SelectResult(StepResult):
 
     def summary(self) -> str:
         missing = f" {self.unscored} pool images have no score yet." if self.unscored else ""
+        if self.candidates:
+            missing += (
+                f" Chosen among {self.candidates} of the scored images; docs/scale.md says which."
+            )
         from unseen.ranking.mixed import CRITERIA  # forms import this module without numpy
 
         parts = ", ".join(f"{n} for {CRITERIA[c].seeks}" for c, n in self.criteria.items())

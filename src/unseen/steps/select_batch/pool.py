@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -9,20 +10,25 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
-from unseen.dataset import reading, scope
+from unseen.dataset import indexes, reading, scope
 from unseen.dataset.fields import REMOVED, SENT
 from unseen.dataset.loop import Loop
+from unseen.loop.facts import pool_sizes
 from unseen.progress import Progress
 from unseen.ranking import SCORED_STRATEGIES, ranking_metric
-from unseen.ranking.choosing import Pool, to_rank
+from unseen.ranking.choosing import Pool, draw, to_rank
 from unseen.ranking.cluster import named_cluster
 from unseen.ranking.feature_evidence import KnownImage, feature_evidence
+from unseen.ranking.feature_space import Floats
 from unseen.ranking.features.compute import feature_name
-from unseen.ranking.selection import CANDIDATES_PER_IMAGE
+from unseen.ranking.selection import CANDIDATES_PER_IMAGE, balanced_candidates
 from unseen.steps.loop_features import loop_features
 from unseen.steps.newest_scores import newest_scores
 from unseen.steps.select_batch import SelectConfig, history
 from unseen.steps.step import check_pool, check_scored
+
+#: `balanced` and `mixed` choose among at most so many images, which bounds memory and time.
+MOST_CANDIDATES = 50_000
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,17 @@ class ReadPool:
     numbers: Pool  #: what the strategy ranks these images by
     facts: dict[str, Any] = field(default_factory=dict)  #: what else is recorded of a mixed batch
 
+    @property
+    def candidates(self) -> int:
+        """Of a pool that is too large to look at every image, those that were looked at; else 0."""
+        return len(self.ids) if len(self.ids) < self.scored else 0
+
 
 def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
     """Read what the strategy ranks; for `mixed` also the pretrained features, which progress counts.
 
-    Where a metric decides, the database ranks, and only the best come out of it.
+    Where a metric decides, the database ranks, and only the best come out of it. `balanced` and
+    `mixed` choose among at most `MOST_CANDIDATES` images, or three times the batch.
 
     Raises a BudgetError if the pool is smaller than the budget, a DatasetError if the strategy needs
     scores of the newest UNet and there are none, a CheckpointError if the features that were asked
@@ -50,7 +62,7 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
     mark: str | None = None
     if is_ranked:
         mark, entry = newest_scores(loop, otherwise=", or choose the strategy random or sequential")
-    size, count = _sizes(loop, mark)
+    size, count = pool_sizes(loop, mark)
     check_pool(loop, size, config.budget)
     wanted = to_rank(strategy, config.budget, config.random_share)
     if not is_ranked:
@@ -58,13 +70,26 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
         ids, _ = reading.raw_values(view, [])
         return ReadPool(size, count, ids, Pool(len(ids)))
     check_scored(size, count, str(mark))
-    view = loop.pool.match(fo.ViewField(names.model) == mark)
-    metric = names.metric(ranking_metric(strategy, config.metric))
-    more = {"balanced": [names.expected_counts], "mixed": ["filepath"]}.get(strategy)
-    if more is None:
+    ranks_by = ranking_metric(strategy, config.metric)
+    indexes.ensure(loop, ranks_by)
+    view = loop.pool.match(indexes.scored(names, str(mark), ranks_by))
+    metric = names.metric(ranks_by)
+    most = max(MOST_CANDIDATES, CANDIDATES_PER_IMAGE * wanted)
+    if strategy == "balanced":
+        labelled = loop.label_facts()["class_counts"]
+        # The paper's UNet has one foreground for all classes.
+        known = [labelled.get(c, 0) for c in entry["classes"]] or [sum(labelled.values())]
+        ids, expected = _fullest(loop.on(view), [*known, 0], most)
+        scored = np.arange(len(ids))
+        pool = Pool(len(ids), scored, expected_counts=expected, labelled_counts=[*known, 0])
+        return ReadPool(size, count, ids, pool)
+    if strategy != "mixed":
         looked_at = CANDIDATES_PER_IMAGE * wanted if strategy == "diverse" else wanted
         view = reading.highest(view, metric, min(looked_at, count))
-    ids, values = reading.raw_values(view.sort_by("filepath"), [metric, *(more or ())])
+    elif count > most:
+        view = _some(loop.on(view), metric, count, most, config.seed)
+    more = ["filepath"] if strategy == "mixed" else []
+    ids, values = reading.raw_values(view.sort_by("filepath"), [metric, *more])
     pool = Pool(
         len(ids),
         np.arange(len(ids)),
@@ -72,12 +97,6 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
         embed=lambda rows: _embeddings(loop, [ids[i] for i in rows]),
         seed=config.seed,
     )
-    if strategy == "balanced":
-        labelled = loop.label_facts()["class_counts"]
-        # The paper's UNet has one foreground for all classes.
-        known = [labelled.get(c, 0) for c in entry["classes"]] or [sum(labelled.values())]
-        expected = values[names.expected_counts]
-        pool = replace(pool, expected_counts=expected, labelled_counts=[*known, 0])
     read = ReadPool(size, count, ids, pool)
     if strategy != "mixed":
         return read
@@ -85,13 +104,28 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
     return _with_features(loop, config, read, paths, progress)
 
 
-def _sizes(loop: Loop, mark: str | None) -> tuple[int, int]:
-    """Numbers of images in the pool, and of those with a mark."""
-    is_scored = {"$cond": [{"$eq": [f"${loop.names.model}", mark]}, 1, 0]} if mark else 0
-    group = {"_id": None, "size": {"$sum": 1}, "scored": {"$sum": is_scored}}
-    pipeline = [*loop.pool._pipeline(), {"$group": group}]
-    row = next(loop.dataset._sample_collection.aggregate(pipeline), {"size": 0, "scored": 0})
-    return row["size"], row["scored"]
+def _some(loop: Loop, metric: str, count: int, most: int, seed: int) -> Any:
+    """`most` of the `count` samples of the view: half have the highest metric, half are drawn."""
+    best, _ = reading.raw_values(reading.highest(loop.view, metric, most // 2), [])
+    drawn = draw(count - len(best), most - len(best), np.random.default_rng([seed, 97]))
+    others = reading.ids_at(loop.view.sort_by("filepath"), drawn.tolist(), without=best)
+    return loop.dataset.select([*best, *others])
+
+
+def _fullest(loop: Loop, labelled: Sequence[int], most: int) -> tuple[list[str], Floats]:
+    """Ids and expected counts (M, K) of the view's candidates, in directory order; samples stream."""
+    field = loop.names.expected_counts
+    pipeline = [*loop.view.sort_by("filepath")._pipeline(), {"$project": {field: 1}}]
+    rows = loop.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True, batchSize=5000)
+    unknown = [np.nan] * len(labelled)
+    read = ((row["_id"], *(row.get(field) or unknown)) for row in rows)
+    ids, counts = np.zeros(0, object), np.zeros((0, len(labelled)))
+    while block := list(itertools.islice(read, most)):
+        ids = np.append(ids, [row[0] for row in block])
+        counts = np.concatenate([counts, [row[1:] for row in block]])
+        kept = balanced_candidates(counts, labelled, most)
+        ids, counts = ids[kept], counts[kept]
+    return [str(i) for i in ids], counts
 
 
 def _with_features(

@@ -8,6 +8,7 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
+from unseen.annotation.sendings import read_sending
 from unseen.dataset import appearance, reading, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
@@ -77,6 +78,7 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
         criteria={c: n for c, n in counts.items() if n},
         trust=chosen.trust,
         features=mixture["features"]["origin"] if mixture else "",
+        candidates=pool.candidates if config.strategy in ("balanced", "mixed") else 0,
     )
 
 
@@ -104,8 +106,12 @@ def _place(loop: Loop, config: SelectConfig) -> _Place:
         place = _Place(number, record, entry["batch_ids"])
     elif waiting is not None:
         # Of a batch whose images were all deleted, nobody will ever label one.
-        if not config.replace and len(loop.dataset.match_tags(batches[waiting]).limit(1)):
-            raise DatasetError(rules.open_batch_problem(batches[waiting]))
+        if len(loop.dataset.match_tags(batches[waiting]).limit(1)):
+            if not config.replace:
+                raise DatasetError(rules.open_batch_problem(batches[waiting]))
+            sending = read_sending(loop, loop.names.anno_key(waiting))
+            if sending is not None and sending.sent_ids() and not sending.closed:
+                raise DatasetError(rules.sent_batch_problem(batches[waiting]))
         place = _Place(waiting, loop.record_of_batch(waiting), [])
     else:
         place = _Place(newest + 1, iteration, [])
