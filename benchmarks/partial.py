@@ -111,7 +111,7 @@ def _ranked(pool: list, seed: int) -> tuple[list[int], list[np.ndarray]]:
         quantiles.add(scores[-1])
     settings = ScoreConfig()
     threshold = quantiles.quantile(settings.threshold_quantile)
-    metric = np.asarray([float(excess_metric(s, threshold)[0]) for s in scores])
+    metric = np.asarray([excess_metric(s[0].numpy(), threshold) for s in scores])
     above = quantiles.quantile(settings.region_quantile)
     regions = [
         shown_regions(unseen_regions(s[0].numpy(), above, present=p), settings.max_regions).xyxy

@@ -160,8 +160,7 @@ def _measure(images: list[Scored], regions: Finding, most: int, seed: int, scale
     for image in images:
         quantiles.add(image.score)
     threshold = quantiles.quantile(ScoreConfig().threshold_quantile)
-    maps = [torch.from_numpy(image.score.astype(np.float32))[None] for image in images]
-    excess = np.asarray([float(excess_metric(score, threshold)[0]) for score in maps])
+    excess = np.asarray([excess_metric(image.score, threshold) for image in images])
     best = [images[i] for i in np.argsort(-excess, kind="stable")[:most]]
     margin = TrainUnetConfig().box_margin * scale
     rng = np.random.default_rng(seed)

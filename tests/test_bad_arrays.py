@@ -13,7 +13,7 @@ from unseen.errors import UnseenError
 from unseen.ranking.features.image_features import fitted
 from unseen.ranking.image_metrics import alpha_metric
 from unseen.unet.crops import LabelledImages
-from unseen.unet.inference import infer_tiles
+from unseen.unet.inference import tiles
 from unseen.unet.losses import generalised_dice_loss
 from unseen.unet.network import UNet, UNetSpec
 from unseen.unet.unseen_score import probability_maps
@@ -49,7 +49,7 @@ def labelled(image):
         (r"\(1, 1, 3, 4\); .* multiples of 4", lambda: NETWORK(zeros(1, 1, 3, 4))),
         (
             r"\(1, 3, 4, 4\); .*\(B, 1, H, W\)",
-            lambda: next(infer_tiles(NETWORK, zeros(1, 3, 4, 4))),
+            lambda: next(tiles(NETWORK, zeros(1, 3, 4, 4))),
         ),
         ("maps background, a, unseen", lambda: probability_maps(zeros(1, 2, 4, 4), SPEC)),
         (

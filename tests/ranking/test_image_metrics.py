@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from unseen.ranking.image_metrics import (
     pooled,
     threshold_metric,
 )
+from unseen.ranking.regions import above
 
 
 def pooled_features(features, score):
@@ -21,7 +23,8 @@ SCORE = torch.tensor([[[0.0, 0.5], [0.25, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
 
 def test_no_images_give_no_numbers():
     assert alpha_metric(torch.zeros(0, 2, 2), 2).shape == (0,)
-    assert expected_counts(torch.zeros(0, 1, 2, 2), torch.zeros(0, 2, 2), [4]).shape == (0, 2)
+    assert expected_counts(torch.zeros(0, 2), [4]).shape == (0, 2)
+    assert excess_metric(np.zeros((0, 2), np.float16), 0.5) == 0
     assert pooled_features(torch.zeros(0, 4, 2, 2), torch.zeros(0, 8, 8)).shape == (0, 4)
 
 
@@ -29,28 +32,33 @@ def test_closed_forms():
     assert alpha_metric(SCORE, 2).tolist() == [1.3125, 0]
     assert alpha_metric(SCORE, 1).tolist() == pixel_sum(SCORE).tolist() == [1.75, 0]
     assert alpha_metric(SCORE, 64)[0] == pytest.approx(1)
-    assert threshold_metric(SCORE, 0.25).tolist() == [2, 0]
-    assert threshold_metric(SCORE, 0.0).tolist() == [3, 0]
-    assert excess_metric(SCORE, 0.25).tolist() == [1.0, 0]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_closed_forms_of_thresholds(kind):
+    score = SCORE[0].numpy().astype(kind)
+    assert [threshold_metric(score, t) for t in (0.0, 0.25, 0.9999, 1.0)] == [3, 2, 1, 0]
+    assert excess_metric(score, 0.25) == 1.0
+
+
+def test_half_precision_is_compared_as_exactly_as_floats(rng):
+    score = rng.random((50, 50)).astype(np.float16)
+    for threshold in (*rng.random(50), *score[0, :5].tolist(), 6e-8, 1e-9):
+        assert (above(score, threshold) == (score.astype(np.float64) > np.float32(threshold))).all()
 
 
 def test_excess_is_the_integral_of_the_threshold_metric(rng):
-    score = torch.from_numpy(rng.uniform(0, 1, (1, 40, 40)).astype("float32"))
-    steps = torch.linspace(0.3, 1, 2001)
-    counts = torch.stack([threshold_metric(score, float(t)) for t in steps])[:, 0]
-    assert float(torch.trapezoid(counts, steps)) == pytest.approx(
-        float(excess_metric(score, 0.3)), rel=1e-3
-    )
+    score = rng.random((40, 40)).astype(np.float32)
+    steps = np.linspace(0.3, 1, 2001)
+    counts = np.asarray([threshold_metric(score, t) for t in steps])
+    integral = float((counts[1:] + counts[:-1]).sum() / 2 * (steps[1] - steps[0]))
+    assert integral == pytest.approx(excess_metric(score, 0.3), rel=1e-3)
 
 
 def test_expected_counts_divide_probability_mass_by_mean_area():
-    classes = torch.zeros(1, 2, 10, 10)
-    classes[0, 0, :5] = 1.0
-    classes[0, 1, :, :2] = 0.5
-    counts = expected_counts(classes, torch.full((1, 10, 10), 0.3), [25.0, 5.0])
-    torch.testing.assert_close(counts, torch.tensor([[2.0, 2.0, 30 / 15]]))
-    counts = expected_counts(torch.zeros(1, 0, 2, 2), torch.ones(1, 2, 2), [])  # no class
-    assert counts.tolist() == [[4.0]]
+    counts = expected_counts(torch.tensor([[50.0, 10, 30]]), [25.0, 5.0])
+    assert counts.tolist() == [[2.0, 2.0, 2.0]]
+    assert expected_counts(torch.tensor([[4.0]]), []).tolist() == [[4.0]]  # no class
 
 
 def test_only_the_unseen_position_decides_the_embedding():

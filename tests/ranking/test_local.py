@@ -50,7 +50,7 @@ def score(scorer, paths, **settings):
 
 def raw_score(scorer, path):
     tiles = scorer.tiles([scorer.read(path)])
-    return scorer.reduce([scorer.sums(tile, [None]) for tile in tiles], [None])[0]
+    return scorer.reduce([scorer.sums(scorer.run(tile), [None]) for tile in tiles], [None])[0]
 
 
 def test_batches_and_threads_do_not_change_the_numbers(scorer, files):

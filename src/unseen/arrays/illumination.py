@@ -66,15 +66,15 @@ def fit_plane(images: Tensor) -> Tensor:
     across = F.adaptive_avg_pool1d(positions(width).double()[None], columns)[0]
     down, across = down.repeat_interleave(columns), across.repeat(rows)
     basis = torch.stack([torch.ones_like(down), down, across], dim=1)
+    products = (basis[:, :, None] * basis[:, None]).flatten(1)
     weight = torch.ones_like(cells)
     plane = torch.zeros_like(cells[..., :3])
     # A single row or column has no gradient: the ridge makes it 0.
     ridge = 1e-9 * torch.eye(3, dtype=cells.dtype)
     for _ in range(_ITERATIONS):
         share = weight / weight.sum(dim=2, keepdim=True)
-        normal = torch.einsum("bcn,ni,nj->bcij", share, basis, basis) + ridge
-        right = torch.einsum("bcn,bcn,ni->bci", share, cells, basis)
-        plane = torch.linalg.solve(normal, right)
+        normal = (share @ products).view(*share.shape[:2], 3, 3) + ridge
+        plane = torch.linalg.solve(normal, (share * cells) @ basis)
         squares = (cells - plane @ basis.T) ** 2
         typical = (share * squares).sum(dim=2, keepdim=True).clamp_min(1e-12)
         weight = 1 / (1 + squares / (_TOLERANCE**2 * typical))

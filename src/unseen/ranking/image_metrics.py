@@ -7,12 +7,16 @@ metrics sum over pixels, so that large images with more to see rank higher; high
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unseen.errors import ConfigError
+from unseen.ranking.regions import above
 
 
 def pixel_sum(maps: Tensor) -> Tensor:
@@ -31,32 +35,29 @@ def alpha_metric(score: Tensor, alpha: float) -> Tensor:
     return pixel_sum(score.pow(alpha))
 
 
-def threshold_metric(score: Tensor, threshold: float) -> Tensor:
-    """M_thresh: the number of pixels of (B, H, W) whose unseen score is above a threshold."""
-    return pixel_sum(score > threshold).float()
+def threshold_metric(score: npt.NDArray[np.floating[Any]], threshold: float) -> int:
+    """M_thresh: the number of pixels whose unseen score (h, w) >= 0 is above a threshold >= 0."""
+    return int(np.count_nonzero(above(score, threshold)))
 
 
-def excess_metric(score: Tensor, threshold: float) -> Tensor:
+def excess_metric(score: npt.NDArray[np.floating[Any]], threshold: float) -> float:
     """The sum of max(0, S - t): like M_thresh, but continuous, and strong pixels count more.
 
-    The threshold t is usually a quantile of the scores S (B, H, W) over the pool.
+    The threshold t >= 0 is usually a quantile of the scores S (h, w) >= 0 over the pool.
     """
-    return pixel_sum((score - threshold).clamp_min(0))
+    strong = score[above(score, threshold)].astype(np.float64)
+    return float((strong - threshold).sum())
 
 
-def expected_counts(
-    class_probabilities: Tensor, unseen: Tensor, mean_areas: Sequence[float]
-) -> Tensor:
+def expected_counts(mass: Tensor, mean_areas: Sequence[float]) -> Tensor:
     """The number of examples of each class expected in an image: probability mass / mean area.
 
-    Probabilities are (B, K, H, W) and unseen scores (B, H, W). The K mean areas are those of the
-    enlarged boxes, in px of the maps; an example of an unseen class is taken to be as large as their
-    mean. Returns (B, K + 1), the last column for `unseen`.
+    Masses (B, K + 1) are sums over the pixels of P(class), and of the unseen score in the last
+    column. The K mean areas are those of the enlarged boxes, in px of the maps; an example of an
+    unseen class is taken to be as large as their mean. Returns (B, K + 1).
     """
-    mass = torch.cat([class_probabilities.sum(dim=(2, 3)), pixel_sum(unseen)[:, None]], 1)
     typical = sum(mean_areas) / len(mean_areas) if len(mean_areas) else 1.0
-    areas = torch.tensor([*mean_areas, typical], dtype=torch.float32, device=mass.device)
-    return mass / areas
+    return mass / mass.new_tensor([*mean_areas, typical])
 
 
 def feature_sums(features: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from unseen.arrays.quantiles import StreamingQuantiles
+from unseen.arrays.threads import computing_threads, networks_at_a_time, opencv_on_one_core
 from unseen.errors import ImageError
-from unseen.ranking.read_ahead import MOST_BYTES, read_ahead
+from unseen.ranking.read_ahead import MOST_BYTES, iterate_ahead, read_ahead
 from unseen.ranking.scorer import ImageScore, PixelSums, RawScore, Scorer, Thresholds
-from unseen.unet.inference import Inference
+from unseen.unet.inference import Tile
 
 #: Images whose scores decide the thresholds; a larger pool is sampled evenly at random.
 SAMPLE_IMAGES = 256
@@ -45,6 +47,23 @@ class Scored:
 
 
 @dataclass
+class _Batch:
+    """Images of one size on their way through the network."""
+
+    indices: list[int]
+    shape: tuple[int, int]  #: (h, w) of each
+    zones: list[np.ndarray | None]
+    tiles: list[PixelSums] = field(default_factory=list)  #: in their order
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last tile is there."""
+        place = self.tiles[-1].place
+        ends = place.images.stop, place.rows.stop, place.columns.stop
+        return ends == (len(self.indices), *self.shape)
+
+
+@dataclass
 class LocalScoring:
     """Scores files in bounded memory."""
 
@@ -58,7 +77,7 @@ class LocalScoring:
     seed: int = 51  #: of the sample that decides the thresholds
     weights: Weights | None = None
     repeated = 0  #: no worker of its own dies
-    #: called with the position and the maps of each image, from several threads
+    #: called with the position and the maps of each image
     observe: Callable[[int, RawScore], None] | None = None
 
     def score(self, paths: Sequence[str], *, only_sample: bool = False) -> Iterator[Scored]:
@@ -76,14 +95,14 @@ class LocalScoring:
         held: _Indexed = []
         held_bytes = 0
         finishing: deque[Future[list[Scored]]] = deque()
-        with ThreadPoolExecutor(self.workers) as threads:
+        with opencv_on_one_core(), computing_threads(self.workers) as pool:
 
             def finish(images: _Indexed) -> None:
                 for start in range(0, len(images), self.batch_size):
                     group = images[start : start + self.batch_size]
-                    finishing.append(threads.submit(self._finish, group))
+                    finishing.append(pool.submit(self._finish, group))
 
-            for batch in self._raw_scores(paths, order, threads):
+            for batch in self._raw_scores(paths, order, pool):
                 if isinstance(batch, Scored):
                     yield batch
                     continue
@@ -124,48 +143,56 @@ class LocalScoring:
         return [Scored(i, self.scorer.finish(raw, self.thresholds)) for i, raw in group]
 
     def _raw_scores(
-        self, paths: Sequence[str], order: np.ndarray, threads: ThreadPoolExecutor
+        self, paths: Sequence[str], order: np.ndarray, pool: ThreadPoolExecutor
     ) -> Iterator[_Indexed | Scored]:
-        """The network runs here; threads reduce its maps while the next ones are computed."""
-        reducing: deque[Future[_Indexed]] = deque()
+        """A thread prepares tiles, others run the network on them, and `pool` sums its maps."""
+        networks = networks_at_a_time(self.scorer.device)
+        running: deque[tuple[_Batch, Future[Future[PixelSums]]]] = deque()
+
+        def run(batch: _Batch, tile: Tile) -> Future[PixelSums]:
+            return pool.submit(self.scorer.sums, self.scorer.run(tile), batch.zones)
+
+        def settled() -> Iterator[_Indexed]:
+            batch, future = running.popleft()
+            batch.tiles.append(future.result().result())
+            if batch.is_complete:
+                yield self._reduced(batch)
+
+        cores = max(1, torch.get_num_threads() // networks)
+        with computing_threads(networks, cores=cores) as threads:
+            for item in iterate_ahead(self._prepared(paths, order), ahead=networks):
+                if isinstance(item, Scored):
+                    yield item
+                    continue
+                running.append((item[0], threads.submit(run, *item)))
+                del item  # not needed while the caller is busy
+                while len(running) > networks + 2:  # maps are larger than what is kept of them
+                    yield from settled()
+            while running:
+                yield from settled()
+
+    def _prepared(
+        self, paths: Sequence[str], order: np.ndarray
+    ) -> Iterator[tuple[_Batch, Tile] | Scored]:
+        """What the network takes, of one batch after the other; single failures in between."""
         for group in self._image_groups(paths, order):
             if isinstance(group, Scored):
                 yield group
                 continue
             indices, images = [i for i, _ in group], [image for _, image in group]
-            weights = threads.submit(self._zones, indices, images[0].shape[:2])
-            parts: list[Future[PixelSums]] = []
+            shape = images[0].shape[:2]
+            zones = [self.weights and self.weights(i) for i in indices]
+            batch = _Batch(indices, shape, [zone and zone(shape) for zone in zones])
             for tile in self.scorer.tiles(images):
-                parts.append(threads.submit(self._sums, tile, weights))
-                del tile
-                if len(parts) > 2:  # maps are much larger than what is kept of them
-                    parts[-3].result()
-            reducing.append(threads.submit(self._reduce, indices, parts, weights))
-            is_large = len(parts) > 1
-            del group, images, parts  # not needed while the caller is busy
-            if len(reducing) > 2 or is_large:
-                yield reducing.popleft().result()
-        while reducing:
-            yield reducing.popleft().result()
+                yield batch, tile
 
-    def _zones(self, indices: list[int], shape: tuple[int, int]) -> list[np.ndarray | None]:
-        zones = [self.weights and self.weights(i) for i in indices]
-        return [zone and zone(shape) for zone in zones]
-
-    def _sums(self, tile: Inference, weights: Future[list[np.ndarray | None]]) -> PixelSums:
-        return self.scorer.sums(tile, weights.result())
-
-    def _reduce(
-        self,
-        indices: list[int],
-        parts: list[Future[PixelSums]],
-        weights: Future[list[np.ndarray | None]],
-    ) -> _Indexed:
-        raw_scores = self.scorer.reduce([part.result() for part in parts], weights.result())
+    def _reduced(self, batch: _Batch) -> _Indexed:
+        raw_scores = self.scorer.reduce(batch.tiles, batch.zones)
+        found = list(zip(batch.indices, raw_scores, strict=True))
         if self.observe is not None:
-            for index, raw in zip(indices, raw_scores, strict=True):
+            for index, raw in found:
                 self.observe(index, raw)
-        return list(zip(indices, raw_scores, strict=True))
+        return found
 
     def _image_groups(
         self, paths: Sequence[str], order: np.ndarray

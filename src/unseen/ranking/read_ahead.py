@@ -6,8 +6,9 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 
+from unseen.arrays.threads import computing_threads
 from unseen.errors import ImageError
 
 T = TypeVar("T")
@@ -45,3 +46,14 @@ def read_ahead(
             size = int(getattr(result, "nbytes", 0))
             room = min(ahead, max(1, MOST_BYTES // max(1, size)))
             yield item, result
+
+
+def iterate_ahead(items: Iterator[T], *, ahead: int) -> Iterator[T]:
+    """The items of an iterator, which runs in a thread that may be `ahead` items further."""
+    end = object()
+    with computing_threads(1) as thread:
+        queue = deque(thread.submit(next, items, end) for _ in range(ahead + 1))
+        while (item := queue.popleft().result()) is not end:
+            queue.append(thread.submit(next, items, end))
+            yield cast("T", item)
+            del item

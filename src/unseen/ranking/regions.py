@@ -52,8 +52,9 @@ def unseen_regions(
     the map of 1 - P(background) = S + P(foreground), by default S. Maps are (h, w) in [0, 1], or
     integers (`as_float`).
     """
-    novel = score > np.float32(threshold)
-    count, labels = 0, np.zeros(novel.shape, np.int32)
+    novel = above(score, threshold)
+    count = 0
+    labels: npt.NDArray[Any] = np.zeros(novel.shape, np.int32)
     if novel.any():  # OpenCV crashes on a map without pixels
         count, labels = cv2.connectedComponents(_closed(novel), connectivity=8)
         count -= 1  # without the background
@@ -77,6 +78,18 @@ def unseen_regions(
         area[order].astype(np.float32),
         weight.astype(np.float32),
     )
+
+
+def above(score: npt.NDArray[np.floating[Any]], threshold: float) -> npt.NDArray[np.bool_]:
+    """Where scores (h, w) >= 0 are above a threshold >= 0."""
+    limit = np.float32(threshold)
+    if score.dtype != np.float16:
+        return np.asarray(score > limit)
+    # What is >= 0 has the order of its bits, which NumPy compares twenty times as fast.
+    half = np.float16(limit)
+    if half > limit:
+        half = np.nextafter(half, np.float16(0))
+    return np.asarray(score.view(np.int16) > half.view(np.int16))
 
 
 def shown_regions(regions: Regions, most: int) -> Regions:

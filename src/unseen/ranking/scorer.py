@@ -27,16 +27,12 @@ from unseen.ranking.image_metrics import (
 from unseen.ranking.regions import region_strength, shown_regions, unseen_regions
 from unseen.unet.checkpoints import load_checkpoint
 from unseen.unet.folded import folded
-from unseen.unet.inference import Inference, infer, infer_tiles
+from unseen.unet.inference import Inference, Place, Tile, TileOutput, infer, infer_tile, tiles
 from unseen.unet.network import UNet, UNetSpec
-from unseen.unet.unseen_score import entropy
+from unseen.unet.unseen_score import ProbabilityMaps
 
 if TYPE_CHECKING:
     from unseen.steps.score_samples import ScoreConfig
-
-
-#: Rows that become floats at a time.
-_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,7 @@ class RawScore:
     alpha: float
     entropy: float
     foreground: float
+    mean_score: float
     expected_counts: np.ndarray  #: (K + 1,)
     embedding: np.ndarray  #: (D,)
 
@@ -68,9 +65,7 @@ class RawScore:
 class PixelSums(NamedTuple):
     """What a tile of some images adds to their `RawScore`."""
 
-    images: slice
-    rows: slice
-    columns: slice
+    place: Place
     score: np.ndarray  #: (B, h, w) float16
     present: np.ndarray  #: (B, h, w) uint8
     sums: tuple[torch.Tensor, ...]  #: (B, ...) float64 each
@@ -133,13 +128,14 @@ class Scorer:
         pixels = read_pixels(path, channels=self._channels, value_range=self._value_range)
         return resize(pixels, self.scale)
 
-    def tiles(self, images: Sequence[Pixels]) -> Iterator[Inference]:
-        """The network's maps of a batch of equally large images, part by part."""
+    def tiles(self, images: Sequence[Pixels]) -> Iterator[Tile]:
+        """A batch of equally large images as the network takes it, part by part."""
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (B, C, h, w)
-        config = self._config
-        return infer_tiles(
-            self._model, batch, tile_size=config.tile_size, precision=config.precision
-        )
+        return tiles(self._model, batch, tile_size=self._config.tile_size)
+
+    def run(self, tile: Tile) -> TileOutput:
+        """Run the network on a tile."""
+        return infer_tile(self._model, tile, precision=self._config.precision)
 
     def infer(self, image: Pixels) -> Inference:
         """The network's maps of one image, all of it."""
@@ -148,37 +144,48 @@ class Scorer:
         return infer(self._model, batch, tile_size=config.tile_size, precision=config.precision)
 
     @torch.inference_mode()
-    def sums(self, tile: Inference, weights: Sequence[np.ndarray | None]) -> PixelSums:
+    def sums(self, output: TileOutput, weights: Sequence[np.ndarray | None]) -> PixelSums:
         """What the scores of a batch need of one tile of it.
 
         The maps of each image are multiplied by its weights (h, w) in [0, 1], of the whole image, or
         by nothing if those are None, before anything is summed.
         """
-        maps, shape = tile.maps, tile.maps.unseen.shape[1:]
-        unseen, foreground, classes = maps.unseen, maps.foreground, maps.classes
-        spread = entropy(maps)
-        parts = [w if w is None else w[tile.rows, tile.columns] for w in weights[tile.images]]
-        if any(part is not None for part in parts):
-            whole = np.ones(tuple(shape), np.float32)
-            stack = np.stack([whole if part is None else part for part in parts])
-            weight = torch.from_numpy(stack).to(unseen.device)  # (B, h, w)
-            unseen, foreground, spread = unseen * weight, foreground * weight, spread * weight
-            classes = classes * weight[:, None]
-        return PixelSums(
-            tile.images,
-            tile.rows,
-            tile.columns,
-            unseen.half().cpu().numpy(),
+        place, device = output.place, output.features.device
+        unseen = torch.empty(place.shape, device=device)
+        present = torch.empty(place.shape, dtype=torch.uint8, device=device)
+        spread = torch.zeros(len(unseen), dtype=torch.float64, device=device)
+        mass = spread.new_zeros(len(unseen), len(self._mean_areas) + 1)
+        for images, rows, maps, entropy in output.parts():
+            parts = [
+                w if w is None else w[place.rows, place.columns][rows]
+                for w in weights[place.images][images]
+            ]
+            if any(part is not None for part in parts):
+                whole = np.ones(tuple(entropy.shape[1:]), np.float32)
+                stack = np.stack([whole if part is None else part for part in parts])
+                weight = torch.from_numpy(stack).to(device)  # (B, h, w)
+                entropy = entropy * weight
+                maps = ProbabilityMaps(
+                    *(m * (weight if m.ndim == 3 else weight[:, None]) for m in maps)
+                )
+            unseen[images, rows] = maps.unseen
             # One byte: many maps wait until the thresholds are known.
-            (_array(foreground + unseen).clip(0, 1) * 255).round().astype(np.uint8),
+            likely = (maps.foreground + maps.unseen).clamp_(0, 1)
+            present[images, rows] = likely.mul_(255).round_().to(torch.uint8)
+            spread[images] += pixel_sum(entropy)
+            mass[images, :-1] += maps.classes.sum(dim=(2, 3))
+        mass[:, -1] = pixel_sum(unseen)
+        return PixelSums(
+            place,
+            unseen.half().cpu().numpy(),
+            present.cpu().numpy(),
             tuple(
                 values.double().cpu()
                 for values in (
                     alpha_metric(unseen, self.alpha),
-                    pixel_sum(spread),
-                    pixel_sum(foreground),
-                    expected_counts(classes, unseen, self._mean_areas),
-                    *feature_sums(tile.features, unseen),
+                    spread,
+                    mass,
+                    *feature_sums(output.features, unseen),
                 )
             ),
         )
@@ -188,21 +195,22 @@ class Scorer:
     ) -> list[RawScore]:
         """The numbers of each image of a batch, from all of its tiles."""
         native = 1.0 / self.scale**2
-        height, width = tiles[-1].rows.stop, tiles[-1].columns.stop
+        height, width = tiles[-1].place.rows.stop, tiles[-1].place.columns.stop
         scores: list[RawScore] = []
-        for first in (tile for tile in tiles if tile.rows.start == tile.columns.start == 0):
-            same = [tile for tile in tiles if tile.images == first.images]
-            alpha, spread, foreground, counts, weighted, plain = (
+        for place in (t.place for t in tiles if t.place.rows.start == t.place.columns.start == 0):
+            same = [tile for tile in tiles if tile.place.images == place.images]
+            alpha, spread, mass, weighted, plain = (
                 torch.stack(parts).sum(dim=0) for parts in zip(*(t.sums for t in same), strict=True)
             )
             columns = (
                 _joined([(t, t.score) for t in same], height, width),
                 _joined([(t, t.present) for t in same], height, width),
-                [w if w is None else w > 0 for w in weights[first.images]],
+                [w if w is None else w > 0 for w in weights[place.images]],
                 (alpha * native).tolist(),
                 (spread * native).tolist(),
-                (foreground * native).tolist(),
-                _array(counts),
+                (mass[:, :-1].sum(dim=1) * native).tolist(),
+                (mass[:, -1] / (height * width)).tolist(),
+                _array(expected_counts(mass, self._mean_areas)),
                 _array(pooled(weighted, plain)),
             )
             scores += [RawScore(*row) for row in zip(*columns, strict=True)]
@@ -213,20 +221,14 @@ class Scorer:
         config = self._config
         native = 1.0 / self.scale**2
         height, width = raw.score.shape
-        area = excess = total = 0.0
-        for start in range(0, height, _ROWS):
-            strip = torch.from_numpy(raw.score[start : start + _ROWS]).float()[None]
-            area += float(threshold_metric(strip, thresholds.metric))
-            excess += float(excess_metric(strip, thresholds.metric))
-            total += float(pixel_sum(strip))
         regions = unseen_regions(raw.score, thresholds.region, present=raw.present)
         shown = shown_regions(regions, config.max_regions)
         boxes = xyxy_to_rel_xywh(shown.xyxy, width, height)
         size = config.heatmap_size
         return ImageScore(
             alpha=raw.alpha,
-            threshold=area * native,
-            excess=excess * native,
+            threshold=threshold_metric(raw.score, thresholds.metric) * native,
+            excess=excess_metric(raw.score, thresholds.metric) * native,
             entropy=raw.entropy,
             foreground=raw.foreground,
             expected_counts=raw.expected_counts,
@@ -236,7 +238,7 @@ class Scorer:
                 (float(x), float(y), float(w), float(h), float(s))
                 for (x, y, w, h), s in zip(boxes, shown.confidence, strict=True)
             ],
-            mean_score=total / raw.score.size,
+            mean_score=raw.mean_score,
             region_strength=region_strength(regions.score, thresholds.region),
         )
 
@@ -247,7 +249,7 @@ def _joined(tiles: Sequence[tuple[PixelSums, np.ndarray]], height: int, width: i
     values = tiles[0][1]
     whole = np.empty((len(values), height, width), values.dtype)
     for tile, values in tiles:
-        whole[:, tile.rows, tile.columns] = values
+        whole[:, tile.place.rows, tile.place.columns] = values
     return whole
 
 

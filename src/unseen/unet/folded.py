@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unseen.arrays.convolution import fused_conv2d, is_fusible
 from unseen.arrays.devices import full_precision, resolve_precision
-from unseen.unet.network import UNet, UNetOutput
+from unseen.unet.network import UNet, UNetFeatures, UNetOutput
 
 _SAME = (1, 1)
 
@@ -35,6 +36,7 @@ class FoldedUNet:
     def __init__(self, model: UNet, dtype: torch.dtype) -> None:
         """Fold a network of the recommended mode that is on a CPU; it computes with `dtype`."""
         self.spec, self.stride, self.halo = model.spec, model.stride, model.halo
+        self.shrink = model.shrink
         self.mean, self._std = model.mean, model.std
         self._dtype = dtype
         self._down = [self._convolutions(block) for block in model.down]
@@ -47,11 +49,18 @@ class FoldedUNet:
             self._merge.append(
                 [_Conv(*map(self._stored, c)) for c in (_Conv(skipped, first.bias), second)]
             )
-        self._head = model.head
+        weight, bias = model.head.parameters()
+        self._head = weight.detach()[:, :, 0, 0], bias.detach()[:, None]
 
     @torch.inference_mode()
     def __call__(self, x: Tensor) -> UNetOutput:
         """As `UNet.forward`, without a check of the shape."""
+        finest, deepest = self.features(x)
+        return UNetOutput(self.logits(finest), deepest)
+
+    @torch.inference_mode()
+    def features(self, x: Tensor) -> UNetFeatures:
+        """As `UNet.features`."""
         x = (x - self.mean[:, None, None]) / self._std[:, None, None]
         x = F.pixel_unshuffle(x.to(self._dtype), 2).contiguous(memory_format=torch.channels_last)
         with full_precision(x):
@@ -59,15 +68,24 @@ class FoldedUNet:
             for level, (first, second) in enumerate(self._down):
                 x = second(first(_halved(x) if level else x))
                 skips.append(x)
-            features = skips.pop()
+            deepest = skips.pop()
             for up, (first, second) in zip(self._up, self._merge, strict=True):
                 enlarged = F.conv_transpose2d(x, up, stride=2, padding=1)
                 x = second(first(skips.pop(), onto=enlarged))
-            weight, bias = self._head.parameters()
-            cells = x.permute(0, 2, 3, 1).float()
-            logits = torch.einsum("kc,bhwc->bkhw", weight[:, :, 0, 0], cells)
-            logits = _enlarged(logits + bias[:, None, None])
-        return UNetOutput(logits, features.float())
+        return UNetFeatures(x, deepest.float())
+
+    @torch.inference_mode()
+    def logits(self, finest: Tensor) -> Tensor:
+        """As `UNet.logits`."""
+        weight, bias = self._head
+        columns, rows = 2 * finest.shape[3], 2 * finest.shape[2]
+        logits = finest.new_empty(len(finest), len(weight), rows, columns, dtype=torch.float32)
+        for image, maps in zip(finest.permute(0, 2, 3, 1), logits.numpy(), strict=True):
+            cells = image.float().flatten(0, 1).T
+            small = torch.addmm(bias, weight, cells).view(-1, *image.shape[:2]).numpy()
+            for before, after in zip(small, maps, strict=True):
+                cv2.resize(before, (columns, rows), after)  # bilinear
+        return logits
 
     def _convolutions(self, block: nn.Module, dtype: torch.dtype | None = None) -> list[_Conv]:
         convolution, norm, _, *second = block.children()
@@ -108,16 +126,3 @@ def _halved(x: Tensor) -> Tensor:
     rows = torch.maximum(x[:, ::2], x[:, 1::2])
     left, right = rows.reshape(*rows.shape[:2], -1, 2, rows.shape[3]).unbind(3)
     return torch.maximum(left, right).permute(0, 3, 1, 2)
-
-
-def _enlarged(x: Tensor) -> Tensor:
-    """Bilinear up-sampling by 2: every cell becomes 3/4 itself and 1/4 its neighbour."""
-    for dim in (2, 3):
-        size = x.shape[dim]
-        out = x.new_empty(*x.shape[: dim + 1], 2, *x.shape[dim + 1 :])
-        before = x.narrow(dim, 0, 1), x.narrow(dim, 0, size - 1)
-        after = x.narrow(dim, 1, size - 1), x.narrow(dim, size - 1, 1)
-        for half, neighbours in enumerate((before, after)):
-            torch.lerp(x, torch.cat(neighbours, dim), 0.25, out=out.select(dim + 1, half))
-        x = out.flatten(dim, dim + 1)
-    return x

@@ -83,6 +83,13 @@ class UNetOutput(NamedTuple):
     features: Tensor  #: (B, D, H / stride, W / stride) float32, of the deepest level
 
 
+class UNetFeatures(NamedTuple):
+    """The result of one forward pass before its last layer, which needs much less memory."""
+
+    finest: Tensor  #: (B, C, H / shrink, W / shrink), of the type that the network computes with
+    deepest: Tensor  #: as `UNetOutput.features`
+
+
 class UNet(nn.Module):
     """Two convolutions per level, halving on the way down, concatenating skips on the way up.
 
@@ -99,11 +106,11 @@ class UNet(nn.Module):
     def __init__(self, spec: UNetSpec) -> None:
         super().__init__()
         self.spec = spec
-        self._shrink = 1 if spec.is_paper else 2
+        self.shrink = 1 if spec.is_paper else 2
         widths = spec.channels
-        self.stride = self._shrink * 2 ** (len(widths) - 1)
-        self.halo = _halo(levels=len(widths), shrink=self._shrink)
-        inputs = (spec.in_channels * self._shrink**2, *widths[:-1])
+        self.stride = self.shrink * 2 ** (len(widths) - 1)
+        self.halo = _halo(levels=len(widths), shrink=self.shrink)
+        inputs = (spec.in_channels * self.shrink**2, *widths[:-1])
         normalise = not spec.is_paper
         self.down = nn.ModuleList(
             _double_conv(before, after, normalise=normalise)
@@ -142,22 +149,31 @@ class UNet(nn.Module):
                 f"images have shape {tuple(x.shape)}; expected (B, {self.spec.in_channels}, H, W) "
                 f"with H and W multiples of {self.stride}"
             )
+        finest, deepest = self.features(x)
+        return UNetOutput(self.logits(finest), deepest)
+
+    def features(self, x: Tensor) -> UNetFeatures:
+        """What `forward` computes but the logits, without its check of the shape."""
         x = (x - self.mean[:, None, None]) / self.std[:, None, None]
-        if self._shrink > 1:
-            x = F.pixel_unshuffle(x, self._shrink)
+        if self.shrink > 1:
+            x = F.pixel_unshuffle(x, self.shrink)
         skips = []
         for level, block in enumerate(self.down):
             x = block(F.max_pool2d(x, 2) if level else x)
             skips.append(x)
-        features = skips.pop()
+        deepest = skips.pop()
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat([up(x), skips.pop()], dim=1))
+        return UNetFeatures(x, deepest.float())
+
+    def logits(self, finest: Tensor) -> Tensor:
+        """(B, K, H, W) float32 of the finest features."""
         # Probabilities near 0 and 1 need more digits than bf16 has.
-        with full_precision(x):
-            logits = self.head(x.to(self.head.weight.dtype))
-            if self._shrink > 1:
-                logits = F.interpolate(logits, scale_factor=self._shrink, mode="bilinear")
-        return UNetOutput(logits.contiguous(), features.float())
+        with full_precision(finest):
+            logits: Tensor = self.head(finest.to(self.head.weight.dtype))
+            if self.shrink > 1:
+                logits = F.interpolate(logits, scale_factor=self.shrink, mode="bilinear")
+        return logits.contiguous()
 
 
 def _double_conv(before: int, after: int, *, normalise: bool) -> nn.Sequential:
