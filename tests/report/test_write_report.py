@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from report_facts import CLASSES, FACTS, counted, full_set, point, wafer_batches
 
+from unseen.annotation import Agreement
 from unseen.errors import UnseenError
 from unseen.report.figures import looks
 from unseen.report.loop_figures import MAX_CLASSES, loop_figures
@@ -45,6 +46,29 @@ def test_an_empty_loop_fills_an_empty_folder_with_a_page_that_says_so(tmp_path):
     assert "Nothing to report yet." in page
     assert "Plotly.newPlot" not in page
     assert (files.pictures, files.text) == ([], "")
+
+
+def test_people_are_compared_where_something_was_shown_for_that(tmp_path):
+    counts = {"images": 3, "agreed": 3, "missed": 1, "extra": 1}
+    rows = [
+        Agreement(annotator="ann", compared_with=kind, label="pit", **counts)
+        for kind in ("golden", "second")
+    ]
+    files = write_report(
+        tmp_path / "report",
+        title="Wafers",
+        dataset="wafers",
+        classes=CLASSES,
+        iterations=[],
+        batches=[],
+        facts=FACTS,
+        agreement=rows,
+    )
+    lines = files.text.splitlines()
+    assert "How well people label" in lines[0]
+    found = [line.split() for line in lines if line.startswith("ann")]
+    assert [line[-5:] for line in found] == [["3", "3", "1", "1", "75.0"]] * 2
+    assert "labelled test images" in files.html.read_text(encoding="utf-8")
 
 
 def test_the_whole_report_opens_with_the_verdict_and_loads_nothing(tmp_path, loop):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from unseen.annotation import Agreement
 from unseen.loop.curves import Curves, IterationSummary, balance, metrics_of, read_curves
 from unseen.report.table import Cell, Column, Table, group_starts
 
@@ -47,6 +48,32 @@ def build_tables(iterations: Sequence[IterationSummary], classes: Sequence[str])
         notes = [*tables[-1].notes, *_gaps(curves, points, classes)]
         tables[-1] = replace(tables[-1], notes=notes)
     return [*tables, _labelled(classes, {**loop, **baselines})]
+
+
+def agreement_tables(rows: Sequence[Agreement]) -> list[Table]:
+    """How well each person agrees with labels that are known, if any were compared."""
+    kinds = {"golden": "labelled test images", "second": "another person"}
+    cells: list[Sequence[Cell]] = [
+        (
+            r.annotator,
+            kinds[r.compared_with],
+            r.label,
+            *(str(n) for n in (r.images, r.agreed, r.missed, r.extra)),
+            r.share,
+        )
+        for r in rows
+    ]
+    texts = [Column(name) for name in ("Person", "Compared with", "Class")]
+    counts = [Column(name) for name in ("Images", "Agreed", "Missed", "More")]
+    note = "Boxes of one class agree from an IoU of 0.5; agreement is Dice, as F1."
+    table = Table(
+        title="How well people label",
+        columns=[*texts, *counts, Column("Agreement", "percent")],
+        rows=cells,
+        text_columns=3,
+        notes=[note],
+    )
+    return [table] if rows else []
 
 
 def performance_table(

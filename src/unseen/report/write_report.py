@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unseen.annotation import Agreement
 from unseen.errors import UnseenError
 from unseen.loop.curves import IterationSummary
 from unseen.loop.verdict import judge
 from unseen.report.loop_figures import loop_figures
 from unseen.report.page import Page, Section
 from unseen.report.pictures import BatchPicture, ranked_batch
-from unseen.report.tables import build_tables
+from unseen.report.tables import agreement_tables, build_tables
 
 #: The first and last batches of a long loop; the page must still open.
 MAX_SHEETS = 12
@@ -39,6 +40,7 @@ def write_report(
     iterations: Sequence[IterationSummary],
     batches: Sequence[BatchPicture],
     facts: Mapping[str, object],
+    agreement: Sequence[Agreement] = (),
 ) -> ReportFiles:
     """Write `report.html` and a picture per batch, all or nothing.
 
@@ -49,7 +51,7 @@ def write_report(
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UnseenError(f"{folder} already holds files; choose a new folder for the report")
     staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp"
-    tables = build_tables(iterations, classes)
+    tables = [*build_tables(iterations, classes), *agreement_tables(agreement)]
     text = "\n\n".join(t.text() for t in tables)
     verdict = judge(iterations, classes, facts)
     try:

@@ -8,6 +8,7 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
+from unseen.annotation.agreement import read_agreement
 from unseen.annotation.origins import write_table
 from unseen.dataset.loop import Loop, Record, numbered_folder, records_by_series
 from unseen.errors import DatasetError
@@ -57,6 +58,7 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
         iterations=iterations,
         batches=pictures,
         facts=_facts(loop, iterations),
+        agreement=read_agreement(loop),
     )
     boxes = files.html.with_name("boxes.csv")
     write_table(loop, boxes)
