@@ -26,7 +26,7 @@ class RequestAnnotations(StepOperator):
 
 
 def proposed_backend(ctx: Any) -> str:
-    """Where the last images were handed out; before that CVAT, if a server is configured."""
+    """Where the last images were sent; before that CVAT, if a server is configured."""
     if sent := read_sendings(loop_of(ctx)):
         return sent[-1].backend
     with cvat_secrets(ctx):

@@ -80,7 +80,7 @@ NO_POOL = replace(BACK, counts=counts(pool=0))
         (replace(UNSCORED, has_new_zone=True), "score_samples", "known structure"),
         (facts(), "select_batch", "200 images is scored"),
         (NO_BOXES, "select_batch strategy=random", "holds a box"),
-        (facts(batch=batch()), "request_annotations images=batch", "not handed"),
+        (facts(batch=batch()), "request_annotations images=batch", "not sent to annotators"),
         (
             facts(batch=sent(sent=4, complete=False)),
             "request_annotations images=batch",

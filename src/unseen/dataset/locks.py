@@ -128,11 +128,8 @@ class Lock:
         self._stop.set()
         end = {"state": state, "text": {"$literal": text}, "view": {"$literal": self.view}}
         moment = {"expires": "$$NOW", "ended": "$$NOW"}
-        earliest = {"$subtract": ["$$NOW", KEPT * 86_400_000]}
         with contextlib.suppress(PyMongoError):  # the run is over; its lock expires by itself
             self._locks.update_one(self._own, [{"$set": end | moment}, {"$unset": "token"}])
-            is_old = {"$lt": ["$ended", earliest]}
-            self._locks.delete_many({"ended": {"$exists": True}, "$expr": is_old})
 
     def _renew(self) -> bool:
         before = _now()
@@ -146,6 +143,10 @@ class Lock:
             try:
                 if not self._renew():
                     return  # `check` tells the run
+                # Datasets may be gone by now; a short run is not kept waiting for it.
+                earliest = {"$subtract": ["$$NOW", KEPT * 86_400_000]}
+                is_old = {"$expr": {"$lt": ["$ended", earliest]}, "ended": {"$exists": True}}
+                self._locks.delete_many(is_old)
             except PyMongoError as error:
                 logger.warning("could not renew the dataset's lock: %s", error)
 

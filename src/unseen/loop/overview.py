@@ -231,7 +231,7 @@ def hints(facts: Facts) -> list[str]:
     elif counts.test_unlabelled and counts.test_unlabelled == counts.test:
         texts.append(
             f"The test split ({images_text(counts.test)}) has no labels yet, so the detector cannot be "
-            "measured. Hand it out too."
+            "measured. Request annotations for it too."
         )
     elif counts.test_unlabelled:
         texts.append(

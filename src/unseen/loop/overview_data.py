@@ -99,7 +99,7 @@ class Facts(Plain):
     iteration: int = 0  #: the newest one that has labels
     is_split: bool = False  #: some image has the tag of the test split or of the initial images
     batch: Batch | None = None  #: the newest batch; before there is one, the initial images
-    test_backend: str | None = None  #: where the test split was handed out
+    test_backend: str | None = None  #: where the test split was sent
     unet: str = NONE  #: one of STATES
     new_images: int = 0  #: labelled since the UNet was trained
     scores: str = NONE  #: one of STATES; "old" = by an earlier UNet, or under another zone
@@ -117,6 +117,11 @@ class Facts(Plain):
     def has_open_batch(self) -> bool:
         """The newest batch has no labels at all."""
         return self.batch is not None and self.batch.number > self.iteration
+
+    @property
+    def is_batch_out(self) -> bool:
+        """Annotators have images of the newest batch."""
+        return self.batch is not None and self.batch.sent > 0 and not self.batch.closed
 
     @property
     def is_measurable(self) -> bool:

@@ -52,6 +52,14 @@ def open_batch_problem(name: str) -> str:
     )
 
 
+def sent_batch_problem(name: str) -> str:
+    """Why a batch that annotators work on cannot be chosen anew."""
+    return (
+        f"{name} is with the annotators, whose work would be lost: have an image of it labelled and "
+        "load it, or delete its tasks on the annotation server and load (load_annotations)"
+    )
+
+
 def _refusals(step: str, facts: Facts, params: Params) -> Iterator[Refusal]:
     counts, given = facts.counts, params.get
     begun = facts.batch.name if facts.batch is not None and facts.batch.number else None
@@ -68,7 +76,10 @@ def _refusals(step: str, facts: Facts, params: Params) -> Iterator[Refusal]:
         case "train_unet" | "train_detector":
             if not counts.labelled:
                 text = f"No image has labels in {given('label_field')!r} yet."
-                yield None, f"{text} Hand out the initial images, or choose another label field."
+                yield (
+                    None,
+                    f"{text} Request annotations for the initial images, or choose another label field.",
+                )
             if not counts.boxes:
                 text = f"None of the {counts.labelled} labelled images holds a box to learn from"
                 yield None, f"{text}: label some more, for example a batch of random images."
@@ -76,6 +87,8 @@ def _refusals(step: str, facts: Facts, params: Params) -> Iterator[Refusal]:
             if facts.unet == NONE and not given("checkpoint"):
                 yield None, "There is no UNet yet: train it first."
         case "select_batch":
+            if begun and facts.has_open_batch and given("replace") and facts.is_batch_out:
+                yield "replace", f"{sent_batch_problem(begun)}."
             if begun and facts.has_open_batch and not given("replace"):
                 yield "replace", f"{open_batch_problem(begun)}."
             if not counts.pool:
@@ -93,7 +106,7 @@ def _refusals(step: str, facts: Facts, params: Params) -> Iterator[Refusal]:
                 yield None, EMPTY_POOL
         case "request_annotations":
             if given("images") == "batch" and not begun:
-                text = "There is no batch yet: select one first, or hand out the initial images."
+                text = "There is no batch yet: select one first, or request annotations for the initial images."
                 yield "images", text
             if given("images") == "initial" and not counts.initial:
                 yield "images", "There are no initial images: set the dataset up first."
@@ -176,7 +189,7 @@ def _labelling(facts: Facts, batch: Batch) -> Iterator[Action]:
         images = "initial" if batch.number == 0 else "batch"
         if not batch.sent:
             begun = f"; {batch.labelled} of {batch.images} have labels" if batch.labelled else ""
-            text = f"{images_text(batch.images)} of {name} are not handed out yet{begun}."
+            text = f"{images_text(batch.images)} of {name} are not sent to annotators yet{begun}."
             if batch.number == 0:
                 text = f"The {batch.images} initial images need labels first{begun}."
             yield _action("request_annotations", text, images=images)
@@ -263,7 +276,7 @@ def other_actions(facts: Facts, best: Action) -> list[Action]:
         (True, "train_unet", "Learn from the labels as they are now.", {}),
         (counts.pool, "score_samples", "Score what is not scored yet.", {}),
         (True, "select_batch", "Freeze the next batch.", {}),
-        (missing, "request_annotations", f"Hand out {name}.", {"images": part}),
+        (missing, "request_annotations", f"Send {name} to annotators.", {"images": part}),
         (
             counts.test_unlabelled and facts.test_backend in (None, "app"),
             "label_next" if facts.test_backend else "request_annotations",

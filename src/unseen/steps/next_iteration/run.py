@@ -182,7 +182,7 @@ class _Turn:
 
     # --- sending ---------------------------------------------------------------------------------
     def _send(self, number: int) -> None:
-        """Hand out a batch (0 = the initial images) the way the last one was."""
+        """Send a batch (0 = the initial images) the way the last one was."""
         fixed = {"images", "iteration", "dry_run", *self.shared}
         known = {p.name for p in parameters(RequestConfig)} - fixed
         settings = {k: v for k, v in self._last_parameters().items() if k in known}
