@@ -1,12 +1,15 @@
 """On a Ray cluster of two nodes: every item once, the numbers of one process, whoever dies."""
 
 import os
+import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -22,8 +25,8 @@ from unseen.ranking.features.backbones import find_backbone
 from unseen.ranking.features.compute import Features
 from unseen.ranking.local import LocalScoring
 from unseen.ranking.ray_scoring import RayScoring
-from unseen.ranking.scorer import Scorer
-from unseen.steps.score_samples import ScoreConfig
+from unseen.ranking.scorer import Scorer, Thresholds
+from unseen.steps.score_samples import ScoreConfig, writer
 from unseen.unet.checkpoints import save_checkpoint
 from unseen.unet.network import UNet, UNetSpec
 
@@ -220,6 +223,85 @@ def test_the_step_stores_the_same_on_a_cluster(nodes, wafers):
         stored[-1].append(dataset.load_saved_view(chosen.batch).values("id"))
         assert (result.scored, result.repeated) == (len(pool), 0)
     np.testing.assert_equal(*stored)
+
+
+#: Few images decide the thresholds, and little is computed and written at a time.
+SMALL = """
+from unseen.ranking import local, ray_scoring
+from unseen.steps.score_samples import writer
+local.SAMPLE_IMAGES, ray_scoring.BLOCK, writer.CHUNK = 6, 2, 2
+"""
+#: A driver that is killed after 12 images.
+KILLED = """
+import os, sys, unseen
+def kill(done, total, label=""):
+    if done == 12:
+        os.kill(os.getpid(), 9)
+unseen.score_samples(sys.argv[1], engine="ray", address=sys.argv[2], progress=kill)
+"""
+
+
+@pytest.mark.fiftyone
+def test_a_run_whose_driver_worker_and_database_die_ends_as_undisturbed(
+    nodes, make_wafers, request, monkeypatch
+):
+    monkeypatch.setattr(local, "SAMPLE_IMAGES", 6)
+    monkeypatch.setattr(ray_scoring, "BLOCK", 2)
+    monkeypatch.setattr(writer, "CHUNK", 2)
+    quiet, disturbed = (make_wafers(40, labelled=4, test=2) for _ in range(2))
+    trained = unseen.train_unet(quiet, steps=2, crop_size=32, channels=(4, 8))
+    given = {"checkpoint": trained.checkpoint, "embeddings": False}
+    expected = unseen.score_samples(quiet, **given)
+    unseen.train_unet(disturbed, steps=2, crop_size=32, channels=(4, 8))
+    code = SMALL + KILLED.replace("engine=", f"checkpoint={trained.checkpoint!r}, engine=")
+    command = [sys.executable, "-c", code, disturbed.name, nodes.address]
+    assert subprocess.run(command).returncode == -9
+    database = request.config.unseen_database
+    away = threading.Thread(target=lambda: database.restart(away=3))
+
+    def harm(done, total, label=""):
+        workers = psutil.Process().children(recursive=True)
+        if label == "score images" and done == 3:
+            next(w for w in workers if w.name().startswith("ray::_Worker")).kill()
+        if label == "score images" and done == 8:
+            away.start()
+
+    again = unseen.score_samples(
+        disturbed, engine="ray", address=nodes.address, progress=harm, **given
+    )
+    away.join()
+    assert again.already_scored >= 6
+    assert again.scored + again.already_scored == expected.scored
+    assert again.repeated == 2
+    assert "2 were repeated" in again.summary()
+    assert again.thresholds == expected.thresholds
+    fields = ("filepath", "unseen_excess", "unseen_alpha", "unseen_embedding", "unseen_heatmap.map")
+    one, two = (
+        [d.exists("unseen_model").sort_by("filepath").values(f) for f in fields]
+        for d in (quiet, disturbed)
+    )
+    names = [[Path(p).name for p in found.pop(0)] for found in (one, two)]
+    assert names[0] == names[1]
+    np.testing.assert_equal(two, one)
+
+
+def test_an_image_that_kills_its_workers_is_skipped_with_the_reason(scorer, tmp_path):
+    class Deadly:
+        repeated = 0
+
+        def map(self, factory, items, **_):
+            score = factory()
+            for item in items:
+                yield item, Failed("3 workers died on it") if item[0] == 1 else score([item])[0]
+
+    paths = [str(tmp_path / f"{i}.png") for i in range(3)]
+    for path in paths:
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(path)
+    known = Thresholds(0.1, 0.1, 0.9)
+    one = LocalScoring(scorer, quantile=0.9, region_quantile=0.9, thresholds=known)
+    found = {s.index: s for s in RayScoring(one, Deadly(), ScoreConfig()).score(paths)}
+    assert found[1].error == f"{paths[1]}: 3 workers died on it; exclude the sample"
+    assert [found[i].error for i in (0, 2)] == [None, None]
 
 
 def test_without_a_cluster_or_ray_the_way_out_is_named(monkeypatch):

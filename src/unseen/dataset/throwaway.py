@@ -66,11 +66,15 @@ class ThrowawayDatabase:
             self.stop()
             raise
 
-    def restart(self) -> None:
-        """Kill the server and start it again on its data and port; connections break."""
+    def restart(self, *, away: float = 0.0) -> None:
+        """Kill the server and start it again on its data and port; connections break.
+
+        Between the two it is away for so many seconds.
+        """
         time.sleep(JOURNAL)
         self._process.kill()
         self._process.wait(20)
+        time.sleep(away)
         self._start()
 
     def environment(self) -> dict[str, str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+
+from pymongo.errors import ConnectionFailure
 
 from unseen.dataset import writing
 from unseen.dataset.loop import Loop
@@ -15,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 #: Samples written in one bulk operation.
 CHUNK = 256
+#: Seconds for which a database may be away; a run on many machines should not end for that.
+AWAY = 120.0
 
 
 class ScoreWriter:
@@ -70,4 +75,16 @@ class ScoreWriter:
         self._pending.result()  # one chunk in flight bounds the memory
         if self._chunk:
             chunk, self._chunk = self._chunk, {}
-            self._pending = self._thread.submit(writing.save_scores, self._loop, chunk)
+            self._pending = self._thread.submit(self._save, chunk)
+
+    def _save(self, chunk: dict[str, dict[str, Any]]) -> None:
+        """Write a chunk, again if the database went away meanwhile: it sets, and adds nothing."""
+        started = time.monotonic()
+        while True:
+            try:
+                return writing.save_scores(self._loop, chunk)
+            except ConnectionFailure as error:
+                if time.monotonic() - started > AWAY:
+                    raise
+                logger.warning("the database is away, scores wait for it: %s", error)
+                time.sleep(1)
