@@ -192,11 +192,11 @@ class Handler(BaseHTTPRequestHandler):
         return headers
 
     def _read(self, record: Request, data: bytes) -> Call:
-        parts = urlsplit(self.path)
+        address = urlsplit(self.path)
         call = Call(
             self.command,
-            parts.path.rstrip("/") or "/",
-            dict(parse_qsl(parts.query, keep_blank_values=True)),
+            address.path.rstrip("/") or "/",
+            dict(parse_qsl(address.query, keep_blank_values=True)),
             {name.lower(): value for name, value in self.headers.items()},
             secure=self.server.double.tls_context is not None,
         )
