@@ -26,6 +26,8 @@ from .paths import is_from_app
 
 #: The switch that reveals the second section of a form.
 ADVANCED = "advanced"
+#: 1.22: a list empties its field when it is left, with what was typed and not followed by Enter.
+_KEEPS_WHAT_IS_TYPED = {"autocomplete": {"autoSelect": True, "autoHighlight": False}}
 #: What the form and the App (1.22; the last two from a panel) add to the parameters.
 _NOT_OURS = (ADVANCED, "view_target", "panel_id", "panel_state")
 
@@ -254,7 +256,9 @@ def _property(
     if is_choice := bool(parameter.choices) or name == "backend":
         view: types.Choices = types.DropdownView(multiple=kind is tuple)
     else:
-        view = types.AutocompleteView(allow_user_input=True, allow_duplicates=False)
+        view = types.AutocompleteView(
+            allow_user_input=True, allow_duplicates=False, componentsProps=_KEEPS_WHAT_IS_TYPED
+        )
     for value in parameter.choices or offered or ():
         view.add_choice(value, label=value, description=parameter.meanings.get(value))
     if kind is tuple:

@@ -137,6 +137,9 @@ def _stream(
     if isinstance(message, KeyboardInterrupt):
         worker.join()
         return  # raised by `__call__`, once FiftyOne's event loop is closed
+    run = locks.last_run(ctx.dataset) if goes_on else None
+    if run is not None:
+        locks.claim(run, ctx.dataset)  # it is said here, not by the panel
     if isinstance(message, BaseException):
         yield from _failed(ctx, message, goes_on=goes_on)
         return

@@ -11,14 +11,14 @@ from fiftyone import ViewField as F
 from fiftyone.operators import types
 
 from unseen.dataset.appearance import PANEL, PREDICTIONS, look
-from unseen.dataset.locks import DONE, FAILED, RUNNING, forget, last_run, stop
+from unseen.dataset.locks import DONE, FAILED, RUNNING, Run, claim, forget, last_run, stop
 from unseen.loop import overview
 from unseen.loop.facts import stamp
 from unseen.report import plots
 
 from . import layout, run_box
 from .operators.inputs import entries
-from .operators.run_step import LONGEST, PATIENCE, cvat_secrets
+from .operators.run_step import LONGEST, cvat_secrets
 from .operators.step_operator import follow
 
 _URI = "@unseen/curation/"
@@ -53,6 +53,9 @@ class CurationPanel(foo.Panel):
 
     # --- events: what one returns is drawn, the others lead elsewhere ----------------------------
     def on_load(self, ctx: Any) -> Shown:
+        run = last_run(ctx.dataset)
+        if run is not None and run.request is not None:  # it may have ended while this was opened
+            self._say_end(ctx, run)
         return self._read(ctx, is_new=True)
 
     def on_change_dataset(self, ctx: Any) -> Shown:
@@ -70,16 +73,12 @@ class CurationPanel(foo.Panel):
         before, now = ctx.panel.state.look, look(ctx.dataset)
         is_over = run is not None and run.state != RUNNING and was.get("state") == RUNNING
         if ctx.current_sample is None:  # not while somebody draws
-            if run is not None and is_over and run.state == DONE and run.request is not None:
-                foo.get_operator(_URI + run.step).refresh(ctx, {"view": run.view})
-            elif is_over or (before and now != before):
+            if is_over or (before and now != before):
                 ctx.ops.reload_dataset()
             if before and now != before:
                 follow(ctx, before)
-        # The form has waited for a short run, and has said it.
-        if run is not None and is_over and (run.request is None or run.seconds > PATIENCE):
-            text = run_box.sentence(run)[:LONGEST]
-            ctx.ops.notify(text, variant=run_box.VARIANTS[run.state])
+        if run is not None and (is_over or run.request is not None):
+            self._say_end(ctx, run)
         return self._read(ctx)
 
     def stop(self, ctx: Any) -> Shown:
@@ -298,6 +297,15 @@ class CurationPanel(foo.Panel):
             return False
         ctx.ops.set_view(view=ctx.dataset.load_saved_view(batch.name))
         return True
+
+    def _say_end(self, ctx: Any, run: Run) -> None:
+        """Say how a run ended and show what it made, unless another panel or its form has."""
+        if not claim(run, ctx.dataset):
+            return
+        text = run_box.sentence(run)[:LONGEST]
+        ctx.ops.notify(text, variant=run_box.VARIANTS[run.state])
+        if run.state == DONE and run.request is not None and ctx.current_sample is None:
+            foo.get_operator(_URI + run.step).refresh(ctx, {"view": run.view})
 
     def _then(self, ctx: Any, method: str, **params: Any) -> None:
         """Run another of this panel's events after this one."""

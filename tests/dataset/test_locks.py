@@ -93,6 +93,7 @@ def test_everybody_sees_what_runs_and_how_it_ended(dataset, stored, error, state
         )
         assert run.where == f"process {os.getpid()} on {stored()['host']}"
         locks.forget(dataset)  # not while it goes on
+        assert not locks.claim(run, dataset)
         lock.text, lock.view = "all of it", "$batch"
         if error:
             raise error
@@ -100,6 +101,7 @@ def test_everybody_sees_what_runs_and_how_it_ended(dataset, stored, error, state
     assert (run.step, run.state, run.text, run.request) == ("train_unet", state, text, {"steps": 3})
     assert run.view == "$batch"
     assert 0 <= run.seconds < 60
+    assert [locks.claim(run, dataset) for _ in range(2)] == [True, False]
     locks.forget(dataset)
     assert locks.last_run(dataset) is None
 

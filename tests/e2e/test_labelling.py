@@ -31,8 +31,13 @@ def test_images_are_labelled_one_after_the_other_until_the_batch_is_closed(app, 
     app.execute()
     app.panel.wait_for()
     app.settle()
-    widths = [image.bounding_box()["width"] for image in app.page.locator("[data-cy=looker]").all()]
-    assert min(widths) >= LEAST_WIDTH
+
+    def widths():
+        return [
+            image.bounding_box()["width"] for image in app.page.locator("[data-cy=looker]").all()
+        ]
+
+    app.wait(lambda: min(widths()) >= LEAST_WIDTH, "large thumbnails")
     colours = app.page.locator("[data-cy=checkbox-ground_truth]").first.evaluate(
         "e => [...e.querySelectorAll('*'), e].map(x => getComputedStyle(x).color)"
     )
@@ -42,9 +47,11 @@ def test_images_are_labelled_one_after_the_other_until_the_batch_is_closed(app, 
 
     app.press(overview.now(boards).next_action.label)
     app.wait_for_form("Request annotations")
-    for name in ("void", "bridge"):
-        app.field("Classes").fill(name)
-        app.page.keyboard.press("Enter")
+    app.field("Classes").fill("void")
+    app.page.keyboard.press("Enter")
+    app.field("Classes").fill("bridge")
+    app.page.keyboard.press("Tab")  # without Enter
+    app.form.get_by_role("button", name="bridge").wait_for()
     app.execute()
     app.press(overview.now(boards).next_action.label)
     boards.reload()

@@ -212,6 +212,15 @@ def stop(dataset: Any) -> None:
     foo.get_db_conn()[COLLECTION].update_one(running, {"$set": {"stop": True}})
 
 
+def claim(run: Run, dataset: Any) -> bool:
+    """Whether a run has ended and the caller is the first to say so; nobody else will."""
+    if run.state == RUNNING:
+        return False
+    untold = {"_id": str(dataset._doc.id), "since": run.since, "told": {"$exists": False}}
+    told = foo.get_db_conn()[COLLECTION].update_one(untold, {"$set": {"told": True}})
+    return bool(told.matched_count)
+
+
 def forget(dataset: Any) -> None:
     """Forget the last run on a dataset, unless it goes on."""
     run = last_run(dataset)
