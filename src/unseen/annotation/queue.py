@@ -55,7 +55,7 @@ def save_split_views(loop: Loop) -> None:
         (loop.names.initial_tag, "The initial images, which are labelled first"),
         (loop.names.test_tag, "The fixed test split, which measures the detector"),
     ):
-        if not loop.dataset.has_saved_view(tag) and loop.dataset.match_tags(tag).limit(1):
+        if not loop.dataset.has_saved_view(tag) and loop.whole.tagged(tag).limit(1):
             view = loop.dataset.match_tags(tag).sort_by("filepath")
             writing.save_own_view(loop, tag, view, text)
 

@@ -56,13 +56,18 @@ def scored(names: Names, mark: str, metric: str = RANKING[0]) -> Query:
     return {names.model: mark, names.metric(metric): _ANY_VALUE}
 
 
+def handed_out(names: Names) -> Query:
+    """Samples that are with the annotators, or that they removed."""
+    return {names.annotation: {"$in": [SENT, REMOVED], **_HANDED}}
+
+
 def not_plain(names: Names, tags: Sequence[str]) -> Query:
     """Samples with one of the loop's own tags, labels, a record of labels, or that are out or removed.
 
     Every other sample is unlabelled and in the pool.
     """
-    handed = {names.annotation: {"$in": [SENT, REMOVED], **_HANDED}}
-    return {"$or": [tagged(*tags), labels_set(names), labels_recorded(names), handed]}
+    known = [tagged(*tags), labels_set(names), labels_recorded(names), handed_out(names)]
+    return {"$or": known}
 
 
 # --- indexes ---------------------------------------------------------------------------------------

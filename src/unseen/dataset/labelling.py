@@ -20,8 +20,6 @@ from unseen.dataset import indexes, writing
 from unseen.dataset.fields import LOADED
 from unseen.dataset.loop import Loop
 
-_IDS_AT_ONCE = 50_000
-
 
 def declare(loop: Loop) -> None:
     """Add the field of the record."""
@@ -51,8 +49,8 @@ def record(loop: Loop, ids: Iterable[str], step: str, *, by: str | None = None) 
     tags = [(number, {"tags": tag}) for number, tag in batches.items()]
     for number, images in [*tags, (loop.iteration(), {})]:
         document = {"$set": {field: entry(step, number, by)}}
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            part = [ObjectId(i) for i in ids[start : start + _IDS_AT_ONCE]]
+        for start in range(0, len(ids), writing.IDS_AT_ONCE):
+            part = [ObjectId(i) for i in ids[start : start + writing.IDS_AT_ONCE]]
             is_new = {"_id": {"$in": part}, field: None, loop.names.label_field: {"$ne": None}}
             samples.update_many({**is_new, **images}, document)
 

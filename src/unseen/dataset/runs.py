@@ -16,6 +16,9 @@ _ENCODED = str.maketrans(
 )
 _DECODED = re.compile("\uff3c([\uff0e\uff04\uff3c])|\uff0e|\uff04")
 
+#: Where a dataset names its runs.
+_RUNS = ("runs", "evaluations", "brain_methods", "annotation_runs")
+
 
 def refresh(dataset: Any) -> None:
     """Read the dataset's description anew: fields, runs, views, class lists.
@@ -33,12 +36,16 @@ def stored_runs(
 ) -> list[tuple[str, dict[str, Any]]]:
     """Key and config of the dataset's runs, oldest first, as the database holds them now.
 
-    FiftyOne keeps its own copy in memory, which misses what another process has written since.
-    `wanted` are further conditions of the query; the paths in `without` are left out.
+    FiftyOne keeps its own copy in memory, which misses what another process has written since. Runs
+    that the dataset does not name do not count: a killed process left them. `wanted` are further
+    conditions of the query; the paths in `without` are left out.
     """
-    query = {"_dataset_id": dataset._doc.id, **wanted}
+    database = foo.get_db_conn()
+    held = database.datasets.find_one({"_id": dataset._doc.id}, dict.fromkeys(_RUNS, 1)) or {}
+    named = [run for kind in _RUNS for run in (held.get(kind) or {}).values()]
+    query = {"_dataset_id": dataset._doc.id, "_id": {"$in": named}, **wanted}
     projection = dict.fromkeys(without, 0) if without else {"key": 1, "config": 1}
-    runs = foo.get_db_conn().runs.find(query, projection).sort("_id")
+    runs = database.runs.find(query, projection).sort("_id")
     return [(run["key"], run.get("config") or {}) for run in runs]
 
 

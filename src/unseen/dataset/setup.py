@@ -40,7 +40,7 @@ def check_own_tag(loop: Loop) -> None:
     """Raise `DatasetError` if samples have the initial tag, and no split of ours gave it to them."""
     tag, prefix = loop.names.initial_tag, loop.names.prefix
     own = {"config.method": SETUP_METHOD, "config.prefix": prefix, "config.initial_tag": tag}
-    if not stored_runs(loop.dataset, **own) and (count := len(loop.dataset.match_tags(tag))):
+    if not stored_runs(loop.dataset, **own) and (count := len(loop.whole.tagged(tag))):
         raise DatasetError(
             f"{count} samples of dataset {loop.dataset.name!r} have the tag {tag!r} already, and no "
             "split of this package gave it to them; pass another initial_tag, such as "

@@ -36,6 +36,8 @@ from unseen.errors import DatasetError
 _COUNTS = ("tp", "fp", "fn")
 #: Where FiftyOne (1.22) puts fields by itself.
 _FIFTYONES_GROUPS = ("tags", "metadata", "labels", "frame labels", "primitives", "other")
+#: A query may have 16 MB.
+IDS_AT_ONCE = 50_000
 #: Key in a field's `info` that marks it as made by this package; its value is the prefix.
 MARK = "unseen_prefix"
 
@@ -45,7 +47,7 @@ def declare_score_fields(loop: Loop) -> None:
     names = loop.names
     if loop.dataset.get_field(names.heatmap) is None and not names.series:
         # Baselines stay in the background.
-        appearance.show(loop, names.label_field, names.heatmap, names.regions)
+        appearance.show(loop, names.label_field, names.regions, names.heatmap)
     for name, kind, text in (
         (names.excess, fo.FloatField, "Score above the pool's threshold, summed over the image"),
         (names.alpha, fo.FloatField, "M_alpha: scores at power alpha, summed over the image"),
@@ -139,7 +141,7 @@ def mark_batch(
 
     What an earlier choice left goes: from every sample with the tag, and from the ids `earlier`.
     """
-    left = {"$or": [{"tags": tag}, {"_id": {"$in": [ObjectId(i) for i in earlier]}}]}
+    left = {"$or": [indexes.tagged(tag), {"_id": {"$in": [ObjectId(i) for i in earlier]}}]}
     nothing = {path: None for of_sample in values.values() for path in of_sample}
     now = {"last_modified_at": datetime.now(timezone.utc)}
     ops = [UpdateMany(left, {"$set": {**nothing, **now}, "$pull": {"tags": tag}})] + [
@@ -151,9 +153,12 @@ def mark_batch(
 
 def set_tag(dataset: Any, ids: Sequence[str], tag: str) -> None:
     """Tag exactly these samples; all others lose the tag."""
-    dataset.match_tags(tag).untag_samples(tag)
-    if ids:
-        dataset.select(list(ids)).tag_samples(tag)
+    now = {"last_modified_at": datetime.now(timezone.utc)}
+    ops = [UpdateMany(indexes.tagged(tag), {"$set": now, "$pull": {"tags": tag}})]
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        part = {"_id": {"$in": [ObjectId(i) for i in ids[start : start + IDS_AT_ONCE]]}}
+        ops.append(UpdateMany(part, {"$set": now, "$addToSet": {"tags": tag}}))
+    dataset._bulk_write(ops, ordered=True)
 
 
 def own_fields(loop: Loop) -> list[str]:

@@ -64,7 +64,7 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
     if dataset.get_field(loop.names.excluded_reason) is not None:
         dataset.exists(loop.names.excluded_reason).untag_samples(loop.names.excluded_tag)
     for tag in ours.tags:
-        dataset.match_tags(tag).untag_samples(tag)
+        writing.set_tag(dataset, [], tag)
     _remove_overlays(loop, config)
     appearance.forget(loop, ours.fields)
     indexes.drop(loop)

@@ -100,7 +100,7 @@ class _Turn:
         return waits_for
 
     def _check_labels(self, batch: Batch) -> None:
-        images = self.loop.with_labels(self.dataset.match_tags(batch.name))
+        images = self.loop.with_labels(self.loop.tagged(batch.name))
         labels = reading.read_labels(images, self.names.label_field)
         problems = "".join(f", {n} boxes {what}" for what, n in labels.box_problems.items())
         counts = ", ".join(f"{k} {v}" for k, v in labels.class_counts.items()) or "no box at all"
@@ -190,7 +190,7 @@ class _Turn:
             seen = sorted(self.loop.label_counts())
             settings["classes"] = list(dict.fromkeys([*settings["classes"], *seen]))
         if settings.get("predictions"):
-            images = self.dataset.match_tags(self.names.batch(number))
+            images = self.loop.tagged(self.names.batch(number))
             result = apply_detector(images, progress=self.progress, target="view", **self.shared)
             self.done.append(f"apply_detector: {result.summary()}")
         images_of = "batch" if number else "initial"

@@ -7,11 +7,9 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import fiftyone as fo
 import numpy as np
 
 from unseen.dataset import indexes, reading, scope
-from unseen.dataset.fields import REMOVED, SENT
 from unseen.dataset.loop import Loop
 from unseen.loop.facts import pool_sizes
 from unseen.progress import Progress
@@ -180,13 +178,8 @@ def _labelled_images(
 
 def _images_out(loop: Loop, *, without: Container[str]) -> list[KnownImage]:
     """The images that were chosen already and wait for their labels."""
-    dataset = loop.dataset
-    tags = list(loop.batches().values())
-    waiting = dataset.match_tags(tags) if tags else dataset.limit(0)
-    waiting = loop.without_labels(waiting)
-    out = dataset.limit(0)
-    if dataset.get_field(loop.names.annotation) is not None:
-        out = dataset.match(fo.ViewField(loop.names.annotation).is_in([SENT, REMOVED]))
+    waiting = loop.without_labels(loop.whole.tagged(*loop.batches().values()))
+    out = loop.dataset.match(indexes.handed_out(loop.names))
     paths: dict[str, str] = {}
     for view in (waiting, out):
         paths |= dict(zip(*view.values(["id", "filepath"]), strict=True))

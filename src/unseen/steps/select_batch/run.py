@@ -106,7 +106,7 @@ def _place(loop: Loop, config: SelectConfig) -> _Place:
         place = _Place(number, record, entry["batch_ids"])
     elif waiting is not None:
         # Of a batch whose images were all deleted, nobody will ever label one.
-        if len(loop.dataset.match_tags(batches[waiting]).limit(1)):
+        if len(loop.whole.tagged(batches[waiting]).limit(1)):
             if not config.replace:
                 raise DatasetError(rules.open_batch_problem(batches[waiting]))
             sending = read_sending(loop, loop.names.anno_key(waiting))
@@ -117,7 +117,7 @@ def _place(loop: Loop, config: SelectConfig) -> _Place:
         place = _Place(newest + 1, iteration, [])
     tag = loop.names.batch(place.number)
     writing.check_own_view(loop, tag)
-    strangers = 0 if waiting or unfinished else loop.dataset.match_tags(tag).count()
+    strangers = 0 if waiting or unfinished else len(loop.whole.tagged(tag))
     if strangers:
         raise DatasetError(
             f"{strangers} images of dataset {loop.dataset.name!r} have the tag {tag!r}, and no record "

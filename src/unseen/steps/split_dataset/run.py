@@ -34,7 +34,7 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
         )
     ids = list(paths)
     rng = np.random.default_rng(config.seed)
-    existing = set(dataset.match_tags(names.test_tag).values("id"))
+    existing = set(loop.whole.test.values("id"))
     wanted = config.test_count
     if wanted is None:
         wanted = round(config.test_share * len(ids))
@@ -53,7 +53,7 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
         initial = [list(rest)[i] for i in order[: config.initial]]
         chosen_by = f"at random (seed {config.seed})"
     elif config.initial_order == "coverage" and has_labels:
-        before = set(dataset.match_tags(names.initial_tag).values("id"))
+        before = set(loop.whole.tagged(names.initial_tag).values("id"))
         # Those of before first: somebody may have labelled them since.
         initial = sorted(rest, key=lambda i: i not in before)[: config.initial]
         chosen_by = "those of before, then the first in directory order, as there are labels"
@@ -79,7 +79,7 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
         initial=len(initial),
         initial_unlabelled=len(set(initial) - has_labels),
         pool=len(rest) - len(initial),
-        excluded=len(dataset.match_tags(names.excluded_tag)),
+        excluded=len(loop.whole.tagged(names.excluded_tag)),
         test_was_fixed=bool(existing),
         chosen_by=chosen_by,
         dry_run=config.dry_run,
