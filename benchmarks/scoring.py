@@ -1,7 +1,8 @@
-"""Scoring end to end against the bare forward pass, one whole iteration, and peak memory.
+"""Scoring end to end against the bare forward pass, one whole iteration, peak memory, busy machines.
 
     python benchmarks/scoring.py --images 200 --threads 1 --repeat 3
     python benchmarks/scoring.py --memory 200 2000
+    python benchmarks/scoring.py --images 100 --busy 0 1 2   # beside so many busy processes
 
 Compare the ratio, not the times: both are measured in turn in the same process.
 """
@@ -9,6 +10,7 @@ Compare the ratio, not the times: both are measured in turn in the same process.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -16,11 +18,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from shared import Clock, parser, peak_mb, print_json, write_images
+import numpy as np
+from shared import Clock, parser, peak_mb, print_json, print_row, write_images
 
 from unseen.dataset.throwaway import ThrowawayDatabase
 
 LABELLED = 10
+
+CORES = str(os.cpu_count())
+#: How threads are chosen and wait: as the user says, or as `unseen.arrays.cores` does.
+WAYS = {
+    "one": {"OMP_NUM_THREADS": "1"},
+    "all": {"OMP_NUM_THREADS": CORES},
+    "all, passive": {"OMP_NUM_THREADS": CORES, "OMP_WAIT_POLICY": "PASSIVE"},
+    "free": {},
+}
 
 
 def make_dataset(count: int, folder: Path, kind: str) -> Any:
@@ -114,6 +126,52 @@ def memory(counts: list[int]) -> dict[str, Any]:
     return {"peak_mb": peaks, "growth": round(growth, 3)}
 
 
+def busy(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Pace of training and scoring, as a multiple of one thread's in turns with it."""
+    free = {name: value for name, value in os.environ.items() if not name.startswith(("OMP", "GO"))}
+    command = [sys.executable, __file__, "--images", str(options.images), "--work"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    workers = {
+        way: subprocess.Popen(command, env={**free, **chosen}, **pipes)
+        for way, chosen in WAYS.items()
+    }
+
+    def seconds(worker: Any) -> np.ndarray:
+        print("go", file=worker.stdin, flush=True)
+        for line in worker.stdout:
+            if line.startswith("seconds "):
+                return np.asarray(line.split()[1:], float)
+        raise SystemExit("a worker ended; its error stands above")
+
+    for worker in workers.values():
+        seconds(worker)
+    rows = []
+    for count in options.busy:
+        others = [subprocess.Popen([sys.executable, "-c", "while 1: 0"]) for _ in range(count)]
+        rounds = [[seconds(worker) for worker in workers.values()] for _ in range(options.repeat)]
+        for other in others:
+            other.kill()
+            other.wait()
+        ratios = np.median([turn[0] / turn for turn in rounds], axis=0)
+        for way, (train, score) in zip(WAYS, ratios, strict=True):
+            rows.append({"busy": count, "threads": way, "train": train, "score": score})
+            print_row(rows[-1], rows)
+    for worker in workers.values():
+        worker.communicate()
+    return rows
+
+
+def work(images: int) -> None:
+    """For each line read, train for 40 steps, score, and print the seconds of both."""
+    import unseen
+
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = make_dataset(images, Path(folder), "bare")
+        for _ in sys.stdin:
+            trained = unseen.train_unet(dataset, steps=40).seconds
+            print("seconds", trained, unseen.score_samples(dataset).seconds, flush=True)
+
+
 def peak(count: int) -> None:
     """Score a pool and print this process's peak memory in MB."""
     import unseen
@@ -134,13 +192,20 @@ def main() -> None:
     arguments.add_argument("--batch-size", type=int, default=8)
     arguments.add_argument("--repeat", type=int, default=3)
     arguments.add_argument("--memory", type=int, nargs="+", help="pool sizes, instead of speeds")
+    arguments.add_argument("--busy", type=int, nargs="+", help="busy processes, instead of speeds")
     arguments.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    arguments.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.memory:
         print_json(options, memory(options.memory))
         return
+    if options.work:
+        work(options.images)
+        return
     with ThrowawayDatabase():
-        if options.peak:
+        if options.busy:
+            print_json(options, busy(options))
+        elif options.peak:
             peak(options.peak)
         else:
             print_json(options, speed(options))

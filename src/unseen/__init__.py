@@ -13,14 +13,9 @@ Every step of the loop is one function with one frozen config; all load on first
 from __future__ import annotations
 
 import importlib
-import os
 from typing import Any
 
 __version__ = "0.1.0"
-
-# OpenMP reads it when PyTorch is loaded. Threads that wait by spinning take the core from those that
-# they wait for, wherever the machine has other work.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 #: Modules of questions and figures, beside the steps.
 _MODULES = {"overview": "unseen.loop.overview", "plots": "unseen.report.plots"}
