@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from unseen.ranking import METRICS, local, read_ahead
+from unseen.arrays import read_ahead
+from unseen.ranking import METRICS, local
 from unseen.ranking.local import LocalScoring
 from unseen.ranking.scorer import Scorer, Thresholds
 from unseen.steps.score_samples import ScoreConfig

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from unseen.arrays.quantiles import StreamingQuantiles
+from unseen.arrays.read_ahead import MOST_BYTES, iterate_ahead, read_ahead
 from unseen.arrays.threads import computing_threads, networks_at_a_time, opencv_on_one_core
 from unseen.errors import ImageError
-from unseen.ranking.read_ahead import MOST_BYTES, iterate_ahead, read_ahead
 from unseen.ranking.scorer import ImageScore, PixelSums, RawScore, Scorer, Thresholds
 from unseen.unet.inference import Tile
 

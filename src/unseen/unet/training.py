@@ -13,6 +13,7 @@ import torch
 
 from unseen.arrays.devices import autocast
 from unseen.arrays.images import Pixels
+from unseen.arrays.read_ahead import iterate_ahead
 from unseen.errors import TrainingError
 from unseen.progress import Progress, silent
 from unseen.unet.crops import CropSampler, LabelledImages
@@ -131,8 +132,10 @@ def _optimise(
         model.parameters(), lr=config.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True
     )
     losses: list[float] = []
-    for step in range(config.optimiser_steps):
-        images, target = (part.to(device) for part in sampler.batch(config.batch_size))
+    steps = range(config.optimiser_steps)
+    batches = (sampler.batch(config.batch_size) for _ in steps)
+    for step, batch in zip(steps, iterate_ahead(batches, ahead=1), strict=True):
+        images, target = (part.to(device) for part in batch)
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * one_cycle(step, config.optimiser_steps)
         with autocast(config.precision, device):

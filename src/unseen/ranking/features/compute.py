@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from unseen.arrays.images import ValueRange, as_float, read_pixels, resize
+from unseen.arrays.read_ahead import read_ahead
 from unseen.errors import ImageError
 from unseen.progress import Progress, silent
 from unseen.ranking.cluster import Cluster, Failed
@@ -25,7 +26,6 @@ from unseen.ranking.features.image_features import (
     vector_size,
 )
 from unseen.ranking.features.store import FeatureStore, FileState, Row, row
-from unseen.ranking.read_ahead import read_ahead
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -13,13 +13,13 @@ import torch
 from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.images import ValueRange, read_image
+from unseen.arrays.read_ahead import read_ahead
 from unseen.dataset import writing
 from unseen.dataset.loop import Loop, Record
 from unseen.detector.models import DetectorSpec, load_detector
 from unseen.detector.training import detect
 from unseen.errors import CheckpointError, DatasetError, ImageError, LabelError
 from unseen.progress import Progress
-from unseen.ranking.read_ahead import read_ahead
 from unseen.results import Skipped
 from unseen.steps.apply_detector import ApplyDetectorConfig, ApplyDetectorResult
 from unseen.steps.step import step, write_down

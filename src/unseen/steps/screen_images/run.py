@@ -9,11 +9,11 @@ import fiftyone as fo
 import numpy as np
 
 from unseen.arrays.images import ValueRange, read_image
+from unseen.arrays.read_ahead import read_ahead
 from unseen.dataset import reading, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import ImageError
 from unseen.progress import Progress
-from unseen.ranking.read_ahead import read_ahead
 from unseen.ranking.screening import contrast, flat_border_share, partial_images
 from unseen.results import Skipped
 from unseen.steps.screen_images import ScreenConfig, ScreenResult
