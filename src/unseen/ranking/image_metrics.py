@@ -69,7 +69,8 @@ def feature_sums(features: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
     """
     height, width = features.shape[2:]
     weights = F.adaptive_avg_pool2d(score[:, None].square(), (height, width))
-    return (features * weights).sum(dim=(2, 3)), features.sum(dim=(2, 3))
+    weighted = features.flatten(2) @ weights.flatten(1)[:, :, None]
+    return weighted[:, :, 0], features.sum(dim=(2, 3))
 
 
 def pooled(weighted: Tensor, plain: Tensor) -> Tensor:

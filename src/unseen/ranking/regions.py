@@ -53,22 +53,22 @@ def unseen_regions(
     integers (`as_float`).
     """
     novel = above(score, threshold)
-    count = 0
-    labels: npt.NDArray[Any] = np.zeros(novel.shape, np.int32)
-    if novel.any():  # OpenCV crashes on a map without pixels
+    # Only pixels above the threshold count for a region, not those that the closing added.
+    pixels = np.flatnonzero(novel)
+    count, of_pixel = 0, np.zeros(0, np.intp)
+    if len(pixels):  # OpenCV crashes on a map without pixels
         count, labels = cv2.connectedComponents(_closed(novel), connectivity=8)
         count -= 1  # without the background
-    # Only pixels above the threshold count for a region, not those that the closing added.
-    of_pixel = labels[novel]
-    strength = score[novel].astype(np.float64)
+        of_pixel = labels.reshape(-1)[pixels].astype(np.intp)
+    strength = score.reshape(-1)[pixels].astype(np.float64)
 
     def sums(values: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         return np.bincount(of_pixel, weights=values, minlength=count + 1)[1:]
 
     area, mass, power = sums(), sums(strength), sums(strength**2)
-    total = mass if present is None else sums(as_float(present[novel]))
+    total = mass if present is None else sums(as_float(present.reshape(-1)[pixels]))
     typical = np.divide(power, mass, out=np.zeros(count), where=mass > 0)
-    boxes, first = _extents(novel, of_pixel, count)
+    boxes, first = _extents(pixels, score.shape[1], of_pixel, count)
     kept = np.flatnonzero(area >= min_area)
     order = kept[np.lexsort((first[kept], -typical[kept]))]
     weight = (total[order] / area[order]) ** 2 * np.sqrt(mass[order])
@@ -128,11 +128,13 @@ def region_strength(score: npt.ArrayLike, threshold: float) -> float:
 
 
 def _extents(
-    novel: npt.NDArray[np.bool_], of_pixel: npt.NDArray[np.int32], count: int
+    pixels: npt.NDArray[np.intp], width: int, of_pixel: npt.NDArray[np.intp], count: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Of each region its box (left, top, right, bottom), and its first pixel from top left."""
-    pixels = np.flatnonzero(novel)
-    rows, columns = np.divmod(pixels, novel.shape[1])
+    """Of each region its box (left, top, right, bottom), and its first pixel from top left.
+
+    Pixels are positions in a map of this width, ascending, each with its region.
+    """
+    rows, columns = np.divmod(pixels, width)
     boxes, first = np.zeros((count + 1, 4), np.intp), np.zeros(count + 1, np.intp)
     # Of several values that are assigned to one place, the last stays.
     boxes[of_pixel, 3], boxes[of_pixel[::-1], 1] = rows + 1, rows[::-1]
@@ -145,7 +147,8 @@ def _extents(
 
 def _closed(novel: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     # Padding keeps the erosion from eating what touches the border.
-    padded = np.pad(novel, 2 * CLOSING).astype(np.uint8)
-    square = np.ones((2 * CLOSING + 1, 2 * CLOSING + 1), np.uint8)
-    inside = slice(2 * CLOSING, -2 * CLOSING)
-    return np.ascontiguousarray(cv2.morphologyEx(padded, cv2.MORPH_CLOSE, square)[inside, inside])
+    width, square = 2 * CLOSING, np.ones((2 * CLOSING + 1, 2 * CLOSING + 1), np.uint8)
+    sides = (width, width, width, width)
+    padded = cv2.copyMakeBorder(novel.view(np.uint8), *sides, cv2.BORDER_CONSTANT)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, square)
+    return np.ascontiguousarray(closed[width:-width, width:-width])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 
@@ -152,7 +153,7 @@ class Scorer:
         """
         place, device = output.place, output.features.device
         unseen = torch.empty(place.shape, device=device)
-        present = torch.empty(place.shape, dtype=torch.uint8, device=device)
+        present = np.empty(place.shape, np.uint8)
         spread = torch.zeros(len(unseen), dtype=torch.float64, device=device)
         mass = spread.new_zeros(len(unseen), len(self._mean_areas) + 1)
         for images, rows, maps, entropy in output.parts():
@@ -170,15 +171,17 @@ class Scorer:
                 )
             unseen[images, rows] = maps.unseen
             # One byte: many maps wait until the thresholds are known.
-            likely = (maps.foreground + maps.unseen).clamp_(0, 1)
-            present[images, rows] = likely.mul_(255).round_().to(torch.uint8)
+            likely = _array(maps.foreground + maps.unseen)
+            present[images, rows] = cv2.convertScaleAbs(
+                likely.reshape(len(likely), -1), alpha=255
+            ).reshape(likely.shape)
             spread[images] += pixel_sum(entropy)
             mass[images, :-1] += maps.classes.sum(dim=(2, 3))
         mass[:, -1] = pixel_sum(unseen)
         return PixelSums(
             place,
             unseen.half().cpu().numpy(),
-            present.cpu().numpy(),
+            present,
             tuple(
                 values.double().cpu()
                 for values in (
