@@ -8,6 +8,7 @@ import logging
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -122,21 +123,25 @@ def _stream(
     context = contextvars.copy_context()
     worker = threading.Thread(target=context.run, args=(work,), name="unseen-step", daemon=True)
     worker.start()
+    started, is_shown = time.monotonic(), False
     if goes_on:
         worker.join(PATIENCE)
         if messages.empty():
             yield ctx.ops.open_panel(PANEL, layout="horizontal")
             return
     try:
-        if not goes_on:
-            yield ctx.ops.set_progress(label="starting", progress=0.0)
         while isinstance(message := _next(messages), tuple):
-            yield ctx.ops.set_progress(label=message[1], progress=message[0])
+            # 1.22: a dialog, which has to be closed.
+            if is_shown := is_shown or time.monotonic() - started >= PATIENCE:
+                yield ctx.ops.set_progress(label=message[1], progress=message[0])
     finally:
         is_closed.set()
     if isinstance(message, KeyboardInterrupt):
         worker.join()
         return  # raised by `__call__`, once FiftyOne's event loop is closed
+    if is_shown:
+        is_error = isinstance(message, BaseException)
+        yield ctx.ops.set_progress(label="failed" if is_error else "done", progress=1.0)
     run = locks.last_run(ctx.dataset) if goes_on else None
     if run is not None:
         locks.claim(run, ctx.dataset)  # it is said here, not by the panel
@@ -147,8 +152,6 @@ def _stream(
         ctx.executor.results = message  # for `__call__`: FiftyOne drops a generator's result
     if goes_on:
         yield ctx.ops.notify(message["summary"], variant="success")
-    else:
-        yield ctx.ops.set_progress(label="done", progress=1.0)
     yield from refresh(ctx, message)
     if not goes_on:
         yield StepMessage(result=message)
@@ -179,5 +182,4 @@ def _failed(ctx: Any, error: BaseException, *, goes_on: bool) -> Iterator[Any]:
         yield ctx.ops.notify(text[:LONGEST], variant="error")
         yield ctx.ops.open_panel(PANEL, layout="horizontal")
         return
-    yield ctx.ops.set_progress(label=f"Error: {text}", progress=1.0)
     yield StepMessage(error=text)
