@@ -105,17 +105,23 @@ class StepOperator(foo.Operator):
 
 
 def follow(ctx: Any, before: Mapping[str, Any]) -> list[Any]:
-    """Bring the colours and fields that changed since `before` to the App.
+    """Bring the colours, fields and sidebar groups that changed since `before` to the App.
 
-    1.22 reads both when it opens a dataset, so a running one would show them after a page load.
+    1.22 reads them when it opens a dataset, so a running one would show them after a page load.
     """
     now, operations = look(ctx.dataset), []
+    if now["groups"] != before["groups"]:  # plugin/app.js
+        groups = {"groups": now["groups"]}
+        operations.append(ctx.trigger("@unseen/curation/set_sidebar_groups", groups))
     if now["colours"] != before["colours"]:
         scheme = {"fields": now["colours"], "opacity": now["opacity"]}
         operations.append(ctx.trigger("set_color_scheme", scheme))
     shown = list(ctx.active_fields or ())
     if new := [p for p in now["fields"] if p not in (*before["fields"], *shown)]:
-        operations.append(ctx.ops.set_active_fields([*shown, *new]))
+        # In the order of the sidebar, the first on top, as after a page load.
+        order = {path: i for i, path in enumerate(p for g in now["groups"] for p in g["paths"])}
+        fields = sorted([*shown, *new], key=lambda path: order.get(path, len(order)))
+        operations.append(ctx.ops.set_active_fields(fields))
     return operations
 
 

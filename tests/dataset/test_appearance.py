@@ -38,7 +38,7 @@ def colours(dataset):
 
 def test_fields_are_switched_on_once_and_in_colours_of_their_own(trained):
     unseen.score_samples(trained)
-    assert shown(trained) == ["ground_truth", "unseen_heatmap", "unseen_regions"]
+    assert shown(trained) == ["ground_truth", "unseen_regions", "unseen_heatmap"]
     assert set(colours(trained).values()) == set(appearance.COLOURS.values())
     assert colours(trained)["unseen_heatmap"] == appearance.COLOURS["heatmap"]
     assert trained.app_config.color_scheme.opacity == appearance.OPACITY

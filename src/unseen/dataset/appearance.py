@@ -55,8 +55,8 @@ def set_colours(loop: Loop) -> None:
 def look(dataset: Any) -> dict[str, Any]:
     """What the database says about the look of a dataset now, whoever changed it last.
 
-    `fields` are switched on, `colours` and `opacity` are those of labels, and `layout` changes with
-    the sidebar's groups, the fields and the saved views.
+    `fields` are switched on, `colours` and `opacity` are those of labels, `groups` those of the
+    sidebar, and `layout` changes with these, the fields and the saved views.
     """
     wanted = ("app_config", "saved_views", "sample_fields.name")
     query = {"_id": None if dataset is None else dataset._doc.id}
@@ -67,6 +67,10 @@ def look(dataset: Any) -> dict[str, Any]:
         "fields": list((config.get("active_fields") or {}).get("paths") or []),
         "colours": [dict(entry) for entry in scheme.get("fields") or []],
         "opacity": scheme.get("opacity"),
+        "groups": [
+            {key: group.get(key) for key in ("name", "paths", "expanded")}
+            for group in config.get("sidebar_groups") or []
+        ],
         "layout": hashlib.sha256(str(sorted(known.items())).encode()).hexdigest(),
     }
 
