@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import fiftyone as fo
 import pytest
+from pymongo.errors import AutoReconnect
 
 import unseen
+from unseen.dataset import writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
+from unseen.errors import DatabaseError
+from unseen.steps.score_samples import writer
 
 pytestmark = pytest.mark.fiftyone
 
@@ -32,6 +36,25 @@ def test_the_thresholds_are_those_of_the_pool_whichever_view_was_scored_first(tr
     again = unseen.score_samples(trained)
     assert (again.scored, again.already_scored) == (0, 8)
     assert entry(trained) == before
+
+
+def test_scores_wait_for_a_database_that_is_away(trained, monkeypatch):
+    save, tried = writing.save_scores, []
+
+    def away(loop, scores):
+        tried.append(len(scores))
+        if len(tried) < 3:
+            raise AutoReconnect("connection closed")
+        save(loop, scores)
+
+    monkeypatch.setattr(writing, "save_scores", away)
+    monkeypatch.setattr(writer.time, "sleep", lambda seconds: None)
+    assert unseen.score_samples(trained).scored == len(trained.exists("unseen_model")) == 8
+    assert tried == [8, 8, 8]
+    tried.clear()
+    monkeypatch.setattr(writer, "AWAY", 0.0)
+    with pytest.raises(DatabaseError, match="run the same again"):
+        unseen.score_samples(trained, rescore=True)
 
 
 def test_a_named_checkpoint_can_rank(trained):
