@@ -60,6 +60,8 @@ class CvatDouble:
         self.ca_file: str | None = None
         self.tls_context: ssl.SSLContext | None = None
         self.reissue_ids = False
+        # Its analytics, if they run: job -> seconds that people worked in it.
+        self.worked: dict[int, float] | None = None
         # What the server sees itself: the folder of its share, and of each cloud storage.
         self.share: Path | None = None
         self.clouds: dict[int, Path] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from cvat_double_checks import check_named, check_new_names
-from cvat_double_files import FileRoutes
+from cvat_double_events import EventRoutes
 from cvat_double_routes import (
     Answer,
     Call,
@@ -28,7 +28,7 @@ REQUEST_STATUS = {
 }
 
 
-class TaskRoutes(FileRoutes):
+class TaskRoutes(EventRoutes):
     """Tasks and uploads."""
 
     def __init__(self, double: CvatDouble) -> None:
@@ -154,6 +154,8 @@ class TaskRoutes(FileRoutes):
 
     def request(self, call: Call) -> Answer:
         name = unquote(call.path.rstrip("/").rpartition("/")[2])
+        if "target=events" in name:
+            return self.export_state(name)
         match = re.fullmatch(r"action=create&target=task&target_id=(\d+)", name)
         if not match:
             return Answer(404, html="There is no request with specified id")

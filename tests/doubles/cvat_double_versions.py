@@ -12,6 +12,7 @@ OLD, NEW = "2.15.0", "2.54.1"
 #: Every difference that the double knows, and the version from which on it is so.
 SINCE = {
     "an upload is asked about as a request": (2, 31),
+    "events are exported as a request": (2, 32),
     "a PUT must bring no ids": (2, 41),
     "there are personal access tokens": (2, 48),
     "shapes are checked": (2, 54),

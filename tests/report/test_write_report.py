@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -148,6 +149,16 @@ def test_figures_hold_the_numbers_of_the_input(loop):
     assert list(boxes.x) == [62, 151, 230]
     assert mean["Diverse"].line.width > mean["Random"].line.width
     assert mean["Diverse"].line.color != mean["Random"].line.color
+
+
+def test_where_the_hours_of_work_are_known_there_is_a_curve_of_them(loop):
+    hours = [replace(p, hours=[0.5, 1.5, None][p.iteration]) if not p.series else p for p in loop]
+    figures = {f.key: f.figures[0] for f in loop_figures(hours, CLASSES)}
+    lines = {t.name: t for t in figures["quality-hours"].data if t.xaxis == "x"}
+    assert list(lines["Diverse"].x) == [0.5, 1.5]
+    assert list(lines["Diverse"].y) == [p.macro_f1 for p in loop[:2]]
+    assert list(lines["Random"].x) == [0.5]  # the shared initial images; the rest is unknown
+    assert "quality-hours" not in {f.key for f in loop_figures(loop, CLASSES)}
 
 
 def test_without_a_detector_there_are_figures_of_the_labels_only():

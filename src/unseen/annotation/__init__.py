@@ -60,6 +60,9 @@ class SendingStatus:
     closed: bool
     waiting: bool  #: something can be loaded
     tasks: list[TaskStatus] = field(default_factory=list)
+    seconds: float | None = None  #: how long people worked, where CVAT's analytics tell
+    seconds_per_image: float | None = None
+    seconds_per_box: float | None = None
     problem: str | None = None  #: why the server could not be asked
 
     @property

@@ -109,8 +109,22 @@ def _status(loop: Loop, stage: str, sending: Sending, connections: Connections) 
         closed=sending.closed,
         waiting=waiting,
         tasks=tasks,
+        **_worked(loop, sending),
         problem=problem,
     )
+
+
+def _worked(loop: Loop, sending: Sending) -> dict[str, float | None]:
+    """How long people worked on what came back: in all, per image, per box."""
+    timed = [i for task in sending.timed_tasks for i in task.own.values()]
+    if not timed:
+        return {}
+    images, boxes = truth.count_boxes(loop, timed)
+    return {
+        "seconds": sending.seconds,
+        "seconds_per_image": sending.seconds / images if images else None,
+        "seconds_per_box": sending.seconds / boxes if boxes else None,
+    }
 
 
 def _task_status(api: Api, task: SentTask, stage: str) -> TaskStatus:

@@ -85,6 +85,19 @@ def read(loop: Loop, anno_key: str, ids: Iterable[str]) -> dict[str, Truth]:
     return held
 
 
+def count_boxes(loop: Loop, ids: Iterable[str]) -> tuple[int, int]:
+    """How many of these samples are labelled, and their labels."""
+    boxes = {"$ifNull": [f"${loop.names.label_field}.detections", []]}
+    is_labelled = {"$gt": [f"${loop.names.label_field}", None]}
+    sums = {"images": {"$sum": 1}, "boxes": {"$sum": {"$size": boxes}}}
+    pipeline = [
+        {"$match": {**_among(ids), "$expr": is_labelled}},
+        {"$group": {"_id": None, **sums}},
+    ]
+    row = next(loop.dataset._sample_collection.aggregate(pipeline), {"images": 0, "boxes": 0})
+    return row["images"], row["boxes"]
+
+
 def labels_of(loop: Loop, ids: Iterable[str]) -> dict[str, list[tuple[str, Box]]]:
     """Sample id -> (class, relative box) of its labels; unlabelled samples have no entry."""
     rows = loop.dataset._sample_collection.find(_among(ids), {loop.names.label_field: 1})

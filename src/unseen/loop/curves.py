@@ -56,6 +56,7 @@ class IterationSummary:
     reliability: list[ReliabilityBin] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  #: wall time per step
     eval_key: str | None = None
+    hours: float | None = None  #: of people's work on all images until now; None if unknown
 
 
 # --- from the records ------------------------------------------------------------------------------

@@ -52,15 +52,20 @@ def loop_figures(iterations: Sequence[IterationSummary], classes: Sequence[str])
         values: dict[str, _Value] = {"Mean F1": lambda p: p.macro_f1, "AP": lambda p: p.mean_ap}
         if len(shown) > 1:  # of a single class the mean is the class
             values |= {f"F1 {label}": _f1_of(label) for label in shown}
-        for axis, caption in (
-            ("images", "The detector on the test split, per labelled image."),
-            ("boxes", "The same, per labelled box."),
-        ):
+        axes = {
+            "images": "The detector on the test split, per labelled image.",
+            "boxes": "The same, per labelled box.",
+            "hours": "The same, per hour that people worked in CVAT, without the test split.",
+        }
+        if not any(p.hours for p in points):
+            del axes["hours"]
+        for axis, caption in axes.items():
             panels = [
                 _panel(curves, name, value, axis, has_level=True) for name, value in values.items()
             ]
-            figure = line_chart(panels, f"Labelled {axis}", y_range=SHARES)
-            title = f"Detection quality against labelled {axis}"
+            what = "Hours of labelling" if axis == "hours" else f"Labelled {axis}"
+            figure = line_chart(panels, what, y_range=SHARES)
+            title = f"Detection quality against {what.lower()}"
             figures.append(_section(f"quality-{axis}", title, caption + limited, figure))
     measured = [p for p in curves.judged.points if p.macro_f1 is not None]
     if mistakes := read_mistakes(measured[-1] if measured else None):
@@ -104,20 +109,19 @@ def _count_of(label: str) -> _Value:
 def _panel(
     curves: Curves, title: str, value: _Value, axis: str = "images", *, has_level: bool = False
 ) -> Panel:
-    """One line per series, and the level of the full set if wanted."""
-    lines = [
-        Line(
+    """One line per series, and the level of the full set if wanted; points without an x are left out."""
+    lines = []
+    for series, look in zip(curves.series, looks([s.strategy for s in curves.series]), strict=True):
+        points = [p for p in series.points if getattr(p, axis) is not None]
+        line = Line(
             name=series.label,
             look=look,
-            x=[getattr(p, axis) for p in series.points],
-            y=[defined(value(p)) for p in series.points],
-            tips=[f"<br>{p.images} images, {p.boxes} boxes" for p in series.points],
+            x=[getattr(p, axis) for p in points],
+            y=[defined(value(p)) for p in points],
+            tips=[f"<br>{p.images} images, {p.boxes} boxes" for p in points],
             is_bold=series is curves.judged,
         )
-        for series, look in zip(
-            curves.series, looks([s.strategy for s in curves.series]), strict=True
-        )
-    ]
+        lines += [line] if points else []
     images = [p.images for s in curves.series for p in s.points]
     full = curves.full if has_level else None
     return Panel(

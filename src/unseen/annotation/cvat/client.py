@@ -146,6 +146,10 @@ class Client:
         """The answer to a request, a JSON object; see `answer`."""
         return dict(self.answer(method, path, shape, **kwargs))
 
+    def text(self, path: str) -> str:
+        """The answer to a GET, as it is."""
+        return str(self._session.send_request("GET", self._url(path)).text)
+
     def find(self, path: str, shape: Shape = ANY) -> dict[str, Any] | None:
         """The item at a path, such as `tasks/1`, or None if it does not exist."""
         try:

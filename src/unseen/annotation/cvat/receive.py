@@ -13,6 +13,7 @@ from unseen.annotation import sendings, snapshots, truth
 from unseen.annotation.cvat.api import Api, Frames
 from unseen.annotation.cvat.attributes import Attributes
 from unseen.annotation.cvat.connections import Connections
+from unseen.annotation.cvat.events import note_time
 from unseen.annotation.cvat.send import remove_section
 from unseen.annotation.cvat.server import CvatError, HiddenError
 from unseen.annotation.merge import Changes, KnownBox, merge_image, without_values
@@ -107,6 +108,7 @@ class Receiver:
         self.allowed = {*sending.classes, REGION_LABEL}
         self.snapshot: str | None = None
         self.attributes = Attributes(loop)
+        self.keeps_time = True
 
     def receive(self, progress: Progress) -> None:
         """Load every wanted job of every task."""
@@ -163,6 +165,7 @@ class Receiver:
                 "removed": removed_in(job, frames.deleted),
             }
         if not self.config.dry_run:
+            self.keeps_time = self.keeps_time and note_time(self.api, task, jobs)
             sendings.write_task(self.loop, self.sending, task)
 
     def _shapes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from unseen.annotation.agreement import read_agreement
 from unseen.annotation.origins import write_table
+from unseen.annotation.sendings import hours_until, read_sendings
 from unseen.dataset.loop import Loop, Record, numbered_folder, records_by_series
 from unseen.errors import DatasetError
 from unseen.loop.curves import IterationSummary, measured_classes, summarise
@@ -76,7 +78,12 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
 
 def summaries(loop: Loop) -> list[IterationSummary]:
     """One summary per iteration and series; the main loop first."""
-    return summarise(records_by_series(loop.dataset, loop.names.prefix))
+    found = summarise(records_by_series(loop.dataset, loop.names.prefix))
+    hours = {
+        name: hours_until(read_sendings(Loop(loop.dataset, replace(loop.names, series=name))))
+        for name in {i.series for i in found}
+    }
+    return [replace(i, hours=hours[i.series].get(i.iteration)) for i in found]
 
 
 def _facts(loop: Loop, iterations: list[IterationSummary]) -> dict[str, object]:

@@ -44,6 +44,13 @@ class ListAnnotationsResult(StepResult):
                 f"{b.anno_key} ({b.backend}, {b.age_days:.1f} days): {b.images_finished} of "
                 f"{b.images} images done, {b.images_loaded} loaded, {state}{sent}"
             )
+            if b.seconds is not None:
+                each = [
+                    f"{value:.0f} s per {what}"
+                    for what, value in (("image", b.seconds_per_image), ("box", b.seconds_per_box))
+                    if value is not None
+                ]
+                lines.append(f"  {', '.join([f'{b.seconds / 3600:.1f} h of work', *each])}")
             if b.problem:
                 lines.append(f"  {b.problem}")
             for task in b.tasks:
