@@ -36,7 +36,7 @@ _STYLE = {
 ROOT = types.ObjectView(
     componentsProps={
         "container": {"sx": _STYLE},
-        "gridContainer": {"spacing": 1, "sx": {"px": 1.5, "pb": 2}},
+        "gridContainer": {"spacing": 1, "sx": {"px": 1.5, "pt": 1, "pb": 2}},
     }
 )
 #: The wheel scrolls the panel and does not zoom the plot below it.
@@ -374,7 +374,7 @@ def _comparison(panel: types.Object, keys: list[str], proposed: Sequence[str], e
 
 # --- when to stop --------------------------------------------------------------------------------
 def _advice(panel: types.Object, advice: dict[str, Any], layouts: Any, events: Any) -> None:
-    heading = f"{advice['recommendation'].capitalize()} {advice['class_name'] or ''}".strip()
-    panel.md(f"**{heading}**\n\n{advice['sentence']}", name="advice")
+    heading = f"**Recommendation: {advice['recommendation']} {advice['class_name'] or ''}".strip()
+    panel.md(f"{heading}**\n\n{advice['sentence']}", name="advice")
     _lines(panel, "figures", advice["details"])
     panel.md("The rule behind it: *When to stop* in the documentation of the method.", name="rule")

@@ -167,7 +167,7 @@ def styled(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
     return figure.update_layout(layout)
 
 
-def few_ticks(numbers: Sequence[int]) -> list[int] | None:
+def few_ticks(numbers: Sequence[float]) -> list[float] | None:
     """The distinct numbers as ticks if they are few; None lets Plotly choose."""
     distinct = sorted(set(numbers))
     return distinct if len(distinct) <= 6 else None

@@ -21,6 +21,7 @@ from unseen.report.figures import (
     Look,
     Panel,
     bars,
+    few_ticks,
     line_chart,
     looks,
     styled,
@@ -155,7 +156,9 @@ def calibration(mistakes: Mistakes) -> go.Figure:
 
 
 def _curves(lines: list[Line], y: str, against: str) -> go.Figure:
-    figure = line_chart([Panel(lines=lines)], "", y_range=SHARES)
+    # Between two numbers of images there are no labelled ones.
+    ticks = few_ticks([x for line in lines for x in line.x]) if against == "images" else None
+    figure = line_chart([Panel(lines=lines, ticks=ticks)], "", y_range=SHARES)
     return _panel_style(figure, f"Labelled {against}", y)
 
 
