@@ -46,6 +46,19 @@ def test_steps_of_one_iteration_share_a_record_and_series_do_not(wafers):
     assert Loop(wafers, NAMES).newest_with("score_samples", 2) is None
 
 
+def test_a_record_that_the_dataset_does_not_name_is_none(wafers):
+    import fiftyone.core.odm as foo
+
+    loop = Loop(wafers)
+    loop.write_entry(0, "train_unet", {"digest": "a"})
+    runs = foo.get_db_conn().runs
+    (stored,) = runs.find({"_dataset_id": wafers._doc.id})
+    del stored["_id"]
+    stored["config"]["iteration"] = 1  # as a process leaves it that was killed before it named it
+    runs.insert_one({**stored, "key": "unseen_iter_01"})
+    assert list(loop.records()) == [0]
+
+
 def test_the_iteration_is_the_newest_batch_with_a_label(wafers):
     import fiftyone as fo
 

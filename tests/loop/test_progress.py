@@ -41,6 +41,14 @@ def test_counts_per_image_give_the_recorded_metrics_exactly(make_wafers, rng):
         assert sum(getattr(c, outcome) for c in cells) == dataset.sum(f"iter_00_{outcome}")
 
 
+def test_images_that_left_the_test_split_since_still_count(make_wafers, rng):
+    dataset = make_wafers(3, labelled=3, test=25)
+    predict(dataset, rng)
+    before = overview.progress(dataset).main
+    dataset.match_tags("test").limit(5).untag_samples("test")
+    assert overview.progress(dataset).main == before
+
+
 def test_iterations_and_baselines_are_curves_with_gains(begun, rng):
     predict(begun, rng, 0, quality=0.3)
     unseen.select_batch(begun, budget=5)

@@ -8,7 +8,14 @@ import pytest
 from unseen.errors import BudgetError
 from unseen.ranking import ranking_metric, selection
 from unseen.ranking.choosing import Pool, choose
-from unseen.ranking.selection import alternate, balanced, candidates, diverse, plain
+from unseen.ranking.selection import (
+    alternate,
+    balanced,
+    balanced_candidates,
+    candidates,
+    diverse,
+    plain,
+)
 
 NAN = math.nan
 
@@ -90,6 +97,25 @@ def test_balanced_agrees_with_brute_force(rng):
         budget = int(rng.integers(1, count + 1))
         expected = _balanced_by_brute_force(counts, labelled, budget)
         assert balanced(counts, labelled, budget).tolist() == expected
+
+
+@pytest.mark.parametrize("most", [20, 21, 200])
+def test_candidates_of_balanced_hold_the_best_of_each_class_also_part_by_part(rng, most):
+    counts = rng.gamma(1, size=(60, 3)).round(1)  # with ties
+    counts[[5, 40]] = NAN
+    known = [4, 0, 1]
+    kept = balanced_candidates(counts, known, most)
+    assert min(60, most) / 2 <= len(kept) <= most
+    assert kept.tolist() == (list(range(60)) if most >= 60 else sorted(set(kept.tolist())))
+    for column in counts.T:
+        assert set(plain(column, min(60, most // 6))) <= set(kept)
+    rows = np.zeros(0, dtype=np.int64)
+    for start in range(0, 60, 7):
+        rows = np.concatenate([rows, np.arange(start, min(start + 7, 60))])
+        rows = rows[balanced_candidates(counts[rows], known, most)]
+    assert set(kept) <= set(rows)
+    assert len(rows) <= most
+    assert kept[balanced(counts[kept], known, 1)] == balanced(counts, known, 1)
 
 
 def test_balanced_prefers_the_rare_class_and_leaves_the_unscored_for_last():

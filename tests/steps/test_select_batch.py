@@ -14,7 +14,7 @@ from unseen.errors import DatasetError
 from unseen.loop import overview
 from unseen.ranking import METRICS, ranking_metric
 from unseen.ranking.choosing import Pool, choose
-from unseen.steps.select_batch import MOST_IN_BATCH
+from unseen.steps.select_batch import MOST_IN_BATCH, pool
 
 pytestmark = pytest.mark.fiftyone
 
@@ -60,12 +60,12 @@ def test_plain_is_the_order_of_the_metric_and_diverse_starts_with_the_highest(sc
 @pytest.mark.parametrize("share", [0, 0.5])
 @pytest.mark.parametrize("strategy", ["plain", "entropy", "foreground", "diverse", "random"])
 def test_what_the_database_ranks_is_the_ranking_of_the_whole_pool(scored, strategy, share):
-    pool = Loop(scored).pool.sort_by("filepath")
-    ids = pool.values("id")
+    images = Loop(scored).pool.sort_by("filepath")
+    ids = images.values("id")
     metric = [2.0, 5.0, math.nan, 5.0, 0.0, 5.0, 2.0, 7.0]
     name = f"unseen_{ranking_metric(strategy, 'excess')}".replace("random", "excess")
     scored.set_values(name, dict(zip(ids, metric, strict=True)), key_field="id")
-    embeddings = dict(zip(*pool.values(["id", "unseen_embedding"]), strict=True))
+    embeddings = dict(zip(*images.values(["id", "unseen_embedding"]), strict=True))
     in_memory = Pool(
         len(ids),
         np.arange(len(ids)),
@@ -80,6 +80,30 @@ def test_what_the_database_ranks_is_the_ranking_of_the_whole_pool(scored, strate
         expected = choose(strategy, in_memory, budget, rng=rng, random_share=share).order
         assert chosen.sample_ids == [ids[i] for i in expected]
         assert (chosen.pool, chosen.unscored) == (len(ids), 0)
+
+
+@pytest.mark.parametrize("strategy", ["balanced", "mixed"])
+def test_a_pool_of_any_size_is_chosen_from_a_bounded_number_of_candidates(
+    scored, monkeypatch, strategy
+):
+    settings = {"strategy": strategy, "features": "statistics", "replace": True}
+
+    def chosen(budget, most):
+        monkeypatch.setattr(pool, "MOST_CANDIDATES", most)
+        return unseen.select_batch(scored, budget=budget, **settings)
+
+    size = len(Loop(scored).pool)
+    whole = chosen(1, size)
+    assert (whole.candidates, whole.pool) == (0, size)
+    some = chosen(1, 6)
+    assert some.pool == size
+    assert 3 <= some.candidates <= 6
+    assert chosen(1, 6).sample_ids == some.sample_ids
+    assert f"{some.candidates} of the scored images" in some.summary()
+    if strategy == "balanced":  # the image with the highest gain is always a candidate
+        assert some.sample_ids == whole.sample_ids
+    # Three times the batch, so that a large one has a choice too.
+    assert len(chosen(2, 1).sample_ids) == 2
 
 
 def test_the_same_seed_gives_the_same_batch(scored):

@@ -102,18 +102,18 @@ def balanced_candidates(
 ) -> Indices:
     """The images that `balanced` chooses among where there are more than `most`.
 
-    Of (N, K) >= 0 they are those with the most expected examples of each class, and those with the
-    highest gain of all; each of these K + 1 rankings has an equal part. Ascending positions, at most
-    `most`. The candidates of a part of the images and of the rest are among the candidates of both.
+    Of (N, K) >= 0, half of them have the highest gain; the others are, in equal parts, those with the
+    most expected examples of each class. Returns ascending positions, at least `most` / 2. What is a
+    candidate among all images is one among any of them.
     """
     counts = np.nan_to_num(np.asarray(expected_counts, dtype=np.float64), nan=-1.0)
     if len(counts) <= most:
         return np.arange(len(counts))
     present = np.asarray(labelled_counts, dtype=np.float64).reshape(-1)
     gain = np.log1p(counts.clip(0) / (present + 1)).sum(axis=1)
-    rankings = [gain, *counts.T]
-    part = [plain(values, most // len(rankings)) for values in rankings]
-    return np.unique(np.concatenate(part))
+    of_class = most // (2 * len(counts.T))
+    best = [plain(values, of_class) for values in counts.T]
+    return np.unique(np.concatenate([plain(gain, most - of_class * len(best)), *best]))
 
 
 def alternate(
