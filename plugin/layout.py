@@ -74,6 +74,7 @@ def section(panel: types.Object, tab: str, shown: dict[str, Any], events: Any) -
         panel.md(shown[key]["empty_state"], name="empty")
     else:
         draw(panel, shown[key], shown.get("layouts", {}), events)
+    _lines(panel, "people", shown.get(key, {}).get("people", ()))
 
 
 def _table(
@@ -277,6 +278,7 @@ def progress_facts(progress: Any) -> dict[str, Any]:
     texts = (mistakes.sentence, mistakes.confidence_sentence) if mistakes else ()
     return {name: getattr(progress, name) for name in names} | {
         "mistakes": list(texts),
+        "people": list(progress.people),
         "eval_keys": list(progress.eval_keys),
         "comparison": list(progress.comparison or ()),
     }

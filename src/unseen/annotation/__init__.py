@@ -5,7 +5,9 @@ Here is what needs no database: the names that parameters can have, and the stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 BACKENDS = ("cvat", "app")
 
@@ -89,3 +91,15 @@ class Agreement:
     def share(self) -> float:
         """Boxes that both have, among the mean number of boxes (Dice, F1), 0 to 1."""
         return 2 * self.agreed / (2 * self.agreed + self.missed + self.extra)
+
+
+def describe(agreement: Sequence[Agreement]) -> list[str]:
+    """A sentence for each person and what they are compared with."""
+    lines = []
+    for (who, kind), rows in groupby(agreement, lambda row: (row.annotator, row.compared_with)):
+        counts = [
+            f"{r.label} {r.agreed} boxes agreed, {r.missed} missed, {r.extra} more" for r in rows
+        ]
+        what = "golden images" if kind == "golden" else "compared with another person"
+        lines.append(f"{who}, {what}: {'; '.join(counts)}")
+    return lines

@@ -51,9 +51,16 @@ def compare(reference: Sequence[Labelled], drawn: Sequence[Labelled]) -> dict[st
     return counts
 
 
-def read_agreement(loop: Loop) -> list[Agreement]:
-    """By annotator, kind of comparison and class; an open comparison has no row yet."""
-    answers = list(_answers(sendings.read_sendings(loop)))
+def read_agreement(
+    loop: Loop, records: Sequence[sendings.Sending] | None = None
+) -> list[Agreement]:
+    """By annotator, kind of comparison and class, of the loop's `records` by default.
+
+    An open comparison has no row yet.
+    """
+    answers = list(_answers(sendings.read_sendings(loop) if records is None else records))
+    if not answers:
+        return []
     held = truth.labels_of(loop, {sample_id for sample_id, _ in answers})
     sums: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     for sample_id, answer in answers:

@@ -37,6 +37,7 @@ from unseen.loop.overview_data import (
     Trust,
     images_text,
 )
+from unseen.loop.people import read_people
 from unseen.loop.progress import build_progress
 from unseen.loop.ranking import (
     counted_view,
@@ -118,7 +119,9 @@ def progress(dataset: Any, names: Names | None = None) -> Progress:
     look = _Look(dataset, names)
 
     def answer() -> Progress:
-        return build_progress(look.loop, look.records, look.classes)
+        made = build_progress(look.loop, look.records, look.classes)
+        people = read_people(look.loop, look.records, lambda: _control(look))
+        return replace(made, people=people)
 
     return look.cached("progress", answer)
 

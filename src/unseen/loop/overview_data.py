@@ -355,6 +355,7 @@ class Progress(Plain):
     iou: float | None = None
     min_confidence: float | None = None
     mistakes: Mistakes | None = None  #: of the newest detector of the main loop, if on record
+    people: list[str] = field(default_factory=list)  #: time and agreement of those who label
     empty_state: str | None = None
 
     @property

@@ -8,6 +8,7 @@ from cvat_fixtures import running
 import unseen
 from unseen.annotation import sendings
 from unseen.dataset.loop import Loop
+from unseen.loop import overview
 
 pytestmark = pytest.mark.fiftyone
 
@@ -37,6 +38,8 @@ def test_the_time_comes_with_the_labels(monkeypatch, quick, batch, version):
         unseen.load_annotations(dataset)
         summary = unseen.list_annotations(dataset).summary()
         assert "0.1 h of work, 52 s per image, 30 s per box" in summary
+        said = overview.progress(dataset).people
+        assert said == ["0.1 hours of labelling are known: 52 s per image, 30 s per box."]
 
 
 @pytest.mark.parametrize("how", ["no analytics", "forbidden", "failed", "late", "no CSV"])

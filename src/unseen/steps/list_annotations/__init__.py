@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import groupby
 
-from unseen.annotation import STAGES, Agreement, SendingStatus
+from unseen.annotation import STAGES, Agreement, SendingStatus, describe
 from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
 from unseen.steps.catalogue import Step
@@ -62,15 +61,7 @@ class ListAnnotationsResult(StepResult):
                         f"    job {job.job_id}: {job.images} images, {job.stage} {job.state}, "
                         f"{job.assignee or 'nobody'}, {job.url}{mark}"
                     )
-        for (who, kind), rows in groupby(
-            self.agreement, lambda row: (row.annotator, row.compared_with)
-        ):
-            counts = [
-                f"{r.label} {r.agreed} boxes agreed, {r.missed} missed, {r.extra} more"
-                for r in rows
-            ]
-            what = "golden images" if kind == "golden" else "compared with another person"
-            lines.append(f"{who}, {what}: {'; '.join(counts)}")
+        lines += describe(self.agreement)
         return "\n".join(lines)
 
 
