@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar, cast
 
 from unseen.arrays.threads import computing_threads
@@ -35,7 +35,7 @@ def read_ahead(
     todo = iter(items)
     room = workers  # until the size of a result is known
     queue: deque[tuple[T, Future[R | ImageError]]] = deque()
-    with ThreadPoolExecutor(workers) as threads:
+    with computing_threads(workers) as threads:
         while True:
             free = max(0, room - len(queue))
             queue.extend((i, threads.submit(attempt, i)) for i in itertools.islice(todo, free))

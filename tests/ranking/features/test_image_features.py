@@ -12,6 +12,7 @@ from unseen.ranking.features.image_features import (
     LARGEST,
     MOST_PATCHES,
     SMALLEST,
+    batch_features,
     blocks,
     fitted,
     image_features,
@@ -57,6 +58,14 @@ def test_blocks_cover_the_vector_without_gap(backbone, image):
         assert np.isfinite(numbers).all()
     lite0 = image_features(LITE0, image)  # as documented
     assert (lite0.vector.shape, lite0.patches.shape) == ((944,), (8, 10, 152))
+
+
+@each_backbone
+@pytest.mark.parametrize("shape", [(64, 64, 1), (96, 130, 3)])
+def test_an_image_gets_the_same_bits_alone_and_in_a_batch(backbone, shape, rng):
+    images = rng.random((5, *shape), dtype=np.float32)
+    for image, found in zip(images, batch_features(backbone, images), strict=True):
+        np.testing.assert_equal(vars(found), vars(image_features(backbone, image)))
 
 
 def test_means_and_maxima_are_those_of_the_stages(image):

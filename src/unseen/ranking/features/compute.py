@@ -13,6 +13,7 @@ import numpy as np
 
 from unseen.arrays.images import ValueRange, as_float, read_pixels, resize
 from unseen.arrays.read_ahead import read_ahead
+from unseen.arrays.threads import networks_at_a_time
 from unseen.errors import ImageError
 from unseen.progress import Progress, silent
 from unseen.ranking.cluster import Cluster, Failed
@@ -21,8 +22,8 @@ from unseen.ranking.features.image_features import (
     LARGEST,
     VERSION,
     Floats,
+    batch_features,
     fitted,
-    image_features,
     vector_size,
 )
 from unseen.ranking.features.store import FeatureStore, FileState, Row, row
@@ -32,6 +33,8 @@ R = TypeVar("R")
 
 #: Images whose features are written, or read back, together; a worker of a cluster gets as many.
 GROUP = 32
+#: Images of one shape that pass through the network together; with more, maps leave the cache.
+BATCH = 4
 #: Files that are hashed before the features of the new ones are computed.
 PART = 256
 
@@ -226,12 +229,35 @@ def _describe(
         scale = 2 * LARGEST / max(pixels.shape)
         return fitted(as_float(resize(pixels, scale) if scale < 1 / 2 else pixels))
 
+    def describe(images: Sequence[Floats] | ImageError) -> list[Row | ImageError]:
+        if isinstance(images, ImageError):
+            return [images]
+        return [row(features) for features in batch_features(backbone, images)]
+
     # Reduced in the thread, so that few large images are in memory as a whole.
-    for _, image in read_ahead(read, files, workers=workers, ahead=2 * workers + 2):
+    images = (i for _, i in read_ahead(read, files, workers=workers, ahead=2 * workers + BATCH))
+    networks = networks_at_a_time(backbone.device)
+    for _, rows in read_ahead(describe, _runs(images), workers=networks, ahead=2 * networks):
+        assert not isinstance(rows, ImageError)  # those of `read` are results
+        yield from rows
+
+
+def _runs(images: Iterable[Floats | ImageError]) -> Iterator[list[Floats] | ImageError]:
+    """Neighbours of one shape together, in order; errors alone."""
+    run: list[Floats] = []
+    for image in images:
         if isinstance(image, ImageError):
+            if run:
+                yield run
             yield image
-        else:
-            yield row(image_features(backbone, image))
+            run = []
+            continue
+        if run and (len(run) == BATCH or image.shape != run[0].shape):
+            yield run
+            run = []
+        run.append(image)
+    if run:
+        yield run
 
 
 def _in_worker(
