@@ -14,7 +14,7 @@ from unseen.annotation import sendings
 from unseen.annotation.cvat.api import Api
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
-from unseen.errors import AnnotationError, LockedError, ServerError
+from unseen.errors import AnnotationError, DatasetError, LockedError, ServerError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -126,6 +126,17 @@ def test_a_deleted_task_gives_its_images_back_to_the_pool(cvat, labelled):
     again = unseen.request_annotations(labelled)  # only the lost ones, under their old ranks
     assert again.sent == 2
     assert " 1-2 " in again.tasks[-1]["name"]
+
+
+def test_a_batch_is_chosen_anew_once_its_tasks_were_deleted(cvat, batch):
+    dataset = batch(4)
+    unseen.request_annotations(dataset, suggestions=False)
+    anew = {"budget": 2, "strategy": "random", "replace": True}
+    with pytest.raises(DatasetError, match="delete its tasks on the annotation server and load"):
+        unseen.select_batch(dataset, **anew)
+    cvat.delete_task(min(cvat.tasks))
+    unseen.load_annotations(dataset)
+    assert unseen.select_batch(dataset, **anew).batch == "batch_01"
 
 
 def test_a_deleted_project_takes_its_tasks_along_and_no_label(cvat, batch):
