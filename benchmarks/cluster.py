@@ -1,15 +1,21 @@
-"""Scoring on a Ray cluster against scoring in one process, on the same images.
+"""Scoring on a Ray cluster against one process, from files to the database, on the same images.
 
-    python benchmarks/cluster.py --images 2000 --workers 1 2 --repeat 3
+    python benchmarks/cluster.py --images 2000 --size 256 --workers 0 1 2
+    python benchmarks/cluster.py --images 100000 --size 32 --workers 2
 
-Compare the ratios: everything is measured in turn. `start` is the time to the first result, once
-per run; the speeds are of what follows. `same` tells whether all numbers are equal, bit for bit.
+0 workers are one process without Ray. Small images are cut out of larger ones, and after the first
+2,000 come links to them. CPU seconds depend less on what else the machine does than seconds do:
+`cpu_ms` are those of all processes but the database, per image; `driver_ms` those of the process that
+hands out, collects and writes; `database_ms` those of MongoDB. A first part of the images is scored
+before, so that no start is counted. `same` tells whether what is stored equals the first row, bit for
+bit.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +23,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from shared import Clock, fitted_unet, grey, parser, print_json, print_row, write_images
 
-SETTINGS = {"quantile": 0.97, "region_quantile": 0.97}
+from unseen.dataset.throwaway import ThrowawayDatabase
+
+#: Images that are different; the smallest that can be generated, px; images before the clock starts.
+DIFFERENT, SMALLEST, START = 2000, 128, 512
 
 
 @contextmanager
-def ray_of(workers: int) -> Iterator[str]:
-    """A cluster of nodes on this machine, a core each; yields its address."""
+def engine(workers: int) -> Iterator[dict[str, Any]]:
+    """Parameters of the step for a cluster of nodes on this machine, a core each."""
+    if not workers:
+        yield {}
+        return
     import ray
     from ray.cluster_utils import Cluster
 
@@ -32,77 +45,113 @@ def ray_of(workers: int) -> Iterator[str]:
     for _ in range(workers - 1):
         nodes.add_node(num_cpus=1)
     try:
-        yield nodes.address
+        yield {"engine": "ray", "address": nodes.address}
     finally:
         ray.shutdown()
         nodes.shutdown()
 
 
-def timed(scoring: Any, paths: list[str]) -> tuple[float, float, dict[int, Any]]:
-    """Seconds to the first result, images per second after it, and the scores."""
-    clock = Clock()
-    scores: dict[int, Any] = {}
-    start = 0.0
-    for scored in scoring.score(paths):
-        start = start or clock.lap()
-        scores[scored.index] = scored.score
-    return start, (len(paths) - 1) / clock.lap(), scores
+def write_pool(folder: Path, count: int, size: int) -> tuple[Path, list[str]]:
+    """A UNet that was trained for a moment, and the files of the pool."""
+    from PIL import Image
 
-
-def same(one: dict[int, Any], two: dict[int, Any]) -> bool:
-    """Whether the scores of all images are equal, bit for bit."""
-    try:
-        for index in one:
-            np.testing.assert_equal(vars(one[index]), vars(two[index]))
-    except AssertionError:
-        return False
-    return one.keys() == two.keys()
-
-
-def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row per number of workers."""
-    import torch
-
-    from unseen.ranking.cluster import Cluster
-    from unseen.ranking.local import LocalScoring
-    from unseen.ranking.ray_scoring import RayScoring
-    from unseen.ranking.scorer import Scorer, Thresholds
-    from unseen.steps.score_samples import ScoreConfig
     from unseen.unet.checkpoints import save_checkpoint
 
-    torch.set_num_threads(1)
+    images = write_images(folder, 100, kind="bare", size=max(size, SMALLEST), different=100)
+    few = images[:10]
+    arrays, boxes = [grey(i) for i in few], [i.xyxy for i in few]
+    trained = fitted_unet(arrays, boxes, [i.labels for i in few], steps=30, crop_size=64)
+    checkpoint, _ = save_checkpoint(folder, "unet", trained.model.state_dict(), trained.description)
+    rng, paths = np.random.default_rng(0), []
+    for number in range(count):
+        path = folder / f"{number // 1000:04d}" / f"{number:07d}.png"
+        path.parent.mkdir(exist_ok=True)
+        if number < DIFFERENT:
+            pixels = images[number % len(images)].pixels
+            y, x = (int(rng.integers(0, side - size + 1)) for side in pixels.shape)
+            Image.fromarray(pixels[y : y + size, x : x + size]).save(path)
+        else:
+            os.link(paths[number % DIFFERENT], path)
+        paths.append(str(path))
+    return checkpoint, paths
+
+
+def cpu(database: psutil.Process) -> dict[str, float]:
+    """CPU seconds so far of this process, of the database, and of Ray's processes."""
+    own = psutil.Process()
+    ray = 0.0
+    for child in own.children(recursive=True):
+        if child.pid != database.pid:
+            try:
+                ray += sum(child.cpu_times()[:2])
+            except psutil.Error:  # it has ended
+                continue
+    return {
+        "driver": sum(own.cpu_times()[:2]),
+        "database": sum(database.cpu_times()[:2]),
+        "ray": ray,
+    }
+
+
+def score(
+    paths: list[str], checkpoint: Path, where: dict[str, Any], server: psutil.Process
+) -> dict[str, Any]:
+    """What it takes to score the files as a new dataset."""
+    import fiftyone as fo
+
+    import unseen
+
+    dataset = fo.Dataset()
+    dataset.add_samples([fo.Sample(filepath=path) for path in paths], progress=False)
+    clock, looks = Clock(), []
+
+    def look(done: int, total: int, label: str = "") -> None:
+        # Before the run ends: what workers took is lost with them.
+        if done == total or (not looks and done >= START):
+            looks.append({"done": done, "wall": clock.lap(), **cpu(server)})
+
+    unseen.score_samples(
+        dataset,
+        checkpoint=str(checkpoint),
+        embeddings=False,
+        device="cpu",
+        progress=look,
+        **where,
+    )
+    begun, ended = looks
+    count = ended["done"] - begun["done"]
+    taken = {k: 1000 * (ended[k] - begun[k]) / count for k in ("driver", "ray", "database")}
+    return {
+        "images_per_s": count / ended["wall"],
+        "cpu_ms": taken["driver"] + taken["ray"],
+        "driver_ms": taken["driver"],
+        "database_ms": taken["database"],
+        "stored": digest(dataset),
+    }
+
+
+def digest(dataset: Any) -> str:
+    """Of the numbers that scoring stores, in the order of the files."""
+    names = ("excess", "alpha", "threshold", "entropy", "foreground", "embedding", "heatmap.map")
+    fields = [*(f"unseen_{name}" for name in names), "unseen_regions.detections.confidence"]
+    found = hashlib.blake2b(digest_size=4)
+    for stored in dataset._sample_collection.find({}, fields).sort("filepath", 1):
+        stored.pop("_id")
+        found.update(repr(sorted(stored.items())).encode())
+    return found.hexdigest()
+
+
+def measure(options: argparse.Namespace, database: ThrowawayDatabase) -> list[dict[str, Any]]:
+    """One row per number of workers."""
+    server = psutil.Process(database._process.pid)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        images = write_images(folder, options.images, kind="bare", size=options.size, different=100)
-        few = images[:10]
-        arrays, boxes = [grey(i) for i in few], [i.xyxy for i in few]
-        trained = fitted_unet(arrays, boxes, [i.labels for i in few], steps=60)
-        weights = trained.model.state_dict()
-        checkpoint, _ = save_checkpoint(folder, "unet", weights, trained.description)
-        paths = sorted(str(path) for path in folder.glob("*.png"))
-        config = ScoreConfig(device="cpu")
-        scorer = Scorer(checkpoint, config)
-        thresholds = Thresholds(0.1, 0.1, 0.9)  # else the sample is scored before the workers start
+        checkpoint, paths = write_pool(Path(name), options.images + START, options.size)
         for workers in options.workers:
-            speeds, starts, ratios, equal = [], [], [], True
-            with ray_of(workers) as address:
-                for _ in range(options.repeat):
-                    local = LocalScoring(scorer, **SETTINGS, thresholds=thresholds)
-                    _, alone, expected = timed(local, paths)
-                    start, speed, scores = timed(RayScoring(local, Cluster(address), config), paths)
-                    speeds.append(speed)
-                    starts.append(start)
-                    ratios.append(speed / alone)
-                    equal &= same(expected, scores)
-            row = {
-                "workers": workers,
-                "start_s": statistics.median(starts),
-                "images_per_s": statistics.median(speeds),
-                "to_one_process": statistics.median(ratios),
-                "same": equal,
-            }
+            with engine(workers) as where:
+                row = {"workers": workers, **score(paths, checkpoint, where, server)}
             rows.append(row)
+            row["same"] = row["stored"] == rows[0]["stored"]
             print_row(row, rows)
     return rows
 
@@ -112,10 +161,10 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--images", type=int, default=2000)
     arguments.add_argument("--size", type=int, default=256, help="px")
-    arguments.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    arguments.add_argument("--repeat", type=int, default=3)
+    arguments.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     options = arguments.parse_args()
-    print_json(options, measure(options))
+    with ThrowawayDatabase() as database:
+        print_json(options, measure(options, database))
 
 
 if __name__ == "__main__":

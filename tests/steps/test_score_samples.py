@@ -38,6 +38,16 @@ def test_the_thresholds_are_those_of_the_pool_whichever_view_was_scored_first(tr
     assert entry(trained) == before
 
 
+def test_slices_of_a_view_are_scored_one_by_one_with_the_thresholds_of_the_first(trained):
+    view = pool(trained).sort_by("filepath")
+    scored = [unseen.score_samples(view.skip(k).limit(3)) for k in (0, 3, 6)]
+    assert [(s.scored, s.already_scored) for s in scored] == [(3, 0), (3, 0), (2, 0)]
+    assert scored[0].thresholds == scored[1].thresholds == scored[2].thresholds
+    again = unseen.score_samples(view)
+    assert (again.scored, again.already_scored) == (0, 8)
+    assert again.thresholds == scored[0].thresholds
+
+
 def test_scores_wait_for_a_database_that_is_away(trained, monkeypatch):
     save, tried = writing.save_scores, []
 

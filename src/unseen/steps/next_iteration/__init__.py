@@ -49,6 +49,8 @@ class NextConfig(StepConfig):
         advanced=True,
     )
     seed: int = settings.seed(advanced=True)
+    engine: str = settings.engine("What computes scores and pretrained features")
+    address: str | None = settings.address()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,7 @@ class _Turn:
         self.batch: str | None = None
         self.sent = False
         self.replace = False
+        self.cluster = {"engine": config.engine, "address": config.address}
         self.shared = {p.name: getattr(config, p.name) for p in parameters(StepConfig)}
 
     def run(self, step: Any, **settings: Any) -> Any:
@@ -119,7 +120,7 @@ class _Turn:
         try:
             if pool and "score_samples" not in finished:
                 self.run(train_unet, seed=self.config.seed)
-                self.run(score_samples)
+                self.run(score_samples, **self.cluster)
                 finished.add("score_samples")
             if self.config.send and self._last_parameters().get("predictions"):
                 self._detect(finished)
@@ -131,6 +132,7 @@ class _Turn:
                     strategy=self.config.strategy,
                     seed=self.config.seed + number,
                     replace=self.replace,
+                    **self.cluster,
                 )
                 self.batch = chosen.batch
                 if self.config.send:
