@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from unseen.errors import ConfigError
 from unseen.unet.network import UNet, UNetSpec
@@ -43,6 +44,24 @@ def test_output_has_the_size_of_the_input(mode, stride, channels):
     assert output.logits.shape == (2, len(spec.maps), 3 * stride, 5 * stride)
     assert output.features.shape == (2, SMALL[-1], 3, 5)
     assert output.logits.dtype == output.features.dtype == torch.float32
+
+
+def test_up_sampling_within_the_convolution_is_up_sampling_before_it():
+    torch.manual_seed(0)
+    model = UNet(UNetSpec(channels=SMALL, classes=("a",), in_channels=3)).double()
+    images = torch.rand(2, 3, 24, 40, dtype=torch.float64)
+
+    def plain(x):
+        x, skips = nn.functional.pixel_unshuffle(x, 2), []
+        for level, block in enumerate(model.down):
+            skips.append(x := block(nn.functional.max_pool2d(x, 2) if level else x))
+        skips.pop()
+        for merge in model.merge:
+            enlarged = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = merge(torch.cat([enlarged, skips.pop()], dim=1))
+        return x
+
+    torch.testing.assert_close(model.features(images).finest, plain(images))
 
 
 @pytest.mark.parametrize("mode", ["recommended", "paper"])

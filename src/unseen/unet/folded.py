@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unseen.arrays.convolution import fused_conv2d, is_fusible
 from unseen.arrays.devices import full_precision, resolve_precision
-from unseen.unet.network import UNet, UNetFeatures, UNetOutput
+from unseen.unet.network import UNet, UNetFeatures, UNetOutput, of_enlarged
 
 _SAME = (1, 1)
 
@@ -45,7 +45,7 @@ class FoldedUNet:
         for below, block in zip(model.spec.channels[:0:-1], model.merge, strict=True):
             first, second = self._convolutions(block, torch.float32)
             upper, skipped = first.weight[:, :below], first.weight[:, below:]
-            self._up.append(self._stored(_of_enlarged(upper)))
+            self._up.append(self._stored(of_enlarged(upper)))
             self._merge.append(
                 [_Conv(*map(self._stored, c)) for c in (_Conv(skipped, first.bias), second)]
             )
@@ -105,19 +105,6 @@ def folded(model: UNet, precision: str) -> UNet | FoldedUNet:
     with torch.inference_mode():
         is_possible = not model.spec.is_paper and is_fusible(device, dtype)
         return FoldedUNet(model, dtype) if is_possible else model
-
-
-def _of_enlarged(weight: Tensor) -> Tensor:
-    """The transposed convolution that does what `weight` does after up-sampling by 2, nearest.
-
-    Takes (after, before, 3, 3) and gives (before, after, 4, 4), for stride 2 and padding 1: output o
-    of an axis takes o + k - 1 of the enlarged map by weight k, cell i = (o + k - 1) // 2 of the map,
-    and that is o + 1 - 2i = 2 - k or 3 - k in the transposed one.
-    """
-    spread = weight.new_zeros(3, 4)
-    for k in range(3):
-        spread[k, [2 - k, 3 - k]] = 1
-    return torch.einsum("abij,iy,jx->bayx", weight, spread, spread)
 
 
 def _halved(x: Tensor) -> Tensor:

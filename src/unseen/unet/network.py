@@ -118,9 +118,7 @@ class UNet(nn.Module):
         )
         steps = list(pairwise(widths[::-1]))
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(below, here, 2, stride=2)
-            if spec.is_paper
-            else nn.Upsample(scale_factor=2, mode="nearest")
+            nn.ConvTranspose2d(below, here, 2, stride=2) if spec.is_paper else nn.Identity()
             for below, here in steps
         )
         self.merge = nn.ModuleList(
@@ -163,7 +161,13 @@ class UNet(nn.Module):
             skips.append(x)
         deepest = skips.pop()
         for up, merge in zip(self.up, self.merge, strict=True):
-            x = merge(torch.cat([up(x), skips.pop()], dim=1))
+            if self.spec.is_paper:
+                x = merge(torch.cat([up(x), skips.pop()], dim=1))
+            else:
+                first, *rest = merge.children()
+                x = _joined(x, skips.pop(), first.get_parameter("weight"))
+                for layer in rest:
+                    x = layer(x)
         return UNetFeatures(x, deepest.float())
 
     def logits(self, finest: Tensor) -> Tensor:
@@ -184,6 +188,29 @@ def _double_conv(before: int, after: int, *, normalise: bool) -> nn.Sequential:
             layers.append(nn.BatchNorm2d(after))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+def _joined(x: Tensor, skip: Tensor, weight: Tensor) -> Tensor:
+    """`conv2d(cat([up-sampled x, skip]), weight)` with less than half of the products for x."""
+    below = x.shape[1]
+    enlarged = F.conv_transpose2d(x, of_enlarged(weight[:, :below]), stride=2, padding=1)
+    return enlarged + F.conv2d(skip, weight[:, below:], padding=1)
+
+
+def of_enlarged(weight: Tensor) -> Tensor:
+    """The transposed convolution that does what `weight` does after up-sampling by 2, nearest.
+
+    Takes (after, before, 3, 3) and gives (before, after, 4, 4), for stride 2 and padding 1: output o
+    of an axis takes o + k - 1 of the enlarged map by weight k, cell i = (o + k - 1) // 2 of the map,
+    and that is o + 1 - 2i = 2 - k or 3 - k in the transposed one.
+    """
+    after, before = weight.shape[:2]
+    axis = weight.new_zeros(4, 3)
+    for k in range(3):
+        axis[[2 - k, 3 - k], k] = 1
+    # As one product, on weights as channels-last holds them.
+    spread = torch.kron(axis, axis) @ weight.permute(0, 2, 3, 1).reshape(after, 9, before)
+    return spread.view(after, 4, 4, before).permute(3, 0, 1, 2)
 
 
 def _halo(*, levels: int, shrink: int) -> int:
