@@ -210,6 +210,10 @@ def as_path(name: str, value: str) -> Path:
     Raises a ConfigError for a text that can be no path. Whether it exists is another question.
     """
     problem = no_text(value)
+    if "://" in value:
+        problem = (
+            "is an address, and FiftyOne's open-source version opens files only: mount the storage"
+        )
     try:
         path = Path(value).expanduser().absolute()
         if not problem:

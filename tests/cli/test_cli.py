@@ -157,6 +157,8 @@ def test_a_stopped_command_says_whether_it_would_go_on(step, capsys):
         (["train-unet", "wafers", "--model-dir", "~nobody-at-all/x"], "has no home folder here"),
         (["compare-iterations", "wafers", "--output", "x" * 300], "File name too long"),
         (["import-coco", "~nobody-at-all/x"], "no home folder here"),
+        (["import", "s3://bucket/images"], "s3://bucket/images' is an address"),
+        (["train-unet", "wafers", "--model-dir", "file:///models"], "mount the storage"),
         (["train-unet", "wafers-\udcff"], "holds bytes that are no UTF-8"),
     ],
 )
