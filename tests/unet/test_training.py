@@ -12,7 +12,7 @@ from unseen.unet.crops import CropSampler, LabelledImages
 from unseen.unet.inference import infer
 from unseen.unet.network import UNetSpec
 from unseen.unet.outlier_exposure import IGNORE
-from unseen.unet.training import fit_unet, one_cycle
+from unseen.unet.training import AdamW, fit_unet, one_cycle
 
 QUICK = TrainUnetConfig(
     steps=12, batch_size=2, crop_size=48, channels=(6, 8, 10), box_margin=3, precision="fp32"
@@ -124,6 +124,23 @@ def test_the_learning_rate_rises_once_and_falls_once():
     assert rates[:44] == sorted(rates[:44])
     assert rates[44:] == sorted(rates[44:], reverse=True)
     assert one_cycle(0, 1) == 1
+
+
+def test_the_optimiser_is_that_of_torch():
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
+    theirs.load_state_dict(ours.state_dict())
+    optimiser = AdamW(ours.parameters(), weight_decay=0.1)
+    reference = torch.optim.AdamW(theirs.parameters(), weight_decay=0.1)
+    for rate in (0.1, 0.01, 0.3):
+        reference.param_groups[0]["lr"] = rate
+        x = torch.rand(7, 5)
+        for model in (ours, theirs):
+            model.zero_grad()
+            model(x).square().sum().backward()
+        optimiser.step(rate)
+        reference.step()
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
 
 
 def test_crops_hold_the_image_and_its_labels_and_ignore_what_is_beyond(rng):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
 
 from unseen.arrays.devices import autocast
 from unseen.arrays.images import Pixels
@@ -119,6 +121,31 @@ def one_cycle(step: int, steps: int) -> float:
     return (1 - math.cos(math.pi * left)) / 2
 
 
+class AdamW:
+    """`torch.optim.AdamW` by its own function, in one pass over all weights.
+
+    The class loads all of torch.compile when it is first made, which takes as long as 50 steps.
+    """
+
+    def __init__(self, weights: Iterable[Tensor], *, weight_decay: float) -> None:
+        self._weights = list(weights)
+        self._decay = weight_decay
+        self._means = [torch.zeros_like(w) for w in self._weights]
+        self._squares = [torch.zeros_like(w) for w in self._weights]
+        self._steps = [torch.zeros((), device=w.device) for w in self._weights]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Follow the gradients, which all weights have, at this learning rate."""
+        gradients = [w.grad for w in self._weights if w.grad is not None]
+        moments = self._means, self._squares, list[Tensor](), self._steps
+        limits: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+        limits |= {"lr": rate, "weight_decay": self._decay, "amsgrad": False, "maximize": False}
+        # Not on MPS, where older versions of PyTorch cannot.
+        fused = self._weights[0].device.type in ("cpu", "cuda")
+        adamw(self._weights, gradients, *moments, fused=fused, **limits)
+
+
 def _optimise(
     model: UNet,
     sampler: CropSampler,
@@ -128,16 +155,12 @@ def _optimise(
     device = model.mean.device
     model.train()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True
-    )
+    optimiser = AdamW(model.parameters(), weight_decay=_WEIGHT_DECAY)
     losses: list[float] = []
     steps = range(config.optimiser_steps)
     batches = (sampler.batch(config.batch_size) for _ in steps)
     for step, batch in zip(steps, iterate_ahead(batches, ahead=1), strict=True):
         images, target = (part.to(device) for part in batch)
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * one_cycle(step, config.optimiser_steps)
         with autocast(config.precision, device):
             logits = model(images.contiguous(memory_format=torch.channels_last)).logits
         loss = unet_loss(logits, target, model.spec, dice=config.dice)
@@ -147,10 +170,10 @@ def _optimise(
                 f"the loss is {losses[-1]} at step {step + 1} of {config.optimiser_steps}; lower "
                 f"learning_rate (now {config.learning_rate:g}), or use precision fp32"
             )
-        optimiser.zero_grad(set_to_none=True)
+        model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(model.parameters(), _GRADIENT_NORM)
-        optimiser.step()
+        optimiser.step(config.learning_rate * one_cycle(step, config.optimiser_steps))
         progress(step + 1, config.optimiser_steps, "train UNet")
     return losses
 
