@@ -69,6 +69,14 @@ def test_colours_of_an_earlier_version_are_renewed_and_chips_can_be_read_in_both
             assert contrast(luminance(wanted[name]), letters) >= 4.5
 
 
+def test_predictions_have_a_colour_until_they_are_deleted(trained):
+    writing.declare_detections(Loop(trained), "predictions_01", "test")
+    assert colours(trained)["predictions_01"] == appearance.PREDICTIONS
+    assert colours(trained)["ground_truth"] == appearance.COLOURS["label_field"]
+    unseen.clean_dataset(trained, keep_checkpoints=True)
+    assert trained.app_config.color_scheme is None
+
+
 def luminance(colour):
     """Relative luminance of #rrggbb (WCAG 2.2)."""
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]

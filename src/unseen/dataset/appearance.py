@@ -32,7 +32,7 @@ COLOURS = {
 }
 #: What earlier versions set, which is no choice of the user.
 _FORMER = {"regions": "#c77700", "rank": "#ff6d04"}
-#: Of a detector's boxes, whichever iteration they are of.
+#: Of a detector's boxes and similar ones, whichever iteration they are of.
 PREDICTIONS = "#5ce1ff"
 #: Of a heatmap at full strength: the texture below it can still be judged.
 OPACITY = 0.5
@@ -46,9 +46,9 @@ WORKSPACE = "Curation"
 PANEL = "curation"
 
 
-def set_colours(loop: Loop) -> None:
-    """Colour the fields of the loop, also before they exist."""
-    _colour(loop)
+def set_colours(loop: Loop, *predictions: str) -> None:
+    """Colour the fields of the loop, also before they exist, and fields of a detector's boxes."""
+    _colour(loop, predictions)
     loop.dataset.save()
 
 
@@ -94,7 +94,8 @@ def forget(loop: Loop, fields: Sequence[str]) -> None:
         config.active_fields = fo.ActiveFields(paths=kept) if kept else None
     scheme = config.color_scheme
     if scheme is not None and scheme.fields:
-        ours = [*_entries(loop), *_entries(loop, _FORMER)]
+        predictions = [{"path": path, "fieldColor": PREDICTIONS} for path in fields]
+        ours = [*_entries(loop), *_entries(loop, _FORMER), *predictions]
         scheme.fields = [entry for entry in scheme.fields if entry not in ours]
         if scheme == fo.ColorScheme(id=scheme.id, fields=[], opacity=OPACITY):
             config.color_scheme = None
@@ -134,12 +135,17 @@ def _spaces() -> fo.Space:
     )
 
 
-def _colour(loop: Loop) -> None:
+def _colour(loop: Loop, predictions: Sequence[str] = ()) -> None:
     scheme = loop.dataset.app_config.color_scheme or fo.ColorScheme(opacity=OPACITY)
     former = _entries(loop, _FORMER)
     entries = [entry for entry in scheme.fields or [] if entry not in former]
     coloured = {entry.get("path") for entry in entries}
-    scheme.fields = entries + [e for e in _entries(loop) if e["path"] not in coloured]
+    wanted = [*_entries(loop), *({"path": p, "fieldColor": PREDICTIONS} for p in predictions)]
+    for entry in wanted:
+        if entry["path"] not in coloured:
+            coloured.add(entry["path"])
+            entries.append(entry)
+    scheme.fields = entries
     loop.dataset.app_config.color_scheme = scheme
 
 

@@ -332,7 +332,9 @@ def declare(loop: Loop, name: str, ftype: type, description: str, **kwargs: Any)
 
 
 def declare_detections(loop: Loop, name: str, description: str) -> None:
-    """Add a field of detections."""
+    """Add a field of detections, in the colour of predictions."""
+    if loop.dataset.get_field(name) is None and not loop.names.series:
+        appearance.set_colours(loop, name)
     declare(loop, name, fo.Detections, description)
 
 
