@@ -33,13 +33,20 @@ class Queue:
 
 def read_queue(loop: Loop, tag: str) -> Queue:
     """The queue of the images with a tag: by rank, where they have one, then by path."""
-    names, images = loop.names, truth.awaited(loop, tag).sort_by("filepath")
-    ids = list(images.values("id"))
-    if names.batch_number(tag) and images.get_field(names.rank) is not None:
-        rank = dict(zip(ids, images.values(names.rank), strict=True))
-        ids.sort(key=lambda i: (rank[i] is None, rank[i] or 0))
+    images = truth.awaited(loop, tag)
+    ids = rank_order(images, loop.names, tag)
     left = set(loop.without_labels(images).values("id"))
     return Queue(tag, ids, [i for i in ids if i in left])
+
+
+def rank_order(images: Any, names: Names, tag: str) -> list[str]:
+    """The ids of images with a tag: of a batch by rank, where they have one, then by path."""
+    images = images.sort_by("filepath")
+    if not names.batch_number(tag) or images.get_field(names.rank) is None:
+        return list(images.values("id"))
+    ids, ranks = images.values(["id", names.rank])
+    order = sorted(range(len(ids)), key=lambda i: (ranks[i] is None, ranks[i] or 0))
+    return [ids[i] for i in order]
 
 
 def in_order(loop: Loop, tag: str) -> Any:

@@ -126,7 +126,7 @@ def count_unlabelled(loop: Loop, ids: Iterable[str]) -> int:
 
 def awaited(loop: Loop, tag: str) -> Any:
     """The samples of a batch without those that annotators removed or that were excluded since."""
-    images = loop.dataset.match_tags(tag).match_tags(loop.names.excluded_tag, bool=False)
+    images = loop.whole.tagged(tag).match_tags(loop.names.excluded_tag, bool=False)
     if loop.dataset.get_field(loop.names.annotation) is None:
         return images
     return images.match(fo.ViewField(loop.names.annotation) != REMOVED)

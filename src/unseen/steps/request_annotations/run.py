@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import fiftyone as fo
 
 from unseen.annotation import BACKENDS, sendings
+from unseen.annotation.queue import rank_order
 from unseen.dataset import reading, writing
-from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.errors import AnnotationError, ConfigError, DatasetError
 from unseen.progress import Progress
@@ -31,7 +31,7 @@ def request_annotations(loop: Loop, config: RequestConfig, progress: Progress) -
     reading.check_label_field(loop.dataset, loop.names.label_field, must_exist=False)
     _check_backend(config.backend)
     iteration, tag, anno_key = _target(loop, config)
-    ids = _in_rank_order(loop.view, loop.names, tag, ranked=config.images == "batch")
+    ids = rank_order(loop.tagged(tag), loop.names, tag)
     if not ids:
         raise DatasetError(
             f"no image has the tag {tag!r}; "
@@ -98,16 +98,6 @@ def _target(loop: Loop, config: RequestConfig) -> tuple[int, str, str]:
     if number == 0:
         return 0, loop.names.initial_tag, loop.names.own_anno_key("initial")
     return number, loop.names.batch(number), loop.names.anno_key(number)
-
-
-def _in_rank_order(view: Any, names: Names, tag: str, *, ranked: bool) -> list[str]:
-    """In rank order; images without a rank, and splits, in directory order."""
-    images = view.match_tags(tag).sort_by("filepath")
-    if not ranked or images.get_field(names.rank) is None:
-        return list(images.values("id"))
-    ids, ranks = images.values(["id", names.rank])
-    order = sorted(range(len(ids)), key=lambda i: (ranks[i] is None, ranks[i] or 0))
-    return [ids[i] for i in order]
 
 
 def _to_cvat(
