@@ -119,7 +119,8 @@ def test_nodes_may_join_and_leave(nodes, cluster, monkeypatch):
 
     def slow(items):
         time.sleep(0.1)
-        return [ray.get_runtime_context().get_node_id()] * len(items)
+        # So large that the result stays on its machine until it is fetched.
+        return [(ray.get_runtime_context().get_node_id(), bytes(150_000)) for _ in items]
 
     here = {node["NodeID"] for node in ray.nodes()}
     joined, given, left = nodes.add_node(num_cpus=1), [], []
@@ -130,7 +131,7 @@ def test_nodes_may_join_and_leave(nodes, cluster, monkeypatch):
             yield given[-1]
 
     results = []
-    for item, where in cluster.map(lambda: slow, until_it_left(), size=2):
+    for item, (where, _) in cluster.map(lambda: slow, until_it_left(), size=2):
         results.append(item)
         if where not in here and not left:
             nodes.remove_node(joined)
