@@ -127,7 +127,7 @@ def _stream(
     if goes_on:
         worker.join(PATIENCE)
         if messages.empty():
-            yield ctx.ops.open_panel(PANEL, layout="horizontal")
+            yield from _panel(ctx)
             return
     try:
         while isinstance(message := _next(messages), tuple):
@@ -170,6 +170,11 @@ def _next(messages: queue.SimpleQueue[Any]) -> Any:
             return messages.get(timeout=IMMEDIATE_INTERVAL)
 
 
+def _panel(ctx: Any) -> Iterator[Any]:
+    if ctx.current_sample is None:  # 1.22: no panel of the grid can be opened over an image
+        yield ctx.ops.open_panel(PANEL, layout="horizontal")
+
+
 def _failed(ctx: Any, error: BaseException, *, goes_on: bool) -> Iterator[Any]:
     # A broken stream would tell the App's user nothing, so the message goes down the stream; an
     # SDK caller gets the exception.
@@ -180,6 +185,6 @@ def _failed(ctx: Any, error: BaseException, *, goes_on: bool) -> Iterator[Any]:
         text = f"{type(error).__name__}: {error} (the server's log has the details)"
     if goes_on:  # the panel has the whole text, and the form again with what was entered
         yield ctx.ops.notify(text[:LONGEST], variant="error")
-        yield ctx.ops.open_panel(PANEL, layout="horizontal")
+        yield from _panel(ctx)
         return
     yield StepMessage(error=text)
