@@ -9,6 +9,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from unseen.annotation import queue
+from unseen.annotation.working_time import note_click
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
 from unseen.dataset.setup import names_of
@@ -59,12 +60,14 @@ class LabelNext(foo.Operator):
             raise DatasetError("there is nothing to label yet; set the dataset up first")
         line = queue.read_queue(loop, tag)
         following = line.after(current)
+        opens = ctx.params.get("again") or current in line.ids
+        note_click(loop, current, following if opens else None)
         if following is None:
             ctx.ops.notify(f"All {len(line.ids)} images in {tag} are labelled.", variant="success")
             ctx.ops.close_sample()
             return {"left": 0}
         # 1.22: the App breaks down over a sample that the grid's view does not hold.
-        if ctx.params.get("again") or current in line.ids:
+        if opens:
             ctx.trigger("open_sample", {"id": following, "mode": "annotate"})
             ctx.ops.notify(f"{len(line.waiting)} of {len(line.ids)} images are left in {tag}.")
         else:

@@ -117,24 +117,3 @@ def test_a_task_is_written_without_the_others(dataset, monkeypatch):
 def test_a_write_leaves_samples_in_memory_alone(dataset, monkeypatch):
     monkeypatch.setattr(fo.Dataset, "reload", lambda self: pytest.fail("all samples are reloaded"))
     sendings.write_sending(Loop(dataset, Names()), sending())
-
-
-@pytest.mark.parametrize(
-    ("seconds", "hours"),
-    [
-        ({}, {0: 0.0}),
-        ({0: 1800}, {0: 0.5}),
-        ({1: 3600, 2: 1800}, {0: 0.0, 1: 1.0, 2: 1.5}),
-        ({0: 1800, 1: None, 2: 1800}, {0: 0.5}),  # after an unknown time nothing is known
-    ],
-)
-def test_hours_add_up_while_every_job_has_a_time(seconds, hours):
-    def batch(number, worked):
-        record = sending(iteration=number, images="batch" if number else "initial")
-        if worked is not None:
-            record.tasks[0].loaded["7"]["seconds"] = worked
-        return record
-
-    records = [batch(number, worked) for number, worked in seconds.items()]
-    test = sending(iteration=0, images="test")
-    assert sendings.hours_until([test, *records]) == hours

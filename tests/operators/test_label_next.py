@@ -46,6 +46,9 @@ def test_the_first_unlabelled_image_opens_in_the_annotate_tab_within_its_view(ha
     assert "3 of 3 images are left" in asked["notify"]["message"]
     assert press(handed_out, "label_next", current=first)["open_sample"]["id"] == second
     assert press(handed_out, "label_next", current=third)["open_sample"]["id"] == first
+    # Each click ends the time of one image and starts that of the next.
+    times = handed_out.load_saved_view("initial").values("unseen_ground_truth_working_time")
+    assert [time["since"] is not None for time in times] == [True, True, False]
 
 
 def test_nothing_here_labels_the_open_image_and_goes_on_until_all_are_done(handed_out, press):

@@ -80,19 +80,6 @@ class Sending:
         """The tasks that are still on the server."""
         return [task for task in self.tasks if not task.gone]
 
-    @property
-    def timed_tasks(self) -> list[SentTask]:
-        """The tasks of which it is known how long people worked in every job that came back."""
-        return [
-            t for t in self.tasks if t.loaded and all("seconds" in j for j in t.loaded.values())
-        ]
-
-    @property
-    def seconds(self) -> float:
-        """How long people worked in the timed tasks."""
-        jobs = (job for task in self.timed_tasks for job in task.loaded.values())
-        return float(sum(job["seconds"] for job in jobs))
-
     def sent_ids(self) -> list[str]:
         """The images that annotators have, in rank order."""
         return self.sample_ids + [i for task in self.live_tasks for i in task.own.values()]
@@ -147,21 +134,6 @@ def find_sendings(loop: Loop, anno_key: str | None) -> list[Sending]:
             f"request_annotations; there are: {known}"
         )
     return chosen
-
-
-def hours_until(records: Sequence[Sending]) -> dict[int, float]:
-    """Iteration -> hours that people worked on its images and all before, without the test split.
-
-    It ends at the first batch of which the time of a task is unknown. Initial images that nobody was
-    sent cost nothing.
-    """
-    batches = {record.iteration: record for record in records if record.images != "test"}
-    hours = {} if 0 in batches else {0: 0.0}
-    for number, record in sorted(batches.items()):
-        if not record.tasks or len(record.timed_tasks) < len(record.tasks):
-            break
-        hours[number] = max(hours.values(), default=0.0) + record.seconds / 3600
-    return hours
 
 
 def write_sending(loop: Loop, sending: Sending) -> None:

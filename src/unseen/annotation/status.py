@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unseen.annotation import STAGES, JobStatus, SendingStatus, TaskStatus, sendings, truth
 from unseen.annotation.sendings import Sending, SentTask
+from unseen.annotation.working_time import worked
 from unseen.dataset.fields import LOADED, REMOVED
 from unseen.dataset.loop import Loop
 from unseen.dataset.runs import refresh
@@ -116,14 +117,14 @@ def _status(loop: Loop, stage: str, sending: Sending, connections: Connections) 
 
 def _worked(loop: Loop, sending: Sending) -> dict[str, float | None]:
     """How long people worked on what came back: in all, per image, per box."""
-    timed = [i for task in sending.timed_tasks for i in task.own.values()]
-    if not timed:
+    known = worked(loop, sending)
+    images, boxes = truth.count_boxes(loop, known.ids) if known.ids else (0, 0)
+    if not images:
         return {}
-    images, boxes = truth.count_boxes(loop, timed)
     return {
-        "seconds": sending.seconds,
-        "seconds_per_image": sending.seconds / images if images else None,
-        "seconds_per_box": sending.seconds / boxes if boxes else None,
+        "seconds": known.seconds,
+        "seconds_per_image": known.seconds / images,
+        "seconds_per_box": known.seconds / boxes if boxes else None,
     }
 
 

@@ -107,6 +107,11 @@ class Names:
         """Dict: label id -> who made it in CVAT, when, in which batch, from which suggestion."""
         return self._of_labels("sources")
 
+    @property
+    def working_time(self) -> str:
+        """Dict: seconds that the image was open in the App to be labelled."""
+        return self._of_labels("working_time")
+
     def _of_labels(self, name: str) -> str:
         return _joined(self.prefix, self.label_field.removeprefix(f"{self.prefix}_"), name)
 

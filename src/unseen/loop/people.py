@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from unseen.annotation import describe, truth
 from unseen.annotation.agreement import read_agreement
+from unseen.annotation.working_time import worked
 from unseen.dataset.loop import Loop
 from unseen.loop.facts import Records
 from unseen.loop.overview_data import Control
@@ -14,11 +15,11 @@ from unseen.loop.overview_data import Control
 def read_people(loop: Loop, records: Records, control: Callable[[], Control | None]) -> list[str]:
     """Sentences; none where no server tells times and nothing was shown for comparison."""
     lines = []
-    timed = [record for record in records.sendings.values() if record.timed_tasks]
-    ids = [i for record in timed for task in record.timed_tasks for i in task.own.values()]
+    known = [worked(loop, record) for record in records.sendings.values()]
+    ids = [i for of_record in known for i in of_record.ids]
     images, boxes = truth.count_boxes(loop, ids) if ids else (0, 0)
     if images:
-        seconds = sum(record.seconds for record in timed)
+        seconds = sum(of_record.seconds for of_record in known)
         per_box = f", {seconds / boxes:.0f} s per box" if boxes else ""
         lines.append(
             f"{seconds / 3600:.1f} hours of labelling are known: {seconds / images:.0f} s per image"

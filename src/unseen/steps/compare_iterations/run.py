@@ -11,7 +11,8 @@ import numpy as np
 
 from unseen.annotation.agreement import read_agreement
 from unseen.annotation.origins import write_table
-from unseen.annotation.sendings import hours_until, read_sendings
+from unseen.annotation.sendings import read_sendings
+from unseen.annotation.working_time import hours_until
 from unseen.dataset.loop import Loop, Record, numbered_folder, records_by_series
 from unseen.errors import DatasetError
 from unseen.loop.curves import IterationSummary, measured_classes, summarise
@@ -79,10 +80,8 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
 def summaries(loop: Loop) -> list[IterationSummary]:
     """One summary per iteration and series; the main loop first."""
     found = summarise(records_by_series(loop.dataset, loop.names.prefix))
-    hours = {
-        name: hours_until(read_sendings(Loop(loop.dataset, replace(loop.names, series=name))))
-        for name in {i.series for i in found}
-    }
+    of_series = {i.series: Loop(loop.dataset, replace(loop.names, series=i.series)) for i in found}
+    hours = {name: hours_until(of, read_sendings(of)) for name, of in of_series.items()}
     return [replace(i, hours=hours[i.series].get(i.iteration)) for i in found]
 
 
