@@ -120,14 +120,16 @@ def first_job(dataset, sample_id):
     return int(dataset[sample_id].unseen_annotation_url.split("/jobs/")[1].partition("?")[0])
 
 
-@pytest.mark.parametrize("tasks", [2, 3, 4, 5])
-def test_nobody_is_their_own_second_person(cvat, batch, tasks):
+@pytest.mark.parametrize(
+    ("images", "task_size", "tasks"), [(2, 1, 2), (3, 1, 3), (5, 1, 5), (3, 100, 2)]
+)
+def test_nobody_is_their_own_second_person(cvat, batch, images, task_size, tasks):
     for name in ("ann", "bob"):
         cvat.add_user(name)
-    dataset = batch(tasks)
-    unseen.request_annotations(
-        dataset, classes=CLASSES, second_opinions=1.0, task_size=1, assignees=("ann", "bob")
-    )
+    dataset = batch(images)
+    people = {"second_opinions": 1.0, "assignees": ("ann", "bob")}
+    unseen.request_annotations(dataset, classes=CLASSES, task_size=task_size, **people)
+    assert len(cvat.tasks) == tasks
     again = asked_again(dataset, "second")
     assert sorted(i for _, _, i in again) == sorted(ranked(dataset).values("id"))
     for task, _, sample_id in again:
@@ -158,11 +160,6 @@ def test_a_request_that_failed_goes_on_without_showing_golden_images_twice(cvat,
             {"second_opinions": 0.1, "assignees": ("a", "b"), "segment_size": 2},
             ConfigError,
             "task_size= instead of segment_size=",
-        ),
-        (
-            {"second_opinions": 0.1, "assignees": ("a", "b")},
-            AnnotationError,
-            "pass a task_size of at most 1",
         ),
     ],
 )

@@ -100,7 +100,7 @@ def make_plan(
     ranked = [(rank, i) for rank, i in enumerate(ids, start=1) if i not in sent]
     sending = earlier or sendings.begin(loop, config, anno_key, iteration, classes)
     golden = repeats.pick_golden(loop, config, len(ranked), sending)
-    seconds = repeats.pick_second(loop, config, [i for _, i in ranked], sending)
+    seconds = repeats.pick_second(loop, config, [i for _, i in ranked])
     wanted = loop.dataset.select([*(i for _, i in ranked), *golden], ordered=True)
     paths = dict(zip(*wanted.values(["id", "filepath"]), strict=True))
     boxes = _boxes_to_send(loop, config, wanted, blank=golden)

@@ -40,24 +40,15 @@ def pick_golden(loop: Loop, config: RequestConfig, images: int, sending: Sending
     return [str(i) for i in _random(sending).permutation(left)[:count]]
 
 
-def pick_second(
-    loop: Loop, config: RequestConfig, ids: Sequence[str], sending: Sending
-) -> list[str]:
+def pick_second(loop: Loop, config: RequestConfig, ids: Sequence[str]) -> list[str]:
     """The images that most likely hold a new or rare class, in the wanted share of `ids`.
 
     That is the expected number of examples (`expected_counts`), each weighted by 1 / (1 + labelled
-    boxes of its class); without scores the first in rank. Raises AnnotationError if one task holds
-    all images, so that nobody else could get them.
+    boxes of its class); without scores the first in rank. A single image has none: it is all of
+    its task.
     """
-    if not config.second_opinions or not ids:
+    if not config.second_opinions or len(ids) < 2:
         return []
-    if len(ids) <= config.task_size:
-        if sending.live_tasks:
-            return []  # the rest of a request that was interrupted
-        raise AnnotationError(
-            f"second_opinions={config.second_opinions:g}: with task_size={config.task_size} one "
-            f"person gets all {len(ids)} images; pass a task_size of at most {len(ids) // 2 or 1}"
-        )
     names, newest = loop.names, loop.newest_with("train_unet")
     counts = loop.label_facts()["class_counts"]
     classes = [] if newest is None else loop.entry(newest, "train_unet").get("classes") or []

@@ -93,7 +93,10 @@ class Sender:
         """
         self._remove_unfinished(careful=True)
         done, total = 0, len(images)
-        parts = list(chunks(images, self.plan.config.task_size))
+        size = self.plan.config.task_size
+        if self.plan.seconds:  # somebody else needs a task as well
+            size = min(size, (len(images) + 1) // 2)
+        parts = list(chunks(images, size))
         for chunk in repeats.mix(parts, golden, self.plan.seconds, self.sending):
             own = sum(not image.repeat for image in chunk)
 
