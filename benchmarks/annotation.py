@@ -3,8 +3,9 @@
     python benchmarks/annotation.py --images 2000 500
     python benchmarks/annotation.py --images 2000 --overlay
 
-The server is the tests' double of CVAT in a process of its own, which answers at once and decodes
-no image: these are the times of our side. Each number of images has a process of its own too,
+The server is the tests' double of CVAT (as 2.54.1 unless `--cvat` says otherwise) in a process of its
+own, which answers at once and decodes no image: these are the times of our side, and its processor
+seconds, which other work on the machine does not change. Each number of images has a process of its own too,
 so that its peak memory is its own. The database is a throw-away one.
 """
 
@@ -16,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,8 @@ class Watch:
 class Server:
     """The double of CVAT in a child process, and the annotators who work in it."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, __file__, "--serve"]
+    def __init__(self, version: str) -> None:
+        command = [sys.executable, __file__, "--serve", "--cvat", version]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self._child = subprocess.Popen(command, text=True, **pipes)
         self.settings = json.loads(self._child.stdout.readline())
@@ -90,12 +92,12 @@ class Server:
         self._child.wait()
 
 
-def serve() -> None:
+def serve(version: str) -> None:
     """Be the server: print how to reach it, then label whenever a line with a number comes."""
     sys.path.insert(0, str(DOUBLES))
     from cvat_double import CvatDouble
 
-    with CvatDouble() as cvat:
+    with CvatDouble(version) as cvat:
         settings = {"URL": cvat.url, "USERNAME": cvat.username, "PASSWORD": cvat.password}
         print(json.dumps({f"FIFTYONE_CVAT_{k}": v for k, v in settings.items()}), flush=True)
         for line in sys.stdin:
@@ -151,14 +153,18 @@ def measure(options: argparse.Namespace, count: int, server: Server) -> dict[str
     with tempfile.TemporaryDirectory() as folder:
         dataset = make_dataset(count, Path(folder), options.size, options.overlay)
         before = peak_mb()
+        cpu = [time.process_time()]
         common = {"classes": CLASSES, "overlay": options.overlay, "task_size": options.task_size}
         sending = Watch(options.task_size)
         sent = unseen.request_annotations(dataset, progress=sending, **common)
         send_seconds = sending.stop()
+        cpu.append(time.process_time())
         drawn = server.label(options.boxes)
+        cpu.append(time.process_time())
         loading = Watch(options.task_size)
         loaded = unseen.load_annotations(dataset, progress=loading)
         load_seconds = loading.stop()
+        cpu.append(time.process_time())
         again = Watch(options.task_size)
         unchanged = unseen.load_annotations(dataset, progress=again)
         again_seconds = again.stop()
@@ -173,6 +179,8 @@ def measure(options: argparse.Namespace, count: int, server: Server) -> dict[str
         "boxes": drawn,
         "send_seconds": round(send_seconds, 1),
         "send_stages": {stage: round(s, 2) for stage, s in sending.seconds.items()},
+        "send_cpu_seconds": round(cpu[1] - cpu[0], 2),
+        "load_cpu_seconds": round(cpu[3] - cpu[2], 2),
         "send_images_per_second": round(count / send_seconds, 1),
         "send_mb_per_task": sending.megabytes,
         "load_seconds": round(load_seconds, 1),
@@ -191,8 +199,9 @@ def report(row: dict[str, Any]) -> None:
     print(
         f"{row['images']} images in {row['tasks']} tasks, {row['boxes']} boxes drawn\n"
         f"  send        {row['send_seconds']:7.1f} s {row['send_images_per_second']:7.1f} images/s"
-        f"   ({stages})\n"
-        f"  load        {row['load_seconds']:7.1f} s {row['load_images_per_second']:7.1f} images/s\n"
+        f"   {row['send_cpu_seconds']:.1f} s of processor   ({stages})\n"
+        f"  load        {row['load_seconds']:7.1f} s {row['load_images_per_second']:7.1f} images/s"
+        f"   {row['load_cpu_seconds']:.1f} s of processor\n"
         f"  load again  {row['load_again_seconds']:7.1f} s\n"
         f"  memory      {sent[0]} MB after the first task, {sent[-1]} MB after the last; after "
         f"loading {loaded[-1]} MB; peak {row['peak_mb']} MB (before sending "
@@ -209,11 +218,12 @@ def main() -> None:
     arguments.add_argument("--size", type=int, default=256, help="side of the images, px")
     arguments.add_argument("--boxes", type=int, default=3, help="drawn per image")
     arguments.add_argument("--overlay", action="store_true", help="send copies with the heatmap")
+    arguments.add_argument("--cvat", default="2.54.1", help="version that the double answers as")
     arguments.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.serve:
-        serve()
+        serve(options.cvat)
         return
     if options.one:
         one(options)
@@ -229,7 +239,7 @@ def main() -> None:
 
 def one(options: argparse.Namespace) -> None:
     """Measure one batch in this process; its last line is for the caller."""
-    server = Server()
+    server = Server(options.cvat)
     try:
         with ThrowawayDatabase():
             os.environ.update(server.settings)

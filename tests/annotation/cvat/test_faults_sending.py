@@ -20,7 +20,7 @@ from unseen.errors import AnnotationError, Cancelled, ServerError
 pytestmark = pytest.mark.fiftyone
 
 #: Every kind of request while a task is made.
-CREATE, DATA, STATUS, META = "/api/tasks$", "/data$", "/status$", "/data/meta"
+CREATE, DATA, STATUS, META = "/api/tasks$", "/data$", "/status$|/api/requests/", "/data/meta"
 SHAPES, JOBS, LABELS, GUIDE = "/annotations$", r"/api/jobs\?", "/api/labels", "/api/guides"
 STEPS = [
     ("POST", CREATE),
