@@ -151,7 +151,7 @@ def _stream(
     if ctx.executor is not None:
         ctx.executor.results = message  # for `__call__`: FiftyOne drops a generator's result
     if goes_on:
-        yield ctx.ops.notify(message["summary"], variant="success")
+        yield ctx.ops.notify(short(message["summary"]), variant="success")
     yield from refresh(ctx, message)
     if not goes_on:
         yield StepMessage(result=message)
@@ -168,6 +168,11 @@ def _next(messages: queue.SimpleQueue[Any]) -> Any:
             return KeyboardInterrupt()
         with contextlib.suppress(queue.Empty):
             return messages.get(timeout=IMMEDIATE_INTERVAL)
+
+
+def short(text: str) -> str:
+    """What can be read while it is shown: the first sentence; the panel has all of it."""
+    return text.partition("\n")[0].partition(". ")[0][:LONGEST]
 
 
 def _panel(ctx: Any) -> Iterator[Any]:

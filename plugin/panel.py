@@ -18,7 +18,7 @@ from unseen.report import plots
 
 from . import layout, run_box
 from .operators.inputs import entries
-from .operators.run_step import LONGEST, cvat_secrets
+from .operators.run_step import cvat_secrets, short
 from .operators.step_operator import follow
 
 _URI = "@unseen/curation/"
@@ -302,8 +302,7 @@ class CurationPanel(foo.Panel):
         """Say how a run ended and show what it made, unless another panel or its form has."""
         if not claim(run, ctx.dataset):
             return
-        text = run_box.sentence(run)[:LONGEST]
-        ctx.ops.notify(text, variant=run_box.VARIANTS[run.state])
+        ctx.ops.notify(short(run_box.sentence(run)), variant=run_box.VARIANTS[run.state])
         if run.state == DONE and run.request is not None and ctx.current_sample is None:
             foo.get_operator(_URI + run.step).refresh(ctx, {"view": run.view})
 

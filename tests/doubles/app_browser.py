@@ -38,6 +38,16 @@ _QUIET = 0.8
 #: The pop-up of FiftyOne 1.22 covers the grid of a new browser.
 _NO_POPUP = "localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')"
 _FORM = "[data-cy=operators-prompt-modal]"
+#: Counts what a person has to do: clicks, and dialogs that come over the page.
+_COUNTER = """
+window.counted = {clicks: 0, dialogs: 0};
+addEventListener('click', event => { window.counted.clicks += event.isTrusted }, true);
+new MutationObserver(changes => {
+  for (const node of changes.flatMap(change => [...change.addedNodes]))
+    if (node.matches?.('[role=dialog], [role=presentation]') || node.querySelector?.('[role=dialog]'))
+      window.counted.dialogs += 1;
+}).observe(document, {childList: true, subtree: true});
+"""
 
 
 class NoBrowserError(Exception):
@@ -156,6 +166,10 @@ class App:
             return not self._asked and time.monotonic() - self._quiet_since > _QUIET
 
         self.wait(is_quiet, "quiet")
+
+    def counted(self) -> dict[str, int]:
+        """How many clicks and dialogs there were since the page was loaded."""
+        return dict(self.page.evaluate("window.counted"))
 
     def wait_until_shown(self, count: int) -> None:
         """Wait until the grid says that it shows `count` samples."""
@@ -342,6 +356,7 @@ def app_page(
     # Fonts from the internet are all that an untracked App asks for.
     context.route(lambda url: not url.startswith(server.url), lambda route: route.abort())
     theme = "light" if light else "dark"
+    context.add_init_script(_COUNTER)
     context.add_init_script(f"{_NO_POPUP};localStorage.setItem('mui-mode', '{theme}')")
     context.set_default_timeout(PATIENCE * 1000)
     try:

@@ -7,6 +7,7 @@ import sys
 
 import fiftyone as fo
 import pytest
+from app_browser import AppServer, app_page
 from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionRunState
 
@@ -128,6 +129,25 @@ def test_a_run_elsewhere_shows_and_its_end_is_followed(app, dataset, picture):
     picture("interrupted")
     app.press("Dismiss")
     app.panel.get_by_text("was interrupted").wait_for(state="detached")
+
+
+def test_a_run_of_a_server_that_is_killed_is_said_and_started_again(chromium, dataset, output):
+    with AppServer(output / "killed.log") as server, app_page(chromium, server) as app:
+        app.open("forms")
+        app.browse("Train the UNet")
+        app.fill(steps=100_000)
+        app.start()
+        app.panel.get_by_role("button", name="Stop").wait_for()
+        server.stop()
+    with AppServer(output / "after.log") as server, app_page(chromium, server) as app:
+        app.open("forms")
+        app.panel.get_by_text("was interrupted").wait_for()
+        app.press("Open the form again")
+        app.wait_for_form("Train the UNet")
+        assert app.field("Steps").input_value() == "100000"
+        app.fill(steps=5)
+        app.execute()
+    assert record(dataset)["train_unet"]["parameters"]["steps"] == 5
 
 
 def test_a_dataset_that_nobody_touched_yet_says_what_to_do_first(app, untouched, picture):
