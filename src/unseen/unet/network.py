@@ -202,12 +202,11 @@ def of_enlarged(weight: Tensor) -> Tensor:
 
     Takes (after, before, 3, 3) and gives (before, after, 4, 4), for stride 2 and padding 1: output o
     of an axis takes o + k - 1 of the enlarged map by weight k, cell i = (o + k - 1) // 2 of the map,
-    and that is o + 1 - 2i = 2 - k or 3 - k in the transposed one.
+    and that is o + 1 - 2i = 2 - k or 3 - k, its place in the transposed one.
     """
     after, before = weight.shape[:2]
-    axis = weight.new_zeros(4, 3)
-    for k in range(3):
-        axis[[2 - k, 3 - k], k] = 1
+    place = torch.arange(4, device=weight.device)[:, None] + torch.arange(3, device=weight.device)
+    axis = ((place == 2) | (place == 3)).to(weight.dtype)
     # As one product, on weights as channels-last holds them.
     spread = torch.kron(axis, axis) @ weight.permute(0, 2, 3, 1).reshape(after, 9, before)
     return spread.view(after, 4, 4, before).permute(3, 0, 1, 2)
