@@ -17,11 +17,11 @@ VARIANTS = {DONE: "success", FAILED: "error", STOPPED: "info", INTERRUPTED: "war
 
 
 def facts(run: Run | None) -> dict[str, Any] | None:
-    """What the panel keeps of a run as plain data; `key` changes when the box has to."""
+    """What the panel keeps of a run as plain data; it changes when the box has to."""
     if run is None:
         return None
     return {
-        "key": f"{run.since.isoformat()} {run.state} {run.is_stopping}",
+        "since": run.since.isoformat(),
         "state": run.state,
         "text": sentence(run),
         "is_stopping": run.is_stopping,
@@ -41,8 +41,8 @@ def sentence(run: Run) -> str:
     return {
         DONE: f"{label}: {run.text}",
         FAILED: f"{label} failed: {run.text}",
-        STOPPED: f"{label} was stopped; nothing is lost. Started again, it {again}.",
-        INTERRUPTED: f"{label}, begun at {at}, was interrupted ({run.where}). Start it again, it {again}.",
+        STOPPED: f"{label} was stopped; nothing is half done. Started again, it {again}.",
+        INTERRUPTED: f"{label}, begun at {at}, was interrupted ({run.where}). Started again, it {again}.",
     }[run.state]
 
 
