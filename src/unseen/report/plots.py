@@ -57,7 +57,11 @@ def ranking_histogram(ranking: Ranking) -> go.Figure:
         tallest = max((p + b for p, b in zip(shown.pool, shown.batch, strict=True)), default=1)
         if tallest > MOST_LINEAR:  # from below 1, so that a bar of one image is seen
             count = "Images (log)"
-            figure.update_yaxes(type="log", dtick="D2", range=[-0.4, math.log10(tallest) + 0.15])
+            powers = [10**k for k in range(math.ceil(math.log10(tallest)) + 1)]
+            steps = (1, 2, 5) if len(powers) < 4 else (1,)
+            ticks = [step * power for power in powers for step in steps]
+            limits = [-0.4, math.log10(tallest) + 0.15]
+            figure.update_yaxes(type="log", tickvals=ticks, tickformat=",d", range=limits)
         else:
             figure.update_yaxes(tickformat="d", nticks=min(tallest + 1, 6))
     _panel_style(figure, f"{ranking.metric}: higher = label sooner", count)
