@@ -32,7 +32,9 @@ def worked(loop: Loop, sending: Sending) -> Worked:
     if sending.backend == "app":
         return _clicked(loop, sending.sample_ids)
     timed = [
-        t for t in sending.tasks if t.loaded and all("seconds" in j for j in t.loaded.values())
+        t
+        for t in sending.tasks
+        if t.loaded and all(j.get("seconds") is not None for j in t.loaded.values())
     ]
     return Worked(
         seconds=float(sum(job["seconds"] for task in timed for job in task.loaded.values())),

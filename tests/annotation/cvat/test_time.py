@@ -33,7 +33,10 @@ def test_the_time_comes_with_the_labels(monkeypatch, quick, batch, version):
         unseen.load_annotations(dataset)
         (status,) = unseen.list_annotations(dataset).batches
         assert (status.seconds, status.seconds_per_image, status.seconds_per_box) == (180, 45, 30)
-        # People go on: the next load tells the new time.
+        # Nothing has changed: the server is not asked again. People go on: it is.
+        cvat.clear_requests()
+        unseen.load_annotations(dataset)
+        assert not [r for r in cvat.requests if "/events" in r.path]
         cvat.worked[1] = 90.0
         cvat.annotator(1).draw(1, "particle", [1, 1, 9, 9])
         unseen.load_annotations(dataset)

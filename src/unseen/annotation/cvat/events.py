@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -26,16 +26,24 @@ WAIT = 30.0
 _SCOPE = "send:working_time"
 
 
-def note_time(api: Api, task: SentTask, jobs: Iterable[Mapping[str, Any]]) -> bool:
-    """Note how long people worked in those jobs of a task that are done; False if CVAT cannot tell."""
-    done = [task.loaded.get(str(job["id"]), {}) for job in jobs]
-    if not any(job.get("finished") for job in done):
+def note_time(api: Api, task: SentTask, before: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Note how long people worked in the jobs of a task that came back; False if CVAT cannot tell.
+
+    `before` is what was noted at the last load; jobs that have not changed since are not asked about.
+    """
+    for number, job in task.loaded.items():
+        known = before.get(number, {})
+        if "seconds" in known and known["updated"] == job["updated"]:
+            job["seconds"] = known["seconds"]
+    new = [n for n, job in task.loaded.items() if job["finished"] and "seconds" not in job]
+    if not new:
         return True
     worked = working_seconds(api, task.task_id, task.sent_at)
-    for number, seconds in (worked or {}).items():
-        if str(number) in task.loaded:
-            task.loaded[str(number)]["seconds"] = round(seconds, 1)
-    return worked is not None
+    if worked is None:
+        return False
+    for number in new:
+        task.loaded[number]["seconds"] = worked.get(int(number))
+    return True
 
 
 def working_seconds(api: Api, task_id: int, since: str) -> dict[int, float] | None:
@@ -59,7 +67,7 @@ def working_seconds(api: Api, task_id: int, since: str) -> dict[int, float] | No
                 seconds[int(row.get("job_id") or "")] += worked
             except (ValueError, KeyError, TypeError):
                 continue  # work outside of a job
-    return dict(seconds)
+    return {number: round(worked, 1) for number, worked in seconds.items()}
 
 
 def _export(api: Api, chosen: str) -> str:

@@ -139,6 +139,7 @@ class Receiver:
             jobs = [job for job in jobs if is_changed(job, task, frames.deleted)]
         if not jobs:
             return
+        before = dict(task.loaded)
         for job in jobs:
             finished = is_finished(job, self.config.stage)
             if not finished and self.config.jobs == "finished":
@@ -165,7 +166,7 @@ class Receiver:
                 "removed": removed_in(job, frames.deleted),
             }
         if not self.config.dry_run:
-            self.keeps_time = self.keeps_time and note_time(self.api, task, jobs)
+            self.keeps_time = self.keeps_time and note_time(self.api, task, before)
             sendings.write_task(self.loop, self.sending, task)
 
     def _shapes(
