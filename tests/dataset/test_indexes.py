@@ -127,3 +127,12 @@ def test_cleaning_removes_our_indexes_and_no_other(wafers):
     assert {name.split(":")[0] for name in names} == {"unseen"}
     unseen.clean_dataset(wafers)
     assert set(wafers._sample_collection.index_information()) == before
+
+
+def test_what_only_looks_makes_no_index(wafers):
+    before = wafers._sample_collection.index_information()
+    unseen.prepare_dataset(wafers, initial=1, dry_run=True)
+    unseen.overview.now(wafers)
+    assert wafers._sample_collection.index_information() == before
+    unseen.prepare_dataset(wafers, initial=1)
+    assert len(wafers._sample_collection.index_information()) == len(before) + 3

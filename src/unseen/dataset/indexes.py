@@ -74,12 +74,11 @@ def not_plain(names: Names, tags: Sequence[str]) -> Query:
 def ensure(loop: Loop, metric: str = RANKING[0]) -> None:
     """Make the indexes that are missing, as far as there is room; `metric` ranks the pool."""
     names, samples = loop.names, loop.dataset._sample_collection
-    labels = {"$or": [{names.label_field: _DOCUMENT}, {names.labelled: _DOCUMENT}]}
-    wanted = [
-        _index(names, _TAGGED, "tags"),
-        _index(names, labels, f"{names.labelled}.iteration"),
-        _index(names, {names.annotation: _HANDED}, names.annotation),
-    ]
+    handed_out = {names.annotation: _HANDED}
+    wanted = [_index(names, _TAGGED, "tags"), _index(names, handed_out, names.annotation)]
+    if loop.has_labels:
+        labels = {"$or": [{names.label_field: _DOCUMENT}, {names.labelled: _DOCUMENT}]}
+        wanted.append(_index(names, labels, f"{names.labelled}.iteration"))
     if loop.dataset.get_field(names.model) is not None:
         for path in dict.fromkeys([names.metric(RANKING[0]), names.metric(metric)]):
             some = {names.model: {"$gt": ""}, path: _ANY_VALUE}

@@ -26,6 +26,7 @@ def declare(loop: Loop) -> None:
     if loop.dataset.get_field(loop.names.labelled) is None:
         text = f"Who saw the labels in {loop.names.label_field} first, when, in which iteration"
         writing.declare(loop, loop.names.labelled, fo.DictField, text)
+        indexes.ensure(loop)
 
 
 def entry(step: str, iteration: int, by: str | None = None) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def step(
                         refresh(loop.dataset)
                         if writes:  # a killed run's last record may be stored and not be named
                             delete_unnamed_runs(loop.dataset)
-                            indexes.ensure(loop)
+                            if not getattr(given, "dry_run", False):
+                                indexes.ensure(loop)
                         own = lock if lock is not None and lock.step == function.__name__ else None
                         report = _checked(loop, progress or silent, own)
                         # Only what has a device computes with PyTorch.
