@@ -114,6 +114,13 @@ def test_a_block_may_take_longer_than_the_patience_with_a_cluster_without_worker
     assert list(cluster.map(lambda: slow, [1], size=1)) == [(1, 1)]
 
 
+def test_without_any_worker_the_run_ends_with_the_reason(cluster, monkeypatch):
+    monkeypatch.setattr(cluster_module, "LOOK", 0.2)
+    monkeypatch.setattr(cluster_module, "PATIENCE", 0.5)
+    with pytest.raises(ConfigError, match=r"no worker.*room for 0; .*ray start --address"):
+        list(cluster.map(lambda: list, [1, 2], size=1, gpus=1.0))
+
+
 def test_nodes_may_join_and_leave(nodes, cluster, monkeypatch):
     monkeypatch.setattr(cluster_module, "LOOK", 0.2)
 
