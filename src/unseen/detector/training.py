@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from unseen.arrays.boxes import check_labelled
 from unseen.arrays.devices import autocast, seeded
+from unseen.arrays.read_ahead import iterate_ahead
 from unseen.arrays.scope import check_scopes
 from unseen.detector import detectors
 from unseen.detector.backbones import slow_parameters
@@ -100,12 +101,15 @@ def fit_detector(
         data = TrainingSet(images, boxes, labels, spec, scopes)
         optimiser, rates = _optimiser(model, config.learning_rate, pretrained, total)
         order = image_order(labels, rng, config.balance)
-        for step in range(total):
+        batches = (
+            [
+                augment(zoom(tile(data[next(order)], spec.image_size, rng), rng), rng)
+                for _ in range(config.batch_size)
+            ]
+            for _ in range(total)
+        )
+        for step, batch in enumerate(iterate_ahead(batches, ahead=1)):
             progress(step, total, "training the detector")
-            tiles = (
-                tile(data[next(order)], spec.image_size, rng) for _ in range(config.batch_size)
-            )
-            batch = [augment(zoom(one, rng), rng) for one in tiles]
             inputs = [one.pixels.to(device) for one in batch]
             targets = [one.target(device) for one in batch]
             with autocast(config.precision, device):
