@@ -1,18 +1,21 @@
-"""Take docs/pictures/app_*.png: the App with the Curation panel on synthetic wafers.
+"""Take docs/pictures/app_*: the App with the Curation panel on synthetic wafers, and a film of it.
 
     python docs/app_pictures.py
     python docs/app_pictures.py --look demo/pictures
 
-Two datasets are made in a throw-away database: one before its first ranked batch is labelled, one
-after three batches, with a baseline. Then a headless Chromium opens them in a real App. `--look`
-writes every section in two sizes and both themes into a folder instead, for a person to look at.
-Needs the extra `docs` and Chromium; takes a quarter of an hour on two CPU cores.
+Three datasets are made in a throw-away database: one before its first ranked batch is labelled, one
+after three batches, with a baseline, and one before its fourth batch is chosen. Then a headless
+Chromium opens them in a real App. docs/pictures/screens.json says what words each section had; the
+tests of the App compare. `--look` writes every section in two sizes and both themes into a folder
+instead, for a person to look at. Needs the extra `docs` and Chromium; takes half an hour on two
+CPU cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import sys
 import tempfile
@@ -21,12 +24,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import app_film  # beside this file
+
 from unseen.dataset.throwaway import ThrowawayDatabase
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
-#: Before the first batch is labelled, and after three of them.
-FIRST, DONE = "wafers", "wafers-labelled"
+#: Before the first batch is labelled, after three of them, and before the fourth is chosen.
+FIRST, DONE, NEXT = "wafers", "wafers-labelled", "wafers-next"
+#: What the pictures show of each section, in words.
+SCREENS = PICTURES / "screens.json"
 #: A stored picture is smaller than this, bytes.
 LARGEST = 150_000
 #: Numbers of greys to try, until a picture is small enough.
@@ -44,6 +51,11 @@ SECTIONS = {
     "Progress": "Measured on",
     "When to stop": "The rule behind it",
 }
+#: What `outline` takes: a heading is what is bold in the text, without its numbers.
+OUTLINE = """root => [...root.querySelectorAll(
+    '[role=tab], strong, button p, td button, [role=button], th, .xtitle, .ytitle, label')]
+  .map(e => e.textContent.split(':')[0].replace(/[0-9][0-9.,]*/g, '#').trim())
+  .filter((text, i, all) => text && all.indexOf(text) === i)"""
 #: For what is drawn without a sign that it is there, ms.
 PAUSE = 4000
 #: px; the second one for looking only.
@@ -81,9 +93,12 @@ def make_datasets(folder: Path) -> None:
     unseen.simulate(DONE, **loops)
     for name in (FIRST, DONE):
         unseen.train_unet(name)
+        if name == DONE:
+            fo.load_dataset(DONE).clone(NEXT, persistent=True)
         unseen.score_samples(name)
         unseen.select_batch(name, budget=12)
-    save_workspace(fo.load_dataset(DONE))
+    for name in (DONE, NEXT):
+        save_workspace(fo.load_dataset(name))
 
 
 @contextmanager
@@ -112,10 +127,33 @@ def take(page: Callable[..., Any]) -> None:
         open_first(app)
         store(app.page.screenshot(), "sample")
     # High enough that a section is seen as a whole.
-    for name, height in (("Now", 860), ("Progress", 1900), ("When to stop", 860)):
+    for name, height in (("Now", 860), ("Progress", 2300), ("When to stop", 860)):
         with page(width=1280, height=height) as app:
             show(app, DONE, "batch-04", name)
-            store(app.panel.screenshot(), name.lower().replace(" ", "_"))
+            picture = app.page.screenshot(clip=app.panel.bounding_box())
+            store(picture, name.lower().replace(" ", "_"))
+    with page(width=1600, height=1000) as app:
+        show(app, DONE, "batch-04", "Now")
+        words = {}
+        for name in SECTIONS:
+            app.tab(name)
+            words[name] = outline(app)
+        SCREENS.write_text(json.dumps(words, indent=1) + "\n")
+    with page(width=1280, height=800) as app:
+        app.page.add_init_script(app_film.POINTER)
+        path = PICTURES / "app_loop.webp"
+        film = app_film.Film(app)
+        app_film.play(film, NEXT)
+        film.store(path)
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB")
+
+
+def outline(app: Any) -> list[str]:
+    """The words that the open section has whatever the data: headings, columns, axes and buttons.
+
+    Numbers are left out, and what follows the colon of a heading.
+    """
+    return list(app.panel.evaluate(OUTLINE))
 
 
 def take_all(page: Callable[..., Any], folder: Path) -> None:
