@@ -75,6 +75,11 @@ def test_golden_images_are_mixed_in_and_compared_and_their_labels_stay(cvat, bat
     assert [b.images for b in status.batches] == [4]
     assert [j.images for t in status.batches[0].tasks for j in t.jobs] == [2, 2]
     assert "ann, golden images" in status.summary()
+    unseen.rename_classes(dataset, rename=("particle=dust",))
+    renamed = {r.label: (r.agreed, r.missed, r.extra) for r in read_agreement(Loop(dataset))}
+    assert renamed == {
+        r.label.replace("particle", "dust"): (r.agreed, r.missed, r.extra) for r in rows
+    }
 
 
 def test_a_second_person_gets_the_images_with_rare_classes(cvat, batch):

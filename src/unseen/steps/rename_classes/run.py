@@ -64,6 +64,9 @@ def rename_classes(loop: Loop, config: RenameConfig, progress: Progress) -> Rena
             sending.classes = _renamed(sending.classes, names)
             if listed := sending.parameters.get("classes"):
                 sending.parameters["classes"] = _renamed(listed, names)
+            for shown in (shown for task in sending.tasks for shown in task.repeats.values()):
+                if drawn := shown.get("boxes"):
+                    shown["boxes"] = [[names.get(label, label), *box] for label, *box in drawn]
             sendings.write_sending(loop, sending)
         # The labels, then the class list, last: a run that is killed still knows the old names.
         for number, (name, ids) in enumerate(reversed(changed.items())):
