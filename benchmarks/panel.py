@@ -67,7 +67,8 @@ def make_dataset(options: argparse.Namespace) -> Any:
     for number in range(1, BATCHES + 1):
         _measure_iteration(baseline, number, kinds, ids[: options.test], rng)
     labelling.record(main, ids[:labelled], "prepare_dataset")
-    main.write_entry(BATCHES, "train_unet", {"digest": MARK})
+    unet = {"digest": MARK, "parameters": {"mode": "softmax"}, "steps": 1, "working_scale": 1.0}
+    main.write_entry(BATCHES, "train_unet", unet)
     entry = {"digest": MARK, "classes": kinds, "parameters": {}}
     main.write_entry(BATCHES, "score_samples", entry)
     unseen.select_batch(dataset, budget=BUDGET)

@@ -20,7 +20,7 @@ from pymongo import UpdateMany, UpdateOne
 
 from unseen.annotation.merge import KnownBox, LocalBox, MergedBox
 from unseen.annotation.shapes import Box
-from unseen.dataset import writing
+from unseen.dataset import reading, writing
 from unseen.dataset.fields import REMOVED, Names
 from unseen.dataset.loop import Loop
 
@@ -253,14 +253,12 @@ def _is_box(detection: Mapping[str, Any]) -> bool:
 
 def fingerprint(view: Any, names: Names) -> str:
     """A digest of every box of the view's labels; it changes when a label does."""
-    digest = hashlib.sha256()
-    pipeline = [
-        *view._pipeline(),
-        {"$sort": {"_id": 1}},
-        {"$project": {f"{names.label_field}.detections": 1}},
-    ]
-    for row in view._dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
-        boxes = (row.get(names.label_field) or {}).get("detections") or []
-        facts = [[b.get("label"), b.get("bounding_box")] for b in boxes]
-        digest.update(f"{row['_id']}{facts}".encode())
+    digest, samples = hashlib.sha256(), view._dataset._sample_collection
+    ids = sorted(reading.raw_values(view, [])[0])  # a sort in the database would read every sample
+    for start in range(0, len(ids), writing.IDS_AT_ONCE):
+        part = _among(ids[start : start + writing.IDS_AT_ONCE])
+        for row in samples.find(part, {f"{names.label_field}.detections": 1}).sort("_id", 1):
+            boxes = (row.get(names.label_field) or {}).get("detections") or []
+            facts = [[b.get("label"), b.get("bounding_box")] for b in boxes]
+            digest.update(f"{row['_id']}{facts}".encode())
     return digest.hexdigest()[:16]
