@@ -6,6 +6,7 @@ one; the end of the run says where.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import tempfile
@@ -116,6 +117,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.when != "call" or not report.failed or app is None:
         return
     place = app.output / f"failed-{item.name}.png"
-    app.page.screenshot(path=place)
-    report.sections.append(("Picture of the failure", str(place)))
+    with contextlib.suppress(Exception):  # a page that hangs must not end the session
+        app.page.screenshot(path=place)
+        report.sections.append(("Picture of the failure", str(place)))
     report.sections.append(("End of the server's log", app.log.read_text()[-_TAIL:]))
