@@ -32,6 +32,7 @@ def dataset(make_dataset):
     return make_dataset("loop")
 
 
+@pytest.mark.timeout(1200)  # two turns of the loop
 def test_a_person_gets_from_a_plain_dataset_to_an_evaluation_with_one_button(app, dataset, picture):
     app.open("loop", workspace=None)
     app.browse("Set up the dataset")
