@@ -9,11 +9,14 @@ import torch
 from PIL import Image
 
 from unseen.arrays import read_ahead
+from unseen.arrays.illumination import evened
+from unseen.arrays.images import as_float
 from unseen.ranking import METRICS, local
 from unseen.ranking.local import LocalScoring
 from unseen.ranking.scorer import Scorer, Thresholds
 from unseen.steps.score_samples import ScoreConfig
-from unseen.unet.checkpoints import save_checkpoint
+from unseen.unet import inference
+from unseen.unet.checkpoints import load_checkpoint, save_checkpoint
 from unseen.unet.network import UNet, UNetSpec
 
 GIVEN = Thresholds(0.2, 0.3, 0.9)
@@ -54,8 +57,38 @@ def raw_score(scorer, path):
     return scorer.reduce([scorer.sums(scorer.run(tile), [None]) for tile in tiles], [None])[0]
 
 
-def test_batches_and_threads_do_not_change_the_numbers(scorer, files):
+@pytest.mark.parametrize("strip", [1, 2**18])
+def test_the_numbers_are_those_of_the_plain_network(checkpoint, scorer, files, strip, monkeypatch):
+    monkeypatch.setattr(inference, "_IN_CACHE", strip)  # in strips of a few rows, and in one
+    weights, description = load_checkpoint(checkpoint, kind="unet")
+    model = UNet(UNetSpec.from_dict(description["spec"])).eval()
+    model.load_state_dict(weights)
+    for path in files[:4]:
+        image = torch.from_numpy(as_float(scorer.read(path))).permute(2, 0, 1)[None]
+        height, width = image.shape[2:]
+        padding = [(0, 0), (0, 0), (0, -height % model.stride), (0, -width % model.stride)]
+        padded = np.pad(evened(image, model.mean).numpy(), padding, "symmetric")
+        with torch.inference_mode():
+            output = model(torch.from_numpy(padded))
+        p = output.logits.softmax(dim=1)[:, :, :height, :width].double()
+        raw = raw_score(scorer, path)
+        np.testing.assert_allclose(raw.score, p[0, -1], atol=1e-3)
+        np.testing.assert_allclose(raw.present, 255 * (1 - p[0, 0]), atol=0.51)
+        mass = p.sum(dim=(2, 3))[0]  # at half scale: of areas of 4 px
+        expected = {
+            "alpha": 4 * (p[:, -1] ** 2).sum(),
+            "entropy": -4 * (p * p.log()).sum(),
+            "foreground": 4 * mass[1:-1].sum(),
+            "mean_score": p[:, -1].mean(),
+            "expected_counts": mass[1:] / torch.tensor([30.0, 50.0, 40.0]),
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(getattr(raw, name), value, rtol=1e-4, err_msg=name)
+
+
+def test_batches_and_threads_do_not_change_the_numbers(scorer, files, monkeypatch):
     single, one = score(scorer, files, batch_size=1, workers=1)
+    monkeypatch.setattr(local, "networks_at_a_time", lambda device: 3)
     many, two = score(scorer, files, batch_size=5, workers=4)
     assert sorted(single) == sorted(many) == list(range(len(files)))
     assert one == two

@@ -28,6 +28,7 @@ def computing_threads(count: int, *, cores: int = 1) -> ThreadPoolExecutor:
     before = torch.get_num_threads()
 
     def use() -> None:
+        torch.get_num_threads()  # else torch would set its own number as this thread first computes
         torch.set_num_threads(cores)
         # It is also what threads start with that have not computed yet, until one sets it anew.
         restore = threading.Thread(target=torch.set_num_threads, args=(before,))
