@@ -11,7 +11,7 @@ from unseen.loop.overview_data import images_text
 
 TABS = NOW, RANKING, PROGRESS, STOP = ("Now", "Ranking", "Progress", "When to stop")
 #: What the learning curves are drawn against.
-AXES = ("images", "boxes")
+AXES = ("images", "boxes", "hours")
 #: 1.22: a table has a minimum width that hides its buttons at half a small App, and shows one.
 TABLE = {"componentsProps": {"table": {"sx": {"minWidth": 0}}}, "max_inline_actions": 3}
 #: FiftyOne (1.22) writes in orange and pale grey, which cannot be read in one theme or the other;
@@ -279,6 +279,7 @@ def progress_facts(progress: Any) -> dict[str, Any]:
     return {name: getattr(progress, name) for name in names} | {
         "mistakes": list(texts),
         "people": list(progress.people),
+        "has_hours": any(point.hours for curve in progress.curves for point in curve.points),
         "eval_keys": list(progress.eval_keys),
         "comparison": list(progress.comparison or ()),
     }
@@ -324,10 +325,11 @@ def _progress(
         name="how",
     )
     view = types.RadioGroup(orientation="horizontal")
-    for name in AXES:
-        view.add_choice(name, label=f"Labelled {name}")
-    against = facts["against"]
-    panel.enum("against", list(AXES), default=against, view=view, on_change=events.change_axis)
+    axes = AXES if facts["has_hours"] else AXES[:2]
+    for name in axes:
+        view.add_choice(name, label=name.capitalize() if name == "hours" else f"Labelled {name}")
+    against = facts["against"] if facts["against"] in axes else axes[0]
+    panel.enum("against", list(axes), default=against, view=view, on_change=events.change_axis)
     for name, title in (
         ("f1", "Macro F1"),
         ("classes", "F1 per class"),

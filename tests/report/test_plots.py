@@ -52,6 +52,19 @@ def test_an_empty_loop_draws_empty_figures():
         assert not any(trace.y for trace in draw(progress()).data)
 
 
+def test_points_whose_hours_are_unknown_are_left_out_of_a_curve_of_hours():
+    main, random = curve("Main", 0.2, 0.3, 0.5), curve("Random", 0.2)
+    hours = [0.0, 1.5, None]
+    points = [replace(p, hours=h) for p, h in zip(main.points, hours, strict=True)]
+    given = progress(replace(main, points=points), random)
+    for draw in (plots.learning_curve, plots.class_curves):
+        figure = draw(given, against="hours")
+        (line,) = [t for t in figure.data if t.name in ("Main", "a")]
+        assert (list(line.x), list(line.y)) == ([0.0, 1.5], [0.2, 0.3])
+        assert figure.layout.xaxis.title.text == "Hours of labelling"
+        assert not [t for t in figure.data if t.name == "Random"]
+
+
 @pytest.mark.parametrize(("against", "x"), [("images", [20, 30]), ("boxes", [200, 300])])
 def test_a_learning_curve_has_what_was_measured_with_its_intervals(against, x):
     given = progress(curve("Main", None, 0.3, 0.5), curve("Random", 0.2))

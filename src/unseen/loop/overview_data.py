@@ -292,6 +292,7 @@ class Point(Plain):
     mean_ap: float | None
     per_class: dict[str, ClassPoint]  #: empty where nothing was measured
     eval_key: str | None  #: None where FiftyOne's evaluation is gone
+    hours: float | None = None  #: of people's work on all images until now; None if unknown
     predictions: str | None = None  #: field with the predictions
     gt_field: str | None = None  #: field with the labels it was measured against
     gain: Gain | None = None  #: over the measured iteration before

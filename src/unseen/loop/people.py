@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from unseen.annotation import describe, truth
 from unseen.annotation.agreement import read_agreement
-from unseen.annotation.working_time import worked
+from unseen.annotation.sendings import read_sendings
+from unseen.annotation.working_time import hours_until, worked
 from unseen.dataset.loop import Loop
+from unseen.loop.curves import IterationSummary
 from unseen.loop.facts import Records
 from unseen.loop.overview_data import Control
 
@@ -28,6 +31,13 @@ def read_people(loop: Loop, records: Records, control: Callable[[], Control | No
         if saved := hours_saved(control(), seconds / images):
             lines.append(saved)
     return [*lines, *describe(read_agreement(loop, list(records.sendings.values())))]
+
+
+def with_hours(loop: Loop, summaries: Sequence[IterationSummary]) -> list[IterationSummary]:
+    """The points of all series with the hours of labelling, where they are known."""
+    series = {i.series: Loop(loop.dataset, replace(loop.names, series=i.series)) for i in summaries}
+    hours = {name: hours_until(of, read_sendings(of)) for name, of in series.items()}
+    return [replace(i, hours=hours[i.series].get(i.iteration)) for i in summaries]
 
 
 def hours_saved(control: Control | None, seconds_per_image: float) -> str | None:

@@ -28,6 +28,7 @@ from unseen.loop.curves import (
 from unseen.loop.facts import Records
 from unseen.loop.mistakes import read_mistakes
 from unseen.loop.overview_data import ClassPoint, Curve, Gain, Interval, Point, Progress
+from unseen.loop.people import with_hours
 
 TP, FP, FN = OUTCOMES = ("tp", "fp", "fn")
 
@@ -46,7 +47,7 @@ def build_progress(loop: Loop, records: Records, classes: Sequence[str]) -> Prog
     `classes` is the class list where no detector was measured.
     """
     main = loop.names.series
-    summaries = summarise(records.all_series)
+    summaries = with_hours(loop, summarise(records.all_series))
     classes = measured_classes(summaries) or list(classes)
     evaluations = _own_evaluations(records)
     counts = _read_counts(loop, evaluations, _measured_images(records), classes)
@@ -206,6 +207,7 @@ def _point(summary: IterationSummary, classes: Sequence[str]) -> Point:
         mean_ap=defined(summary.mean_ap),
         per_class={k: ClassPoint(**{**asdict(m), "ap": defined(m.ap)}) for k, m in per_class},
         eval_key=None,
+        hours=summary.hours,
     )
 
 

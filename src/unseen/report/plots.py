@@ -71,22 +71,24 @@ def ranking_histogram(ranking: Ranking) -> go.Figure:
 def learning_curve(progress: Progress, *, against: str = "images", metric: str = "f1") -> go.Figure:
     """Quality of the detector over the labelling effort, one line per loop, with 95 % intervals.
 
-    `against` is what was labelled, "images" or "boxes"; `metric` is "f1" (macro F1) or "ap" (mean
+    `against` is what was labelled, "images" or "boxes", or the "hours" that it took, of which points
+    may know none; `metric` is "f1" (macro F1) or "ap" (mean
     average precision, without intervals).
     """
     lines = [
         Line(
             name=curve.label,
             look=look,
-            x=[getattr(p, against) for p in curve.points],
-            y=[p.macro_f1 if metric == "f1" else p.mean_ap for p in curve.points],
-            bounds=[_bounds(p.macro_interval) if metric == "f1" else None for p in curve.points],
-            tips=[f"<br>{p.images} images, {p.boxes} boxes" for p in curve.points],
+            x=[getattr(p, against) for p in points],
+            y=[p.macro_f1 if metric == "f1" else p.mean_ap for p in points],
+            bounds=[_bounds(p.macro_interval) if metric == "f1" else None for p in points],
+            tips=[f"<br>{p.images} images, {p.boxes} boxes" for p in points],
             is_bold=curve.is_main,
         )
         for curve, look in zip(
             progress.curves, looks([c.strategy for c in progress.curves]), strict=True
         )
+        if (points := [p for p in curve.points if getattr(p, against) is not None])
     ]
     return _curves(lines, "Macro F1" if metric == "f1" else "AP", against)
 
@@ -94,6 +96,7 @@ def learning_curve(progress: Progress, *, against: str = "images", metric: str =
 def class_curves(progress: Progress, *, against: str = "images") -> go.Figure:
     """F1 per class of the main loop over the labelling effort, with 95 % intervals."""
     points = [p for p in progress.main.points if p.per_class] if progress.main else []
+    points = [p for p in points if getattr(p, against) is not None]
     lines = []
     for number, label in enumerate(progress.classes):
         measured = [(p, p.per_class[label]) for p in points if label in p.per_class]
@@ -163,7 +166,8 @@ def _curves(lines: list[Line], y: str, against: str) -> go.Figure:
     # Between two numbers of images there are no labelled ones.
     ticks = few_ticks([x for line in lines for x in line.x]) if against == "images" else None
     figure = line_chart([Panel(lines=lines, ticks=ticks)], "", y_range=SHARES)
-    return _panel_style(figure, f"Labelled {against}", y)
+    what = "Hours of labelling" if against == "hours" else f"Labelled {against}"
+    return _panel_style(figure, what, y)
 
 
 def _panel_style(figure: go.Figure, x: str, y: str) -> go.Figure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from cvat_fixtures import running
 
@@ -10,8 +12,14 @@ from unseen.annotation import sendings
 from unseen.annotation.working_time import worked
 from unseen.dataset.loop import Loop
 from unseen.loop import overview
+from unseen.loop.curves import IterationSummary
+from unseen.loop.people import with_hours
 
 pytestmark = pytest.mark.fiftyone
+
+POINT = IterationSummary(
+    series="", strategy="mixed", iteration=0, images=4, boxes=6, class_counts={}
+)
 
 
 def labelled(cvat, batch, boxes=3):
@@ -42,6 +50,8 @@ def test_the_time_comes_with_the_labels(monkeypatch, quick, batch, version):
         unseen.load_annotations(dataset)
         summary = unseen.list_annotations(dataset).summary()
         assert "0.1 h of work, 52 s per image, 30 s per box" in summary
+        known = with_hours(Loop(dataset), [POINT, replace(POINT, iteration=1)])
+        assert [p.hours for p in known] == [0.0, 210 / 3600]
         said = overview.progress(dataset).people
         assert said == ["0.1 hours of labelling are known: 52 s per image, 30 s per box."]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ import numpy as np
 
 from unseen.annotation.agreement import read_agreement
 from unseen.annotation.origins import write_table
-from unseen.annotation.sendings import read_sendings
-from unseen.annotation.working_time import hours_until
 from unseen.dataset.loop import Loop, Record, numbered_folder, records_by_series
 from unseen.errors import DatasetError
 from unseen.loop.curves import IterationSummary, measured_classes, summarise
 from unseen.loop.overview import control
+from unseen.loop.people import with_hours
 from unseen.progress import Progress
 from unseen.report.pictures import BatchPicture
 from unseen.report.write_report import write_report
@@ -79,10 +77,7 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
 
 def summaries(loop: Loop) -> list[IterationSummary]:
     """One summary per iteration and series; the main loop first."""
-    found = summarise(records_by_series(loop.dataset, loop.names.prefix))
-    of_series = {i.series: Loop(loop.dataset, replace(loop.names, series=i.series)) for i in found}
-    hours = {name: hours_until(of, read_sendings(of)) for name, of in of_series.items()}
-    return [replace(i, hours=hours[i.series].get(i.iteration)) for i in found]
+    return with_hours(loop, summarise(records_by_series(loop.dataset, loop.names.prefix)))
 
 
 def _facts(loop: Loop, iterations: list[IterationSummary]) -> dict[str, object]:
