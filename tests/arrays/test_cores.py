@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import unseen
 from unseen.arrays import cores
 from unseen.progress import silent
 
@@ -68,7 +69,7 @@ def test_the_first_look_decides_until_the_next(machine, monkeypatch):
     monkeypatch.setattr(cores.time, "sleep", lambda seconds: machine.turn(seconds, others=3))
     with cores.free_cores(silent) as progress:
         assert torch.get_num_threads() == 1
-        machine.turn(1)
+        machine.turn(0.5)
         progress(1, 2)
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == CORES
@@ -101,3 +102,16 @@ def test_what_the_user_set_stays(machine, monkeypatch):
     with cores.free_cores(silent) as progress:
         assert progress is silent
         assert torch.get_num_threads() == 4
+
+
+@pytest.mark.fiftyone
+def test_steps_that_compute_take_free_cores(wafers, machine, monkeypatch):
+    monkeypatch.setattr(cores.time, "sleep", lambda seconds: machine.turn(seconds, others=3))
+    used = []
+    unseen.train_unet(
+        wafers,
+        **{"steps": 1, "crop_size": 32, "channels": (4, 8)},
+        progress=lambda *_: used.append(torch.get_num_threads()),
+    )
+    assert set(used) == {1}
+    assert torch.get_num_threads() == CORES

@@ -80,11 +80,12 @@ class FoldedUNet:
         weight, bias = self._head
         columns, rows = 2 * finest.shape[3], 2 * finest.shape[2]
         logits = finest.new_empty(len(finest), len(weight), rows, columns, dtype=torch.float32)
-        for image, maps in zip(finest.permute(0, 2, 3, 1), logits.numpy(), strict=True):
-            cells = image.float().flatten(0, 1).T
-            small = torch.addmm(bias, weight, cells).view(-1, *image.shape[:2]).numpy()
-            for before, after in zip(small, maps, strict=True):
-                cv2.resize(before, (columns, rows), after)  # bilinear
+        with full_precision(finest):
+            for image, maps in zip(finest.permute(0, 2, 3, 1), logits.numpy(), strict=True):
+                cells = image.float().flatten(0, 1).T
+                small = torch.addmm(bias, weight, cells).view(-1, *image.shape[:2]).numpy()
+                for before, after in zip(small, maps, strict=True):
+                    cv2.resize(before, (columns, rows), after)  # bilinear
         return logits
 
     def _convolutions(self, block: nn.Module, dtype: torch.dtype | None = None) -> list[_Conv]:
