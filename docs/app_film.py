@@ -69,7 +69,7 @@ class Film:
 
 
 def play(film: Film, dataset: str) -> None:
-    """Score the pool, look at an image, choose the next batch, look at the progress."""
+    """Score the pool, choose the next batch, look at the ranking, the progress and an image."""
     app, page = film.app, film.app.page
     app.open(dataset)
     app.says("Next:")
@@ -83,20 +83,16 @@ def play(film: Film, dataset: str) -> None:
     app.wait(lambda: app.shown() < whole, "the batch in the grid")
     page.wait_for_timeout(4000)
     film.take(2 * LONG)
-    first = page.locator("[data-cy=looker]").first
-    film.click(first)
-    page.locator("[data-cy=modal]").wait_for()
-    page.mouse.move(5, 5)
-    page.wait_for_timeout(4000)
-    film.take(2 * LONG)
-    while page.locator("[data-cy=modal]").count():  # the first may close what is open in it (1.22)
-        page.keyboard.press("Escape")
-        page.wait_for_timeout(1000)
     for tab in ("Ranking", "Progress"):
         film.click(app.panel.get_by_role("tab", name=tab, exact=True))
         app.settle()
         page.wait_for_timeout(2000)
         film.take(2 * LONG)
+    film.click(page.locator("[data-cy=looker]").first)
+    page.locator("[data-cy=modal]").wait_for()
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(4000)
+    film.take(3 * LONG)
 
 
 def _run(film: Film, label: str, *, until: str) -> None:
