@@ -112,10 +112,10 @@ class CurationPanel(foo.Panel):
         return self._change(ctx, "against")
 
     def change_newer(self, ctx: Any) -> None:
-        ctx.panel.state.newer = ctx.params["value"]
+        self._choose(ctx, "newer")
 
     def change_older(self, ctx: Any) -> None:
-        ctx.panel.state.older = ctx.params["value"]
+        self._choose(ctx, "older")
 
     def act(self, ctx: Any) -> None:
         """Open the form of an operator, filled in for what is due next."""
@@ -289,6 +289,11 @@ class CurationPanel(foo.Panel):
         if ctx.params["value"] == (ctx.panel.state.drawn or {}).get(name):
             return None
         return self._read(ctx, **{name: ctx.params["value"]})
+
+    def _choose(self, ctx: Any, name: str) -> None:
+        """Remember a choice, which the App (1.22) sends several times, and draws the panel for."""
+        if ctx.params["value"] != ctx.panel.get_state(name):
+            ctx.panel.set_state(name, ctx.params["value"])
 
     def _show_batch(self, ctx: Any) -> bool:
         """Show the batch in rank order; False if there is none."""
