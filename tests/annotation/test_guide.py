@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from unseen.annotation.guide import MARKER, task_guide
+from unseen.annotation.guide import MARKER, task_guide, with_batches
 
 
 def guide(**changes):
@@ -86,3 +86,30 @@ def test_names_cannot_break_the_markdown():
         name = re.search(r"a\\\|b.*\\\)", line)[0]
         assert not re.search(r"(?<!\\)[|*<>`#\[\]()_]", name)
         assert re.sub(r"\\(.)", r"\1", name) == " ".join(evil.split())
+
+
+def test_the_guide_of_a_project_has_a_section_for_each_open_batch_the_newest_first():
+    one = with_batches(None, {"a1": guide(batch="alpha")})
+    both = with_batches(one, {"b2": guide(batch="beta")})
+    assert one.startswith(MARKER)
+    assert "several batches" not in one
+    assert "several batches" in both
+    assert both.index("beta") < both.index("alpha")
+    assert both.count(MARKER) == 1
+    # Written again, a batch has its new text; what has ended goes, what others wrote stays.
+    again = with_batches(both, {"a1": guide(batch="renewed")})
+    assert ("alpha" in again, again.index("renewed") < again.index("beta")) == (False, True)
+    assert with_batches(again, {}, ["a1", "unknown"]) == with_batches(
+        None, {"b2": guide(batch="beta")}
+    )
+    assert with_batches(both, {}, []) == both
+    assert "No batch" in with_batches(both, {}, ["a1", "b2"])
+
+
+@pytest.mark.parametrize(("before", "new"), [("# By hand", {"a1": "text"}), (None, {})])
+def test_there_may_be_nothing_to_write_into_the_guide_of_a_project(before, new):
+    assert with_batches(before, new) is None
+
+
+def test_a_guide_from_before_there_were_sections_is_replaced():
+    assert "zeta" not in with_batches(f"{MARKER}\n# zeta", {"a1": guide()})

@@ -224,7 +224,8 @@ class World:
             worker = self.cvat.annotator(job.id)
             for frame in job.frames:
                 worker.restore_frame(frame)
-            worker.set(state="completed")
+            if job.state != "completed":  # else nothing but the frames tells of a change
+                worker.set(state="completed")
         self.load()
         assert self.in_the_dataset() == self.on_the_server()
         ids = ranked(self.dataset).values("ground_truth.detections.id", unwind=True)
