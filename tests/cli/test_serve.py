@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from unseen.cli import main
 from unseen.cli import serve as module
 from unseen.cli.serve import LARGEST, SECRET, Runner, application, serve
-from unseen.errors import AnnotationError, ConfigError, LockedError
+from unseen.errors import AnnotationError, Cancelled, ConfigError, LockedError
 
 KEY = "a secret of more than sixteen letters"
 FINISHED = SimpleNamespace(done=["select_batch: 3 images"], waits_for=None, batch="b", sent=True)
@@ -33,7 +33,7 @@ class Turns:
         progress(1, 2, "score images")
         outcome = self.outcomes.pop(0) if self.outcomes else FINISHED
         self.ended.release()
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
@@ -129,6 +129,15 @@ def test_a_message_during_a_turn_is_followed_by_another_turn(run):
 def test_without_messages_the_loop_asks_by_itself(run):
     runner, turns = run(poll=0.01)
     assert settled(runner, turns, 4)["turns"] >= 3
+
+
+def test_a_turn_that_is_stopped_elsewhere_does_not_begin_again_at_once(run):
+    runner, turns = run(Cancelled("stopped in the App"))
+    assert settled(runner, turns)["status"] == "ok"
+    assert turns.begun.acquire(timeout=10)
+    assert not turns.begun.acquire(timeout=0.2)
+    runner.wake()
+    assert settled(runner, turns)["turns"] == 1
 
 
 def test_a_failure_is_told_and_tried_again(run, monkeypatch):
