@@ -104,6 +104,7 @@ def _run(film: Film, label: str, *, until: str) -> None:
     film.take()
     film.click(app.execute_button)
     app.form.wait_for(state="detached")
+    app.page.mouse.move(5, 5)  # or it shows what lies below
     for _ in range(MOST):
         if until in app.panel.inner_text():
             return
