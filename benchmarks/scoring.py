@@ -34,7 +34,7 @@ CORES = str(os.cpu_count())
 WAYS = {
     "one": {"OMP_NUM_THREADS": "1"},
     "all": {"OMP_NUM_THREADS": CORES},
-    "all, passive": {"OMP_NUM_THREADS": CORES, "OMP_WAIT_POLICY": "PASSIVE"},
+    "asleep": {"OMP_NUM_THREADS": CORES, "OMP_WAIT_POLICY": "PASSIVE"},
     "free": {},
 }
 
