@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unseen.dataset import indexes
 from unseen.dataset.loop import Loop
 from unseen.errors import FileError
 
@@ -34,8 +35,10 @@ def rows(loop: Loop) -> Iterator[dict[str, Any]]:
     """
     names = loop.names
     fields = ("filepath", names.label_field, names.sources, names.labelled)
-    samples = loop.dataset._sample_collection.find({}, dict.fromkeys(fields, 1))
-    for sample in samples.sort("filepath", 1).allow_disk_use(True):
+    labelled = indexes.labels_set(names)
+    samples = loop.dataset._sample_collection.find(labelled, dict.fromkeys(fields, 1))
+    # By two fields, because the index of the first alone would lead through every sample.
+    for sample in samples.sort([("filepath", 1), ("_id", 1)]).allow_disk_use(True):
         sources, seen = sample.get(names.sources) or {}, sample.get(names.labelled) or {}
         for box in (sample.get(names.label_field) or {}).get("detections") or []:
             source = sources.get(str(box["_id"])) or {}
