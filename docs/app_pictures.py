@@ -127,17 +127,14 @@ def take(page: Callable[..., Any]) -> None:
         open_first(app)
         store(app.page.screenshot(), "sample")
     # High enough that a section is seen as a whole.
-    for name, height in (("Now", 860), ("Progress", 2300), ("When to stop", 860)):
+    for name, height in (("Now", 860), ("Progress", 3000), ("When to stop", 860)):
         with page(width=1280, height=height) as app:
             show(app, DONE, "batch-04", name)
             picture = app.page.screenshot(clip=app.panel.bounding_box())
             store(picture, name.lower().replace(" ", "_"))
     with page(width=1600, height=1000) as app:
         show(app, DONE, "batch-04", "Now")
-        words = {}
-        for name in SECTIONS:
-            app.tab(name)
-            words[name] = outline(app)
+        words = {name: outline(app, name) for name in SECTIONS}
         SCREENS.write_text(json.dumps(words, indent=1) + "\n")
     with page(width=1280, height=800) as app:
         app.page.add_init_script(app_film.POINTER)
@@ -148,11 +145,14 @@ def take(page: Callable[..., Any]) -> None:
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB")
 
 
-def outline(app: Any) -> list[str]:
-    """The words that the open section has whatever the data: headings, columns, axes and buttons.
+def outline(app: Any, section: str) -> list[str]:
+    """The words that a section has whatever the data: headings, columns, axes and buttons.
 
     Numbers are left out, and what follows the colon of a heading.
     """
+    app.tab(section)
+    app.panel.get_by_text(SECTIONS[section]).first.wait_for()
+    app.page.wait_for_timeout(PAUSE)  # plots are drawn later
     return list(app.panel.evaluate(OUTLINE))
 
 

@@ -5,6 +5,8 @@ Every expectation is asked of the database, never of the panel.
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import fiftyone as fo
@@ -15,6 +17,9 @@ from fiftyone import ViewField as F
 import unseen
 from unseen.dataset.appearance import save_workspace
 from unseen.loop import overview
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
+import app_pictures
 
 _EVALUATION = "model_evaluation_panel_builtin"
 
@@ -141,6 +146,13 @@ def test_when_to_stop_says_what_python_says(app, dataset, picture):
     app.says(advice.sentence)
     app.says(advice.recommendation.capitalize())
     picture("advice")
+
+
+@pytest.mark.parametrize("tab", ["Now", "Ranking", "Progress", "When to stop"])
+def test_the_pictures_of_the_documentation_are_of_this_panel(app, dataset, tab):
+    kept = json.loads(app_pictures.SCREENS.read_text())[tab]
+    app.open("panel")
+    assert app_pictures.outline(app, tab) == kept, "the section has changed: run `make pictures`"
 
 
 def test_two_iterations_are_compared_in_model_evaluation(app, dataset, picture):
