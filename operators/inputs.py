@@ -99,9 +99,14 @@ def settings(ctx: Any, config: type[Config]) -> dict[str, Any]:
     return values
 
 
+def step_of(run: Run) -> Step | None:
+    """The step that runs or ran; None if there is no such step any more."""
+    return catalogue().get(run.step)
+
+
 def described(run: Run) -> str:
     """What runs, since when and where, for a person."""
-    known = catalogue().get(run.step)
+    known = step_of(run)
     name = known.label if known else run.step
     return f"{name}: running since {run.since.astimezone():%H:%M} ({run.where})"
 

@@ -8,9 +8,8 @@ from fiftyone.operators import types
 
 from unseen.dataset.locks import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, Run
 from unseen.results import as_markdown
-from unseen.steps.catalogue import catalogue
 
-from .operators.inputs import described
+from .operators.inputs import described, step_of
 
 #: How loud the end of a run is said.
 VARIANTS = {DONE: "success", FAILED: "error", STOPPED: "info", INTERRUPTED: "warning"}
@@ -34,7 +33,7 @@ def sentence(run: Run) -> str:
     """What a person wants to know of a run, once."""
     if run.state == RUNNING:
         return described(run)
-    step = catalogue().get(run.step)
+    step = step_of(run)
     label = step.label if step else run.step
     again = "goes on where it stopped" if step and step.continues else "starts over"
     at = f"{run.since.astimezone():%H:%M}"

@@ -10,18 +10,14 @@ import pytest
 from unseen.loop.overview_data import (
     RECOMMENDATIONS,
     Action,
-    ClassPoint,
     Counts,
-    Curve,
-    Gain,
     Interval,
     Novelty,
     Now,
-    Point,
-    Progress,
     Ranking,
     Trust,
 )
+from unseen.loop.progress_data import ClassPoint, Curve, Gain, Point, Progress
 from unseen.loop.stopping import advise, is_gain, weakest
 
 

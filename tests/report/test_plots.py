@@ -6,16 +6,8 @@ from report_facts import point
 from unseen.detector.calibration import ReliabilityBin
 from unseen.loop.curves import ErrorKind
 from unseen.loop.mistakes import read_mistakes
-from unseen.loop.overview_data import (
-    ClassPoint,
-    Curve,
-    Histogram,
-    Interval,
-    Point,
-    Progress,
-    Ranking,
-    Trust,
-)
+from unseen.loop.overview_data import Histogram, Interval, Ranking, Trust
+from unseen.loop.progress_data import ClassPoint, Curve, Point, Progress
 from unseen.report import plots
 from unseen.report.figures import looks
 

@@ -7,7 +7,8 @@ from scipy import stats
 from unseen.detector.calibration import ReliabilityBin, calibration_error
 from unseen.detector.error_types import KINDS
 from unseen.loop.curves import ErrorKind, IterationSummary
-from unseen.loop.overview_data import Interval, Mistake, Mistakes, Reliability
+from unseen.loop.overview_data import Interval
+from unseen.loop.progress_data import Mistake, Mistakes, Reliability
 
 #: Boxes or predictions from which on something can be said about a kind, or about confidences.
 FEW_BOXES, FEW_PREDICTIONS = 5, 50

@@ -32,13 +32,13 @@ from unseen.loop.overview_data import (
     Facts,
     Novelty,
     Now,
-    Progress,
     Ranking,
     Trust,
     images_text,
 )
 from unseen.loop.people import read_people
 from unseen.loop.progress import build_progress
+from unseen.loop.progress_data import Progress
 from unseen.loop.ranking import (
     counted_view,
     histogram,

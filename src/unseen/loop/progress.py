@@ -27,8 +27,9 @@ from unseen.loop.curves import (
 )
 from unseen.loop.facts import Records
 from unseen.loop.mistakes import read_mistakes
-from unseen.loop.overview_data import ClassPoint, Curve, Gain, Interval, Point, Progress
+from unseen.loop.overview_data import Interval
 from unseen.loop.people import with_hours
+from unseen.loop.progress_data import ClassPoint, Curve, Gain, Point, Progress
 
 TP, FP, FN = OUTCOMES = ("tp", "fp", "fn")
 

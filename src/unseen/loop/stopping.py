@@ -5,17 +5,8 @@ The rule is written down in docs/method.md, "When to stop".
 
 from __future__ import annotations
 
-from unseen.loop.overview_data import (
-    Advice,
-    ClassPoint,
-    Gain,
-    Interval,
-    Now,
-    Point,
-    Progress,
-    Ranking,
-    images_text,
-)
+from unseen.loop.overview_data import Advice, Interval, Now, Ranking, images_text
+from unseen.loop.progress_data import ClassPoint, Gain, Point, Progress
 
 #: A class with fewer labelled boxes has hardly been learned from.
 FEW_BOXES = 25

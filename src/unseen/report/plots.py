@@ -13,7 +13,8 @@ import math
 
 import plotly.graph_objects as go
 
-from unseen.loop.overview_data import Interval, Mistakes, Progress, Ranking
+from unseen.loop.overview_data import Interval, Ranking
+from unseen.loop.progress_data import Mistakes, Progress
 from unseen.report.figures import (
     PALETTE,
     SHARES,
