@@ -268,9 +268,12 @@ def test_a_run_whose_driver_worker_and_database_die_ends_as_undisturbed(
     away = threading.Thread(target=lambda: database.restart(away=3))
 
     def harm(done, total, label=""):
-        workers = psutil.Process().children(recursive=True)
         if label == "score images" and done == 3:
-            next(w for w in workers if w.name().startswith("ray::_Worker")).kill()
+            children = psutil.Process().children(recursive=True)
+            workers = [child for child in children if child.name().startswith("ray::_Worker")]
+            for worker in workers:  # stopped first, so that each holds something when it dies
+                worker.suspend()
+            threading.Timer(2, lambda: [worker.kill() for worker in workers]).start()
         if label == "score images" and done == 8:
             away.start()
 
@@ -280,8 +283,8 @@ def test_a_run_whose_driver_worker_and_database_die_ends_as_undisturbed(
     away.join()
     assert again.already_scored >= 6
     assert again.scored + again.already_scored == expected.scored
-    assert again.repeated == 2
-    assert "2 were repeated" in again.summary()
+    assert again.repeated in (2, 4)  # a block of each worker
+    assert f"{again.repeated} were repeated" in again.summary()
     assert again.thresholds == expected.thresholds
     fields = ("filepath", "unseen_excess", "unseen_alpha", "unseen_embedding", "unseen_heatmap.map")
     one, two = (
