@@ -119,9 +119,7 @@ def test_a_run_is_stopped_from_elsewhere_at_its_next_report(dataset):
         lock.tell(0, "begins")
 
 
-def test_a_killed_run_shows_as_interrupted_and_old_ends_are_forgotten(
-    dataset, stored, monkeypatch
-):
+def test_a_killed_run_shows_as_interrupted_and_old_ends_are_forgotten(dataset, stored, monkeypatch):
     with exclusive(dataset, "train_unet"):
         stored(**expired(stored))
         assert locks.last_run(dataset).state == locks.INTERRUPTED
