@@ -32,13 +32,13 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """The meaning of `FOLDER=PREFIX` or `FOLDER=ID:PREFIX`; ConfigError for anything else."""
+    """The meaning of `HERE=THERE` or `HERE=ID:THERE`; ConfigError for anything else."""
     folder, sign, there = text.partition("=")
     found = re.fullmatch(r"(?:(\d+):)?([^:]*)", there)
     if not folder.strip() or not sign or found is None or ".." in PurePosixPath(there).parts:
         raise ConfigError(
-            f"by_reference={text!r}; expected FOLDER=PREFIX, such as /data/images=fab/images, for "
-            "CVAT's share, or FOLDER=ID:PREFIX for the cloud storage with this id in CVAT"
+            f"by_reference={text!r}; expected HERE=THERE, such as /data/images=fab/images, for "
+            "CVAT's share, or HERE=ID:THERE for the cloud storage with this id in CVAT"
         )
     prefix = PurePosixPath(found[2].strip().strip("/"))
     return Reference(as_path("by_reference", folder), int(found[1]) if found[1] else None, prefix)

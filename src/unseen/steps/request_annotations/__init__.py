@@ -114,7 +114,7 @@ class RequestConfig(StepConfig):
     )
     by_reference: str | None = setting(
         None,
-        "Name images that CVAT sees itself instead of uploading them: FOLDER=PREFIX where PREFIX on CVAT's share holds the files of FOLDER here, FOLDER=ID:PREFIX for its cloud storage ID. Copies with something drawn in are uploaded.",
+        "Name images that CVAT sees itself instead of uploading them: HERE=THERE where THERE on CVAT's share holds the images below HERE, HERE=ID:THERE for its cloud storage ID. Copies with something drawn in are uploaded.",
         advanced=True,
     )
     overlay_opacity: float = setting(
