@@ -88,7 +88,7 @@ def test_a_wrong_mapping_is_said_before_anything_is_made(
 
 @pytest.mark.parametrize("text", ["/data", "=fab", "/data=x:fab", "/data=1:2:3", "/data=a/../b"])
 def test_a_mapping_that_cannot_be_read_is_said(text):
-    with pytest.raises(ConfigError, match="expected FOLDER=PREFIX"):
+    with pytest.raises(ConfigError, match="expected HERE=THERE"):
         references.parse(text)
 
 
