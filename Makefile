@@ -43,8 +43,8 @@ benchmark: $(STAMP) ## compare strategies on synthetic images: DATA=<COCO folder
 app: $(STAMP) ## open the FiftyOne App on the newest demo: DATASET=<name>, PORT=<number>
 	$(BIN)/unseen app $(DATASET) $(if $(PORT),--port $(PORT)) $(OPTIONS)
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest $(OPTIONS)
+test: $(STAMP) ## run the tests, on up to four cores
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(OPTIONS)
 
 e2e: $(STAMP) ## run the tests of the App in a browser; installs Chromium where there is none
 	UNSEEN_BROWSER="$$($(BIN)/python tests/doubles/app_browser.py)" && export UNSEEN_BROWSER && \

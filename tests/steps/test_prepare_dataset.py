@@ -121,26 +121,26 @@ def initial(dataset):
 
 
 def test_where_nothing_is_labelled_the_initial_images_show_each_kind(make_wafers, tmp_path):
-    wafers = make_wafers(12, labelled=0, test=0)
+    wafers = make_wafers(18, labelled=0, test=0)
     paths = sorted(wafers.values("filepath"))
-    for number, path in enumerate(paths):  # nine of one kind, then two of another, one unreadable
+    for number, path in enumerate(paths):  # ten of one kind, then seven of another, one unreadable
         pixels = np.random.default_rng(number).integers(0, 40, (64, 64)).astype(np.uint8)
-        pixels[:, ::4] += 180 * (number >= 9)
+        pixels[:, ::4] += 180 * (number >= 10)
         Image.fromarray(pixels).save(path)
-    Path(paths[11]).write_bytes(b"no image")
+    Path(paths[17]).write_bytes(b"no image")
     settings = {"test_count": 0, "initial": 2, "screen": False, "model_dir": str(tmp_path)}
     planned = unseen.prepare_dataset(wafers, dry_run=True, **settings)
     assert not (tmp_path / "features").exists()
     done = unseen.prepare_dataset(wafers, **settings)
     assert (tmp_path / "features").exists()
-    assert [path in paths[9:11] for path in initial(wafers)] == [False, True]
+    assert [path in paths[10:17] for path in initial(wafers)] == [False, True]
     assert planned.chosen_by == done.chosen_by
     assert "typical" in done.summary()
     chosen = initial(wafers)
     unseen.prepare_dataset(wafers, **settings)
     assert initial(wafers) == chosen
-    with pytest.raises(BudgetError, match="initial=12 exceeds the 11 of 12 images"):
-        unseen.prepare_dataset(wafers, **{**settings, "initial": 12})
+    with pytest.raises(BudgetError, match="initial=18 exceeds the 17 of 18 images"):
+        unseen.prepare_dataset(wafers, **{**settings, "initial": 18})
 
 
 def test_with_labels_the_initial_images_stay_or_are_the_first_in_directory_order(make_wafers):
