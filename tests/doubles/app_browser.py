@@ -304,6 +304,9 @@ class App:
         tab.click()
         self.wait(lambda: tab.get_attribute("aria-selected") == "true", f"the section {name}")
         self.settle()
+        # 1.22 sends the section once more, some 250 ms after it is drawn, and would go back to it.
+        self.page.wait_for_timeout(1000)
+        self.settle()
 
     def press(self, name: str) -> None:
         """Press a button of our panel."""
