@@ -47,10 +47,11 @@ def detection_errors(
     *,
     iou: float = 0.5,
     min_confidence: float = 0.5,
+    matched: tuple[list[list[Match]], int] | None = None,
 ) -> DetectionErrors:
     """The kind of every false alarm, the objects nobody found, and what each kind costs.
 
-    Arguments and matching are those of `detection_metrics`: costs are of all predictions, counts and
+    Arguments and matching are those of `detection_metrics`, whose `matched` saves doing it twice: costs are of all predictions, counts and
     `of_predictions` of those from `min_confidence` on. A false alarm is "place" if the object of
     its class that it overlaps most is overlapped by .1 or more, but too little; else "class" if it
     overlaps one of another class enough; else "duplicate" if one of its own that is taken; else
@@ -62,7 +63,7 @@ def detection_errors(
     are those of other kinds; missed objects need not be found. A class of which nothing is left to
     find has AP 1. (TIDE says 0, so that a class that is never found would cost nothing.)
     """
-    matches, most = match_all(predictions, truths, n_classes, iou)
+    matches, most = matched or match_all(predictions, truths, n_classes, iou)
     counts = np.zeros((n_classes, len(KINDS)), np.int64)
     missed = np.zeros(n_classes, np.int64)
     of_predictions, rows = [], []

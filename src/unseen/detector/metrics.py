@@ -46,6 +46,8 @@ class DetectionMetrics:
     ignored: list[
         npt.NDArray[np.int64]
     ]  #: per image, predictions in crowds: neither right nor wrong
+    #: per image and class, and how many of each count towards AP
+    matched: tuple[list[list[Match]], int]
 
     @property
     def micro_f1(self) -> float:
@@ -108,6 +110,7 @@ def detection_metrics(
         curves=curves,
         judged=[_judged([m[k] for m in matches]) for k in range(n_classes)],
         ignored=[np.concatenate([m.rows[m.is_ignored] for m in of_image]) for of_image in matches],
+        matched=(matches, max_detections),
     )
 
 

@@ -151,6 +151,7 @@ def _errors(
         len(matched.classes),
         iou=config.iou,
         min_confidence=config.min_confidence,
+        matched=matched.metrics.matched,
     )
     names = np.asarray([*KINDS, None])  # None, for -1, is the last
     values = {
