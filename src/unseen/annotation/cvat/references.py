@@ -12,10 +12,9 @@ from urllib.parse import urlencode
 from unseen.annotation.cvat import answers
 from unseen.annotation.cvat.api import Api
 from unseen.annotation.cvat.server import CvatError
+from unseen.dataset.coco import some
 from unseen.errors import AnnotationError, ConfigError
 from unseen.parameters import as_path
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,9 @@ def server_names(
         missing += [name for name in wanted if name not in listed]
         progress(done := done + len(wanted))
     if missing:
-        more = f" (and {len(missing) - _SHOWN} more)" if len(missing) > _SHOWN else ""
         raise AnnotationError(
             f"{len(missing)} of {len(names)} images are not on {reference}, among them "
-            f"{', '.join(missing[:_SHOWN])}{more}; correct by_reference, or leave it out to upload "
+            f"{some(missing)}; correct by_reference, or leave it out to upload "
             "the images"
         )
     return names
