@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import fiftyone as fo
 import fiftyone.brain as fob
 import numpy as np
 import pytest
@@ -120,3 +121,14 @@ def test_images_without_features_are_left_out_and_what_fails_leaves_nothing(wafe
     with pytest.raises(KeyboardInterrupt):
         brain.register_runs(Loop(wafers), ids, vectors, "drawn")
     assert wafers.list_brain_runs() == []
+
+
+def test_long_vectors_are_stored_shorter_with_the_same_inner_products():
+    rng = np.random.default_rng(0)
+    long = rng.normal(size=(150, 100)) @ rng.normal(size=(100, 400))  # of rank 100
+    dataset = fo.Dataset()
+    dataset.add_samples((fo.Sample(filepath=f"/{i}.png") for i in range(150)), progress=False)
+    brain.register_runs(Loop(dataset), dataset.values("id"), long, "drawn")
+    stored = dataset.load_brain_results(KEYS[0]).embeddings
+    assert stored.shape == (150, brain.LONGEST)
+    np.testing.assert_allclose(stored @ stored.T, long @ long.T, rtol=1e-6, atol=1e-6)
