@@ -13,6 +13,8 @@ datasets it is left out.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import itertools
 import json
 import os
 import pickle
@@ -38,6 +40,8 @@ BLOCK = 2000
 STRATEGIES = ("random", "sequential", "plain", "entropy", "foreground", "diverse", "balanced")
 #: As many are made one by one; of larger datasets the rest are copies of them.
 COPIED = 20_000
+#: Rows and columns of the patches of an image of 96 px.
+PATCHES = (6, 6)
 #: A file system has a limit on the links to one file, often 65,000.
 LINKS = 1000
 
@@ -93,30 +97,47 @@ def _copy(samples: Any, last: Any, count: int) -> None:
 
 def fill_features(dataset: Any) -> None:
     """Files for the images, links to a few, and stored features as if they had been computed."""
+    import fiftyone as fo
+
     from unseen.dataset.loop import features_folder
     from unseen.ranking.features.backbones import find_backbone
     from unseen.ranking.features.compute import Features
-    from unseen.ranking.features.image_features import image_features
+    from unseen.ranking.features.image_features import ImageFeatures, patch_size, vector_size
+    from unseen.ranking.features.store import row
 
     features = Features(find_backbone("statistics")[0], features_folder(None))
+    sizes = vector_size(features.backbone), patch_size(features.backbone)
     rng = np.random.default_rng(2)
-    some = [
-        image_features(features.backbone, rng.random((96, 96, 3), np.float32)) for _ in range(16)
-    ]
-    paths = [path for path in dataset.values("filepath") if not path.startswith("/images/")]
-    for begin in range(0, len(paths), BLOCK):
-        part = paths[begin : begin + BLOCK]
+    # Kinds of images that differ in a few directions, as real ones do.
+    axes, centres = rng.normal(size=(12, sizes[0])), 2 * rng.normal(size=(30, 12))
+    patches = rng.normal(size=(64, *PATCHES, sizes[1])).astype(np.float32)
+    folder = str(Path(fo.config.default_dataset_dir) / "images")
+    move = {"$replaceOne": {"input": "$filepath", "find": "/images", "replacement": folder}}
+    samples = dataset._sample_collection
+    size = {"_cls": "ImageMetadata", "width": 96, "height": 96}
+    changes = [{"$set": {"filepath": move, "metadata": size}}]
+    samples.update_many({"filepath": {"$regex": "^/images/"}}, changes)
+    rows = (document["filepath"] for document in samples.find({}, {"filepath": 1}))
+    while paths := list(itertools.islice(rows, BLOCK)):
         states = {}
-        for path in map(Path, part):
+        for path in map(Path, paths):
             source = path.parent / "source"
             if not source.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 source.write_bytes(b"an image")
             os.link(source, path)
             states[str(path)] = (path.stat().st_size, path.stat().st_mtime_ns)
-        digests = {path: f"{begin + k:032x}" for k, path in enumerate(part)}
-        features.store.remember({path: (states[path], digests[path]) for path in part})
-        features.store.put({d: some[k % len(some)] for k, d in enumerate(digests.values())})
+        digests = {path: hashlib.md5(path.encode()).hexdigest() for path in paths}
+        at = centres[rng.integers(len(centres), size=len(paths))] + rng.normal(
+            size=(len(paths), 12)
+        )
+        vectors = (at @ axes + rng.normal(size=(len(paths), sizes[0]))).astype(np.float32)
+        features.store.remember({path: (states[path], digests[path]) for path in paths})
+        described = zip(vectors, itertools.cycle(patches), strict=False)
+        images = dict(
+            zip(digests.values(), itertools.starmap(ImageFeatures, described), strict=False)
+        )
+        features.store.put({digest: row(image) for digest, image in images.items()})
 
 
 # --- operations, each in a process of its own ------------------------------------------------------

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from unseen.ranking import feature_space as feature_space_module
 from unseen.ranking.candidates import CLUSTER_DIMENSIONS, Candidates
 from unseen.ranking.feature_space import farthest_first, feature_space
 from unseen.ranking.initial_images import initial_images
@@ -47,6 +48,23 @@ def test_farthest_first_is_greedy_k_center(rng):
     assert len(np.unique(np.asarray(taken), axis=0)) == 15
     gap = np.insert(known, 1, np.nan, axis=0)
     assert farthest_first(points, gap, 9).tolist() == farthest_first(points, known, 9).tolist()
+
+
+@pytest.mark.parametrize("known", [0, 1, 20])
+def test_of_many_points_only_the_farthest_are_compared_and_the_choice_is_the_same(
+    rng, monkeypatch, known
+):
+    monkeypatch.setattr(feature_space_module, "_ROWS", 8)
+    points = rng.integers(0, 6, (300, 3)).astype(float)  # duplicates, and many of equal distance
+    rows = rng.integers(0, 6, (known, 3)).astype(float)
+    off = ((points - points.mean(axis=0)) ** 2).sum(axis=1)
+    order = [] if known else [int(off.argmin())]
+    while len(order) < 300:
+        around = np.concatenate([rows, points[order]])
+        distance = ((points[:, None] - around) ** 2).sum(axis=2).min(axis=1)
+        distance[order] = -1
+        order.append(int(distance.argmax()))
+    assert farthest_first(points, rows, 300).tolist() == order
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from unseen.progress import Progress, silent
 from unseen.ranking.candidates import Candidates
-from unseen.ranking.feature_space import Floats, feature_space
+from unseen.ranking.feature_space import Floats, feature_space, nearest
 from unseen.ranking.features.compute import Features
 from unseen.ranking.features.image_features import blocks, patch_size
 from unseen.ranking.patch_classes import Labels, PatchSpace, learn_patch_classes, patch_labels
@@ -109,13 +109,8 @@ def prevalence(space: Floats, known: Floats, holds: npt.NDArray[np.bool_]) -> Fl
     points = space[~np.isnan(space).any(axis=1)]
     if not len(known):
         return np.zeros(holds.shape[1])
-    nearest = np.zeros(len(points), dtype=np.int64)
-    best = np.full(len(points), np.inf)
-    for number, row in enumerate(known):
-        distance = ((points - row) ** 2).sum(axis=1)
-        nearest[distance < best] = number
-        best = np.minimum(best, distance)
-    total = holds.sum(axis=0) + holds[nearest].sum(axis=0)
+    closest, _ = nearest(points, known)
+    total = holds.sum(axis=0) + holds[closest].sum(axis=0)
     return np.asarray(total / (len(points) + len(known)))
 
 

@@ -16,6 +16,8 @@ Floats = npt.NDArray[np.float64]
 _SMALLEST = 1e-6
 #: Directions with less than this part of the widest one's variance are noise.
 _NARROWEST = 1e-6
+#: Points that are compared together, which bounds memory.
+_ROWS = 1024
 
 
 def feature_space(vectors: npt.ArrayLike, blocks: Mapping[str, slice]) -> Floats:
@@ -25,16 +27,19 @@ def feature_space(vectors: npt.ArrayLike, blocks: Mapping[str, slice]) -> Floats
     single pixels speak there and the unseen score hears those better. Vectors are (M, V), pool and
     labelled images together, and NaN rows stay NaN. Returns (M, D).
     """
-    values = np.asarray(vectors, dtype=np.float64)
+    values = np.asarray(vectors)
     used = [part for name, part in blocks.items() if not name.startswith("max")]
     has_features = ~np.isnan(values).any(axis=1)
-    scaled = np.full_like(values, np.nan)
-    if has_features.any():
-        known = values[has_features]
-        width = np.maximum(known.std(axis=0), _SMALLEST)
-        scaled[has_features] = (known - known.mean(axis=0)) / width
-    parts = [scaled[:, part] / np.sqrt(part.stop - part.start) for part in used]
-    return np.concatenate(parts, axis=1)
+    space = np.full((len(values), sum(part.stop - part.start for part in used)), np.nan)
+    start = 0
+    for part in used:  # one after the other, since all in float64 would be several times as large
+        columns = values[has_features, part].astype(np.float64)
+        if len(columns):
+            width = np.maximum(columns.std(axis=0), _SMALLEST)
+            columns = (columns - columns.mean(axis=0)) / width / np.sqrt(columns.shape[1])
+            space[has_features, start : start + columns.shape[1]] = columns
+        start += columns.shape[1]
+    return space
 
 
 def widest_directions(rows: Floats, most: int) -> tuple[Floats, Floats]:
@@ -46,7 +51,8 @@ def widest_directions(rows: Floats, most: int) -> tuple[Floats, Floats]:
     if len(rows) < 2:
         return np.zeros(rows.shape[1]), np.zeros((rows.shape[1], 0))
     mean = rows.mean(axis=0)
-    covariance = np.cov(rows - mean, rowvar=False).reshape(rows.shape[1], -1)
+    centred = rows - mean
+    covariance = centred.T @ centred / (len(rows) - 1)
     variance, axes = np.linalg.eigh(covariance)
     kept = np.argsort(-variance)[:most]
     kept = kept[variance[kept] > _NARROWEST * max(float(variance.max(initial=0.0)), 1e-30)]
@@ -62,6 +68,21 @@ def k_means(points: Floats, clusters: int, seed: int) -> Any:
         return KMeans(clusters, n_init=3, random_state=seed).fit(points)
 
 
+def nearest(points: Floats, known: Floats) -> tuple[Indices, Floats]:
+    """Which row of known (L, D) is nearest to each of the points (N, D), and its squared distance.
+
+    L > 0; without NaN.
+    """
+    which = np.zeros(len(points), dtype=np.int64)
+    distance = np.zeros(len(points))
+    half = (known**2).sum(axis=1) / 2
+    for start in range(0, len(points), _ROWS):
+        part = slice(start, start + _ROWS)
+        which[part] = (half - points[part] @ known.T).argmin(axis=1)
+        distance[part] = _squared(points[part], known[which[part]])  # exactly 0 for duplicates
+    return which, distance
+
+
 def farthest_first(points: Floats, known: Floats, count: int) -> Indices:
     """The point farthest from all that are known or taken, again and again (greedy k-center).
 
@@ -70,23 +91,33 @@ def farthest_first(points: Floats, known: Floats, count: int) -> Indices:
     the point nearest to the mean comes first. Returns min(count, N) positions; ties to the earlier.
     """
     known = known[~np.isnan(known).any(axis=1)]
-    if not len(points):
+    count = min(count, len(points))
+    taken: list[int] = []
+    if not count:
         return np.zeros(0, dtype=np.int64)
     if len(known):
-        # One known row at a time: N x L x D need not fit in memory.
-        distance = np.full(len(points), np.inf)
-        for row in known:
-            distance = np.minimum(distance, _squared(points, row))
+        _, distance = nearest(points, known)
     else:
-        distance = -_squared(points, points.mean(axis=0))
-    taken: list[int] = []
-    is_left = np.ones(len(points), dtype=bool)
-    for number in range(min(count, len(points))):
-        best = int(np.argmax(np.where(is_left, distance, -np.inf)))
+        taken = [int(_squared(points, points.mean(axis=0)).argmin())]
+        distance = _squared(points, points[taken[0]])
+        distance[taken] = -np.inf
+    # A distance only falls as points are taken, so most points are never compared with all of them:
+    # one that was not is an upper bound, and only the highest are brought up to date.
+    compared = np.full(len(points), len(taken))
+    while len(taken) < count:
+        best = int(np.argmax(distance))
+        while compared[best] < len(taken):
+            stale = np.flatnonzero(compared < len(taken))
+            if len(stale) > _ROWS:
+                stale = stale[np.argpartition(-distance[stale], _ROWS)[:_ROWS]]
+            for number in range(int(compared[stale].min()), len(taken)):
+                rows = stale[compared[stale] <= number]
+                to_taken = _squared(points[rows], points[taken[number]])
+                distance[rows] = np.minimum(distance[rows], to_taken)
+            compared[stale] = len(taken)
+            best = int(np.argmax(distance))
         taken.append(best)
-        is_left[best] = False
-        to_best = _squared(points, points[best])
-        distance = to_best if not len(known) and number == 0 else np.minimum(distance, to_best)
+        distance[best] = -np.inf
     return np.asarray(taken, dtype=np.int64)
 
 

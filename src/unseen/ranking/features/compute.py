@@ -31,11 +31,12 @@ from unseen.ranking.features.store import FeatureStore, FileState, Row, row
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Images whose features are written, or read back, together; a worker of a cluster gets as many.
+#: Images whose features are written, or whose patches are read back, together; a worker of a cluster
+#: gets as many.
 GROUP = 32
 #: Images of one shape that pass through the network together; with more, maps leave the cache.
 BATCH = 4
-#: Files that are hashed before the features of the new ones are computed.
+#: Files that are hashed before the features of the new ones are computed; vectors read back together.
 PART = 256
 
 
@@ -91,7 +92,7 @@ class Features:
     def vectors(self, paths: Sequence[str], *, progress: Progress = silent) -> Floats:
         """(N, V) float32, with NaN rows for unreadable images; missing ones are computed."""
         vectors = np.full((len(paths), vector_size(self.backbone)), np.nan, dtype=np.float32)
-        for index, vector in self._stored(self.store.vectors, paths, progress):
+        for index, vector in self._stored(self.store.vectors, paths, progress, size=PART):
             vectors[index] = vector
         return vectors
 
@@ -100,19 +101,21 @@ class Features:
 
         Missing ones are computed; only a group of images is in memory at a time.
         """
-        return self._stored(self.store.patches, paths, silent)
+        return self._stored(self.store.patches, paths, silent, size=GROUP)
 
     def _stored(
         self,
         read: Callable[[Sequence[str]], dict[str, Floats]],
         paths: Sequence[str],
         progress: Progress,
+        *,
+        size: int,
     ) -> Iterator[tuple[int, Floats]]:
-        """Position of each readable image and what is stored of it, a group at a time."""
+        """Position of each readable image and what is stored of it, `size` images at a time."""
         digests = self.compute(paths, progress=progress)
         readable = [(i, digest) for i, digest in enumerate(digests) if digest is not None]
-        for start in range(0, len(readable), GROUP):
-            group = dict(readable[start : start + GROUP])
+        for start in range(0, len(readable), size):
+            group = dict(readable[start : start + size])
             stored = read(list(group.values()))
             damaged = {
                 os.path.abspath(paths[i]): digest  # noqa: PTH100 - as in `compute`
@@ -198,20 +201,33 @@ def _look(
 ) -> Iterator[_Looked | ImageError]:
     """State and digest of files, whose bytes are read unless they are in the state before."""
 
-    def look(file: tuple[str, _Looked | None]) -> _Looked:
-        path, before = file
+    def look(path: str) -> _Looked:
         try:
-            stat = Path(path).stat()
-            state = stat.st_size, stat.st_mtime_ns
-            return before if before and before[0] == state else (state, content_digest(path))
+            return _state(path), content_digest(path)
         except (OSError, ValueError) as error:
             what = getattr(error, "strerror", None) or error
             raise ImageError(
                 f"{path}: cannot be read ({what}); restore it or exclude the sample"
             ) from error
 
-    for _, looked in read_ahead(look, files, workers=workers, ahead=PART):
-        yield looked
+    # Only for bytes to read: a thread costs ten times what a look at the state does.
+    known = {path: before for path, before in files if before and _is_unchanged(path, before[0])}
+    changed = [path for path, _ in files if path not in known]
+    read = read_ahead(look, changed, workers=workers, ahead=PART)
+    for path, _ in files:
+        yield known[path] if path in known else next(read)[1]
+
+
+def _state(path: str) -> FileState:
+    stat = os.stat(path)  # noqa: PTH116 - three times as quick
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _is_unchanged(path: str, before: FileState) -> bool:
+    try:
+        return _state(path) == before
+    except (OSError, ValueError):
+        return False
 
 
 def _describe(
