@@ -18,7 +18,7 @@ class PrepareDataset(StepOperator):
 
     def resolve_input(self, ctx: Any) -> types.Property:
         form = super().resolve_input(ctx)
-        # The default, by coverage, is for a dataset without labels.
+        # The default, by coverage, is for a dataset without labels to learn from.
         if ctx.params.get("initial_order") in (None, "coverage") and _has_labels(ctx):
             form.type.properties.pop("initial_order", None)
         return form
@@ -30,6 +30,8 @@ class PrepareDataset(StepOperator):
 def _has_labels(ctx: Any) -> bool:
     if ctx.dataset is None:
         return False
-    field = ctx.params.get("label_field") or names_of(ctx.dataset).label_field
-    fields = detection_fields(ctx.dataset)
-    return field in fields and bool(ctx.dataset.exists(field).limit(1))
+    names = names_of(ctx.dataset)
+    field = ctx.params.get("label_field") or names.label_field
+    test_tag = ctx.params.get("test_tag") or names.test_tag
+    learned_from = ctx.dataset.match_tags(test_tag, bool=False)
+    return field in detection_fields(ctx.dataset) and bool(learned_from.exists(field).limit(1))

@@ -168,6 +168,10 @@ FORMATS = [
     ("CVAT for images", exported("CVATImageDataset")),
     ("CVAT for images", cvat),
     ("FiftyOne export", exported("FiftyOneDataset")),
+    (
+        "FiftyOne export",
+        lambda folder, *args: exported("FiftyOneDataset")(folder / "inner", *args),
+    ),
 ]
 
 
@@ -178,6 +182,8 @@ def test_every_format_is_found_out_and_gives_the_same_dataset(
     import fiftyone as fo
 
     import unseen
+    from unseen.dataset import labelling
+    from unseen.dataset.loop import Loop
 
     folder = tmp_path / "set"
     folder.mkdir()
@@ -186,6 +192,10 @@ def test_every_format_is_found_out_and_gives_the_same_dataset(
     dataset = fo.load_dataset(result.dataset)
     assert (result.format, result.dataset) == (name, "set")
     assert (result.boxes, result.unlabelled, sorted(result.classes)) == (3, 1, ["cat", "dog"])
+    # An image that is listed without boxes is labelled for every step; an export says it as it is.
+    loop = Loop(dataset)
+    assert len(loop.labelled_ids()) == 3
+    assert not labelling.notes(loop)
     found = {Path(s.filepath).name: s.ground_truth for s in dataset}
     assert found["d.png"] is None
     for image, labels in boxes.items():
@@ -273,6 +283,17 @@ def leading_out(folder, pictures, boxes):
     path.write_text(path.read_text().replace("data/a.png", "/etc/hostname"))
 
 
+def two_exports(folder, pictures, boxes):
+    for part in ("one", "two"):
+        exported("FiftyOneDataset")(folder / part, pictures, boxes)
+
+
+def unknown_ending(folder, pictures, boxes):
+    pictures(folder / "data").joinpath("a.png").rename(folder / "data/a.picture")
+    document = json.dumps(coco_document(boxes)).replace("a.png", "a.picture")
+    (folder / "labels.json").write_text(document)
+
+
 def linked_out(folder, pictures, boxes):
     pictures(folder)
     (folder / "e.png").symlink_to("/etc/hostname")
@@ -299,6 +320,8 @@ def not_exported(folder, pictures, boxes):
         (bomb, "cannot read these labels"),
         (leading_out, "leads out of the folder"),
         (linked_out, "leads out of the folder"),
+        (two_exports, "several exports: .*Name one"),
+        (unknown_ending, r"do not end like an image, .*: a\.picture\. Rename"),
         (not_exported, "cannot read these labels .*No image found"),
     ],
 )

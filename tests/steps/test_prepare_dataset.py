@@ -120,9 +120,14 @@ def initial(dataset):
     return sorted(dataset.match_tags("initial").values("filepath"))
 
 
-def test_where_nothing_is_labelled_the_initial_images_show_each_kind(make_wafers, tmp_path):
+@pytest.mark.parametrize("is_tested", [False, True])
+def test_where_nothing_is_labelled_the_initial_images_show_each_kind(
+    make_wafers, tmp_path, is_tested
+):
     wafers = make_wafers(18, labelled=0, test=0)
     paths = sorted(wafers.values("filepath"))
+    if is_tested:  # labels of a test split teach nothing
+        wafers.add_samples(make_wafers(0, labelled=0, test=2))
     for number, path in enumerate(paths):  # ten of one kind, then seven of another, one unreadable
         pixels = np.random.default_rng(number).integers(0, 40, (64, 64)).astype(np.uint8)
         pixels[:, ::4] += 180 * (number >= 10)

@@ -87,9 +87,11 @@ def find_format(folder: Path) -> tuple[str, list[Path]]:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "no such folder"
         raise DatasetError(f"{folder}: {what}. {EXPECTED}")
-    if (folder / "metadata.json").is_file() and _has_samples(folder):
+    exports = [p.parent for p in _upper(folder, "metadata.json") if _has_samples(p.parent)]
+    if folder in exports:
         return FIFTYONE, [folder]
     found = {
+        FIFTYONE: exports,
         COCO: list(_coco_files(folder)),
         YOLO: [path for path in _upper(folder, "*.yaml", "*.yml") if _is_yolo(path)],
         VOC: sorted({p.parent for p in _xml(folder) if _has_root(p, "annotation")}),
@@ -99,6 +101,10 @@ def find_format(folder: Path) -> tuple[str, list[Path]]:
     if len(formats) > 1:
         which = ", ".join(f"{name} ({some([str(p) for p in found[name]])})" for name in formats)
         raise DatasetError(f"{folder} holds labels in several formats: {which}. Keep one of them")
+    if len(exports) > 1:
+        raise DatasetError(
+            f"{folder} holds several exports: {some(list(map(str, exports)))}. Name one"
+        )
     if formats:
         return formats[0], found[formats[0]]
     images = image_files(folder)
@@ -107,8 +113,8 @@ def find_format(folder: Path) -> tuple[str, list[Path]]:
     if strange := _strange_labels(folder, images):
         raise DatasetError(
             f"{folder} holds {len(images)} images, and {len(strange)} files beside them that look "
-            f"like labels: {some([p.name for p in strange])}. Remove them, or give their format. "
-            f"{EXPECTED}"
+            f"like labels: {some([p.name for p in strange])}. Remove them, or export the labels "
+            f"in one of these formats. {EXPECTED}"
         )
     return IMAGES, [folder]
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.media as fom
 import fiftyone.types as fot
 from fiftyone.core.utils import to_slug
 
 from unseen.dataset import labelling, mongodb
-from unseen.dataset.coco import ListedImage, read_sizes
+from unseen.dataset.coco import ListedImage, read_sizes, some
 from unseen.dataset.fields import Names
 from unseen.dataset.folders import FIFTYONE, below, find_format, read_folder
 from unseen.dataset.import_folder import ImportConfig, ImportResult
@@ -64,8 +65,13 @@ def import_folder(
     parsed = from_mapping(ImportConfig, given)
     place = as_path("folder", parsed.folder)
     with file_errors(), mongodb.clear_errors():
-        make = _import_export if _is_export(place, parsed) else _import_labels
-        result = make(place, parsed, progress or silent)
+        kind, (export, *_) = find_format(place)
+        if kind == FIFTYONE and not parsed.hidden:
+            result = _import_export(
+                export, parsed.name or numbered_name(place.name), progress or silent
+            )
+        else:
+            result = _import_labels(place, parsed, progress or silent)
     return dataclasses.replace(result, seconds=time.perf_counter() - began)
 
 
@@ -82,10 +88,6 @@ def numbered_name(base: str) -> str:
     return next(name for name in names if to_slug(name) not in taken)
 
 
-def _is_export(folder: Path, config: ImportConfig) -> bool:
-    return find_format(folder)[0] == FIFTYONE and not config.hidden
-
-
 def _import_labels(folder: Path, config: ImportConfig, progress: Progress) -> ImportResult:
     found = read_folder(folder)
     if config.hidden:
@@ -99,6 +101,7 @@ def _import_labels(folder: Path, config: ImportConfig, progress: Progress) -> Im
         if more:
             read_sizes(more, folder)
         images, unlisted = images + [(image, False) for image in more], ()
+    _check_endings([image.path for image, _ in images])
     dataset = _new_dataset(config.name or numbered_name(folder.name))
     try:
         for field_name in (Names.label_field, *([HIDDEN_FIELD] if config.hidden else [])):
@@ -111,7 +114,7 @@ def _import_labels(folder: Path, config: ImportConfig, progress: Progress) -> Im
             progress(min(start + _BATCH, len(images)), len(images), "importing images")
         loop = Loop(dataset)
         labelling.declare(loop)
-        labelling.record(loop, loop.labelled_ids(), "import")
+        labelling.record(loop, dataset.values("id"), "import")
         dataset.persistent = True
     except BaseException:
         dataset.delete()  # it is ours, and only half there
@@ -131,6 +134,15 @@ def _import_labels(folder: Path, config: ImportConfig, progress: Progress) -> Im
         unlisted=len(unlisted),
         notes=list(found.notes),
     )
+
+
+def _check_endings(paths: Sequence[Path]) -> None:
+    """FiftyOne knows an image by the ending of its name, whatever is in the file."""
+    if odd := [path.name for path in paths if fom.get_media_type(str(path)) != fom.IMAGE]:
+        raise DatasetError(
+            f"{len(odd)} listed files do not end like an image, so that FiftyOne cannot show them: "
+            f"{some(odd)}. Rename the files and their labels, for example to end in .png"
+        )
 
 
 def _new_dataset(name: str) -> Any:
@@ -177,7 +189,7 @@ def _add(dataset: Any, images: Sequence[tuple[ListedImage, bool]], hidden: bool)
 
 
 # --- exports of FiftyOne -------------------------------------------------------------------------
-def _import_export(folder: Path, config: ImportConfig, progress: Progress) -> ImportResult:
+def _import_export(folder: Path, name: str, progress: Progress) -> ImportResult:
     """Import an export of FiftyOne with everything that it holds, once its paths are checked."""
     samples = 0
     for path, value in _paths_in_export(folder):
@@ -185,7 +197,7 @@ def _import_export(folder: Path, config: ImportConfig, progress: Progress) -> Im
         samples += path == "filepath"
     if not samples:
         raise DatasetError(f"{folder} is an export of FiftyOne without samples; export it again")
-    dataset = _new_dataset(config.name or numbered_name(folder.name))
+    dataset = _new_dataset(name)
     try:
         try:
             dataset.add_dir(

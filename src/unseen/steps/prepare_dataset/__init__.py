@@ -29,7 +29,7 @@ class PrepareConfig(StructureConfig, SplitConfig, _WhatIsThere):
 
     initial_order: str = setting(
         "coverage",
-        "How the initial images are chosen. Coverage: a typical image of each cluster of pretrained features (of a random 20,000 images of a larger pool); if something is labelled already, the initial images there are, or the first in directory order. Directory: the first ones.",
+        "How the initial images are chosen. Coverage: a typical image of each cluster of pretrained features (of a random 20,000 images of a larger pool); if something is labelled outside the test split, the initial images there are, or the first in directory order. Directory: the first ones.",
         choices=("coverage", "directory", "random"),
     )
     structure: str = setting(

@@ -26,7 +26,7 @@ class SplitConfig(StepConfig):
     initial: int = setting(10, "Number of initial images to label first.", unit="images", minimum=1)
     initial_order: str = setting(
         "directory",
-        "How the initial images are chosen: the first in directory order, at random, or by coverage: a typical image of each cluster of pretrained features (of a random 20,000 images of a larger pool). If something is labelled already, coverage keeps the initial images, or takes the first in directory order.",
+        "How the initial images are chosen: the first in directory order, at random, or by coverage: a typical image of each cluster of pretrained features (of a random 20,000 images of a larger pool). If something is labelled outside the test split, coverage keeps the initial images, or takes the first in directory order.",
         choices=("coverage", "directory", "random"),
     )
     seed: int = settings.seed()

@@ -52,7 +52,7 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
         order = rng.permutation(len(rest))
         initial = [list(rest)[i] for i in order[: config.initial]]
         chosen_by = f"at random (seed {config.seed})"
-    elif config.initial_order == "coverage" and has_labels:
+    elif config.initial_order == "coverage" and has_labels - test:
         before = set(loop.whole.tagged(names.initial_tag).values("id"))
         # Those of before first: somebody may have labelled them since.
         initial = sorted(rest, key=lambda i: i not in before)[: config.initial]
