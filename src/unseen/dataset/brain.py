@@ -67,8 +67,10 @@ def register_runs(
     import fiftyone.brain as fob
 
     view = loop.dataset.select(ids, ordered=True)
+    with _quiet():
+        vectors = _short(vectors[usable])
     # FiftyOne stores what it does not know in the configuration of the run.
-    shared = {"embeddings": _short(vectors[usable]), "progress": False, "unseen_source": source}
+    shared = {"embeddings": vectors, "progress": False, "unseen_source": source}
     runs: dict[str, tuple[Any, dict[str, Any]]] = {
         loop.names.similarity_run: (fob.compute_similarity, {"backend": "sklearn"}),
         loop.names.visualization_run: (fob.compute_visualization, {"method": "pca", "seed": SEED}),
@@ -122,12 +124,17 @@ def own_runs(loop: Loop) -> list[str]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Brain announces each computation, and divides 0 by 0 where a cluster is one image."""
+    """Brain announces each computation, and divides 0 by 0 where a cluster is one image.
+
+    Its sums are too short for several threads, which wait for each other on a busy machine.
+    """
+    from threadpoolctl import threadpool_limits
+
     log = logging.getLogger("fiftyone.brain")
     before = log.level
     log.setLevel(logging.WARNING)
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), threadpool_limits(limits=1):
             yield
     finally:
         log.setLevel(before)
