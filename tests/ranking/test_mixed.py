@@ -122,5 +122,7 @@ def test_the_trust_sentence_sums_the_shares_of_each_kind():
     )
     parts["new_class"] = 0
     told = trust_sentence(parts, Rehearsal(), 20)
-    assert told.startswith("Nothing could be rehearsed: too few labelled images lack a class")
-    assert told.endswith("5 by pixels.")
+    assert told == (
+        "Nothing could be rehearsed, as too few labelled images lack a class: 10 of 20 images by "
+        "features, 5 by pixels."
+    )

@@ -151,17 +151,18 @@ def trust_sentence(shares: dict[str, float], rehearsal: Rehearsal, count: int) -
     images = dict.fromkeys(("pixels", "features", "found"), 0.0)
     for name, share in shares.items():
         images[CRITERIA[name].share] += count * share
-    told = (
-        "nothing could be rehearsed: too few labelled images lack a class"
-        if rehearsal.novelty is None
-        else f"features separate held-back classes with {rehearsal.novelty:.2f}"
-    )
+    measured = []
+    if rehearsal.novelty is not None:
+        measured.append(f"separate held-back classes with {rehearsal.novelty:.2f}")
     if rehearsal.recognition is not None:
-        told += f" and recognise one from a single image with {rehearsal.recognition:.2f}"
+        measured.append(f"recognise one from a single image with {rehearsal.recognition:.2f}")
+    told = "Nothing could be rehearsed, as too few labelled images lack a class"
+    if measured:
+        told = f"Features {' and '.join(measured)} (AUROC, .5 is chance)"
     parts = [
         f"{images['features']:.0f} of {count} images by features",
         f"{images['pixels']:.0f} by pixels",
     ]
     if images["found"]:
         parts.append(f"{images['found']:.0f} for classes that were just found")
-    return f"{told[0].upper()}{told[1:]} (AUROC, .5 is chance): {', '.join(parts)}."
+    return f"{told}: {', '.join(parts)}."
