@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from shared import Clock, parser, peak_mb, print_json, print_row, write_images
 
 from unseen.dataset.throwaway import ThrowawayDatabase
@@ -39,14 +40,20 @@ WAYS = {
 }
 
 
-def make_dataset(count: int, folder: Path, kind: str) -> Any:
-    """A pool of `count` synthetic wafers, a hundred of them different, and ten labelled ones."""
+def make_dataset(count: int, folder: Path, kind: str, *, jpeg: bool = False) -> Any:
+    """A pool of `count` synthetic wafers, a hundred of them different, and ten labelled ones.
+
+    Grey PNG, or JPEG in colour.
+    """
     import fiftyone as fo
 
     from unseen.arrays.boxes import xyxy_to_rel_xywh
 
     images = write_images(folder, count + LABELLED, kind=kind, size=256, different=100 + LABELLED)
-    samples = [fo.Sample(filepath=str(path)) for path in sorted(folder.glob("*.png"))]
+    paths = sorted(folder.glob("*.png"))
+    if jpeg:
+        paths = [_as_jpeg(path) for path in paths]
+    samples = [fo.Sample(filepath=str(path)) for path in paths]
     for sample, image in zip(samples[:LABELLED], images, strict=False):
         boxes = xyxy_to_rel_xywh(image.xyxy, *image.pixels.shape[::-1]).tolist()
         detections = [
@@ -57,6 +64,12 @@ def make_dataset(count: int, folder: Path, kind: str) -> Any:
     dataset = fo.Dataset()
     dataset.add_samples(samples, progress=False)
     return dataset
+
+
+def _as_jpeg(path: Path) -> Path:
+    with Image.open(path) as image:
+        image.convert("RGB").save(path.with_suffix(".jpg"), quality=90)
+    return path.with_suffix(".jpg")
 
 
 def bare_forward(scorer: Any, images: int, batch_size: int) -> float:
@@ -97,7 +110,7 @@ def speed(options: argparse.Namespace) -> dict[str, float]:
 
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        dataset = make_dataset(options.images, Path(folder), options.kind)
+        dataset = make_dataset(options.images, Path(folder), options.kind, jpeg=options.jpeg)
         clock = Clock()
         trained = unseen.train_unet(dataset)
         first = unseen.score_samples(dataset)
@@ -212,6 +225,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--images", type=int, default=200)
     arguments.add_argument("--kind", choices=["bare", "device"], default="bare")
+    arguments.add_argument("--jpeg", action="store_true", help="JPEG in colour, not grey PNG")
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--batch-size", type=int, default=8)
     arguments.add_argument("--repeat", type=int, default=3)
