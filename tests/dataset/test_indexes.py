@@ -70,6 +70,29 @@ def views(loop):
     return {"pool": loop.pool, "labelled": loop.labelled, "test": loop.test}
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("only", [None, {NAMES.model: MARK}])
+def test_positions_of_the_pool_count_by_path_without_what_is_left_out(loop, rng, is_whole, only):
+    if not is_whole:
+        loop = loop.on(loop.dataset.match_tags(["mine", "initial"]).sort_by("unseen_excess"))
+    samples = loop.dataset._sample_collection
+    for one, other in (("/0000.png", "/0072.png"), ("/0001.png", "/0002.png")):
+        samples.update_one(
+            {"filepath": one}, {"$set": {"filepath": other}}
+        )  # twice, in the pool and out
+    pool = sorted(zip(*loop.pool.match(only or {}).values(["filepath", "id"]), strict=True))
+    ids = [sample_id for _, sample_id in pool]
+    without = ids[2:20:5]
+    left = [i for i in ids if i not in without]
+    order = rng.permutation(len(left)).tolist()
+    for _ in range(2):  # without indexes, and with them
+        drawn = indexes.pool_ids(loop, order, only=only, without=without)
+        assert drawn == [left[i] for i in order]
+        assert indexes.pool_ids(loop, order[:3], only=only, without=without) == drawn[:3]
+        assert indexes.pool_ids(loop, [], only=only) == []
+        indexes.ensure(loop)
+
+
 def test_what_indexes_answer_is_what_a_look_at_every_sample_does(loop):
     without = answers(loop)
     indexes.ensure(loop)

@@ -9,10 +9,11 @@ every answer is the same, but takes a look at every sample.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bson import MinKey
+from bson import MinKey, ObjectId
 from pymongo import IndexModel
 
 from unseen.dataset.fields import REMOVED, SENT, Names
@@ -27,6 +28,8 @@ Query = dict[str, Any]
 RANKING = (*METRICS, "entropy", "foreground")
 #: MongoDB allows 64 for a dataset; some are left to the user.
 MOST_INDEXES = 48
+#: A query may have 16 MB.
+PATHS_AT_ONCE = 10_000
 _TAGGED: Query = {"tags.0": {"$exists": True}}
 _HANDED = {"$type": "string"}
 _DOCUMENT = {"$type": "object"}
@@ -68,6 +71,64 @@ def not_plain(names: Names, tags: Sequence[str]) -> Query:
     """
     known = [tagged(*tags), labels_set(names), labels_recorded(names), handed_out(names)]
     return {"$or": known}
+
+
+# --- the pool --------------------------------------------------------------------------------------
+def pool_ids(
+    loop: Loop,
+    positions: Sequence[int],
+    *,
+    only: Query | None = None,
+    without: Collection[str] = (),
+) -> list[str]:
+    """Ids at the positions of the pool in directory order; `without` and all but `only` do not count.
+
+    Only paths stream, of a whole dataset from their index: a million take a second. So a draw is the
+    same in every database that holds the same paths.
+    """
+    last = max(positions, default=-1)
+    samples, left_out = loop.dataset._sample_collection, [ObjectId(i) for i in without]
+    passed = _paths(samples, [{"$match": {"_id": {"$in": left_out}}}])
+    pool = loop.pool.match(only or {})
+    pipeline = pool._pipeline()
+    if loop.is_whole and only is None:
+        known = not_plain(loop.names, loop.own_tags)
+        outside = _paths(samples, [{"$match": known}])
+        outside.subtract(_paths(samples, loop.pool.match(known)._pipeline()))
+        passed, pipeline = passed + outside, []
+    places, number = set(positions), -1
+    found: dict[int, tuple[str, int]] = {}  # position -> path, and how many before have it too
+    before: tuple[str, int] = ("", 0)
+    for path in _stream(samples, [*pipeline, {"$sort": {"filepath": 1}}]) if places else ():
+        if passed[path] > 0:  # of several samples with one path, the first ones
+            passed[path] -= 1
+            continue
+        number += 1
+        before = (path, before[1] + 1 if before[0] == path else 0)
+        if number in places:
+            found[number] = before
+        if number == last:
+            break
+    ids: dict[str, list[str]] = {}
+    paths = [path for path, _ in found.values()]
+    for start in range(0, len(paths), PATHS_AT_ONCE):
+        query = {"filepath": {"$in": paths[start : start + PATHS_AT_ONCE]}}
+        some = loop.pool.match({**query, "_id": {"$nin": left_out}, **(only or {})})
+        rows = [*some._pipeline(), {"$sort": {"_id": 1}}, {"$project": {"filepath": 1}}]
+        for row in samples.aggregate(rows, allowDiskUse=True):
+            ids.setdefault(row["filepath"], []).append(str(row["_id"]))
+    return [ids[found[p][0]][found[p][1]] for p in positions if p in found]
+
+
+def _paths(samples: Any, pipeline: Sequence[Query]) -> Counter[str]:
+    return Counter(_stream(samples, pipeline))
+
+
+def _stream(samples: Any, pipeline: Sequence[Query]) -> Iterator[str]:
+    """The paths of samples, as they come."""
+    rows = [*pipeline, {"$project": {"_id": 0, "filepath": 1}}]
+    # Without a size, the server sends 16 MB at once, which are many more as Python objects.
+    return (row["filepath"] for row in samples.aggregate(rows, allowDiskUse=True, batchSize=5000))
 
 
 # --- indexes ---------------------------------------------------------------------------------------

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import fiftyone as fo
 import numpy as np
-from bson import MinKey, ObjectId
+from bson import MinKey
 
 from unseen.arrays import images as image_files
 from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy
@@ -260,30 +260,6 @@ def highest(view: Any, metric: str, count: int) -> Any:
         view = view.match({metric: {"$gte": lowest}})
     order = [(metric, -1), ("filepath", 1)]
     return view.sort_by(order, create_index=False).limit(count)
-
-
-def ids_at(view: Any, positions: Sequence[int], *, without: Collection[str] = ()) -> list[str]:
-    """Ids at the positions of a view, in their order; the samples `without` are not counted.
-
-    The ids stream, so that those of a million samples are never in memory together.
-    """
-    places = {int(position): k for k, position in enumerate(positions)}
-    if not places:
-        return []
-    left_out, last, number = {ObjectId(i) for i in without}, max(places), 0
-    found: dict[int, str] = {}
-    pipeline = [*view._pipeline(), {"$project": {"_id": 1}}]
-    samples = view._dataset._sample_collection
-    # Without a size, the server sends 16 MB at once, which are many more as Python objects.
-    for row in samples.aggregate(pipeline, allowDiskUse=True, batchSize=5000):
-        if row["_id"] in left_out:
-            continue
-        if number in places:
-            found[places[number]] = str(row["_id"])
-        if number == last:
-            break
-        number += 1
-    return [found[k] for k in sorted(found)]
 
 
 def _hint(name: str) -> str:

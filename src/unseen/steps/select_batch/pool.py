@@ -70,7 +70,8 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
     check_scored(size, count, str(mark))
     ranks_by = ranking_metric(strategy, config.metric)
     indexes.ensure(loop, ranks_by)
-    view = loop.pool.match(indexes.scored(names, str(mark), ranks_by))
+    is_scored = indexes.scored(names, str(mark), ranks_by)
+    view = loop.pool.match(is_scored)
     metric = names.metric(ranks_by)
     most = max(MOST_CANDIDATES, CANDIDATES_PER_IMAGE * wanted)
     if strategy == "balanced":
@@ -85,7 +86,9 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
         looked_at = CANDIDATES_PER_IMAGE * wanted if strategy == "diverse" else wanted
         view = reading.highest(view, metric, min(looked_at, count))
     elif count > most:
-        view = _some(loop.on(view), metric, count, most, config.seed)
+        best = reading.highest(view, metric, most // 2)
+        only = is_scored if count < size else None
+        view = _some(loop, best, only, count, most, config.seed)
     more = ["filepath"] if strategy == "mixed" else []
     ids, values = reading.raw_values(view.sort_by("filepath"), [metric, *more])
     pool = Pool(
@@ -102,12 +105,15 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
     return _with_features(loop, config, read, paths, progress)
 
 
-def _some(loop: Loop, metric: str, count: int, most: int, seed: int) -> Any:
-    """`most` of the `count` samples of the view: half have the highest metric, half are drawn."""
-    best, _ = reading.raw_values(reading.highest(loop.view, metric, most // 2), [])
-    drawn = draw(count - len(best), most - len(best), np.random.default_rng([seed, 97]))
-    others = reading.ids_at(loop.view.sort_by("filepath"), drawn.tolist(), without=best)
-    return loop.dataset.select([*best, *others])
+def _some(loop: Loop, best: Any, only: Any, count: int, most: int, seed: int) -> Any:
+    """`most` of the `count` scored samples of the pool: the best, the others drawn.
+
+    `only` is the query for the scored ones, None if all are.
+    """
+    ids, _ = reading.raw_values(best, [])
+    drawn = draw(count - len(ids), most - len(ids), np.random.default_rng([seed, 97]))
+    others = indexes.pool_ids(loop, drawn.tolist(), only=only, without=ids)
+    return loop.dataset.select([*ids, *others])
 
 
 def _fullest(loop: Loop, labelled: Sequence[int], most: int) -> tuple[list[str], Floats]:

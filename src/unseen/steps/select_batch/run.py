@@ -9,7 +9,7 @@ import fiftyone as fo
 import numpy as np
 
 from unseen.annotation.sendings import read_sending
-from unseen.dataset import appearance, reading, writing
+from unseen.dataset import appearance, indexes, reading, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import DatasetError
 from unseen.loop import rules
@@ -41,7 +41,7 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     batch = [pool.ids[i] for i in chosen.order]
     rng = np.random.default_rng(config.seed)
     drawn = draw(pool.size - len(batch), config.budget - len(batch), rng).tolist()
-    batch += reading.ids_at(loop.pool.sort_by("filepath"), drawn, without=batch)
+    batch += indexes.pool_ids(loop, drawn, without=batch)
     sources = dict(zip(batch, chosen.criteria, strict=False))  # the rest is drawn at random
     mixture: dict[str, Any] = {}
     if config.strategy == "mixed":
