@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 from cvat_double import NEW, CvatDouble
-from cvat_replay import SCENARIOS, Client, Replay, jpeg
-from cvat_replay_2_54 import replay
+from cvat_replay import RECORDED, Client, jpeg, replay
 
 TASK = {"name": "t", "labels": [{"name": "cat"}]}
 
@@ -23,14 +22,27 @@ def cvat() -> Iterator[CvatDouble]:
         yield double
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_recorded_scenario_is_answered_alike(cvat, scenario):
-    Replay(cvat, scenario).run()
+@pytest.mark.parametrize(
+    ("version", "scenario"),
+    [
+        pytest.param(version, scenario, id=f"{version} {scenario['scenario']}")
+        for version, recorded in RECORDED.items()
+        for scenario in recorded["scenarios"]
+    ],
+)
+def test_what_was_recorded_is_answered_alike(version, scenario):
+    with CvatDouble(version) as cvat:
+        replay(cvat, scenario, RECORDED[version])
 
 
-def test_the_newer_recording_is_answered_alike():
-    with CvatDouble(NEW) as cvat:
-        assert replay(cvat) > 60
+def test_a_session_writes_with_its_csrf_token_only(cvat, client):
+    assert client.session.cookies.keys() == ["csrftoken", "sessionid"]
+    del client.headers["X-CSRFToken"]
+    answer = client.call("POST", "/api/tasks", json=TASK)
+    assert (answer.status_code, answer.json()) == (
+        403,
+        {"detail": "CSRF Failed: CSRF token missing."},
+    )
 
 
 # FiftyOne itself
