@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from shared import Clock, numbers, parser, print_json, print_row, rgb
 
+from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.images import read_image
 from unseen.benchmark.cases import read_cases
@@ -105,8 +106,8 @@ def _measure(options, settings: str, seed: int, classes, train: Split, test: Spl
     ]
     detecting = clock.lap()
     metrics = detection_metrics(
-        [(one.xyxy, one.labels, one.scores) for one in detections],
-        list(zip(test[1], test[2], strict=True)),
+        [(xyxy_to_rel_xywh(one.xyxy, 1, 1), one.labels, one.scores) for one in detections],
+        [(xyxy_to_rel_xywh(xyxy, 1, 1), labels) for xyxy, labels in zip(*test[1:3], strict=True)],
         len(classes),
     )
     return {

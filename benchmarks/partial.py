@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from shared import grey, maps_of, numbers, parser, print_json, print_row, rgb, train_unet
 
+from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.quantiles import StreamingQuantiles
 from unseen.arrays.scope import reaches_scope, scope_around, scope_mask, usual_margin
 from unseen.benchmark.synthetic.dataset import CLASSES, KINDS, generate
@@ -140,8 +141,8 @@ def _detector(options, chosen: list, test: list, seed: int, *, is_scoped: bool) 
     )
     detections = [detect(trained.model, [rgb(image)], trained.spec)[0] for image in test]
     f1 = detection_metrics(
-        [(one.xyxy, one.labels, one.scores) for one in detections],
-        [(image.xyxy, numbers(image.labels, classes)) for image in test],
+        [(xyxy_to_rel_xywh(one.xyxy, 1, 1), one.labels, one.scores) for one in detections],
+        [(xyxy_to_rel_xywh(image.xyxy, 1, 1), numbers(image.labels, classes)) for image in test],
         len(classes),
     ).f1
     return {"mean F1": float(f1.mean()), **dict(zip(classes, f1.tolist(), strict=True))}

@@ -64,7 +64,7 @@ def labelled(image):
         ),
         ("wanted precision 1", lambda: confidence_threshold([0.1], [True], 3, wanted=1)),
         (
-            "1 predicted boxes have 2 labels and 1 confidences, 1 true boxes 1 labels",
+            "image 0: 1 predicted boxes have 2 labels and 1 confidences",
             lambda: detection_metrics([(BOX, [0, 0], [0.5])], [(BOX, [0])], 1),
         ),
     ],

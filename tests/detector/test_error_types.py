@@ -6,9 +6,9 @@ from detections import images
 
 from unseen.detector.calibration import calibration_error, reliability
 from unseen.detector.error_types import KINDS, detection_errors
-from unseen.detector.metrics import detection_metrics
+from unseen.detector.metrics import detection_metrics, match_boxes
 
-SQUARE, HALF_OFF, FAR = [0, 0, 10, 10], [0, 0, 10, 4], [50, 50, 60, 60]
+SQUARE, HALF_OFF, FAR = [0, 0, 10, 10], [0, 0, 10, 4], [50, 50, 10, 10]
 NAMES = [*KINDS]
 
 
@@ -31,35 +31,34 @@ NAMES = [*KINDS]
 )
 def test_each_prediction_has_one_kind(boxes, labels, scores, kinds, missed):
     predicted = np.reshape(boxes, (-1, 4)), np.asarray(labels, int), np.asarray(scores, float)
-    found = detection_errors([predicted], [([SQUARE], [0])], 2)
-    assert [NAMES[k] if k >= 0 else None for k in found.of_predictions[0]] == kinds
+    found = detection_errors(match_boxes([predicted], [([SQUARE], [0])], 2))
+    assert [NAMES[k] if k >= 0 else None for k in found.kinds] == kinds
     counts = dict(zip(NAMES, found.counts.sum(axis=0).tolist(), strict=True))
     assert counts == {k: kinds.count(k) for k in NAMES} | {"missed": missed}
 
 
 def test_nothing_costs_nothing():
     nothing = np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)
-    for found in (detection_errors([], [], 2), detection_errors([nothing], [nothing[:2]], 2)):
+    for matches in (match_boxes([], [], 2), match_boxes([nothing], [nothing[:2]], 2)):
+        found = detection_errors(matches)
         np.testing.assert_array_equal(found.costs, np.zeros(len(KINDS)))
         np.testing.assert_array_equal(found.counts, np.zeros((2, len(KINDS))))
 
 
 def test_a_class_that_is_never_found_costs_all_of_its_average_precision():
     predicted = [SQUARE], [0], [0.9]
-    found = detection_errors([predicted], [([SQUARE, FAR], [0, 1])], 2)
+    found = detection_errors(match_boxes([predicted], [([SQUARE, FAR], [0, 1])], 2))
     assert found.costs[NAMES.index("missed")] == 0.5
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_costs_are_those_of_the_same_detections_without_these_errors(seed):
     predictions, truths = images(seed, number=10, crowds=seed % 2 == 0)
-    found = detection_errors(predictions, truths, 3, min_confidence=0)
+    found = detection_errors(match_boxes(predictions, truths, 3), min_confidence=0)
+    kinds = np.split(found.kinds, np.cumsum([len(scores) for *_, scores in predictions])[:-1])
     before = detection_metrics(predictions, truths, 3).mean_ap
     for kind in NAMES:
-        mended = [
-            corrected(kind, *pair)
-            for pair in zip(predictions, truths, found.of_predictions, strict=True)
-        ]
+        mended = [corrected(kind, *pair) for pair in zip(predictions, truths, kinds, strict=True)]
         after = detection_metrics(*zip(*mended, strict=True), 3).mean_ap
         assert found.costs[NAMES.index(kind)] == pytest.approx(after - before, abs=0.004), kind
 
@@ -107,11 +106,10 @@ def taken_by(overlaps, labels, classes, scores):
 
 
 def overlap(a, b):
-    """Intersection over union of two boxes in xyxy."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    """Intersection over union of two boxes [x, y, width, height]."""
+    width, height = (min(a[i] + a[i + 2], b[i] + b[i + 2]) - max(a[i], b[i]) for i in (0, 1))
     both = max(0, width) * max(0, height)
-    area = sum((c[2] - c[0]) * (c[3] - c[1]) for c in (a, b))
-    return both / (area - both)
+    return both / (a[2] * a[3] + b[2] * b[3] - both)
 
 
 def test_calibration_in_closed_form():

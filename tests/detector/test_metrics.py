@@ -22,8 +22,7 @@ def by_pycocotools(predictions, truths, iou, max_detections=100):
     from pycocotools.cocoeval import COCOeval
 
     def rows(boxes, labels, image):
-        for (x1, y1, x2, y2), label in zip(np.float64(boxes), labels, strict=True):
-            box = [x1, y1, x2 - x1, y2 - y1]
+        for box, label in zip(np.asarray(boxes).tolist(), labels, strict=True):
             area = box[2] * box[3]
             yield {"image_id": image, "category_id": int(label) + 1, "bbox": box, "area": area}
 
@@ -107,7 +106,7 @@ def test_average_precision_and_counts_are_those_of_pycocotools(seed, iou, most):
 
 def test_a_perfect_detector_of_a_dense_image_has_an_average_precision_of_one():
     corners = np.stack(np.meshgrid(np.arange(15), np.arange(10)), -1).reshape(-1, 2) * 20.0
-    boxes, labels = np.concatenate([corners, corners + 9], 1), np.zeros(150, int)
+    boxes, labels = np.pad(corners, ((0, 0), (0, 2)), constant_values=9), np.zeros(150, int)
     predictions = [(boxes, labels, np.linspace(1, 0.5, 150))]
     assert detection_metrics(predictions, [(boxes, labels)], 1).ap[0] == 1
     capped = detection_metrics(predictions, [(boxes, labels)], 1, max_detections=100).ap[0]

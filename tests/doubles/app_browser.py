@@ -158,8 +158,7 @@ class App:
     def settle(self) -> None:
         """Wait until the App has asked its server for nothing for a while.
 
-        A panel is drawn again after each of its events, and a tab or a choice sends several (1.22):
-        a click before the last one misses.
+        A panel is drawn again after each of its events: a click before that misses.
         """
 
         def is_quiet() -> bool:
@@ -303,9 +302,6 @@ class App:
         self.settle()
         tab.click()
         self.wait(lambda: tab.get_attribute("aria-selected") == "true", f"the section {name}")
-        self.settle()
-        # 1.22 sends the section once more, some 250 ms after it is drawn, and would go back to it.
-        self.page.wait_for_timeout(1000)
         self.settle()
 
     def press(self, name: str) -> None:

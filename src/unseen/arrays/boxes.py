@@ -15,13 +15,15 @@ import numpy.typing as npt
 from unseen.errors import LabelError, ShapeError
 
 FloatArray = npt.NDArray[np.float32]
+#: So that many boxes in one image take no more memory than a few.
+PAIRS_AT_ONCE = 1 << 18
 
 
-def as_boxes(boxes: npt.ArrayLike) -> FloatArray:
-    """(N, 4) float32; an empty list becomes (0, 4), any other shape raises `ShapeError`."""
-    array = np.asarray(boxes, dtype=np.float32)
+def as_boxes(boxes: npt.ArrayLike, dtype: type[Any] = np.float32) -> npt.NDArray[Any]:
+    """(N, 4); an empty list becomes (0, 4), any other shape raises `ShapeError`."""
+    array = np.asarray(boxes, dtype=dtype)
     if array.size == 0:
-        return np.zeros((0, 4), dtype=np.float32)
+        return np.zeros((0, 4), dtype=dtype)
     if array.ndim != 2 or array.shape[1] != 4:
         raise ShapeError(f"boxes have shape {array.shape}; expected (N, 4)")
     return array
@@ -43,28 +45,51 @@ def xyxy_to_rel_xywh(xyxy: npt.ArrayLike, width: float, height: float) -> FloatA
 
 def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
     """Intersection over union of (N, 4) and (M, 4) xyxy: (N, M) in [0, 1], 0 without any area."""
-    shared, first, second = _areas(a, b)
-    return _share(shared, first[:, None] + second[None, :] - shared)
-
-
-def overlap_of_first(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
-    """Share of each of the (N, 4) boxes that lies in each of the (M, 4): (N, M) in [0, 1]."""
-    shared, first, _ = _areas(a, b)
-    return _share(shared, np.broadcast_to(first[:, None], shared.shape))
-
-
-def _areas(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], ...]:
-    """(N, M) intersections, and the areas (N,) and (M,)."""
-    first, second = as_boxes(a).astype(np.float64), as_boxes(b).astype(np.float64)
+    first, second = (as_boxes(boxes, np.float64) for boxes in (a, b))
     top_left = np.maximum(first[:, None, :2], second[None, :, :2])
     bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
     sides = (bottom_right - top_left, *(boxes[:, 2:] - boxes[:, :2] for boxes in (first, second)))
-    return tuple(np.clip(side, 0, None).prod(axis=-1) for side in sides)
-
-
-def _share(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> FloatArray:
-    share = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+    shared, of_first, of_second = (np.clip(side, 0, None).prod(axis=-1) for side in sides)
+    union = of_first[:, None] + of_second[None, :] - shared
+    share = np.divide(shared, union, out=np.zeros(shared.shape), where=union > 0)
     return np.asarray(share, dtype=np.float32)
+
+
+def overlapping(
+    first: npt.NDArray[np.float64],
+    second: npt.NDArray[np.float64],
+    groups: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    is_crowd: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The pairs of (N, 4) and (M, 4) boxes [x, y, width, height] of one group that share an area.
+
+    Returns their places in the first (K,), ascending, and in the second (K,), and their overlap (K,)
+    in (0, 1]: the intersection over the union, or over the first where the second is a crowd (M,).
+    The arithmetic is that of pycocotools and FiftyOne, so that what is equal there is equal here.
+    """
+    by_group = np.argsort(groups[1], kind="stable")
+    start = np.searchsorted(groups[1][by_group], groups[0], "left")
+    counts = np.searchsorted(groups[1][by_group], groups[0], "right") - start
+    areas = first[:, 2:].prod(axis=1), second[:, 2:].prod(axis=1)
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    cuts = np.flatnonzero(np.diff(np.cumsum(counts) // PAIRS_AT_ONCE)) + 1
+    for part in np.split(np.arange(len(first)), cuts):
+        rows = np.repeat(part, counts[part])
+        place = np.arange(len(rows)) - np.repeat(
+            np.cumsum(counts[part]) - counts[part], counts[part]
+        )
+        columns = by_group[np.repeat(start[part], counts[part]) + place]
+        a, b = first[rows], second[columns]
+        ends = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
+        sides = ends - np.maximum(a[:, :2], b[:, :2])
+        meets = (sides > 0).all(axis=1)
+        rows, columns, shared = rows[meets], columns[meets], sides[meets].prod(axis=1)
+        union = areas[0][rows] + areas[1][columns] - shared
+        whole = np.where(is_crowd[columns], areas[0][rows], union)
+        share = np.divide(shared, whole, out=np.zeros(len(whole)), where=whole > 0)
+        found.append((rows, columns, np.minimum(share, 1)))
+    rows, columns, overlap = (np.concatenate(column) for column in zip(*found, strict=True))
+    return rows, columns, overlap
 
 
 def clean_boxes(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
 from unseen.arrays.image_store import ImageStore
 from unseen.benchmark.cases import LabelledFile
@@ -126,8 +127,11 @@ def _training(config: BenchmarkConfig, seed: int) -> TrainDetectorConfig:
 
 def _record(trained: TrainedDetector, pool: Pool) -> dict[str, Any]:
     metrics = detection_metrics(
-        [(one.xyxy, one.labels, one.scores) for one in predictions(trained, pool, pool.test)],
-        [(file.boxes, file.numbers(pool.classes)) for file in pool.test],
+        [
+            (xyxy_to_rel_xywh(one.xyxy, 1, 1), one.labels, one.scores)
+            for one in predictions(trained, pool, pool.test)
+        ],
+        [(xyxy_to_rel_xywh(file.boxes, 1, 1), file.numbers(pool.classes)) for file in pool.test],
         len(pool.classes),
         iou=IOU,
         min_confidence=MIN_CONFIDENCE,

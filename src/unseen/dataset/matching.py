@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
+from bson import ObjectId
 
-from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy
+from unseen.arrays.boxes import as_boxes, clean_boxes, rel_xywh_to_xyxy
+from unseen.arrays.scope import centre_in_scope
 from unseen.dataset import reading, scope
 from unseen.dataset.loop import Loop
-from unseen.detector.metrics import DetectionMetrics, Predicted, Truth, detection_metrics
+from unseen.detector.metrics import DetectionMetrics, detection_metrics
+
+
+class _Row(NamedTuple):
+    """A box as it is stored."""
+
+    sample: int
+    position: int
+    id: ObjectId
+    label: str | None
+    rel: list[float] | None
+    value: float
+
+
+@dataclass(frozen=True)
+class StoredBoxes:
+    """The boxes of one field that count, in the order of the samples."""
+
+    sample: list[int]  #: (N,) number of the sample
+    position: list[int]  #: (N,) in the stored list of the sample
+    ids: list[ObjectId]  #: (N,)
+    labels: list[str]  #: (N,)
+    xywh: np.ndarray  #: (N, 4) relative
+    values: np.ndarray  #: (N,) confidence; of labels, whether it is a crowd
+    lists: list[list[ObjectId]]  #: per sample the ids of all boxes, in the stored order
+    left_out: list[ObjectId]  #: those that do not count
+    problems: dict[str, int]  #: why not: "empty", "not finite", ...
 
 
 @dataclass(frozen=True)
@@ -21,22 +51,10 @@ class Matched:
 
     view: Any  #: the samples with the labels and predictions that count
     classes: list[str]  #: as given, and those that only labels or predictions have
-    predictions: list[Predicted]  #: per sample, in relative xyxy
-    truths: list[Truth]  #: per sample
-    prediction_ids: list[np.ndarray]  #: per sample
+    samples: list[ObjectId]
+    predicted: StoredBoxes
+    true: StoredBoxes
     metrics: DetectionMetrics
-    box_problems: dict[str, int]  #: of the labels: "empty", "not finite", ...
-
-
-@dataclass(frozen=True)
-class _Boxes:
-    """The usable boxes of one field in one sample."""
-
-    ids: np.ndarray
-    labels: list[str]
-    xyxy: np.ndarray
-    scores: np.ndarray
-    is_crowd: np.ndarray
 
 
 def match(
@@ -48,54 +66,91 @@ def match(
     not finite, outside of the image or without a class do not count, and neither do crowds (the
     attribute `iscrowd`) and what is predicted in them.
     """
-    view = scope.in_scope(loop, (loop.names.label_field, field))
-    truths, left_out, problems = _read(view, loop.names.label_field)
-    predicted, unusable, _ = _read(view, field)
-    found = {label for boxes in (*truths, *predicted) for label in boxes.labels}
-    known = list(dict.fromkeys([*classes, *sorted(found)]))
+    samples, (true, predicted) = _read(loop, loop.names.label_field, field)
+    known = list(dict.fromkeys([*classes, *sorted({*true.labels, *predicted.labels})]))
     number = {label: i for i, label in enumerate(known)}
 
-    def numbers(boxes: _Boxes) -> np.ndarray:
-        return np.asarray([number[label] for label in boxes.labels], np.int64)
+    def per_sample(boxes: StoredBoxes) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        labels = np.asarray([number[label] for label in boxes.labels], np.int64)
+        cuts = np.searchsorted(boxes.sample, np.arange(len(samples) + 1)).tolist()
+        for start, end in pairwise(cuts):
+            yield boxes.xywh[start:end], labels[start:end], boxes.values[start:end]
 
-    predictions: list[Predicted] = [(b.xyxy, numbers(b), b.scores) for b in predicted]
-    objects: list[Truth] = [(b.xyxy, numbers(b), b.is_crowd) for b in truths]
     metrics = detection_metrics(
-        predictions, objects, len(known), iou=iou, min_confidence=min_confidence
+        list(per_sample(predicted)),
+        list(per_sample(true)),
+        len(known),
+        iou=iou,
+        min_confidence=min_confidence,
     )
-    left_out += unusable
-    for boxes, of_truth, rows in zip(predicted, truths, metrics.ignored, strict=True):
-        left_out += [*boxes.ids[rows], *of_truth.ids[of_truth.is_crowd]]
-    if left_out:
+    ignored = metrics.matches.order[metrics.matches.is_ignored]
+    left_out = [*true.left_out, *predicted.left_out, *(predicted.ids[i] for i in ignored)]
+    left_out += [true.ids[i] for i in np.flatnonzero(true.values)]
+    view = loop.view
+    if left_out:  # by id, because no filter can compare a box with others of its sample
         fields = [loop.names.label_field, field]
-        view = view.exclude_labels(ids=left_out, fields=fields, omit_empty=False)
-    ids = [b.ids for b in predicted]
-    return Matched(view, known, predictions, objects, ids, metrics, problems)
+        ids = [str(box) for box in left_out]
+        view = view.exclude_labels(ids=ids, fields=fields, omit_empty=False)
+    return Matched(view, known, samples, predicted, true, metrics)
 
 
-def _read(view: Any, field: str) -> tuple[list[_Boxes], list[str], dict[str, int]]:
-    """Per sample its usable boxes; the ids of the others, and what is wrong with them."""
-    names = ("id", "label", "bounding_box", "confidence", *reading.CROWD)
-    columns = view.values([f"{field}.detections.{name}" for name in names])
-    read, unusable = [], []
-    problems: Counter[str] = Counter()
-    for *row, new, old in zip(*columns, strict=True):
-        ids, labels, rel, scores = ([*(values or ())] for values in row)
-        is_crowd = reading.crowd_flags(new, old)
-        usable = [i for i in range(len(ids)) if labels[i] and rel[i] is not None]
-        problems["without a class or a place"] += len(ids) - len(usable)
-        corners = rel_xywh_to_xyxy([rel[i] for i in usable], 1, 1)
-        _, kept, wrong = clean_boxes(corners, np.asarray(usable, np.int64), 1, 1)
-        problems.update({what: n for what, n in wrong.items() if what != "clipped"})
-        unusable += [ids[i] for i in set(range(len(ids))) - set(kept.tolist())]
-        # Not clipped: COCO's reference does not either.
-        read.append(
-            _Boxes(
-                ids=np.asarray([ids[i] for i in kept], object),
-                labels=[labels[i] for i in kept],
-                xyxy=corners[np.isin(usable, kept)],
-                scores=np.asarray([scores[i] or 0.0 for i in kept], np.float64),
-                is_crowd=np.asarray([is_crowd[i] for i in kept], bool),
-            )
-        )
-    return read, unusable, {what: n for what, n in problems.items() if n}
+def _read(loop: Loop, *fields: str) -> tuple[list[ObjectId], list[StoredBoxes]]:
+    """The samples and the boxes of both fields as they are stored, in one query."""
+    names = ("_id", "label", "bounding_box", "confidence", *reading.CROWD)
+    paths = {f"{field}.detections.{name}": 1 for field in fields for name in names}
+    samples: list[ObjectId] = []
+    rows: list[list[_Row]] = [[] for _ in fields]
+    lists: list[list[list[ObjectId]]] = [[] for _ in fields]
+    pipeline = [*loop.view._pipeline(), {"$project": paths}]
+    for document in loop.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
+        for field, is_truth, of_field, ids in zip(fields, (True, False), rows, lists, strict=True):
+            boxes = reduce(lambda d, name: d.get(name) or {}, field.split("."), document)
+            boxes = boxes.get("detections") or []
+            ids.append([box["_id"] for box in boxes])
+            of_field += [
+                _Row(len(samples), k, box["_id"], box.get("label"), box.get("bounding_box"), value)
+                for k, box in enumerate(boxes)
+                for value in [_is_crowd(box) if is_truth else box.get("confidence") or 0.0]
+            ]
+        samples.append(document["_id"])
+    drawn = scope.drawn(loop)
+    scopes = {n: drawn[str(i)] for n, i in enumerate(samples) if str(i) in drawn} if drawn else {}
+    return samples, [_usable(*stored, scopes) for stored in zip(rows, lists, strict=True)]
+
+
+def _is_crowd(box: Mapping[str, Any]) -> bool:
+    former = (box.get("attributes") or {}).get("iscrowd") or {}
+    return bool(box.get("iscrowd") or former.get("value"))
+
+
+def _usable(
+    rows: list[_Row], lists: list[list[ObjectId]], scopes: Mapping[int, scope.Scope]
+) -> StoredBoxes:
+    """The boxes that have a class and a place in the image, and in the scope where there is one."""
+    placed = [row for row in rows if row.label and row.rel]
+    xywh = as_boxes([row.rel or () for row in placed], np.float64)
+    corners = rel_xywh_to_xyxy(xywh, 1, 1)
+    # Not clipped: COCO's reference does not either.
+    _, kept, wrong = clean_boxes(corners, np.arange(len(placed)), 1, 1)
+    problems = Counter({what: n for what, n in wrong.items() if what != "clipped"})
+    problems["without a class or a place"] = len(rows) - len(placed)
+    if scopes:
+        of_sample = np.asarray([placed[i].sample for i in kept])
+        is_in = np.ones(len(kept), bool)
+        for sample, rectangles in scopes.items():
+            part = slice(*np.searchsorted(of_sample, [sample, sample + 1]))
+            is_in[part] = centre_in_scope(corners[kept[part]], rel_xywh_to_xyxy(rectangles, 1, 1))
+        kept = kept[is_in]
+    counted = [placed[i] for i in kept.tolist()]
+    usable = {row.id for row in counted}
+    return StoredBoxes(
+        sample=[row.sample for row in counted],
+        position=[row.position for row in counted],
+        ids=[row.id for row in counted],
+        labels=[str(row.label) for row in counted],
+        xywh=xywh[kept],
+        values=np.asarray([row.value for row in counted], np.float64),
+        lists=lists,
+        left_out=[row.id for row in rows if row.id not in usable],
+        problems={what: n for what, n in problems.items() if n},
+    )

@@ -6,14 +6,14 @@ as well; their labels do not matter.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy, xyxy_to_rel_xywh
 from unseen.arrays.images import image_size
-from unseen.arrays.scope import centre_in_scope, reaches_scope, scope_around, usual_margin
+from unseen.arrays.scope import reaches_scope, scope_around, usual_margin
 from unseen.dataset import appearance, reading, writing
 from unseen.dataset.fields import SCOPE_LABEL
 from unseen.dataset.loop import Loop
@@ -47,11 +47,11 @@ def read(
     """
     scopes: dict[str, np.ndarray] = {}
     unusable = []
-    drawn = _drawn(loop)
+    rectangles = drawn(loop)
     for image in images:
-        if image.sample_id not in drawn:
+        if image.sample_id not in rectangles:
             continue
-        rel = drawn[image.sample_id]
+        rel = rectangles[image.sample_id]
         xyxy = rel_xywh_to_xyxy(rel, image.width, image.height)
         kept, _, _ = clean_boxes(xyxy, np.zeros(len(xyxy)), image.width, image.height)
         if len(kept):
@@ -123,30 +123,12 @@ def reaches(boxes: Sequence[Sequence[float]], scope: Scope) -> list[bool]:
     return [bool(r) for r in reaches_scope(*(rel_xywh_to_xyxy(b, 1, 1) for b in (boxes, scope)))]
 
 
-def in_scope(loop: Loop, fields: Collection[str]) -> Any:
-    """The view without the boxes in `fields` whose centre lies outside of the scope of their image."""
-    outside = []
-    if drawn := _drawn(loop):
-        part = loop.view.select(list(drawn))
-        for field in fields:
-            columns = [f"{field}.detections.{name}" for name in ("id", "bounding_box")]
-            for i, labels, boxes in zip(*part.values(["id", *columns]), strict=True):
-                xyxy, scope = (rel_xywh_to_xyxy(rel, 1, 1) for rel in (boxes or [], drawn[i]))
-                is_inside = centre_in_scope(xyxy, scope)
-                pairs = zip(labels or [], is_inside, strict=True)
-                outside += [label for label, inside in pairs if not inside]
-    if not outside:
-        return loop.view
-    # By id, because a filter cannot compare a box with the rectangles of its own sample.
-    return loop.view.exclude_labels(ids=outside, fields=list(fields), omit_empty=False)
-
-
 def count(loop: Loop) -> int:
     """How many samples of the view are labelled in part."""
-    return len(_drawn(loop))
+    return len(drawn(loop))
 
 
-def _drawn(loop: Loop) -> dict[str, Scope]:
+def drawn(loop: Loop) -> dict[str, Scope]:
     """Sample id -> rectangles as stored, of the samples that have some."""
     field = loop.names.scope
     reading.check_label_field(loop.dataset, field, must_exist=False, parameter="prefix")

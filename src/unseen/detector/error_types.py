@@ -6,15 +6,13 @@ kinds, in which order they are tried, and what it means to correct one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from unseen.arrays.boxes import as_boxes
-from unseen.arrays.boxes import iou as box_iou
-from unseen.detector.metrics import Match, Predicted, Truth, match_all, precisions
+from unseen.arrays.boxes import overlapping
+from unseen.detector.metrics import Matches, least_overlap, precisions
 
 #: Overlap below which a prediction has nothing to do with a true box, as TIDE's.
 BACKGROUND_IOU = 0.1
@@ -34,61 +32,51 @@ CLASS, PLACE, BOTH, DUPLICATE, BACKGROUND, MISSED = range(len(KINDS))
 class DetectionErrors:
     """What is wrong with the predictions for a set of images; kinds by their place in KINDS."""
 
-    of_predictions: list[npt.NDArray[np.int64]]  #: (N,) per image; -1: right, or does not count
+    kinds: npt.NDArray[np.int64]  #: (N,) of the predictions as given; -1: right, or does not count
     #: (classes, kinds) of confident predictions, by the class they gave, and what they miss
     counts: npt.NDArray[np.int64]
     costs: npt.NDArray[np.float64]  #: (kinds,) what AP, [0, 1], would gain without this kind
 
 
-def detection_errors(
-    predictions: Sequence[Predicted],
-    truths: Sequence[Truth],
-    n_classes: int,
-    *,
-    iou: float = 0.5,
-    min_confidence: float = 0.5,
-    matched: tuple[list[list[Match]], int] | None = None,
-) -> DetectionErrors:
+def detection_errors(matches: Matches, *, min_confidence: float = 0.5) -> DetectionErrors:
     """The kind of every false alarm, the objects nobody found, and what each kind costs.
 
-    Arguments and matching are those of `detection_metrics`, whose `matched` saves doing it twice: costs are of all predictions, counts and
-    `of_predictions` of those from `min_confidence` on. A false alarm is "place" if the object of
-    its class that it overlaps most is overlapped by .1 or more, but too little; else "class" if it
-    overlaps one of another class enough; else "duplicate" if one of its own that is taken; else
-    "background" if it overlaps nothing by .1, or "both". An object is "missed" if no prediction took
-    it, and none of "class" and "place" stands for it.
+    Costs are of all predictions, counts and `kinds` of those from `min_confidence` on. A false alarm
+    is "place" if the object of its class that it overlaps most is overlapped by .1 or more, but too
+    little; else "class" if it overlaps one of another class enough; else "duplicate" if one of its
+    own that is taken; else "background" if it overlaps nothing by .1, or "both". An object is
+    "missed" if no prediction took it, and none of "class" and "place" stands for it.
 
-    The cost of a kind is the gain in mean AP at `iou` if each of its errors were corrected alone: for
-    "class" and "place" the most confident one for a free object is right, and the others are gone, as
-    are those of other kinds; missed objects need not be found. A class of which nothing is left to
-    find has AP 1. (TIDE says 0, so that a class that is never found would cost nothing.)
+    The cost of a kind is the gain in mean AP if each of its errors were corrected alone: for "class"
+    and "place" the most confident one for a free object is right, and the others are gone, as are
+    those of other kinds; missed objects need not be found. A class of which nothing is left to find
+    has AP 1. (TIDE says 0, so that a class that is never found would cost nothing.)
     """
-    matches, most = matched or match_all(predictions, truths, n_classes, iou)
-    counts = np.zeros((n_classes, len(KINDS)), np.int64)
-    missed = np.zeros(n_classes, np.int64)
-    of_predictions, rows = [], []
-    for predicted, true, of_image in zip(predictions, truths, matches, strict=True):
-        kinds, found = _of_image(predicted, true, of_image, iou, most)
-        labels, true_labels = np.asarray(predicted[1], np.int64), np.asarray(true[1], np.int64)
-        scores = np.asarray(predicted[2], np.float64)
-        is_sure = scores >= min_confidence
-        is_error = is_sure & (kinds >= 0)
-        np.add.at(counts, (labels[is_error], kinds[is_error]), 1)
-        np.add.at(counts[:, MISSED], true_labels[_objects(true, found[is_sure])], 1)
-        np.add.at(missed, true_labels[_objects(true, found)], 1)
-        of_predictions.append(np.where(is_sure, kinds, -1))
-        found_label = np.append(true_labels, -1)[found]
-        for label, match in enumerate(of_image):
-            r = match.rows[:most][~match.is_ignored[:most]]
-            rows.append(np.stack([np.full(len(r), label), scores[r], kinds[r], found_label[r]]))
-    labels, scores, kinds, found_label = np.concatenate([np.zeros((4, 0)), *rows], axis=1)
-    objects = np.asarray([[m.objects for m in row] for row in matches], np.int64)
-    objects = objects.reshape(-1, n_classes).sum(axis=0)
+    kinds, found = _kinds(matches)
+    predicted, true = matches.predicted, matches.true
+    is_sure = predicted.scores >= min_confidence
+
+    def by_class(labels: np.ndarray) -> np.ndarray:
+        return np.bincount(labels, minlength=matches.classes)
+
+    def missed_by(places: np.ndarray) -> np.ndarray:
+        is_missed = matches.is_object
+        is_missed[places[places >= 0]] = False
+        return by_class(true.label[is_missed])
+
+    counts = np.stack(
+        [by_class(predicted.label[is_sure & (kinds == k)]) for k in range(len(KINDS))]
+    )
+    counts[MISSED] = missed_by(found[is_sure])
+    counted = matches.counts_for_ap
+    labels, scores, of_kind = (v[counted] for v in (predicted.label, predicted.scores, kinds))
+    found_label = np.append(true.label, -1)[found[counted]]
+    objects, missed = by_class(true.label[matches.is_object]), missed_by(found)
 
     def mean_ap(without: int | None) -> float:
-        is_kept = (kinds != without) | (found_label >= 0)
-        is_hit = is_kept & ((kinds < 0) | (kinds == without))
-        shown = np.where(kinds == without, found_label, labels)
+        is_kept = (of_kind != without) | (found_label >= 0)
+        is_hit = is_kept & ((of_kind < 0) | (of_kind == without))
+        shown = np.where(of_kind == without, found_label, labels)
         left = objects - (missed if without == MISSED else 0)
         values = []
         for label in np.flatnonzero(objects):
@@ -98,44 +86,55 @@ def detection_errors(
         return float(np.mean(values)) if values else 0.0
 
     costs = np.asarray([mean_ap(kind) for kind in range(len(KINDS))]) - mean_ap(None)
-    return DetectionErrors(of_predictions, counts, costs)
+    as_given = np.full(len(kinds), -1)
+    as_given[matches.order[is_sure]] = kinds[is_sure]
+    return DetectionErrors(as_given, counts.T, costs)
 
 
-def _objects(true: Truth, without: np.ndarray) -> np.ndarray:
-    """(M,) bool: the true boxes that are no crowds, without those at some positions (-1: none)."""
-    is_object = np.ones(len(np.asarray(true[1])), bool)
-    if len(true) == 3:
-        is_object &= ~np.asarray(true[2], bool)
-    is_object[without[without >= 0]] = False
-    return is_object
-
-
-def _of_image(
-    predicted: Predicted, true: Truth, matches: Sequence[Match], iou: float, most: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _kinds(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
     """Per prediction its kind (-1: right, or does not count) and the object it stands for, or -1."""
-    boxes, labels, scores = as_boxes(predicted[0]), *map(np.asarray, predicted[1:])
-    true_labels = np.asarray(true[1])
-    kinds, found = np.full((2, len(boxes)), -1)
-    for match in matches:
-        found[match.rows] = match.taken
-    overlaps = np.where(_objects(true, found[:0]), box_iou(boxes, as_boxes(true[0])), 0)
-    is_free = _objects(true, found)
-    counted = [m.rows[:most][~(m.hits | m.is_ignored)[:most]] for m in matches]
-    wrong = np.concatenate([np.zeros(0, np.int64), *counted])
-    enough, little = np.float32(iou), np.float32(BACKGROUND_IOU)
-    for row in wrong[np.argsort(-scores[wrong], kind="stable")]:
-        same = np.where(labels[row] == true_labels, overlaps[row], 0)
-        other = overlaps[row] - same
-        best_same, best_other = same.max(initial=0), other.max(initial=0)
-        if little <= best_same < enough:
-            kinds[row], claim = PLACE, int(same.argmax())
-        elif best_other >= enough:
-            kinds[row], claim = CLASS, int(other.argmax())
-        else:
-            is_near = max(best_same, best_other) >= little
-            kinds[row] = DUPLICATE if best_same >= enough else BOTH if is_near else BACKGROUND
-            continue
-        if is_free[claim]:
-            is_free[claim], found[row] = False, claim
+    predicted, true, found = matches.predicted, matches.true, matches.taken.copy()
+    wrong = np.flatnonzero(matches.counts_for_ap & ~matches.is_right)
+    objects = np.flatnonzero(matches.is_object)
+    rows, columns, overlaps = overlapping(
+        predicted.xywh[wrong],
+        true.xywh[objects],
+        (predicted.image[wrong], true.image[objects]),
+        np.zeros(len(objects), bool),
+    )
+    is_same = predicted.label[wrong][rows] == true.label[objects][columns]
+    (same, of_same), (other, of_other) = (
+        _highest(rows[which], overlaps[which], objects[columns[which]], len(wrong))
+        for which in (is_same, ~is_same)
+    )
+    least = least_overlap(matches.iou)
+    is_place = (same >= BACKGROUND_IOU) & (same < least)
+    is_class = ~is_place & (other >= least)
+    is_near = np.maximum(same, other) >= BACKGROUND_IOU
+    kinds = np.full(len(found), -1)
+    kinds[wrong] = np.select(
+        [is_place, is_class, same >= least, is_near], [PLACE, CLASS, DUPLICATE, BOTH], BACKGROUND
+    )
+    claim = np.where(is_place, of_same, np.where(is_class, of_other, -1))
+    is_free = matches.is_object
+    is_free[found[found >= 0]] = False
+    claims = np.argsort(-predicted.scores[wrong], kind="stable")
+    claims = claims[claim[claims] >= 0]
+    claims = claims[is_free[claim[claims]]]
+    claimed, first = np.unique(claim[claims], return_index=True)
+    found[wrong[claims[first]]] = claimed
     return kinds, found
+
+
+def _highest(
+    rows: np.ndarray, values: np.ndarray, columns: np.ndarray, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(number,) the highest value of each row, 0 for none, and its column, of equal ones the first."""
+    order = np.lexsort((columns, -values, rows))
+    _, first = np.unique(rows[order], return_index=True)
+    best, where = np.zeros(number), np.full(number, -1)
+    best[rows[order[first]]], where[rows[order[first]]] = (
+        values[order[first]],
+        columns[order[first]],
+    )
+    return best, where

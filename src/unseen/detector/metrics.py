@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unseen.arrays.bootstrap import f1_scores
-from unseen.arrays.boxes import as_boxes, overlap_of_first
-from unseen.arrays.boxes import iou as box_iou
+from unseen.arrays.boxes import as_boxes, overlapping
 from unseen.errors import ShapeError
 
 #: Most confident detections of one class in one image that count towards AP, as COCO's; or twice as
@@ -24,10 +23,70 @@ MAX_DETECTIONS = 100
 #: The recalls at which the precision is read: 0, .01, ... 1.
 RECALLS = np.linspace(0, 1, 101)
 
-#: Boxes (N, 4) xyxy, classes (N,), confidences (N,) in [0, 1].
+#: Boxes (N, 4) [x, y, width, height] in any unit, classes (N,), confidences (N,) in [0, 1].
 Predicted = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
-#: Boxes (N, 4) xyxy, classes (N,), and whether each is a crowd, (N,) bool, if any is.
+#: Boxes (N, 4) [x, y, width, height], classes (N,), and which are crowds, (N,) bool, if any is.
 Truth = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
+
+
+class Boxes(NamedTuple):
+    """The boxes of all images, one image after another."""
+
+    image: npt.NDArray[np.int64]  #: (N,)
+    xywh: npt.NDArray[np.float64]  #: (N, 4)
+    label: npt.NDArray[np.int64]  #: (N,)
+    scores: npt.NDArray[np.float64]  #: (N,) confidence; of true boxes 1 for a crowd, else 0
+
+    def at(self, places: npt.NDArray[np.int64]) -> Boxes:
+        """The boxes at some places, in their order."""
+        return Boxes(self.image[places], self.xywh[places], self.label[places], self.scores[places])
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What each prediction has found, by the rule of COCO.
+
+    Predictions are ordered by image, class and descending confidence; of equal ones, as given.
+    """
+
+    images: int
+    classes: int
+    iou: float  #: least overlap of a prediction with what it finds
+    most: int  #: predictions of a class in an image that count towards AP
+    predicted: Boxes
+    true: Boxes  #: as given
+    order: npt.NDArray[np.int64]  #: (N,) place of each prediction among those given
+    taken: npt.NDArray[np.int64]  #: (N,) place of the true box that each has found, -1 for none
+    overlap: npt.NDArray[np.float64]  #: (N,) IoU with it, 0 for none
+    is_ignored: npt.NDArray[np.bool_]  #: (N,) which lie in a crowd instead: neither right nor wrong
+
+    @property
+    def is_right(self) -> npt.NDArray[np.bool_]:
+        """(N,)."""
+        return self.taken >= 0
+
+    @property
+    def is_object(self) -> npt.NDArray[np.bool_]:
+        """(M,) which true boxes are to be found: those that are no crowds."""
+        return np.asarray(self.true.scores == 0)
+
+    @property
+    def counts_for_ap(self) -> npt.NDArray[np.bool_]:
+        """(N,)."""
+        group = self.group(self.predicted)
+        place = np.arange(len(group)) - np.searchsorted(group, group)
+        return (place < self.most) & ~self.is_ignored
+
+    def group(self, boxes: Boxes) -> npt.NDArray[np.int64]:
+        """(N,) a number for each image and class."""
+        return boxes.image * self.classes + boxes.label
+
+    def judged(
+        self, label: int, counts: npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Confidences of the predictions (N,) of a class that count, and whether they are right."""
+        of_class = counts & (self.predicted.label == label)
+        return self.predicted.scores[of_class], self.is_right[of_class]
 
 
 @dataclass(frozen=True)
@@ -43,11 +102,7 @@ class DetectionMetrics:
     curves: npt.NDArray[np.float64]  #: (classes, 101) precision at RECALLS; NaN without true boxes
     #: per class, of all predictions that count: confidence and whether it is right, (N,) each
     judged: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]]
-    ignored: list[
-        npt.NDArray[np.int64]
-    ]  #: per image, predictions in crowds: neither right nor wrong
-    #: per image and class, and how many of each count towards AP
-    matched: tuple[list[list[Match]], int]
+    matches: Matches
 
     @property
     def micro_f1(self) -> float:
@@ -80,127 +135,118 @@ def detection_metrics(
 ) -> DetectionMetrics:
     """Everything that `unseen evaluate-detector` reports, without a database.
 
-    Within each class and image the predictions choose in descending order of confidence: each takes
-    the true box that it overlaps most among those still free, if their overlap is at least `iou`.
     AP is the mean precision at 101 recalls, as in pycocotools: the precision at a recall is the
-    highest one at that recall or beyond, 0 at recalls that are never reached. A crowd is no object to
-    find, and a prediction without an object that lies in one by `iou` of its area is not counted.
-
-    Classes are in [0, n_classes); the images of both arguments are in the same order. Predictions
-    below `min_confidence` count for AP only. Raises `ShapeError` for numbers of boxes, labels and
-    confidences that differ.
+    highest one at that recall or beyond, 0 at recalls that are never reached. Predictions below
+    `min_confidence` count for AP only. The other arguments are those of `match_boxes`.
     """
-    matches, max_detections = match_all(predictions, truths, n_classes, iou, max_detections)
-    counts = np.zeros((len(truths), n_classes, 3), np.int64)
-    for i, of_image in enumerate(matches):
-        for label, match in enumerate(of_image):
-            is_sure = (match.scores >= min_confidence) & ~match.is_ignored
-            right = int(match.hits[is_sure].sum())
-            counts[i, label] = right, int(is_sure.sum()) - right, match.objects - right
+    matches = match_boxes(predictions, truths, n_classes, iou=iou, max_detections=max_detections)
+    is_sure = (matches.predicted.scores >= min_confidence) & ~matches.is_ignored
+    groups, is_right = matches.group(matches.predicted), matches.is_right
+    objects = matches.group(matches.true)[matches.is_object]
+    right, wrong, objects = (
+        np.bincount(of_group, minlength=len(truths) * n_classes)
+        for of_group in (groups[is_sure & is_right], groups[is_sure & ~is_right], objects)
+    )
+    counts = np.stack([right, wrong, objects - right], axis=1).reshape(len(truths), n_classes, 3)
     tp, fp, fn = counts.sum(axis=0).T
-    per_class = [_precisions([m[k] for m in matches], max_detections) for k in range(n_classes)]
+    counted, support = matches.counts_for_ap, tp + fn
+    per_class = [precisions(*matches.judged(k, counted), support[k]) for k in range(n_classes)]
     curves = np.asarray(per_class, np.float64).reshape(n_classes, len(RECALLS))
     return DetectionMetrics(
         counts=counts,
         precision=_share(tp, tp + fp),
-        recall=_share(tp, tp + fn),
+        recall=_share(tp, support),
         f1=f1_scores(counts.sum(axis=0)),
         ap=curves.mean(axis=1),
-        support=tp + fn,
+        support=support,
         curves=curves,
-        judged=[_judged([m[k] for m in matches]) for k in range(n_classes)],
-        ignored=[np.concatenate([m.rows[m.is_ignored] for m in of_image]) for of_image in matches],
-        matched=(matches, max_detections),
+        judged=[matches.judged(k, ~matches.is_ignored) for k in range(n_classes)],
+        matches=matches,
     )
 
 
-class Match(NamedTuple):
-    """One class in one image; predictions in descending order of confidence."""
-
-    rows: np.ndarray  #: (N,) positions among the predictions of the image
-    scores: np.ndarray  #: (N,)
-    taken: np.ndarray  #: (N,) position of the true box that each has found, -1 for none
-    is_ignored: np.ndarray  #: (N,) bool: which lie in a crowd instead
-    objects: int  #: true boxes
-
-    @property
-    def hits(self) -> np.ndarray:
-        """(N,) bool: which predictions are right."""
-        return self.taken >= 0
-
-
-_NO_ROWS = np.zeros(0, np.int64)
-_NOTHING = Match(_NO_ROWS, np.zeros(0), _NO_ROWS, np.zeros(0, bool), 0)
-
-
-def match_all(
+def match_boxes(
     predictions: Sequence[Predicted],
     truths: Sequence[Truth],
     n_classes: int,
-    iou: float,
+    *,
+    iou: float = 0.5,
     max_detections: int | None = None,
-) -> tuple[list[list[Match]], int]:
-    """The matches per image and class, and how many of each count towards AP."""
-    matches = [
-        _match(predicted, true, n_classes, iou)
-        for predicted, true in zip(predictions, truths, strict=True)
-    ]
-    densest = max((sum(m.objects for m in row) for row in matches), default=0)
-    return matches, max_detections or max(MAX_DETECTIONS, 2 * densest)
+) -> Matches:
+    """What each prediction has found.
 
+    Within each class and image the predictions choose in descending order of confidence: each takes
+    the true box that it overlaps most among those still free, of equal ones the last, if their
+    overlap is at least `iou`. A crowd is no object to find, and a prediction without an object that
+    lies in one by `iou` of its area is not counted.
 
-def _match(predicted: Predicted, true: Truth, n_classes: int, iou: float) -> list[Match]:
-    boxes, labels, scores = as_boxes(predicted[0]), *map(np.asarray, predicted[1:])
-    objects, true_labels = as_boxes(true[0]), np.asarray(true[1])
-    is_crowd = np.asarray(true[2] if len(true) == 3 else np.zeros(len(objects)), bool)
-    if not len(boxes) == len(labels) == len(scores) or not (
-        len(objects) == len(true_labels) == len(is_crowd)
-    ):
+    Classes are in [0, n_classes); the images of both arguments are in the same order. Raises
+    `ShapeError` for numbers of images, boxes, labels and confidences that differ.
+    """
+    if len(predictions) != len(truths):
         raise ShapeError(
-            f"{len(boxes)} predicted boxes have {len(labels)} labels and {len(scores)} confidences, "
-            f"{len(objects)} true boxes {len(true_labels)} labels; expected as many of each"
+            f"predictions of {len(predictions)} images, true boxes of {len(truths)}; expected the "
+            "same images"
         )
-    if not len(boxes) and not len(objects):
-        return [_NOTHING] * n_classes
-    order = np.argsort(-scores, kind="stable")
-    boxes, labels, scores = boxes[order], labels[order], scores[order]
-    overlaps, inside = box_iou(boxes, objects), None
-    if is_crowd.any():
-        inside = overlap_of_first(boxes, objects) >= np.float32(iou)
-    matches = []
-    for label in range(n_classes):
-        mine, theirs = labels == label, true_labels == label
-        if not mine.any() and not theirs.any():
-            matches.append(_NOTHING)
-            continue
-        of_class = np.flatnonzero(theirs & ~is_crowd)
-        columns = _greedy(overlaps[mine][:, of_class], iou)
-        taken = np.append(of_class, -1)[columns]  # -1, for none, is the last
-        is_ignored = np.zeros(len(taken), bool)
-        if inside is not None:
-            is_ignored = (taken < 0) & inside[mine][:, theirs & is_crowd].any(axis=1)
-        matches.append(Match(order[mine], scores[mine], taken, is_ignored, len(of_class)))
-    return matches
+    given, true = _joined(predictions, "predicted", "confidences"), _joined(truths, "true", "marks")
+    order = np.lexsort((-given.scores, given.label, given.image))
+    predicted = given.at(order)
+    groups = predicted.image * n_classes + predicted.label, true.image * n_classes + true.label
+    is_crowd = true.scores > 0
+    rows, columns, overlaps = overlapping(predicted.xywh, true.xywh, groups, is_crowd)
+    enough = overlaps >= least_overlap(iou)
+    is_ignored = np.zeros(len(order), bool)
+    is_ignored[rows[enough & is_crowd[columns]]] = True
+    pairs = np.flatnonzero(enough & ~is_crowd[columns])
+    # Of equal overlaps the last, as in pycocotools and FiftyOne.
+    pairs = pairs[np.lexsort((-columns[pairs], -overlaps[pairs], rows[pairs]))]
+    taken, overlap = np.full(len(order), -1), np.zeros(len(order))
+    has_none, is_free = [True] * len(order), [True] * len(is_crowd)
+    for pair, row, column in zip(
+        pairs.tolist(), rows[pairs].tolist(), columns[pairs].tolist(), strict=True
+    ):
+        if has_none[row] and is_free[column]:
+            has_none[row] = is_free[column] = False
+            taken[row], overlap[row] = column, overlaps[pair]
+    densest = int(np.bincount(true.image[~is_crowd], minlength=1).max())
+    return Matches(
+        images=len(truths),
+        classes=n_classes,
+        iou=iou,
+        most=max_detections or max(MAX_DETECTIONS, 2 * densest),
+        predicted=predicted,
+        true=true,
+        order=order,
+        taken=taken,
+        overlap=overlap,
+        is_ignored=is_ignored & (taken < 0),
+    )
 
 
-def _greedy(overlaps: np.ndarray, iou: float) -> np.ndarray:
-    """(N,) the free column that overlaps enough and that each row, in their order, gets; else -1."""
-    free = overlaps.astype(np.float64)
-    taken = np.full(len(free), -1)
-    least = np.float32(iou)  # as the overlaps: else .6 would not be .6
-    # A row that overlaps nothing enough needs no look at what is free.
-    for row in np.flatnonzero(free.max(axis=1, initial=-1) >= least):
-        # Of equal overlaps the last, as in pycocotools.
-        best = free.shape[1] - 1 - int(np.argmax(free[row, ::-1]))
-        if free[row, best] >= least:
-            taken[row] = best
-            free[:, best] = -1
-    return taken
+def least_overlap(iou: float) -> float:
+    """The overlap that is enough; both pycocotools and FiftyOne forgive rounding at an IoU of 1."""
+    return min(iou, 1 - 1e-10)
 
 
-def _precisions(matches: Sequence[Match], most: int) -> npt.NDArray[np.float64]:
-    """The curve of a class over all images; of equal confidences, earlier images count first."""
-    return precisions(*_judged(matches, most), sum(match.objects for match in matches))
+def _joined(images: Sequence[Predicted] | Sequence[Truth], what: str, values: str) -> Boxes:
+    columns: list[list[np.ndarray]] = [[], [], []]
+    for xywh, labels, *rest in images:
+        boxes = as_boxes(xywh, np.float64)
+        scores = np.asarray(rest[0] if rest else np.zeros(len(boxes)), np.float64)
+        for column, part in zip(
+            columns, (boxes, np.asarray(labels, np.int64), scores), strict=True
+        ):
+            column.append(part)
+    sizes = [[len(part) for part in column] for column in columns]
+    for index, size in enumerate(zip(*sizes, strict=True)):
+        if len(set(size)) > 1:
+            raise ShapeError(
+                f"image {index}: {size[0]} {what} boxes have {size[1]} labels and {size[2]} {values}; "
+                "expected as many of each"
+            )
+    empty = (np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
+    joined = [np.concatenate([no, *of]) for no, of in zip(empty, columns, strict=True)]
+    return Boxes(np.repeat(np.arange(len(images)), sizes[0]), *joined)
 
 
 def precisions(scores: np.ndarray, hits: np.ndarray, objects: int) -> npt.NDArray[np.float64]:
@@ -215,16 +261,6 @@ def precisions(scores: np.ndarray, hits: np.ndarray, objects: int) -> npt.NDArra
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     where = np.searchsorted(right / objects, RECALLS, side="left")
     return np.append(precision, 0.0)[where]
-
-
-def _judged(
-    matches: Sequence[Match], most: int | None = None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Confidence of the first predictions in each image, and whether they are right."""
-    counts = [~match.is_ignored[:most] for match in matches]
-    pairs = list(zip(matches, counts, strict=True))
-    scores = np.concatenate([np.zeros(0), *(m.scores[:most][c] for m, c in pairs)])
-    return scores, np.concatenate([np.zeros(0, bool), *(m.hits[:most][c] for m, c in pairs)])
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> npt.NDArray[np.float64]:

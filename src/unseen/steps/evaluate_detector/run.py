@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from fiftyone import ViewField as F
-from fiftyone.utils.eval.coco import COCODetectionResults
 
-from unseen.dataset import reading, scope, writing
+from unseen.dataset import evaluations, reading, scope, writing
 from unseen.dataset.loop import Loop
-from unseen.dataset.matching import Matched, match
+from unseen.dataset.matching import match
 from unseen.detector.calibration import calibration_error, reliability
 from unseen.detector.error_types import KINDS, detection_errors
-from unseen.detector.metrics import RECALLS
 from unseen.errors import DatasetError, LabelError
 from unseen.loop.curves import ClassMetrics, ErrorKind
 from unseen.progress import Progress
@@ -27,7 +20,7 @@ from unseen.steps.step import step, write_down
 
 @step(EvaluateConfig)
 def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) -> EvaluateResult:
-    """Precision, recall, F1 and AP per class by FiftyOne's COCO-style evaluation.
+    """Precision, recall, F1 and AP per class by the rules of COCO.
 
     P, R and F1 count predictions from `min_confidence` on, as a user of the detector would; AP counts
     all predictions, at the same IoU. All are stored under the iteration's evaluation key, which
@@ -61,8 +54,17 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
     metrics = matched.metrics
     progress(1, 2, "evaluate detector")
     key = _free_key(loop, iteration)
-    _store(matched, key, config, gt_field, field)
-    errors = _errors(test, matched, config, field)
+    errors = detection_errors(metrics.matches, min_confidence=config.min_confidence)
+    names = np.asarray([*KINDS, None])  # None, for -1, is the last
+    evaluations.store(
+        matched,
+        key,
+        gt_field=gt_field,
+        field=field,
+        iou=config.iou,
+        min_confidence=config.min_confidence,
+        errors=names[errors.kinds].tolist(),
+    )
     judged = [np.concatenate(part) for part in zip(*metrics.judged, strict=True)]
     bins = reliability(*judged) if judged else []
     per_class = {
@@ -87,7 +89,17 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
         macro_f1=metrics.macro_f1,
         micro_f1=metrics.micro_f1,
         mean_ap=metrics.mean_ap,
-        errors=errors,
+        errors={
+            kind: ErrorKind(
+                cost=float(errors.costs[k]),
+                counts={
+                    label: int(n)
+                    for label, n in zip(matched.classes, errors.counts[:, k], strict=True)
+                    if n
+                },
+            )
+            for k, kind in enumerate(KINDS)
+        },
         reliability=bins,
         calibration_error=calibration_error(bins),
         partly_labelled=scope.count(of_test),
@@ -97,91 +109,12 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
             if of_class.support and examples is not None and not examples.get(label)
         ],
         without_predictions=len(labelled) - len(test),
-        box_problems=matched.box_problems,
+        box_problems=matched.true.problems,
     )
     writing.group_fields(loop)
     write_down(loop, iteration, config, result)
     progress(2, 2, "evaluate detector")
     return result
-
-
-def _store(matched: Matched, key: str, config: EvaluateConfig, gt_field: str, field: str) -> None:
-    """Let FiftyOne mark what is right, and keep the AP of all predictions beside its counts."""
-    confident = F("confidence") >= config.min_confidence
-    with _quiet():
-        results = matched.view.filter_labels(
-            field, confident, only_matches=False
-        ).evaluate_detections(
-            field,
-            gt_field=gt_field,
-            eval_key=key,
-            method="coco",
-            classwise=True,
-            classes=matched.classes,
-            iou=config.iou,
-            progress=False,
-        )
-    names = ("ytrue", "ypred", "ious", "confs", "ytrue_ids", "ypred_ids")
-    rows = zip(*(getattr(results, name) for name in names), strict=True)
-    results.config.compute_mAP, results.config.iou_threshs = True, [config.iou]
-    curves = np.nan_to_num(matched.metrics.curves, nan=-1)  # FiftyOne's "no such object"
-    with_map = COCODetectionResults(
-        results.samples,
-        results.config,
-        key,
-        list(rows),
-        precision=curves[None],
-        recall=RECALLS,
-        iou_threshs=[config.iou],
-        classes=matched.classes,
-        missing=results.missing,
-        backend=results.backend,
-    )
-    with_map.save_config()
-    with_map.save()
-
-
-def _errors(
-    test: Any, matched: Matched, config: EvaluateConfig, field: str
-) -> dict[str, ErrorKind]:
-    """What each kind of errors costs; the attribute `error` of confident predictions says theirs."""
-    found = detection_errors(
-        matched.predictions,
-        matched.truths,
-        len(matched.classes),
-        iou=config.iou,
-        min_confidence=config.min_confidence,
-        matched=matched.metrics.matched,
-    )
-    names = np.asarray([*KINDS, None])  # None, for -1, is the last
-    values = {
-        box: name
-        for ids, kinds in zip(matched.prediction_ids, found.of_predictions, strict=True)
-        for box, name in zip(ids.tolist(), names[kinds].tolist(), strict=True)
-    }
-    test.set_label_values(f"{field}.detections.error", values)
-    return {
-        kind: ErrorKind(
-            cost=float(found.costs[k]),
-            counts={
-                label: int(n)
-                for label, n in zip(matched.classes, found.counts[:, k], strict=True)
-                if n
-            },
-        )
-        for k, kind in enumerate(KINDS)
-    }
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    log = logging.getLogger("fiftyone.utils.eval")
-    before = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 def _free_key(loop: Loop, iteration: int) -> str:
