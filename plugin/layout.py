@@ -25,7 +25,6 @@ _STYLE = {
         "textTransform": "none",
     },
     "& .MuiTableCell-head": {"color": _TEXT, "fontWeight": 600},
-    "& .MuiTab-root, & .MuiTab-root.Mui-selected": {"color": _TEXT, "minHeight": 40},
     "& .MuiButton-outlined .MuiTypography-root": {"color": _TEXT},
     "& .MuiButton-containedPrimary .MuiTypography-root": {"color": "#000", "fontWeight": 600},
     "& ul": {"my": 0, "pl": 2.5},
@@ -39,6 +38,8 @@ ROOT = types.ObjectView(
         "gridContainer": {"spacing": 1, "sx": {"px": 1.5, "pt": 1, "pb": 2}},
     }
 )
+#: A button that is not as wide as its row (1.22).
+_NARROW = {"item": {"sx": {"width": "auto"}}}
 #: The wheel scrolls the panel and does not zoom the plot below it.
 PLOT = {"scrollZoom": False, "displayModeBar": False}
 #: Rows of a batch that are listed; the rest is in the grid.
@@ -51,12 +52,28 @@ GROUPS = {
 }
 
 
-def tabs(panel: types.Object, chosen: str, on_change: Any) -> None:
-    """The four sections."""
-    view = types.TabsView()
-    for name in TABS:
-        view.add_choice(name, label=name)
-    panel.str("tab", default=chosen, view=view, on_change=on_change)
+def choice(
+    panel: types.Object, name: str, labels: dict[str, str], chosen: str, on_click: Any
+) -> None:
+    """Values side by side, by their labels, one of them chosen; a click sends its value as `name`.
+
+    Buttons that look like tabs: a TabsView or a RadioGroup (1.22) waits 250 ms before it tells of a
+    click, and tells what it is drawn with as if somebody had clicked it.
+    """
+    bar = panel.h_stack(f"choose_{name}", gap=0, componentsProps={"grid": {"role": "tablist"}})
+    for value, label in labels.items():
+        is_chosen = value == chosen
+        colour = f"var(--fo-palette-{'primary-main' if is_chosen else 'divider'})"
+        look = {"borderBottom": f"2px solid {colour}", "borderRadius": 0, "px": 2}
+        button = {"role": "tab", "aria-selected": is_chosen, "sx": look}
+        bar.btn(
+            f"{name}_{value}",
+            label=label,
+            on_click=on_click,
+            params={name: value},
+            variant="text",
+            componentsProps={**_NARROW, "button": button},
+        )
 
 
 def section(panel: types.Object, tab: str, shown: dict[str, Any], events: Any) -> None:
@@ -66,15 +83,11 @@ def section(panel: types.Object, tab: str, shown: dict[str, Any], events: Any) -
         PROGRESS: ("progress", _progress),
         STOP: ("advice", _advice),
     }.get(tab, ("now", _now))
-    if key not in shown:
-        key, draw = "now", _now
-    if "now" not in shown:
-        panel.md("Reading ...", name="reading")
-    elif shown[key].get("empty_state") and draw is not _now:
+    if shown[key].get("empty_state") and draw is not _now:
         panel.md(shown[key]["empty_state"], name="empty")
     else:
-        draw(panel, shown[key], shown.get("layouts", {}), events)
-    _lines(panel, "people", shown.get(key, {}).get("people", ()))
+        draw(panel, shown[key], shown["layouts"], events)
+    _lines(panel, "people", shown[key].get("people", ()))
 
 
 def _table(
@@ -151,8 +164,7 @@ def _button(
             "has_form": action["has_form"],
         },
         variant=variant,
-        # 1.22: as wide as its row otherwise.
-        componentsProps={"item": {"sx": {"width": "auto"}}},
+        componentsProps=_NARROW,
     )
 
 
@@ -324,20 +336,29 @@ def _progress(
         f"{facts['min_confidence']} on. Bars: 95 % intervals over the test images.",
         name="how",
     )
-    view = types.RadioGroup(orientation="horizontal")
-    axes = AXES if facts["has_hours"] else AXES[:2]
-    for name in axes:
-        view.add_choice(name, label=name.capitalize() if name == "hours" else f"Labelled {name}")
-    against = facts["against"] if facts["against"] in axes else axes[0]
-    panel.enum("against", list(axes), default=against, view=view, on_change=events.change_axis)
-    for name, title in (
-        ("f1", "Macro F1"),
-        ("classes", "F1 per class"),
-        ("ap", "Average precision"),
-        ("balance", "Class balance"),
-    ):
-        panel.md(f"**{title}**", name=f"{name}_title")
-        panel.plot(name, layout=layouts[name], config=PLOT)
+    axes = {name: f"Labelled {name}" for name in AXES}
+    axes["hours"] = "Hours"
+    if not facts["has_hours"]:
+        del axes["hours"]
+    against = facts["against"] if facts["against"] in axes else AXES[0]
+    choice(panel, "against", axes, against, events.choose)
+    parts = {
+        "f1": "**Macro F1**",
+        "classes": "**F1 per class**",
+        "ap": "**Average precision**",
+        "balance": "**Class balance**",
+    }
+    if facts["mistakes"]:
+        costs, confidences = facts["mistakes"]
+        errors = f"**Errors of the newest detector.** {costs} Click a bar to see those boxes."
+        parts = {"f1": parts.pop("f1"), "errors": errors, **parts}
+        parts["calibration"] = f"**Confidences.** {confidences}"
+    for name, text in parts.items():
+        panel.md(text, name=f"{name}_title")
+        click = {"on_click": events.show_errors} if name == "errors" else {}
+        panel.plot(name, layout=layouts[name], config=PLOT, **click)
+    if facts["comparison"]:
+        _comparison(panel, facts["eval_keys"], facts["comparison"], events)
     panel.md("**Per class**", name="table_title")
     _table(
         panel,
@@ -349,15 +370,6 @@ def _progress(
             ("fn", events.show_missed, "FN", "Show what was missed"),
         ],
     )
-    if facts["mistakes"]:
-        costs, confidences = facts["mistakes"]
-        text = f"**Errors of the newest detector.** {costs} Click a bar to see those boxes."
-        panel.md(text, name="errors_title")
-        panel.plot("errors", layout=layouts["errors"], config=PLOT, on_click=events.show_errors)
-        panel.md(f"**Confidences.** {confidences}", name="calibration_title")
-        panel.plot("calibration", layout=layouts["calibration"], config=PLOT)
-    if facts["comparison"]:
-        _comparison(panel, facts["eval_keys"], facts["comparison"], events)
 
 
 def _comparison(panel: types.Object, keys: list[str], proposed: Sequence[str], events: Any) -> None:
@@ -365,14 +377,11 @@ def _comparison(panel: types.Object, keys: list[str], proposed: Sequence[str], e
     panel.md("**Compare two iterations** in FiftyOne's Model Evaluation", name="compare_title")
     bar = panel.h_stack("compare_bar", gap=2, align_y="center")
     newer, older = proposed
-    for name, label, default, event in (
-        ("newer", "Evaluation", newer, events.change_newer),
-        ("older", "compared with", older, events.change_older),
-    ):
+    for name, label, default in (("newer", "Evaluation", newer), ("older", "compared with", older)):
         view = types.DropdownView(label=label)
         for key in reversed(keys):
             view.add_choice(key, label=key)
-        bar.enum(name, keys, default=default, view=view, on_change=event)
+        bar.enum(name, keys, default=default, view=view)
     bar.btn("compare", label="Open", on_click=events.compare, variant="outlined")
 
 

@@ -5,6 +5,7 @@ Every expectation is asked of the database, never of the panel.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -128,13 +129,21 @@ def test_the_learning_curve_has_both_axes(app, dataset, picture):
     app.open("panel")
     app.tab("Progress")
     for name, values in (("images", point.images), ("boxes", point.boxes)):
-        app.panel.locator(f"input[type=radio][value={name}]").check()
-        app.settle()
+        app.tab(f"Labelled {name}")
         title = app.panel.locator(".xtitle", has_text=f"Labelled {name}")
         title.first.wait_for()
         # What the plot holds, not what it looks like.
         app.wait(lambda values=values: values in curve_x(app), f"{values} on the axis")
         picture(name)
+
+
+def test_the_last_of_several_quick_clicks_counts(app, dataset):
+    app.open("panel")
+    for first, last in itertools.permutations(("Now", "Ranking", "Progress", "When to stop"), 2):
+        for name in (first, last):
+            app.panel.get_by_role("tab", name=name, exact=True).click()
+        app.settle()
+        assert app.panel.get_by_role("tab", selected=True).first.inner_text() == last
 
 
 def test_when_to_stop_says_what_python_says(app, dataset, picture):

@@ -92,7 +92,7 @@ def send(panel):
 
 @pytest.fixture
 def open_tab(send):
-    return lambda dataset, tab: send(dataset, "change_tab", {"tab": "Now"}, value=tab)
+    return lambda dataset, tab: send(dataset, "choose", {}, tab=tab)
 
 
 def score(dataset, folder):
@@ -124,13 +124,20 @@ def measured(make_module_wafers, models):
     return dataset
 
 
+def chosen(answer):
+    """The sections that are drawn as open."""
+    bar = answer.layout["type"]["properties"]["choose_tab"]["type"]["properties"].values()
+    parts = [button["view"]["componentsProps"]["button"] for button in bar]
+    names = [button["view"]["label"] for button in bar]
+    return [name for name, part in zip(names, parts, strict=True) if part["aria-selected"]]
+
+
 @pytest.mark.parametrize("tab", TABS)
 def test_every_section_opens_on_a_plain_dataset(send, wafers, tab):
     state = send(wafers, "on_load").state
-    # 1.22: the property is called "tab", so the App puts the new value there before it calls.
-    answer = send(wafers, "change_tab", {**state, "tab": tab}, value=tab)
-    assert answer.state["tab"] == answer.state["drawn"]["tab"] == tab
-    assert (answer.layout is None) == (tab == "Now")  # it was open
+    answer = send(wafers, "choose", state, tab=tab)
+    assert answer.state["tab"] == tab
+    assert chosen(answer) == [tab]
 
 
 def test_the_first_section_offers_the_next_action_and_opens_its_form(send, make_wafers):
@@ -244,23 +251,41 @@ def test_a_bar_of_the_errors_shows_exactly_these_boxes(send, open_tab, measured)
 def test_curves_are_drawn_against_images_or_boxes(send, open_tab, measured):
     opened = open_tab(measured, "Progress")
     assert opened.data["f1"][0]["x"] == [4]
-    changed = send(measured, "change_axis", opened.state, value="boxes")
+    changed = send(measured, "choose", opened.state, against="boxes")
     boxes = measured.match_tags("initial").count("ground_truth.detections")
     assert changed.data["f1"][0]["x"] == [boxes]
 
 
-def test_an_event_that_changes_nothing_reads_nothing(send, open_tab, measured, monkeypatch):
-    state = open_tab(measured, "Progress").state
+def test_a_section_that_was_open_before_is_not_computed_again(
+    send, open_tab, measured, monkeypatch
+):
+    opened = open_tab(measured, "Progress")
 
     def refuse(*_):
-        raise AssertionError("the database was asked again")
+        raise AssertionError("computed again")
 
-    for question in ("now", "progress"):
-        monkeypatch.setattr(overview, question, refuse)
-    for event in ("change_tab", "change_axis"):
-        value = {"change_tab": "Progress", "change_axis": "images"}[event]
-        answer = send(measured, event, state, value=value)
-        assert answer.asked == []  # nothing is drawn again
+    away = send(measured, "choose", opened.state, tab="Now")
+    monkeypatch.setattr(overview, "progress", refuse)
+    back = send(measured, "choose", away.state, tab="Progress")
+    assert back.layout == opened.layout
+
+
+def test_the_section_chosen_last_is_drawn_whatever_comes_late(send, measured, monkeypatch):
+    opened, answers = send(measured, "on_load"), []
+    now = overview.now
+
+    def meanwhile(dataset):  # a slow event; another section is chosen while it reads
+        monkeypatch.setattr(overview, "now", now)
+        answers.append(send(dataset, "choose", opened.state, tab="Progress"))
+        return now(dataset)
+
+    monkeypatch.setattr(overview, "now", meanwhile)
+    late = send(measured, "choose", opened.state, tab="Ranking")
+    assert late.asked == []
+    assert chosen(answers[0]) == ["Progress"]
+    # The clock may know the section before; another page has its own.
+    assert chosen(send(measured, "refresh", opened.state)) == ["Progress"]
+    assert chosen(send(measured, "on_load")) == ["Now"]
 
 
 def test_a_section_is_drawn_by_one_operation_each_for_state_data_and_layout(send, measured):
@@ -269,14 +294,14 @@ def test_a_section_is_drawn_by_one_operation_each_for_state_data_and_layout(send
 
     opened = send(measured, "on_load")
     assert operations(opened) == ["patch_panel_state", "show_panel_output"]
-    first = send(measured, "change_tab", opened.state, value="Progress")
+    first = send(measured, "choose", opened.state, tab="Progress")
     all_of_it = ["patch_panel_state", "patch_panel_data", "show_panel_output"]
     assert operations(first) == all_of_it
     # The browser keeps what it has got, as long as it is true.
-    back = send(measured, "change_tab", first.state, value="Now")
-    again = send(measured, "change_tab", back.state, value="Progress")
+    back = send(measured, "choose", first.state, tab="Now")
+    again = send(measured, "choose", back.state, tab="Progress")
     assert operations(again) == ["patch_panel_state", "show_panel_output"]
-    other = send(measured, "change_axis", again.state, value="boxes")
+    other = send(measured, "choose", again.state, against="boxes")
     assert operations(other) == all_of_it
     assert operations(send(measured, "on_load", other.state)) == all_of_it
 
@@ -342,8 +367,10 @@ def test_a_ranking_that_is_no_better_than_random_is_a_plain_warning(
     real = overview.ranking(measured)
     trust = replace(real.trust, verdict="no better than random", is_warning=True, sentence="NO")
     monkeypatch.setattr(overview, "ranking", lambda *a, **k: replace(real, trust=trust))
-    view = open_tab(measured, "Ranking").layout["type"]["properties"]["warning"]["view"]
+    dataset = measured.clone()  # not read before
+    view = open_tab(dataset, "Ranking").layout["type"]["properties"]["warning"]["view"]
     assert (view["name"], view["label"]) == ("Warning", "NO")
+    dataset.delete()
 
 
 def test_the_workspace_puts_samples_left_and_the_panel_in_front_on_the_right(panel, wafers):
@@ -382,7 +409,8 @@ def test_two_evaluations_open_side_by_side_once_both_are_there(send, open_tab, m
     assert view["id"] == str(dataset._doc.evaluations["iter_01"].id)
     assert [e["key"] for e in told["state"]["evaluations"]] == ["iter_00", "iter_01"]
 
-    state = send(dataset, "change_older", opened.state, value="iter_01").state
+    # The App puts what a field holds into the panel's state.
+    state = {**opened.state, "compare_bar": {"older": "iter_01"}}
     answer = send(dataset, "compare", state, spaces=spaces)
     assert "two different" in answer.the("notify")["message"]
     dataset.delete()
