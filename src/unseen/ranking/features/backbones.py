@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import MobileNet_V2_Weights
 
 from unseen.errors import CheckpointError, ShapeError
 from unseen.ranking.features.borrowed_networks import (
@@ -35,8 +34,6 @@ _PACKAGE_FILE = Path("models") / "efficientnet-lite0-57934424.pth"
 _LITE0_DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _MOBILENET_DIGEST = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
 _DIGITS = 16
-#: Where torchvision publishes MobileNetV2.
-_URL = str(MobileNet_V2_Weights.IMAGENET1K_V1.url)
 
 Triple = tuple[float, float, float]
 
@@ -103,10 +100,12 @@ def find_backbone(wanted: str = "auto") -> tuple[Backbone, str]:
     elif wanted == "efficientnet_lite0":
         backbone = _packaged()
     elif wanted == "mobilenet_v2":
-        problem = None if stored_mobilenet().is_file() else download(_URL, stored_mobilenet())
+        problem = (
+            None if stored_mobilenet().is_file() else download(_mobilenet_url(), stored_mobilenet())
+        )
         if problem:
             raise CheckpointError(
-                f"backbone 'mobilenet_v2' has no weights ({problem}); copy {_URL} to "
+                f"backbone 'mobilenet_v2' has no weights ({problem}); copy {_mobilenet_url()} to "
                 f"{stored_mobilenet()}, or take backbone 'auto'"
             )
         backbone = _mobilenet()
@@ -131,9 +130,16 @@ def packaged_weights() -> Path | None:
     return Path(spec.submodule_search_locations[0]) / _PACKAGE_FILE
 
 
+def _mobilenet_url() -> str:
+    """Where torchvision, of which the import takes a second and a half, publishes MobileNetV2."""
+    from torchvision.models import MobileNet_V2_Weights
+
+    return str(MobileNet_V2_Weights.IMAGENET1K_V1.url)
+
+
 def stored_mobilenet() -> Path:
     """Where torch stores the weights of MobileNetV2; a file copied there by hand is used as well."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / _URL.rsplit("/", 1)[-1]
+    return Path(torch.hub.get_dir()) / "checkpoints" / _mobilenet_url().rsplit("/", 1)[-1]
 
 
 def _automatic() -> tuple[Backbone, str]:
@@ -171,7 +177,7 @@ def _packaged() -> Backbone:
 
 def _mobilenet() -> Backbone:
     origin = "MobileNetV2, trained on ImageNet, from torch's store"
-    remedy = f"delete it, and get {_URL} again"
+    remedy = f"delete it, and get {_mobilenet_url()} again"
     path, digest = stored_mobilenet(), _MOBILENET_DIGEST
     return _load(path, origin, MobileNetV2Stages, digest=digest, remedy=remedy)
 

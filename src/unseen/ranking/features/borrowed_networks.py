@@ -12,7 +12,6 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import mobilenet_v2
 
 from unseen.errors import ConfigError
 
@@ -34,6 +33,8 @@ class MobileNetV2Stages(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        from torchvision.models import mobilenet_v2
+
         self.features = mobilenet_v2(weights=None).features[: self.STAGES[-1] + 1]
 
     def forward(self, images: Tensor) -> list[Tensor]:
