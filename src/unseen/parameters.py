@@ -295,6 +295,11 @@ def _checked_one(owner: str, parameter: Parameter, value: Any) -> Any:
             f"{parameter.name}={_short(checked)}: expected the name of a field, which has no empty "
             "part and begins with neither _ nor $"
         )
+    if parameter.name == "label_field" and "." in checked:  # its record is a field beside it
+        raise ConfigError(
+            f"label_field={_short(checked)}: expected a field of the sample itself; copy the labels "
+            f"to one with dataset.clone_sample_field({checked!r}, {checked.replace('.', '_')!r})"
+        )
     return checked
 
 

@@ -298,6 +298,11 @@ def test_parameters_out_of_range_are_refused_before_anything_happens(wafers, sta
         ("train_unet", {"steps": 2.5}, "steps=2.5; expected a whole number"),
         ("train_unet", {"speed": 1}, "no parameter 'speed'"),
         ("train_unet", {"prefix": "A b"}, "prefix='A b': expected lower-case"),
+        (
+            "train_unet",
+            {"label_field": "a.b"},
+            r"itself; copy .*clone_sample_field\('a.b', 'a_b'\)",
+        ),
         ("train_unet", {"iteration": 3}, "iteration=3 does not exist; expected one of 0"),
         ("train_unet", {"device": "tpu"}, "tpu"),
         ("simulate", {"hidden_field": "ground_truth"}, "are both 'ground_truth'"),

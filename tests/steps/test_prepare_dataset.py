@@ -148,6 +148,13 @@ def test_where_nothing_is_labelled_the_initial_images_show_each_kind(
         unseen.prepare_dataset(wafers, **{**settings, "initial": 18})
 
 
+def test_the_pool_that_is_counted_holds_no_labelled_images(make_wafers):
+    wafers = make_wafers(9, labelled=5, test=2)
+    result = unseen.prepare_dataset(wafers, initial=3, screen=False)
+    assert (result.test, result.initial, result.initial_unlabelled, result.pool) == (2, 3, 0, 4)
+    assert result.pool == overview.now(wafers).counts.pool
+
+
 def test_with_labels_the_initial_images_stay_or_are_the_first_in_directory_order(make_wafers):
     wafers = make_wafers(12, labelled=1, test=0)
     paths = sorted(wafers.values("filepath"))

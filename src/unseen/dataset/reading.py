@@ -84,8 +84,8 @@ def open_collection(collection: Any) -> Any:
     if collection.media_type not in ("image", None):
         raise DatasetError(
             f"dataset {collection._dataset.name!r} holds {collection.media_type!r} media; expected "
-            "images. Convert videos with to_frames(sample_frames=True), or choose the image slice "
-            "of a group with select_group_slices"
+            "images. Make a dataset of them: clone() the view of one image slice of a group, "
+            "select_group_slices, or of a video's frames, to_frames(sample_frames=True)"
         )
     if getattr(collection, "_is_patches", False) or getattr(collection, "_is_frames", False):
         raise DatasetError(

@@ -147,9 +147,12 @@ def _load(
 def _target(loop: Loop, wanted: str) -> Any:
     target = {"test": loop.test, "pool": loop.pool}.get(wanted, loop.view)
     if not len(target):
-        what = f"test split (tag {loop.names.test_tag!r})" if wanted == "test" else wanted
+        what, remedy = {
+            "test": (f"test split (tag {loop.names.test_tag!r})", "run split_dataset"),
+            "pool": ("pool", "add unlabelled images"),
+            "view": ("view", "widen it"),
+        }[wanted]
         raise DatasetError(
-            f"the {what} of dataset {loop.dataset.name!r} is empty; run split_dataset, or choose "
-            "another target"
+            f"the {what} of dataset {loop.dataset.name!r} is empty; {remedy}, or choose another target"
         )
     return target

@@ -41,7 +41,7 @@ class SplitResult(StepResult):
 
     test: int
     initial: int
-    pool: int  #: what is neither test, initial nor excluded
+    pool: int  #: unlabelled, and neither test, initial nor excluded
     excluded: int
     test_was_fixed: bool  #: the test split existed and was left as it is
     test_unlabelled: int = 0  #: of the test split

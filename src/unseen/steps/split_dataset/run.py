@@ -78,7 +78,7 @@ def split_dataset(loop: Loop, config: SplitConfig, progress: Progress) -> SplitR
         test_unlabelled=len(test - has_labels),
         initial=len(initial),
         initial_unlabelled=len(set(initial) - has_labels),
-        pool=len(rest) - len(initial),
+        pool=len(rest.keys() - set(initial) - has_labels),
         excluded=len(loop.whole.tagged(names.excluded_tag)),
         test_was_fixed=bool(existing),
         chosen_by=chosen_by,
