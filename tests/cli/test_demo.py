@@ -28,6 +28,13 @@ def test_a_missing_folder_and_an_output_that_is_a_file_are_errors_before_anythin
     assert (tmp_path / "demo").read_text() == "mine"
 
 
+def test_a_wrong_parameter_is_said_before_anything_is_made(tmp_path, capsys):
+    output = ["--output", str(tmp_path / "demo")]
+    assert cli.main(["demo", *output, "--iterations", "0"]) == 2
+    assert "iterations='0'; expected a whole number" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
+
+
 @pytest.mark.fiftyone
 def test_the_app_opens_on_the_main_loops_newest_batch(wafers, monkeypatch):
     import fiftyone as fo

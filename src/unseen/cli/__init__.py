@@ -13,7 +13,7 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 import unseen
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stack.enter_context(mongodb.clear_errors())
             # Libraries print what they like; stdout belongs to the result alone.
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-            bars = stack.enter_context(contextlib.closing(Bars()))
+            is_quiet = getattr(given, "quiet", False)
+            bars = stack.enter_context(contextlib.closing(Bars(is_quiet=is_quiet)))
             if given.run not in (_doctor, _synthesize, _version):
                 mongodb.reach()  # sooner, and in other words, than by importing FiftyOne
             result, code = given.run(given, bars)
@@ -166,7 +167,7 @@ def _add_serve(verbs: Any) -> None:
 
 
 def _add_parameters(
-    verb: argparse.ArgumentParser, config: type[Config], without: Sequence[str] = ()
+    verb: argparse.ArgumentParser, config: type[Config], without: Collection[str] = ()
 ) -> None:
     verb.add_argument("--quiet", action="store_true", help="show no progress")
     basic = verb.add_argument_group("parameters")
@@ -203,14 +204,12 @@ def _run_step(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
     settings = _settings(given)
     from_mapping(given.step.config, settings)  # reports a wrong value before torch is loaded
     collection = _saved_view(given.dataset, given.view) if given.view else given.dataset
-    progress = None if given.quiet else bars
     step = getattr(unseen, given.step.name)
-    return _report(step(collection, progress=progress, **settings), bars)
+    return _report(step(collection, progress=bars, **settings), bars)
 
 
 def _import_folder(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
-    progress = None if given.quiet else bars
-    return _report(unseen.import_folder(given.folder, progress=progress, **_settings(given)), bars)
+    return _report(unseen.import_folder(given.folder, progress=bars, **_settings(given)), bars)
 
 
 def _benchmark(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
@@ -219,7 +218,7 @@ def _benchmark(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
     result = run_benchmark(
         *given.sources,
         config=from_mapping(BenchmarkConfig, _settings(given)),
-        progress=None if given.quiet else bars,
+        progress=bars,
         command=shlex.join(["unseen", *given.typed]),
     )
     return _report(result, bars)
@@ -261,6 +260,10 @@ def _saved_view(dataset: str, name: str) -> Any:
 
 
 # --- the other verbs -----------------------------------------------------------------------------
+#: The parameters of `simulate` that the demo has too.
+_OF_DEMO = ("strategies", "iterations", "budget", "unet_steps", "detector_steps", "full", "seed")
+
+
 def _add_others(verbs: Any) -> None:
     text = "say what is installed, what is missing and how to get it"
     verb = _verb(verbs, "doctor", text, _doctor)
@@ -282,10 +285,14 @@ def _add_others(verbs: Any) -> None:
     verb.add_argument("folder", metavar="FOLDER", help="new or empty folder")
     kinds = ("bare", "device", "texture", "lookalikes")
     verb.add_argument("--kind", choices=kinds, default="bare", help="[default: bare]")
-    _add_number(verb, "train", 200, "images of the pool")
-    _add_number(verb, "test", 60, "images of the test split")
-    _add_number(verb, "size", 256, "side of the images, px")
-    _add_number(verb, "seed", 51, "number of the pool")
+    for name, default, text in (
+        ("train", 200, "images of the pool"),
+        ("test", 60, "images of the test split"),
+        ("size", 256, "side of the images, px"),
+        ("seed", 51, "number of the pool"),
+    ):
+        help = f"{text} [default: {default}]"
+        verb.add_argument(f"--{name}", type=_whole(), default=default, metavar="N", help=help)
 
     verb = _verb(verbs, "demo", "run the whole loop with a simulated annotator", _demo)
     verb.add_argument(
@@ -295,24 +302,11 @@ def _add_others(verbs: Any) -> None:
     )
     text = "where results go [default: demo]"
     verb.add_argument("--output", metavar="DIR", default="demo", help=text)
-    verb.add_argument("--full", action="store_true", help="add the fully labelled set")
-    strategies = "mixed,sequential,random"
-    text = f"comma-separated [default: {strategies}]"
-    verb.add_argument("--strategies", default=strategies, help=text)
-    _add_number(verb, "iterations", 2, "batches after the initial images")
-    _add_number(verb, "budget", 10, "images in a batch")
-    _add_number(verb, "seed", 51, "seed of all random choices")
-    _add_number(verb, "unet-steps", None, "optimiser steps of the UNet [default: 300]")
-    _add_number(
-        verb, "detector-steps", None, "optimiser steps of the detector [default: 100 epochs]"
-    )
+    simulated = catalogue()["simulate"].config
+    others = {p.name for p in parameters(simulated)} - set(_OF_DEMO)
+    _add_parameters(verb, simulated, without=others)
 
     _verb(verbs, "version", "print the version", _version)
-
-
-def _add_number(verb: argparse.ArgumentParser, name: str, default: int | None, text: str) -> None:
-    help = text if default is None else f"{text} [default: {default}]"
-    verb.add_argument(f"--{name}", type=_whole(), default=default, metavar="N", help=help)
 
 
 def _whole(low: int = 0, high: int = LARGEST) -> Callable[[str], int]:
@@ -379,12 +373,6 @@ def _demo(given: argparse.Namespace, bars: Bars) -> tuple[Any, int]:
         as_path("--data", given.data) if given.data else None,
         as_path("--output", given.output),
         bars,
-        strategies=tuple(given.strategies.split(",")),
-        iterations=given.iterations,
-        budget=given.budget,
-        unet_steps=given.unet_steps,
-        detector_steps=given.detector_steps,
-        full=given.full,
-        seed=given.seed,
+        **_settings(given),
     )
     return text, 0

@@ -11,31 +11,24 @@ import unseen
 from unseen.cli.app import DEMO_DATASET
 from unseen.cli.terminal import Bars
 from unseen.errors import DatasetError
+from unseen.parameters import from_mapping
 from unseen.progress import duration
+from unseen.steps.simulate import SimulateConfig
 
 #: The synthetic set: images of the pool and of the test split.
 TRAIN_IMAGES, TEST_IMAGES = 200, 60
 
 
-def run_demo(
-    data: Path | None,
-    output: Path,
-    bars: Bars,
-    *,
-    strategies: tuple[str, ...],
-    iterations: int,
-    budget: int,
-    seed: int = 51,
-    **settings: Any,
-) -> str:
+def run_demo(data: Path | None, output: Path, bars: Bars, **settings: Any) -> str:
     """Import a labelled folder or generate wafers, run the loop for every strategy, and compare.
 
     The dataset and the folder below `output` are new and numbered, so that nothing of an earlier
     run is touched. The first strategy is the main loop, the others are its baselines; `settings`
-    are further parameters of `simulate`. Returns the tables, the times, where the report is, and
-    how to open the App. Raises an UnseenError for data that the loop cannot use.
+    are parameters of `simulate`. Returns the tables, the times, where the report is, and how to open
+    the App. Raises an UnseenError for data that the loop cannot use.
     """
     started = time.perf_counter()
+    config = from_mapping(SimulateConfig, settings)  # reports a wrong value before anything is made
     if data is not None:
         from unseen.dataset.folders import find_format
 
@@ -46,7 +39,7 @@ def run_demo(
 
         data = folder / "images"
         bars.say(f"Generating {TRAIN_IMAGES} + {TEST_IMAGES} synthetic wafer images in {data}.")
-        write_coco_folder(data, "bare", train=TRAIN_IMAGES, test=TEST_IMAGES, seed=seed)
+        write_coco_folder(data, "bare", train=TRAIN_IMAGES, test=TEST_IMAGES, seed=config.seed)
 
     from unseen.dataset.import_folder.run import import_folder, numbered_name
 
@@ -56,16 +49,7 @@ def run_demo(
     name = imported.dataset
     bars.say(unseen.screen_images(name, progress=bars).summary())
     prepared = time.perf_counter() - started
-    simulated = unseen.simulate(
-        name,
-        strategies=strategies,
-        iterations=iterations,
-        budget=budget,
-        initial=budget,
-        seed=seed,
-        progress=bars,
-        **settings,
-    )
+    simulated = unseen.simulate(name, initial=config.budget, progress=bars, **settings)
     compared = unseen.compare_iterations(name, output=str(folder / "report"), progress=bars)
     times = f"Everything took {duration(time.perf_counter() - started)}."
     if simulated.first_batch_seconds is not None:

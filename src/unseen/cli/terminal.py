@@ -26,15 +26,18 @@ def _is_no_notice(record: logging.LogRecord) -> bool:
 
 
 class Bars:
-    """A progress listener that writes to stderr."""
+    """A progress listener that writes to stderr; a quiet one writes what is said only."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_quiet: bool = False) -> None:
+        self._is_quiet = is_quiet
         self._log = Reporter(lambda share, line: self.say(line), LOG_INTERVAL)
         self._bar: Any = None
         self._label: str | None = None
 
     def __call__(self, done: float, total: float, label: str = "") -> None:
         """Show `done` of `total` units of the stage `label`."""
+        if self._is_quiet:
+            return
         if not sys.stderr.isatty():
             self._log(done, total, label)
             return
