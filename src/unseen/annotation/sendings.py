@@ -80,6 +80,12 @@ class Sending:
         """The tasks that are still on the server."""
         return [task for task in self.tasks if not task.gone]
 
+    @property
+    def age_days(self) -> float:
+        """Days since it was begun."""
+        age = datetime.now(timezone.utc) - datetime.fromisoformat(self.started_at)
+        return round(age.total_seconds() / 86400, 2)
+
     def sent_ids(self) -> list[str]:
         """The images that annotators have, in rank order."""
         return self.sample_ids + [i for task in self.live_tasks for i in task.own.values()]

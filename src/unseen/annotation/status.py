@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from unseen.annotation import STAGES, JobStatus, SendingStatus, TaskStatus, sendings, truth
@@ -95,14 +94,13 @@ def _status(loop: Loop, stage: str, sending: Sending, connections: Connections) 
         own = replace(loop.names, label_field=sending.label_field)
         finished = images - truth.count_unlabelled(Loop(loop.dataset, own), ids)
         waiting = not sending.closed and finished > 0
-    age = datetime.now(timezone.utc) - datetime.fromisoformat(sending.started_at)
     return SendingStatus(
         anno_key=sending.anno_key,
         backend=sending.backend,
         url=sending.url,
         iteration=sending.iteration,
         sent_at=sending.started_at,
-        age_days=round(age.total_seconds() / 86400, 2),
+        age_days=sending.age_days,
         images=images,
         images_finished=finished,
         images_loaded=states[LOADED] + states[REMOVED],

@@ -15,7 +15,6 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import Any
 
 from starlette.applications import Starlette
@@ -23,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from unseen.annotation.sendings import now
 from unseen.errors import Cancelled, ConfigError, LockedError, UnseenError
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Runner:
 
     def _once(self) -> float:
         """One turn; returns the seconds until the next if nobody wakes the loop."""
-        self._state |= {"running": True, "since": _now()}
+        self._state |= {"running": True, "since": now()}
         try:
             result = self._turn(self._progress)
         except Cancelled:
@@ -97,13 +97,13 @@ class Runner:
                 logger.exception("the turn failed")
             failures = self._state["failures"] + 1
             text = str(error) or type(error).__name__
-            self._state |= {"failures": failures, "error": text, "failed_at": _now()}
+            self._state |= {"failures": failures, "error": text, "failed_at": now()}
             return float(min(self._poll, RETRY * 2 ** min(failures - 1, 10)))
         finally:
             self._state |= {"running": False, "progress": None}
         self._state |= {"failures": 0, "error": None, "turns": self._state["turns"] + 1}
         self._state["last"] = {
-            "at": _now(),
+            "at": now(),
             "done": result.done,
             "waits_for": result.waits_for,
             "batch": result.batch,
@@ -216,7 +216,3 @@ def serve(
 
 def _answer(status: int, text: str) -> Response:
     return JSONResponse({"detail": text}, status)
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

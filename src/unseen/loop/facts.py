@@ -11,7 +11,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 import fiftyone.core.odm as foo
@@ -328,10 +327,5 @@ def _batch(
         closed=bool(sending and sending.closed),
         strategy=(records.batch(tag).get("parameters") or {}).get("strategy"),
         url=next((task.url for task in tasks), sending.url if sending else None),
-        age_days=_age(sending.started_at) if sending else None,
+        age_days=sending.age_days if sending else None,
     )
-
-
-def _age(started_at: str) -> float:
-    age = datetime.now(timezone.utc) - datetime.fromisoformat(started_at)
-    return round(age.total_seconds() / 86400, 2)

@@ -17,7 +17,7 @@ from unseen.annotation.sendings import Sending
 from unseen.dataset import scope, writing
 from unseen.dataset.fields import LOADED, SENT
 from unseen.dataset.loop import Loop
-from unseen.errors import AnnotationError, LabelError
+from unseen.errors import AnnotationError
 from unseen.steps.load_annotations import LoadConfig
 from unseen.steps.request_annotations import RequestConfig, RequestResult
 
@@ -28,29 +28,20 @@ if TYPE_CHECKING:
 def request(
     loop: Loop,
     config: RequestConfig,
-    anno_key: str,
-    iteration: int,
+    sending: Sending,
     ids: Sequence[str],
     classes: Sequence[str],
 ) -> RequestResult:
-    """Prepare a batch for the App, or send it through another backend."""
-    if not classes:
-        raise LabelError(
-            "there is no class yet; pass classes=, with all that annotators can choose from"
-        )
-    earlier = sendings.read_sending(loop, anno_key)
-    there = set(earlier.sent_ids()) if earlier else set()
+    """Prepare a batch for the App, or send it through another backend.
+
+    `sending` is new or as an earlier run left it.
+    """
+    anno_key, there = sending.anno_key, set(sending.sent_ids())
     new = [i for i in ids if i not in there]
-    if earlier is not None and new and config.backend != "app":
+    if there and new and config.backend != "app":
         raise AnnotationError(
             f"{anno_key} was handed to {config.backend} with {len(there)} images, and {len(new)} "
             "came since; that tool takes no more into one run. Send them with the next batch"
-        )
-    if earlier is None and loop.dataset.has_annotation_run(anno_key):
-        raise AnnotationError(
-            f"annotation run {anno_key!r} exists and is not in the records; a request may have been "
-            f"killed. Remove it with dataset.delete_annotation_run({anno_key!r}), and what it left "
-            f"on the server of {config.backend}"
         )
     if config.regions_only and config.backend != "app":
         raise AnnotationError(
@@ -64,9 +55,9 @@ def request(
         images=len(there) + (0 if config.dry_run else len(new)),
         sent=len(new),
         dry_run=config.dry_run,
-        complete=earlier is not None and not new,
+        complete=not new,
         classes=list(classes),
-        notes=_notes(loop, config, iteration),
+        notes=_notes(loop, config, sending.iteration),
     )
     if config.dry_run or not new:
         return result
@@ -83,7 +74,6 @@ def request(
     held = truth.read(loop, anno_key, new)
     updates = {i: truth.Update(state=SENT, base=_known(t)) for i, t in held.items()}
     truth.write(loop, anno_key, updates)
-    sending = earlier or sendings.begin(loop, config, anno_key, iteration, classes)
     sending.sample_ids = [*sending.sample_ids, *new]
     sending.complete, sending.closed = True, False
     sending.scopes = {**sending.scopes, **scopes}

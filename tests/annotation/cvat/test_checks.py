@@ -265,7 +265,7 @@ def test_runs_and_fields_of_somebody_else_are_left_alone(cvat, batch):
     dataset.match_tags("batch_01").annotate(
         "unseen_batch_01", label_field="o", label_type="detections", classes=["a"], **account
     )
-    refused(dataset, cvat, "exists and was not made by request_annotations")
+    refused(dataset, cvat, "exists and is not in the records")
     dataset = batch(1)
     dataset.add_sample_field("unseen_annotation_url", fo.StringField)
     refused(dataset, cvat, "was not made by this package", UnseenError)

@@ -189,10 +189,8 @@ def test_a_server_that_hangs_ends_in_an_error(cvat, batch, quick, monkeypatch, m
     for limits, name, value in [(quick, "read", 0.1), (quick, "cuts", 1), (send, "ATTEMPTS", 2)]:
         monkeypatch.setattr(limits, name, value)
     cvat.fail(method, path, hang=1.5, times=100)
-    start = time.monotonic()
     with pytest.raises(ServerError, match=f"did not answer {method} .* in time"):
         unseen.request_annotations(batch(1))
-    assert time.monotonic() - start < 4
 
 
 def test_a_guide_that_is_refused_is_no_reason_to_fail(cvat, batch, caplog):

@@ -21,13 +21,9 @@ _SHOWN = 5
 def check_classes(classes: Sequence[str], used: Iterable[str]) -> None:
     """Raise LabelError for class lists that CVAT or the merge could not work with.
 
-    That is an empty list, a blank, overlong or duplicate class, or a class in `used` (those of the
-    boxes to be sent) that is not listed.
+    That is a blank, overlong or duplicate class, or a class in `used` (those of the boxes to be
+    sent) that is not listed.
     """
-    if not classes:
-        raise LabelError(
-            "there is no class yet; pass classes=, with all that annotators can choose from"
-        )
     for name in classes:
         if not name.strip() or name != name.strip():
             raise LabelError(f"class {name!r} is blank or has blanks around it; rename it")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from unseen.annotation import sendings, truth
+from unseen.annotation import truth
 from unseen.annotation.agreement import GOLDEN
 from unseen.annotation.cvat import checks, references, repeats
 from unseen.annotation.cvat.api import Api
@@ -68,37 +68,30 @@ class Plan:
 def make_plan(
     loop: Loop,
     config: RequestConfig,
-    anno_key: str,
-    iteration: int,
+    sending: Sending,
     ids: Sequence[str],
     classes: Sequence[str],
     progress: Progress,
 ) -> Plan:
-    """Sign in and check whatever can be checked; change nothing.
+    """Sign in and check whatever can be checked; write nothing.
 
-    `ids` are the images in rank order. Raises AnnotationError, LabelError or DatasetError.
+    `sending` is new or as an earlier run left it, and is brought up to date; `ids` are the images in
+    rank order. Raises AnnotationError, LabelError or DatasetError.
     """
-    earlier = sendings.read_sending(loop, anno_key)
-    if earlier is None and loop.dataset.has_annotation_run(anno_key):
-        raise AnnotationError(
-            f"annotation run {anno_key!r} exists and was not made by request_annotations; remove it "
-            f"with dataset.delete_annotation_run({anno_key!r})"
-        )
     reference = references.parse(config.by_reference) if config.by_reference else None
     checks.check_classes(classes, ())
     _check_fields(loop, config)
-    server = config.url or (earlier.url if earlier else None)
-    credentials = find(server, confirmed=config.url is not None)
-    api = Api(credentials, config.organization or (earlier.organization if earlier else None))
+    credentials = find(config.url or sending.url, confirmed=config.url is not None)
+    api = Api(credentials, config.organization or sending.organization)
     api.check_may_write()
-    if earlier is not None and earlier.live_tasks and earlier.url != api.base_url:
+    if sending.live_tasks and sending.url != api.base_url:
         raise AnnotationError(
-            f"{anno_key} was begun on {earlier.url}; send the rest there, not to {api.base_url}"
+            f"{sending.anno_key} was begun on {sending.url}; send the rest there, not to "
+            f"{api.base_url}"
         )
 
-    sent = _with_annotators(loop, api, earlier) if earlier else set()
+    sent = _with_annotators(loop, api, sending)
     ranked = [(rank, i) for rank, i in enumerate(ids, start=1) if i not in sent]
-    sending = earlier or sendings.begin(loop, config, anno_key, iteration, classes)
     golden = repeats.pick_golden(loop, config, len(ranked), sending)
     seconds = repeats.pick_second(loop, config, [i for _, i in ranked])
     wanted = loop.dataset.select([*(i for _, i in ranked), *golden], ordered=True)

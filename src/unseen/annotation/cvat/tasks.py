@@ -18,6 +18,7 @@ from unseen.annotation.cvat.checks import LONGEST_NAME
 from unseen.annotation.cvat.plan import Outgoing, Plan
 from unseen.annotation.merge import KnownBox
 from unseen.annotation.sendings import Sending, SentTask
+from unseen.annotation.status import frames_of
 from unseen.errors import ServerError
 
 
@@ -80,8 +81,7 @@ def make_task(
         jobs=[job["id"] for job in jobs],
         repeats={str(n): {"kind": i.repeat} for n, i in enumerate(chunk) if i.repeat},
     )
-    spans = [(job, range(job["start_frame"], job["stop_frame"] + 1)) for job in jobs]
-    job_of = {frame: job["id"] for job, frames in spans for frame in frames}
+    job_of = {frame: job["id"] for job in jobs for frame in frames_of(job)}
     urls = [f"{api.job_url(task_id, job_of[i])}?frame={i}" for i in range(len(chunk))]
     return Made(task, urls, known)
 

@@ -12,7 +12,7 @@ from unseen.errors import AnnotationError
 from unseen.loop import rules
 from unseen.loop.facts import read_facts, read_records
 from unseen.loop.overview_data import Batch
-from unseen.parameters import StepConfig, parameters
+from unseen.parameters import StepConfig, parameters, part
 from unseen.progress import Progress
 from unseen.results import StepResult
 from unseen.steps.apply_detector.run import apply_detector
@@ -65,7 +65,7 @@ class _Turn:
         self.sent = False
         self.replace = False
         self.cluster = {"engine": config.engine, "address": config.address}
-        self.shared = {p.name: getattr(config, p.name) for p in parameters(StepConfig)}
+        self.shared = part(config, StepConfig)
 
     def run(self, step: Any, **settings: Any) -> Any:
         """Run a step, and remember what it said."""

@@ -10,12 +10,13 @@ import fiftyone as fo
 
 from unseen.annotation import BACKENDS, sendings
 from unseen.annotation.queue import rank_order
+from unseen.annotation.sendings import Sending
 from unseen.dataset import reading, writing
 from unseen.dataset.loop import Loop
-from unseen.errors import AnnotationError, ConfigError, DatasetError
+from unseen.errors import AnnotationError, ConfigError, DatasetError, LabelError
 from unseen.progress import Progress
 from unseen.steps.request_annotations import RequestConfig, RequestResult
-from unseen.steps.step import elapsed, step
+from unseen.steps.step import step, write_down
 
 if TYPE_CHECKING:
     from unseen.annotation.cvat.plan import Outgoing, Plan
@@ -43,13 +44,24 @@ def request_annotations(loop: Loop, config: RequestConfig, progress: Progress) -
             f"{anno_key} was handed to {earlier.backend} already; continue there with "
             f"backend={earlier.backend!r}, not with {config.backend!r}"
         )
+    if earlier is None and loop.dataset.has_annotation_run(anno_key):
+        raise AnnotationError(
+            f"annotation run {anno_key!r} exists and is not in the records: it was made by another "
+            "program, or a request was killed. Remove it with "
+            f"dataset.delete_annotation_run({anno_key!r}), and what it left with {config.backend}"
+        )
     classes = _classes(loop, config)
+    if not classes:
+        raise LabelError(
+            "there is no class yet; pass classes=, with all that annotators can choose from"
+        )
+    sending = earlier or sendings.begin(loop, config, anno_key, iteration, classes)
     if config.backend == "cvat":
-        result = _to_cvat(loop, config, anno_key, iteration, ids, classes, progress)
+        result = _to_cvat(loop, config, sending, ids, classes, progress)
     else:
         from unseen.steps.other_annotation import request
 
-        result = request(loop, config, anno_key, iteration, ids, classes)
+        result = request(loop, config, sending, ids, classes)
     # A killed run may have sent without a record, or stored one that the dataset does not name.
     entry = loop.entry(iteration, "request_annotations")
     is_known = entry.get("anno_key") == anno_key and loop.dataset.has_run(
@@ -57,7 +69,9 @@ def request_annotations(loop: Loop, config: RequestConfig, progress: Progress) -
     )
     if not result.dry_run and (result.sent or not is_known):
         writing.group_fields(loop)
-        _record(loop, config, iteration, result)
+        sent = sendings.read_sending(loop, anno_key)
+        tasks = [task.task_id for task in sent.tasks] if sent else []
+        write_down(loop, iteration, config, result, tasks=tasks)
     return result
 
 
@@ -103,8 +117,7 @@ def _target(loop: Loop, config: RequestConfig) -> tuple[int, str, str]:
 def _to_cvat(
     loop: Loop,
     config: RequestConfig,
-    anno_key: str,
-    iteration: int,
+    sending: Sending,
     ids: Sequence[str],
     classes: Sequence[str],
     progress: Progress,
@@ -113,8 +126,8 @@ def _to_cvat(
     from unseen.annotation.cvat.send import carry_out
     from unseen.dataset.overlays import remove_overlays
 
-    plan = make_plan(loop, config, anno_key, iteration, ids, classes, progress)
-    sending, images, boxes = plan.sending, plan.images, plan.boxes()
+    plan = make_plan(loop, config, sending, ids, classes, progress)
+    images, boxes = plan.images, plan.boxes()
     media: dict[str, str] = {}
     notes = _notes(loop, config, boxes["suggestion"], classes) if images else []
     if images and plan.reference is not None:
@@ -142,7 +155,7 @@ def _to_cvat(
         writing.group_fields(loop)
     return RequestResult(
         dataset=loop.dataset.name,
-        anno_key=anno_key,
+        anno_key=sending.anno_key,
         backend="cvat",
         images=len(sending.sent_ids()),
         sent=len(images),
@@ -196,19 +209,3 @@ def _overlay_folder(loop: Loop, config: RequestConfig, plan: Plan) -> Path:
     from unseen.dataset.overlays import overlay_folder
 
     return overlay_folder(loop, config.model_dir) / plan.sending.anno_key
-
-
-def _record(loop: Loop, config: RequestConfig, iteration: int, result: RequestResult) -> None:
-    sending = sendings.read_sending(loop, result.anno_key)
-    loop.write_entry(
-        iteration,
-        "request_annotations",
-        {
-            "parameters": config.to_dict(),
-            "seconds": elapsed(),
-            "anno_key": result.anno_key,
-            "backend": result.backend,
-            "images": result.images,
-            "tasks": [t.task_id for t in sending.tasks] if sending else [],
-        },
-    )

@@ -12,6 +12,7 @@ from unseen.dataset import reading, setup, writing
 from unseen.dataset.loop import Loop
 from unseen.errors import BudgetError, ConfigError, DatasetError
 from unseen.loop.curves import FULL
+from unseen.parameters import StepConfig, part
 from unseen.progress import Progress
 from unseen.ranking import SCORED_STRATEGIES
 from unseen.steps.apply_detector.run import apply_detector
@@ -39,8 +40,7 @@ def simulate(loop: Loop, config: SimulateConfig, progress: Progress) -> Simulate
     _check(loop, config)
     hidden = dataclasses.replace(loop.names, label_field=config.hidden_field)
     classes = tuple(Loop(loop.dataset, hidden).classes())
-    shared = ("label_field", "series", "prefix", "test_tag", "model_dir")
-    place = {name: getattr(config, name) for name in shared}
+    place = part(config, StepConfig)
     if not loop.batches():
         split_dataset(
             loop.view,
