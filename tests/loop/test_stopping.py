@@ -34,6 +34,8 @@ def gain(change, half, images=10, since=0):
 def point(iteration, f1, one=None, two=None, classes=None, boxes=None):
     classes = classes or {"a": cell(f1), "b": cell(f1)}
     return Point(
+        series="",
+        strategy="mixed",
         iteration=iteration,
         images=10 * (iteration + 1),
         boxes=30 * (iteration + 1),

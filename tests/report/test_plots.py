@@ -19,6 +19,8 @@ def progress(*curves: Curve) -> Progress:
 def curve(label: str, *f1: float | None) -> Curve:
     points = [
         Point(
+            series="",
+            strategy="mixed",
             iteration=k,
             images=10 * (k + 1),
             boxes=100 * (k + 1),

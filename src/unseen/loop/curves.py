@@ -24,7 +24,7 @@ class ClassMetrics:
     recall: float
     f1: float
     support: int  #: boxes of this class in the test split
-    ap: float | None  #: average precision at the evaluation's IoU; None without support
+    ap: float | None = None  #: average precision at the evaluation's IoU; None without support
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class IterationSummary:
     detector: str | None = None  #: faster_rcnn or centernet
     architecture: str | None = None
     pretrained: bool | None = None
-    per_class: dict[str, ClassMetrics] | None = None
+    per_class: Mapping[str, ClassMetrics] | None = None
     macro_f1: float | None = None
     mean_ap: float | None = None
     errors: dict[str, ErrorKind] = field(default_factory=dict)  #: by the names of KINDS

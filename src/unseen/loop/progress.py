@@ -7,7 +7,7 @@ all evaluations at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -197,19 +197,14 @@ def _boxes(field: str, key: str, outcomes: list[str], value: Any) -> dict[str, A
 def _point(summary: IterationSummary, classes: Sequence[str]) -> Point:
     """A point from the record alone."""
     per_class = (summary.per_class or {}).items()
-    return Point(
-        iteration=summary.iteration,
-        images=summary.images,
-        boxes=summary.boxes,
-        class_counts=dict(summary.class_counts),
-        balance=balance(summary.class_counts, classes),
-        macro_f1=defined(summary.macro_f1),
-        macro_interval=None,
-        mean_ap=defined(summary.mean_ap),
-        per_class={k: ClassPoint(**{**asdict(m), "ap": defined(m.ap)}) for k, m in per_class},
-        eval_key=None,
-        hours=summary.hours,
-    )
+    known: dict[str, Any] = {
+        **vars(summary),
+        "macro_f1": defined(summary.macro_f1),
+        "mean_ap": defined(summary.mean_ap),
+        "per_class": {k: ClassPoint(**{**vars(m), "ap": defined(m.ap)}) for k, m in per_class},
+        "eval_key": None,
+    }
+    return Point(**known, balance=balance(summary.class_counts, classes))
 
 
 def _measured_point(

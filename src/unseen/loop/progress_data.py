@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from unseen.loop.curves import ClassMetrics, IterationSummary
 from unseen.loop.overview_data import Interval, Plain
 
 
@@ -19,14 +21,9 @@ class Gain(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassPoint(Plain):
+class ClassPoint(ClassMetrics, Plain):
     """One class in one iteration: a cell of the table."""
 
-    precision: float
-    recall: float
-    f1: float
-    support: int  #: boxes in the test split
-    ap: float | None = None
     interval: Interval | None = None  #: of the F1, over test images
     tp: int | None = None  #: None where the evaluation is gone
     fp: int | None = None
@@ -34,20 +31,12 @@ class ClassPoint(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point(Plain):
-    """One iteration on a learning curve."""
+class Point(IterationSummary, Plain):
+    """One iteration on a learning curve; `eval_key` is None where FiftyOne's evaluation is gone."""
 
-    iteration: int
-    images: int  #: labelled
-    boxes: int  #: labelled
-    class_counts: dict[str, int]  #: labelled boxes per class
+    per_class: Mapping[str, ClassPoint]  #: empty where nothing was measured
     balance: float | None  #: 1 = as many of each class, 0 = one class only
-    macro_f1: float | None
-    macro_interval: Interval | None
-    mean_ap: float | None
-    per_class: dict[str, ClassPoint]  #: empty where nothing was measured
-    eval_key: str | None  #: None where FiftyOne's evaluation is gone
-    hours: float | None = None  #: of people's work on all images until now; None if unknown
+    macro_interval: Interval | None = None
     predictions: str | None = None  #: field with the predictions
     gt_field: str | None = None  #: field with the labels it was measured against
     gain: Gain | None = None  #: over the measured iteration before
