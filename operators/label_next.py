@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from unseen.annotation import queue
@@ -16,25 +15,14 @@ from unseen.dataset.setup import names_of
 from unseen.errors import DatasetError, UnseenError
 from unseen.loop import overview
 
-from .step_operator import icon
+from .step_operator import OtherOperator, icon
 
 
-class LabelNext(foo.Operator):
+class LabelNext(OtherOperator):
     """Opens the next unlabelled image of the batch, the initial images or the test split."""
 
     name, label, svg = "label_next", "Next unlabelled", "request_annotations"
     description = "Open the next unlabelled image of the batch in the Annotate tab"
-
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name=self.name,
-            label=self.label,
-            description=self.description,
-            icon=icon(self.svg),
-            risk_level=types.RiskLevel.LOW,
-            view_target=False,
-        )
 
     def resolve_placement(self, ctx: Any) -> types.Placement:
         button = types.Button(label=self.label, icon=icon(self.svg), prompt=False)

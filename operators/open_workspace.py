@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import fiftyone.operators as foo
-from fiftyone.operators import types
 from fiftyone.server.events.state import get_state
 
 from unseen.dataset.appearance import WORKSPACE, enlarge_thumbnails, look, save_workspace
 from unseen.dataset.writing import renew_look
 
-from .step_operator import follow, icon
+from .step_operator import OtherOperator, follow
 
 
-class OpenWorkspace(foo.Operator):
+class OpenWorkspace(OtherOperator):
     """Arranges the App: samples left, panel and Model Evaluation right."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="open_workspace",
-            label="Open the Curation workspace",
-            description="Samples left, the loop and the detector's evaluation right",
-            icon=icon("open_workspace"),
-            risk_level=types.RiskLevel.LOW,
-            view_target=False,
-        )
+    name = svg = "open_workspace"
+    label = "Open the Curation workspace"
+    description = "Samples left, the loop and the detector's evaluation right"
 
     def execute(self, ctx: Any) -> dict[str, str]:
         before = look(ctx.dataset)

@@ -43,6 +43,8 @@ class StepOperator(foo.Operator):
 
     def resolve_input(self, ctx: Any) -> types.Property:
         form = inputs.form(ctx, self.step)
+        if self.step.warning:
+            form.view("warning", types.Warning(label=self.step.warning))
         if self.step.is_long:
             form.view("schedule", types.Notice(label=how_to_schedule()))
         if self.step.asks_server:
@@ -102,6 +104,26 @@ class StepOperator(foo.Operator):
             request_delegation=delegate,
         )
         return _result_of_task(outcome) if isinstance(outcome, asyncio.Task) else _result(outcome)
+
+
+class OtherOperator(foo.Operator):
+    """An operator that is no step, and does little harm."""
+
+    name: str
+    label: str
+    description: str
+    svg: str  #: of its icon
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name=self.name,
+            label=self.label,
+            description=self.description,
+            icon=icon(self.svg),
+            risk_level=types.RiskLevel.LOW,
+            view_target=False,
+        )
 
 
 def follow(ctx: Any, before: Mapping[str, Any]) -> list[Any]:

@@ -29,6 +29,7 @@ class Step:
     config: type[Config]  #: its parameters
     verb: str = ""  #: on the command line; default: the name with dashes
     risk: str = "medium"  #: low, medium, high or dangerous: what a mistake costs
+    warning: str = ""  #: what its form warns of
     view_verb: str | None = None  #: what it does to a view ("Score"); None: takes whole datasets
     is_long: bool = False  #: takes minutes and more
     continues: bool = False  #: stopped and run again, it goes on where it stopped

@@ -45,4 +45,5 @@ STEP = Step(
     label="Clean the dataset",
     config=CleanConfig,
     risk="high",
+    warning="Deletes scores, batches, predictions, evaluations and records, not images or labels",
 )
