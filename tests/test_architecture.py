@@ -89,6 +89,13 @@ def test_what_forms_and_help_need_loads_neither_torch_nor_fiftyone():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_steps_of_an_iteration_load_torchvision_for_detectors_only():
+    names = ("train_unet", "score_samples", "select_batch", "more_like_this")
+    code = f"import sys, unseen\nfor n in {names}: getattr(unseen, n)\nprint('torchvision' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 def test_every_step_has_one_folder_one_function_and_one_config():
     assert tuple(catalogue()) == unseen.STEPS
     for name, step in catalogue().items():
