@@ -86,7 +86,8 @@ def pool_ids(
     Only paths stream, of a whole dataset from their index: a million take a second. So a draw is the
     same in every database that holds the same paths.
     """
-    last = max(positions, default=-1)
+    if not positions:
+        return []
     samples, left_out = loop.dataset._sample_collection, [ObjectId(i) for i in without]
     passed = _paths(samples, [{"$match": {"_id": {"$in": left_out}}}])
     pool = loop.pool.match(only or {})
@@ -99,21 +100,21 @@ def pool_ids(
     places, number = set(positions), -1
     found: dict[int, tuple[str, int]] = {}  # position -> path, and how many before have it too
     before: tuple[str, int] = ("", 0)
-    for path in _stream(samples, [*pipeline, {"$sort": {"filepath": 1}}]) if places else ():
-        if passed[path] > 0:  # of several samples with one path, the first ones
+    for path in _stream(samples, [*pipeline, {"$sort": {"filepath": 1}}]):
+        if passed.get(path, 0) > 0:  # of several samples with one path, the first ones
             passed[path] -= 1
             continue
         number += 1
         before = (path, before[1] + 1 if before[0] == path else 0)
         if number in places:
             found[number] = before
-        if number == last:
+        if len(found) == len(places):
             break
     ids: dict[str, list[str]] = {}
     paths = [path for path, _ in found.values()]
     for start in range(0, len(paths), PATHS_AT_ONCE):
-        query = {"filepath": {"$in": paths[start : start + PATHS_AT_ONCE]}}
-        some = loop.pool.match({**query, "_id": {"$nin": left_out}, **(only or {})})
+        here = {"$in": paths[start : start + PATHS_AT_ONCE]}
+        some = pool.match({"filepath": here, "_id": {"$nin": left_out}})
         rows = [*some._pipeline(), {"$sort": {"_id": 1}}, {"$project": {"filepath": 1}}]
         for row in samples.aggregate(rows, allowDiskUse=True):
             ids.setdefault(row["filepath"], []).append(str(row["_id"]))

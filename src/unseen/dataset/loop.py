@@ -305,7 +305,8 @@ class Loop:
         named = (
             n for n, r in records.items() if r["steps"].get("select_batch", {}).get("batch") == tag
         )
-        return next(named, self.iteration())
+        first = next(named, None)
+        return self.iteration() if first is None else first
 
     def all_series(self) -> list[Loop]:
         """Every loop on the dataset that has records; the main one first, then by name."""

@@ -69,7 +69,8 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
         return ReadPool(size, count, ids, Pool(len(ids)))
     check_scored(size, count, str(mark))
     ranks_by = ranking_metric(strategy, config.metric)
-    indexes.ensure(loop, ranks_by)
+    if ranks_by != indexes.RANKING[0]:  # of that one there is an index since the step began
+        indexes.ensure(loop, ranks_by)
     is_scored = indexes.scored(names, str(mark), ranks_by)
     view = loop.pool.match(is_scored)
     metric = names.metric(ranks_by)
