@@ -12,7 +12,7 @@ from PIL import Image
 import unseen
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
-from unseen.errors import CheckpointError
+from unseen.errors import CheckpointError, ImageError
 from unseen.loop import overview
 from unseen.ranking.mixed import CRITERIA
 from unseen.steps.select_batch import history
@@ -102,6 +102,16 @@ def test_features_that_cannot_be_had_are_an_error_and_choose_nothing(scored, tmp
         unseen.select_batch(scored, budget=3, features=str(foreign))
     assert not len(scored.match_tags("batch_01"))
     assert "select_batch" not in Loop(scored, NAMES).record(0)["steps"]
+
+
+def test_features_of_images_that_are_all_away_are_an_error_and_choose_nothing(scored):
+    pool = scored.match({"ground_truth": None})
+    paths = pool.values("filepath")
+    pool.set_values("filepath", [f"{path}.away" for path in paths])
+    with pytest.raises(ImageError, match=r"none of the 30 .*\.away.*correct the field filepath"):
+        unseen.select_batch(scored, budget=4)
+    pool.set_values("filepath", paths)
+    assert not scored.has_saved_view("batch_01")
 
 
 def test_a_replaced_batch_is_the_same_and_leaves_no_criterion_behind(scored):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import unseen
-from unseen.errors import DatasetError, LabelError
+from unseen.errors import DatasetError, ImageError, LabelError
 
 pytestmark = pytest.mark.fiftyone
 
@@ -94,6 +94,35 @@ def test_blank_and_cut_off_images_are_excluded_labelled_ones_are_not_and_all_fil
     assert unseen.screen_images(dataset).excluded == result.excluded
     unseen.clean_dataset(dataset)
     assert "excluded" not in dataset.distinct("tags")
+
+
+def test_images_that_are_away_for_a_while_are_excluded_for_that_while(make_wafers):
+    dataset = make_wafers(5, labelled=2, test=1)
+    dataset.tag_samples("other")
+    files = [Path(path) for path in dataset.values("filepath")]
+
+    def away(some):
+        for file in some:
+            file.rename(file.with_suffix(".away"))
+        try:
+            return unseen.screen_images(dataset)
+        finally:
+            for file in some:
+                file.with_suffix(".away").rename(file)
+
+    with pytest.raises(
+        ImageError, match=r"none of the 6 .*no such file.*correct the field filepath"
+    ):
+        away(files)
+    assert dataset.count_sample_tags() == {"other": 6, "test": 1}
+    assert away(files[1:3]).excluded["unreadable"] == 2
+    assert unseen.screen_images(dataset, dry_run=True).back == 2
+    assert dataset.count_sample_tags()["excluded"] == 2
+    mended = unseen.screen_images(dataset)
+    assert (mended.back, sum(mended.excluded.values())) == (2, 0)
+    assert "2 can be read again" in mended.summary()
+    assert dataset.count_sample_tags() == {"other": 6, "test": 1}
+    assert dataset.values("unseen_excluded_reason") == [None] * 6
 
 
 def test_twelve_bits_are_white_where_they_end_for_every_model(make_wafers, tmp_path):

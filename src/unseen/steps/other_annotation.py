@@ -175,7 +175,11 @@ def _count(now: truth.Truth, tally: Tally) -> bool:
 def _notes(loop: Loop, config: RequestConfig, iteration: int) -> list[str]:
     notes = []
     if config.backend == "app":
-        view = loop.names.batch(iteration) if iteration else f"tag {config.images}"
+        view = (
+            loop.names.batch(iteration)
+            if iteration
+            else getattr(loop.names, f"{config.images}_tag")
+        )
         notes.append(
             f"Open the dataset in the App, choose the view {view}, open an image and its Annotate "
             "tab. Then run load_annotations to close the batch."

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from unseen.arrays.cores import free_cores
 from unseen.dataset import indexes, locks, mongodb, reading, setup
 from unseen.dataset.loop import Loop, records_kept
 from unseen.dataset.runs import delete_unnamed_runs, refresh
-from unseen.errors import BudgetError, ConfigError, DatasetError, file_errors
+from unseen.errors import BudgetError, ConfigError, DatasetError, ImageError, file_errors
 from unseen.parameters import StepConfig, from_mapping
 from unseen.progress import Progress, Reporter, silent
 from unseen.results import StepResult
@@ -151,6 +151,18 @@ def write_down(
         entry["skipped"] = len(entry["skipped"])
     entry |= {"parameters": config.to_dict(), "seconds": elapsed(), **more}
     loop.write_entry(iteration, type(config).__module__.rpartition(".")[2], entry, **(top or {}))
+
+
+def check_readable(count: int, unreadable: Sequence[str]) -> None:
+    """Raise an ImageError if none of `count` images can be read: their folder was moved, or is away.
+
+    The unreadable ones are named by their paths, or by what is wrong with them.
+    """
+    if count and len(unreadable) == count:
+        raise ImageError(
+            f"none of the {count} images could be read, such as {unreadable[0]}. Where files have "
+            "moved, correct the field filepath of the samples"
+        )
 
 
 def check_pool(loop: Loop, size: int, budget: int = 1) -> None:

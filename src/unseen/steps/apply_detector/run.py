@@ -22,7 +22,7 @@ from unseen.errors import CheckpointError, DatasetError, ImageError, LabelError
 from unseen.progress import Progress
 from unseen.results import Skipped
 from unseen.steps.apply_detector import ApplyDetectorConfig, ApplyDetectorResult
-from unseen.steps.step import step, write_down
+from unseen.steps.step import check_readable, step, write_down
 from unseen.unet.checkpoints import load_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -86,11 +86,7 @@ def apply_detector(
             writing.save_detections(loop.dataset, field, chunk)
             chunk = {}
         progress(done, len(ids), "apply detector")
-    if len(skipped) == len(ids):
-        raise ImageError(
-            f"none of the {len(ids)} images could be read, such as {skipped[0].reason}. Where files "
-            "have moved, correct the field filepath of the samples"
-        )
+    check_readable(len(ids), [image.reason for image in skipped])
     result = ApplyDetectorResult(
         dataset=loop.dataset.name,
         iteration=iteration,

@@ -38,18 +38,20 @@ class ScreenResult(StepResult):
     checked: int
     excluded: dict[str, int]  #: images per reason: unreadable, blank, partial
     skipped: list[Skipped] = field(default_factory=list)  #: the excluded images, each with why
+    back: int = 0  #: images that could not be read before, and are no longer excluded
     dry_run: bool = False  #: nothing was written
 
     def summary(self) -> str:
         n = sum(self.excluded.values())
+        back = f" {self.back} can be read again." if self.back else ""
         if not n:
-            return f"{self.checked} images checked, none excluded."
+            return f"{self.checked} images checked, none excluded.{back}"
         parts = ", ".join(f"{count} {reason}" for reason, count in self.excluded.items() if count)
         would = "would be " if self.dry_run else ""
         unreadable = [s for s in self.skipped if s.reason not in self.excluded]
         return (
             f"{self.checked} images checked, {n} {would}excluded: {parts}. Nothing was deleted."
-            f"{left_out(unreadable)}"
+            f"{back}{left_out(unreadable)}"
         )
 
 

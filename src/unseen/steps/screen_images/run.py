@@ -17,7 +17,7 @@ from unseen.progress import Progress
 from unseen.ranking.screening import contrast, flat_border_share, partial_images
 from unseen.results import Skipped
 from unseen.steps.screen_images import ScreenConfig, ScreenResult
-from unseen.steps.step import step
+from unseen.steps.step import check_readable, step
 
 
 @step(ScreenConfig)
@@ -25,7 +25,8 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
     """Tag unreadable, blank and partial images as excluded, with the reason; delete nothing.
 
     Ivanov et al. (2021, IV) removed blank and partial images as artefacts of the imaging system.
-    Labelled images are excluded only if they cannot be read.
+    Labelled images are excluded only if they cannot be read. What could not be read before and can
+    be now is no longer excluded.
     """
     ids, paths, tags = loop.view.values(["id", "filepath", "tags"])
     errors: dict[str, str] = {}
@@ -39,6 +40,7 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
             contrasts[i], flat_shares[i] = measures
         progress(i + 1, len(ids), "screen images")
 
+    check_readable(len(ids), list(errors.values()))
     is_blank = contrasts < config.min_contrast
     is_partial = partial_images(flat_shares, config.max_flat_share)
     reasons = dict.fromkeys(errors, "unreadable")
@@ -48,14 +50,16 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
             reasons[sample_id] = "blank" if blank else "partial"
     # What somebody else excluded gets no reason of ours: a clean-up would take the tag away.
     excluded = {i for i, given in zip(ids, tags, strict=True) if loop.names.excluded_tag in given}
-    if loop.dataset.get_field(loop.names.excluded_reason) is not None:
-        excluded -= set(loop.dataset.exists(loop.names.excluded_reason).values("id"))
-    new = {i: reason for i, reason in reasons.items() if i not in excluded}
-    if new and not config.dry_run:
-        field = loop.names.excluded_reason
+    field, ours = loop.names.excluded_reason, {}
+    if loop.dataset.get_field(field) is not None:
+        ours = dict(zip(*loop.dataset.exists(field).values(["id", field]), strict=True))
+    new = {i: reason for i, reason in reasons.items() if i not in excluded - ours.keys()}
+    back = [i for i in ids if ours.get(i) == "unreadable" and i not in reasons]
+    if (new or back) and not config.dry_run:
         writing.declare(loop, field, fo.StringField, "Why the image is excluded")
-        loop.dataset.set_values(field, new, key_field="id")
+        loop.dataset.set_values(field, {**new, **dict.fromkeys(back)}, key_field="id")
         loop.dataset.select(list(new)).tag_samples(loop.names.excluded_tag)
+        loop.dataset.select(back).untag_samples(loop.names.excluded_tag)
         writing.group_fields(loop)
     by_id = dict(zip(ids, paths, strict=True))
     counts = Counter(reasons.values())
@@ -63,6 +67,7 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
         dataset=loop.dataset.name,
         checked=len(ids),
         dry_run=config.dry_run,
+        back=len(back),
         excluded={reason: counts[reason] for reason in ("unreadable", "blank", "partial")},
         skipped=[
             Skipped(sample_id=i, filepath=by_id[i], reason=errors.get(i, reason))

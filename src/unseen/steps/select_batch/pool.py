@@ -23,7 +23,7 @@ from unseen.ranking.selection import CANDIDATES_PER_IMAGE, balanced_candidates
 from unseen.steps.loop_features import loop_features
 from unseen.steps.newest_scores import newest_scores
 from unseen.steps.select_batch import SelectConfig, history
-from unseen.steps.step import check_pool, check_scored
+from unseen.steps.step import check_pool, check_readable, check_scored
 
 #: `balanced` and `mixed` choose among at most so many images, which bounds memory and time.
 MOST_CANDIDATES = 50_000
@@ -53,7 +53,8 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
 
     Raises a BudgetError if the pool is smaller than the budget, a DatasetError if the strategy needs
     scores of the newest UNet and there are none, a CheckpointError if the features that were asked
-    for cannot be had, and a StoreError if stored features are damaged or cannot be written.
+    for cannot be had, a StoreError if stored features are damaged or cannot be written, and an
+    ImageError if features are wanted and no image can be read.
     """
     names, strategy = loop.names, config.strategy
     is_ranked = strategy in SCORED_STRATEGIES
@@ -151,6 +152,8 @@ def _with_features(
             seed=config.seed,
             progress=progress,
         )
+    is_unreadable = np.isnan(evidence.space).any(axis=1)
+    check_readable(len(paths), np.asarray(list(paths.values()))[is_unreadable].tolist())
     earlier = history.found_and_tried(loop, labelled)
     facts = {
         "sought": [c for c, is_sought in zip(classes, evidence.sought, strict=True) if is_sought],
