@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from unseen.errors import ConfigError
-from unseen.unet.network import UNet, UNetSpec
+from unseen.unet.network import UNet, UNetSpec, enlarged
 from unseen.unet.unseen_score import entropy, probability_maps, unseen_score
 
 SMALL = (4, 6, 8)
@@ -61,7 +61,24 @@ def test_up_sampling_within_the_convolution_is_up_sampling_before_it():
             x = merge(torch.cat([enlarged, skips.pop()], dim=1))
         return x
 
-    torch.testing.assert_close(model.features(images).finest, plain(images))
+    outputs, gradients = [], []
+    for finest in (model.features(images).finest, plain(images)):
+        model.zero_grad()
+        finest.square().sum().backward()
+        gradients.append([w.grad for w in model.merge.parameters()])
+        outputs.append(finest)
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 12), (1, 1, 1, 1), (1, 2, 1, 5)])
+def test_logits_are_enlarged_as_torch_does_it(shape):
+    maps = torch.rand(shape, requires_grad=True)
+    weights = torch.rand(*shape[:2], 2 * shape[2], 2 * shape[3])
+    reference = nn.functional.interpolate(maps, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(enlarged(maps), reference)
+    ours, theirs = (torch.autograd.grad(m, maps, weights) for m in (enlarged(maps), reference))
+    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("mode", ["recommended", "paper"])

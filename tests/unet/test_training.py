@@ -130,17 +130,19 @@ def test_the_optimiser_is_that_of_torch():
     torch.manual_seed(0)
     ours, theirs = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
     theirs.load_state_dict(ours.state_dict())
-    optimiser = AdamW(ours.parameters(), weight_decay=0.1)
+    optimiser = AdamW(ours.parameters(), weight_decay=0.1, most_norm=2.0)
     reference = torch.optim.AdamW(theirs.parameters(), weight_decay=0.1)
     for rate in (0.1, 0.01, 0.3):
         reference.param_groups[0]["lr"] = rate
         x = torch.rand(7, 5)
+        reference.zero_grad()
         for model in (ours, theirs):
-            model.zero_grad()
             model(x).square().sum().backward()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 2.0)
         optimiser.step(rate)
         reference.step()
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+    assert not any(weight.grad.any() for weight in ours.parameters())
 
 
 def test_crops_hold_the_image_and_its_labels_and_ignore_what_is_beyond(rng):
