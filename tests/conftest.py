@@ -183,6 +183,21 @@ def make_module_wafers(tmp_path_factory, fiftyone_database: str):
 
 
 @pytest.fixture
+def copy_of(fiftyone_database: str):
+    """A function: a copy of a dataset with its records, fields and checkpoints, for one test."""
+    copies = []
+
+    def copy(dataset):
+        copies.append(dataset.clone())
+        return copies[-1]
+
+    yield copy
+    for made in copies:
+        if not made.deleted:
+            made.delete()
+
+
+@pytest.fixture
 def wafers(make_wafers):
     """Twelve train images (four labelled) and four test images of 64 px."""
     return make_wafers()

@@ -22,10 +22,8 @@ def model(make_module_wafers, tmp_path_factory):
 
 
 @pytest.fixture
-def trained(model):
-    dataset = model.clone()
-    yield dataset
-    dataset.delete()
+def trained(model, copy_of):
+    return copy_of(model)
 
 
 def shown(dataset):

@@ -31,10 +31,8 @@ def model(make_module_wafers, models):
 
 
 @pytest.fixture
-def trained(model):
-    dataset = model.clone()
-    yield dataset
-    dataset.delete()
+def trained(model, copy_of):
+    return copy_of(model)
 
 
 @pytest.fixture

@@ -52,21 +52,16 @@ def batch_template(make_module_wafers):
 
 
 @pytest.fixture
-def batch(batch_template):
+def batch(batch_template, copy_of):
     """A factory: a dataset with a batch of `count` images in a rank order that no name tells.
 
     Datasets of a module share their image files.
     """
-    made = []
 
     def make(count: int = 6, *, regions: bool = True, pool: int = 0):
-        made.append(batch_template(count, regions, pool).clone())
-        return made[-1]
+        return copy_of(batch_template(count, regions, pool))
 
-    yield make
-    for dataset in made:
-        if not dataset.deleted:
-            dataset.delete()
+    return make
 
 
 def _with_batch(make_wafers, count: int, regions: bool, pool: int):

@@ -7,14 +7,6 @@ from cvat_fixtures import batch, batch_template, cvat, quick  # noqa: F401  # fi
 UNET = {"steps": 2, "crop_size": 32, "channels": (4, 8)}
 
 
-def copied(dataset):
-    """A copy with the records, fields and checkpoints of a dataset, deleted after the test."""
-    copy = dataset.clone()
-    yield copy
-    if not copy.deleted:
-        copy.delete()
-
-
 @pytest.fixture(scope="module")
 def trained_once(make_module_wafers):
     import unseen
@@ -35,12 +27,12 @@ def scored_once(make_module_wafers):
 
 
 @pytest.fixture
-def trained(trained_once):
+def trained(trained_once, copy_of):
     """Wafers with a UNet."""
-    yield from copied(trained_once)
+    return copy_of(trained_once)
 
 
 @pytest.fixture
-def scored(scored_once):
+def scored(scored_once, copy_of):
     """Wafers whose pool of eight images is scored."""
-    yield from copied(scored_once)
+    return copy_of(scored_once)

@@ -26,10 +26,8 @@ def detected_once(make_module_wafers):
 
 
 @pytest.fixture
-def detected(detected_once):
-    copy = detected_once.clone()
-    yield copy
-    copy.delete()
+def detected(detected_once, copy_of):
+    return copy_of(detected_once)
 
 
 def say(dataset, wrong=0, label="scratch"):

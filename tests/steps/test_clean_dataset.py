@@ -22,10 +22,8 @@ def trained(wafers):
 
 
 @pytest.fixture
-def clone(trained):
-    copy = trained[0].clone()
-    yield copy
-    copy.delete()
+def clone(trained, copy_of):
+    return copy_of(trained[0])
 
 
 def test_a_clone_and_its_original_leave_each_others_files(trained, clone):

@@ -58,11 +58,9 @@ def model(images, tmp_path_factory, fiftyone_database):
 
 
 @pytest.fixture
-def wafers(model):
+def wafers(model, copy_of):
     """A copy of that dataset with its records: nothing is scored or marked."""
-    dataset = model.clone()
-    yield dataset
-    dataset.delete()
+    return copy_of(model)
 
 
 def grids(dataset):

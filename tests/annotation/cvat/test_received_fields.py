@@ -107,16 +107,13 @@ def test_late_corrections_do_not_change_what_another_iteration_says(one, annotat
     assert steps[1]["result"]["closed"] == ["unseen_test"]
 
 
-def test_a_view_and_a_clone_load_like_the_dataset(one):
+def test_a_view_and_a_clone_load_like_the_dataset(one, copy_of):
     dataset, worker = one
     finish(worker)
-    clone = dataset.clone()
-    try:
-        unseen.load_annotations(clone)
-        unseen.undo_annotations(clone)
-        unseen.load_annotations(clone.match_tags("test"))
-        unseen.load_annotations(dataset.limit(1).select_fields())
-        dataset.reload()
-        assert truth(clone) == truth(dataset) == [[SAME_BOX]]
-    finally:
-        clone.delete()
+    clone = copy_of(dataset)
+    unseen.load_annotations(clone)
+    unseen.undo_annotations(clone)
+    unseen.load_annotations(clone.match_tags("test"))
+    unseen.load_annotations(dataset.limit(1).select_fields())
+    dataset.reload()
+    assert truth(clone) == truth(dataset) == [[SAME_BOX]]
