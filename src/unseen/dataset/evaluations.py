@@ -89,7 +89,7 @@ def _outcomes(
     marks: list[_Marks] = [defaultdict(dict) for _ in matched.samples]
 
     def mark(path: str, boxes: StoredBoxes, place: int, *outcome: Any) -> None:
-        of_box = dict(zip((key, f"{key}_id", f"{key}_iou"), outcome, strict=True))
+        of_box = dict(zip((key, f"{key}_id", f"{key}_iou"), outcome, strict=False))
         marks[boxes.sample[place]][path].setdefault(boxes.ids[place], {}).update(of_box)
 
     for sample, box, error in zip(predicted.sample, predicted.ids, errors, strict=True):
@@ -101,7 +101,7 @@ def _outcomes(
     for i, j, overlap, score in zip(*(c[is_sure].tolist() for c in columns), strict=True):
         label, box = predicted.labels[i], str(predicted.ids[i])
         if j < 0:
-            mark(field, predicted, i, "fp", _NO_ID, None)
+            mark(field, predicted, i, "fp", _NO_ID)
             rows.append((None, label, None, score, None, box))
             continue
         del missed[j]
@@ -110,7 +110,7 @@ def _outcomes(
         mark(gt_field, true, j, "tp", box, overlap)
         rows.append((label, label, overlap, score, found, box))
     for j in missed:
-        mark(gt_field, true, j, "fn", _NO_ID, None)
+        mark(gt_field, true, j, "fn", _NO_ID)
         rows.append((true.labels[j], None, None, None, str(true.ids[j]), None))
     return rows, marks
 
