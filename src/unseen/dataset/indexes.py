@@ -88,21 +88,24 @@ def pool_ids(
     """
     if not positions:
         return []
-    samples, left_out = loop.dataset._sample_collection, [ObjectId(i) for i in without]
-    passed = _paths(samples, [{"$match": {"_id": {"$in": left_out}}}])
+    samples = loop.dataset._sample_collection
     pool = loop.pool.match(only or {})
+    passed = _paths(samples, [{"$match": {"_id": {"$in": [ObjectId(i) for i in without]}}}])
     pipeline = pool._pipeline()
     if loop.is_whole and only is None:
         known = not_plain(loop.names, loop.own_tags)
         outside = _paths(samples, [{"$match": known}])
-        outside.subtract(_paths(samples, loop.pool.match(known)._pipeline()))
-        passed, pipeline = passed + outside, []
+        for sample_id in _paths(samples, pool.match(known)._pipeline()):
+            outside.pop(sample_id, None)
+        passed, pipeline = passed | outside, []
     places, number = set(positions), -1
     found: dict[int, tuple[str, int]] = {}  # position -> path, and how many before have it too
-    before: tuple[str, int] = ("", 0)
-    for path in _stream(samples, [*pipeline, {"$sort": {"filepath": 1}}]):
-        if passed.get(path, 0) > 0:  # of several samples with one path, the first ones
-            passed[path] -= 1
+    left, before = Counter(passed.values()), ("", 0)
+    in_order = [*pipeline, {"$sort": {"filepath": 1}}, {"$project": {"_id": 0, "filepath": 1}}]
+    for row in _stream(samples, in_order):
+        path = row["filepath"]
+        if left.get(path, 0) > 0:  # of several samples with one path, any
+            left[path] -= 1
             continue
         number += 1
         before = (path, before[1] + 1 if before[0] == path else 0)
@@ -113,23 +116,22 @@ def pool_ids(
     ids: dict[str, list[str]] = {}
     paths = [path for path, _ in found.values()]
     for start in range(0, len(paths), PATHS_AT_ONCE):
-        here = {"$in": paths[start : start + PATHS_AT_ONCE]}
-        some = pool.match({"filepath": here, "_id": {"$nin": left_out}})
-        rows = [*some._pipeline(), {"$sort": {"_id": 1}}, {"$project": {"filepath": 1}}]
-        for row in samples.aggregate(rows, allowDiskUse=True):
-            ids.setdefault(row["filepath"], []).append(str(row["_id"]))
+        here = {"$match": {"filepath": {"$in": paths[start : start + PATHS_AT_ONCE]}}}
+        for sample_id, path in sorted(_paths(samples, [here, *pipeline]).items()):
+            if sample_id not in passed:
+                ids.setdefault(path, []).append(str(sample_id))
     return [ids[found[p][0]][found[p][1]] for p in positions if p in found]
 
 
-def _paths(samples: Any, pipeline: Sequence[Query]) -> Counter[str]:
-    return Counter(_stream(samples, pipeline))
+def _paths(samples: Any, pipeline: Sequence[Query]) -> dict[ObjectId, str]:
+    rows = _stream(samples, [*pipeline, {"$project": {"filepath": 1}}])
+    return {row["_id"]: row["filepath"] for row in rows}
 
 
-def _stream(samples: Any, pipeline: Sequence[Query]) -> Iterator[str]:
-    """The paths of samples, as they come."""
-    rows = [*pipeline, {"$project": {"_id": 0, "filepath": 1}}]
+def _stream(samples: Any, pipeline: Sequence[Query]) -> Iterator[Any]:
     # Without a size, the server sends 16 MB at once, which are many more as Python objects.
-    return (row["filepath"] for row in samples.aggregate(rows, allowDiskUse=True, batchSize=5000))
+    rows: Iterator[Any] = samples.aggregate(pipeline, allowDiskUse=True, batchSize=5000)
+    return rows
 
 
 # --- indexes ---------------------------------------------------------------------------------------

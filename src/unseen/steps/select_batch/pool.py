@@ -45,8 +45,10 @@ class ReadPool:
         return len(self.ids) if len(self.ids) < self.scored else 0
 
 
-def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
+def read_pool(loop: Loop, config: SelectConfig, tag: str, progress: Progress) -> ReadPool:
     """Read what the strategy ranks; for `mixed` also the pretrained features, which progress counts.
+
+    Images with the tag of the batch that is chosen count as any others: this choice replaces them.
 
     Where a metric decides, the database ranks, and only the best come out of it. `balanced` and
     `mixed` choose among at most `MOST_CANDIDATES` images, or three times the batch.
@@ -91,20 +93,22 @@ def read_pool(loop: Loop, config: SelectConfig, progress: Progress) -> ReadPool:
         best = reading.highest(view, metric, most // 2)
         only = is_scored if count < size else None
         view = _some(loop, best, only, count, most, config.seed)
-    more = ["filepath"] if strategy == "mixed" else []
-    ids, values = reading.raw_values(view.sort_by("filepath"), [metric, *more])
+    ids, values = reading.raw_values(view, [metric, "filepath"])
+    # Sorted here: the database would carry whole samples along.
+    rows = sorted(zip(map(str, values["filepath"]), ids, values[metric], strict=True))
+    ids = [sample_id for _, sample_id, _ in rows]
     pool = Pool(
         len(ids),
         np.arange(len(ids)),
-        metric=np.asarray(values[metric], dtype=np.float64),
+        metric=np.asarray([value for *_, value in rows], dtype=np.float64),
         embed=lambda rows: _embeddings(loop, [ids[i] for i in rows]),
         seed=config.seed,
     )
     read = ReadPool(size, count, ids, pool)
     if strategy != "mixed":
         return read
-    paths = dict(zip(ids, map(str, values["filepath"]), strict=True))
-    return _with_features(loop, config, read, paths, progress)
+    paths = {sample_id: path for path, sample_id, _ in rows}
+    return _with_features(loop, config, read, paths, tag, progress)
 
 
 def _some(loop: Loop, best: Any, only: Any, count: int, most: int, seed: int) -> Any:
@@ -135,13 +139,18 @@ def _fullest(loop: Loop, labelled: Sequence[int], most: int) -> tuple[list[str],
 
 
 def _with_features(
-    loop: Loop, config: SelectConfig, pool: ReadPool, paths: dict[str, str], progress: Progress
+    loop: Loop,
+    config: SelectConfig,
+    pool: ReadPool,
+    paths: dict[str, str],
+    tag: str,
+    progress: Progress,
 ) -> ReadPool:
     """The pool with what `mixed` reads besides; `paths` are of the scored images, by id."""
     labelled = history.labelled_boxes(loop)
     classes = sorted({c for labels in labelled.labels.values() for c in labels})
     known = _labelled_images(loop, labelled, classes)
-    known += _images_out(loop, without=paths.keys() | labelled.labels.keys())
+    known += _images_out(loop, tag, without=paths.keys() | labelled.labels.keys())
     with named_cluster(config.engine, config.address) as cluster:
         features, origin = loop_features(loop, config, config.features, cluster=cluster)
         evidence = feature_evidence(
@@ -186,9 +195,10 @@ def _labelled_images(
     ]
 
 
-def _images_out(loop: Loop, *, without: Container[str]) -> list[KnownImage]:
-    """The images that were chosen already and wait for their labels."""
-    waiting = loop.without_labels(loop.whole.tagged(*loop.batches().values()))
+def _images_out(loop: Loop, tag: str, *, without: Container[str]) -> list[KnownImage]:
+    """The images that were chosen for other batches and wait for their labels."""
+    others = [batch for batch in loop.batches().values() if batch != tag]
+    waiting = loop.without_labels(loop.whole.tagged(*others))
     out = loop.dataset.match(indexes.handed_out(loop.names))
     paths: dict[str, str] = {}
     for view in (waiting, out):

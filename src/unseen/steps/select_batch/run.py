@@ -35,7 +35,7 @@ def select_batch(loop: Loop, config: SelectConfig, progress: Progress) -> Select
     place = _place(loop, config)
     tag = names.batch(place.number)
     progress(0, 3, "read the ranking")
-    pool = read_pool(loop, config, progress)
+    pool = read_pool(loop, config, tag, progress)
     wanted = to_rank(config.strategy, config.budget, config.random_share)
     chosen = ranked(config.strategy, pool.numbers, wanted)
     batch = [pool.ids[i] for i in chosen.order]
