@@ -124,6 +124,15 @@ def test_a_replaced_batch_is_the_same_and_leaves_no_criterion_behind(scored):
     assert "sources" not in Loop(scored, NAMES).entry(0, "select_batch")
 
 
+def test_what_a_batch_replaces_does_not_count_as_known(scored):
+    unscored = dict.fromkeys(sorted(hazy(scored))[1:], "another")  # no candidates
+    scored.set_values(NAMES.model, unscored, key_field="id")
+    first = unseen.select_batch(scored, budget=4).sample_ids
+    replaced = unseen.select_batch(scored, budget=28, strategy="sequential", replace=True)
+    assert set(replaced.sample_ids) & unscored.keys()
+    assert unseen.select_batch(scored, budget=4, replace=True).sample_ids == first
+
+
 def test_control_images_have_no_criterion(scored):
     result = unseen.select_batch(scored, budget=8, strategy="mixed", random_share=0.5)
     by = list(chosen_by(scored, result.sample_ids).values())
