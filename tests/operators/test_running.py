@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from quick_steps import QUICK
 
 import unseen
 from unseen.dataset import locks
@@ -18,38 +19,6 @@ pytestmark = pytest.mark.fiftyone
 #: The name under which FiftyOne loads the operators.
 OPERATORS = "fiftyone.plugins.orgs.unseen.curation.operators"
 
-#: The steps in an order in which each finds what it needs, as small as they can be.
-SMALL = {
-    "prepare_dataset": {"initial": 3, "screen": False},
-    "screen_images": {},
-    "split_dataset": {"initial": 4},
-    "mark_structure": {"pitch": (16, 16), "origin": (0, 0), "margin": 1},
-    "reveal_labels": {},
-    "train_unet": {"steps": 2, "batch_size": 2, "crop_size": 32, "channels": (4, 8)},
-    "score_samples": {"heatmap_size": 16},
-    "select_batch": {"budget": 2},
-    "rank_regions": {"count": 3},
-    "train_detector": {"architecture": "small", "steps": 1, "batch_size": 1, "image_size": 64},
-    "apply_detector": {},
-    "evaluate_detector": {},
-    "auto_label": {},
-    "compare_iterations": {"pictures": False},
-    "simulate": {
-        "series": "second",
-        "label_field": "simulated",
-        "hidden_field": "hidden_truth",
-        "strategies": ("sequential",),
-        "iterations": 1,
-        "budget": 2,
-        "initial": 3,
-        "detector_steps": 1,
-        "architecture": "small",
-        "image_size": 64,
-    },
-    "repair_labels": {},
-    "rename_classes": {"rename": ("particle=dust",)},
-    "clean_dataset": {},
-}
 #: Tested elsewhere: those that ask an annotation server, and one that needs a selection.
 OTHERS = {
     "request_annotations",
@@ -124,10 +93,10 @@ def endless(stand_in):
 def test_the_loop_runs_operator_by_operator(make_wafers, operator, tmp_path, delegate):
     from fiftyone.operators.delegated import DelegatedOperationService
 
-    assert {*SMALL, *OTHERS} == set(unseen.STEPS)
+    assert {*QUICK, *OTHERS} == set(unseen.STEPS)
     dataset = make_wafers(8, labelled=0, test=3)
     results = {}
-    for step, settings in SMALL.items():
+    for step, settings in QUICK.items():
         settings = {**settings, "model_dir": str(tmp_path / "models")}
         outcome = operator(step)(dataset, delegate=delegate, **settings)
         results[step] = outcome.result
@@ -141,8 +110,8 @@ def test_the_loop_runs_operator_by_operator(make_wafers, operator, tmp_path, del
         assert results[step]["dataset"] == dataset.name
         assert results[step]["summary"]
     dataset.reload()
-    assert results["split_dataset"]["initial"] == 4
-    assert results["score_samples"]["scored"] == 4
+    assert results["split_dataset"]["initial"] == 3
+    assert results["score_samples"]["scored"] == 5
     assert results["select_batch"]["batch"] == "batch_01"
     assert results["evaluate_detector"]["images"] == 3
     assert results["simulate"]["iterations"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import fiftyone as fo
 import pytest
+from quick_steps import contents
 
 import unseen
 from unseen.dataset.fields import Names
@@ -29,24 +30,6 @@ from unseen.errors import (
 pytestmark = pytest.mark.fiftyone
 
 UNET = {"steps": 2, "crop_size": 32, "channels": (4, 8)}
-
-
-@pytest.fixture
-def state():
-    """What a step could have left behind."""
-
-    def of(dataset):
-        dataset.reload()
-        return (
-            sorted(dataset.get_field_schema()),
-            sorted(dataset.count_sample_tags().items()),
-            dataset.list_runs(),
-            dataset.list_saved_views(),
-            dataset.list_evaluations(),
-            dataset.count("ground_truth.detections"),
-        )
-
-    return of
 
 
 def test_a_dataset_that_does_not_exist_is_named_with_what_there_is(wafers):
@@ -72,15 +55,15 @@ def test_a_dataset_of_other_media_is_refused(tmp_path, fiftyone_database, kind):
         (fo.Detections(), r"4 labelled images hold no usable box"),
     ],
 )
-def test_training_without_labels_or_boxes_says_what_to_do(make_wafers, state, labels, message):
+def test_training_without_labels_or_boxes_says_what_to_do(make_wafers, labels, message):
     dataset = make_wafers(4, labelled=0, test=0)
     dataset.set_values("ground_truth", [labels] * 4)
-    before = state(dataset)
+    before = contents(dataset)
     with pytest.raises(LabelError, match=message):
         unseen.train_unet(dataset, **UNET)
     with pytest.raises(LabelError, match=message):
         unseen.train_detector(dataset, steps=1, architecture="small", classes=("particle",))
-    assert state(dataset) == before
+    assert contents(dataset) == before
 
 
 def test_a_label_field_of_the_wrong_type_is_refused(wafers):
@@ -151,26 +134,26 @@ def test_unreadable_images_are_skipped_singly_and_listed(wafers):
     assert unseen.evaluate_detector(wafers).images == 3
 
 
-def test_an_empty_pool_is_said(make_wafers, state):
+def test_an_empty_pool_is_said(make_wafers):
     dataset = make_wafers(4, labelled=4, test=2)
     unseen.train_unet(dataset, **UNET)
-    before = state(dataset)
+    before = contents(dataset)
     with pytest.raises(DatasetError, match=r"nothing to score: the pool"):
         unseen.score_samples(dataset)
     for strategy in ("random", "sequential"):
         with pytest.raises(BudgetError, match=r"pool of dataset .* is empty"):
             unseen.select_batch(dataset, strategy=strategy)
-    assert state(dataset) == before
+    assert contents(dataset) == before
 
 
-def test_a_budget_beyond_the_pool_is_said(scored, state):
-    before = state(scored)
+def test_a_budget_beyond_the_pool_is_said(scored):
+    before = contents(scored)
     for strategy in ("diverse", "balanced", "random", "sequential", "entropy"):
         with pytest.raises(BudgetError, match=r"budget 9 exceeds the 8 unlabelled images"):
             unseen.select_batch(scored, budget=9, strategy=strategy)
     with pytest.raises(BudgetError, match=r"initial=13 exceeds the 12 images"):
         unseen.split_dataset(scored, initial=13)
-    assert state(scored) == before
+    assert contents(scored) == before
 
 
 def test_ranking_without_scores_or_with_old_ones_says_what_to_do(wafers, scored):
@@ -220,9 +203,9 @@ def test_a_detector_of_another_class_list_or_kind_is_refused(make_wafers):
         unseen.apply_detector(dataset, checkpoint=unet.checkpoint)
 
 
-def test_a_full_disk_leaves_the_earlier_checkpoint_and_record(wafers, state):
+def test_a_full_disk_leaves_the_earlier_checkpoint_and_record(wafers):
     first = unseen.train_unet(wafers, **UNET)
-    before = state(wafers)
+    before = contents(wafers)
     # A limit on file sizes is the nearest thing to a full disk that needs no disk of its own.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
@@ -231,7 +214,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_record(wafers, state):
             unseen.train_unet(wafers, seed=3, **UNET)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert state(wafers) == before
+    assert contents(wafers) == before
     folder = Path(first.checkpoint).parent
     assert sorted(p.suffix for p in folder.iterdir()) == [".json", ".safetensors"]
     assert unseen.score_samples(wafers).scored == 8
@@ -289,8 +272,8 @@ def test_scoring_that_was_interrupted_goes_on_with_the_same_thresholds(trained, 
     assert resumed == pytest.approx(whole, rel=1e-3)  # bf16, other batches
 
 
-def test_parameters_out_of_range_are_refused_before_anything_happens(wafers, state):
-    before = state(wafers)
+def test_parameters_out_of_range_are_refused_before_anything_happens(wafers):
+    before = contents(wafers)
     bad = [
         ("select_batch", {"budget": 0}, "budget=0; expected a whole number"),
         ("select_batch", {"strategy": "best"}, "strategy='best'; expected one of mixed"),
@@ -310,7 +293,7 @@ def test_parameters_out_of_range_are_refused_before_anything_happens(wafers, sta
     for step, settings, message in bad:
         with pytest.raises(ConfigError, match=message):
             getattr(unseen, step)(wafers, **settings)
-    assert state(wafers) == before
+    assert contents(wafers) == before
 
 
 def test_a_field_of_the_user_is_never_taken_over_nor_cleaned(wafers):

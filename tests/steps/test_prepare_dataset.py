@@ -8,25 +8,13 @@ import fiftyone as fo
 import numpy as np
 import pytest
 from PIL import Image
+from quick_steps import contents
 
 import unseen
 from unseen.errors import BudgetError, ConfigError, DatasetError, LabelError, StructureError
 from unseen.loop import overview
 
 pytestmark = pytest.mark.fiftyone
-
-
-def contents(dataset):
-    """Everything that a step could have changed."""
-    dataset.reload()
-    return (
-        sorted(dataset.get_field_schema()),
-        sorted(dataset.count_sample_tags().items()),
-        dataset.list_runs(),
-        dataset.list_workspaces(),
-        dict(dataset.classes),
-        dataset.persistent,
-    )
 
 
 def test_a_plain_dataset_is_ready_for_the_loop_afterwards(make_wafers):
