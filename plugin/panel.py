@@ -105,8 +105,11 @@ class CurationPanel(GridEvents, ComparisonEvents):
 
     def choose(self, ctx: Any) -> Shown | None:
         """Show another section, or curves over another axis."""
-        names = ("tab", "against")
-        return self._read(ctx, **{name: ctx.params[name] for name in names if name in ctx.params})
+        # First of all: two events of quick clicks may overtake each other in what follows.
+        page, names = ctx.panel.state.page, ("tab", "against")
+        chosen = {name: ctx.params[name] for name in names if name in ctx.params}
+        _asked[page] = _asked.get(page, {}) | chosen
+        return self._read(ctx)
 
     def act(self, ctx: Any) -> None:
         """Open the form of an operator, filled in for what is due next."""
@@ -142,21 +145,17 @@ class CurationPanel(GridEvents, ComparisonEvents):
         return types.Property(panel, view=layout.ROOT)
 
     # --- helpers ---------------------------------------------------------------------------------
-    def _read(
-        self, ctx: Any, *, ask_server: bool = False, is_new: bool = False, **chosen: str
-    ) -> Shown | None:
-        """What the open section shows; `chosen` is another section or axis.
+    def _read(self, ctx: Any, *, ask_server: bool = False, is_new: bool = False) -> Shown | None:
+        """What the open section shows.
 
         Traces and tables become the panel's data, which the browser keeps and gets when they have
         changed (`is_new`: it has none). All goes in one operation each for state and data, because
         the App (1.22) draws the whole panel after every one. None = another section was chosen
         while this one was read: whichever answer came last would be drawn.
         """
-        before, run = ctx.panel.state, last_run(ctx.dataset)
-        page = uuid.uuid4().hex if is_new or not before.page else before.page
-        if chosen:
-            _asked[page] = _asked.get(page, {}) | chosen
-        asked = _asked.get(page, {})
+        before = ctx.panel.state
+        page = uuid.uuid4().hex if is_new else before.page
+        asked, run = _asked.get(page, {}), last_run(ctx.dataset)
         tab = asked.get("tab") or before.tab or layout.TABS[0]
         against = asked.get("against") or before.against or layout.AXES[0]
         known = stamp(ctx.dataset)

@@ -92,7 +92,7 @@ def send(panel):
 
 @pytest.fixture
 def open_tab(send):
-    return lambda dataset, tab: send(dataset, "choose", {}, tab=tab)
+    return lambda dataset, tab: send(dataset, "choose", send(dataset, "on_load").state, tab=tab)
 
 
 def score(dataset, folder):
