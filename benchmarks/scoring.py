@@ -4,6 +4,7 @@
     python benchmarks/scoring.py --memory 200 2000
     python benchmarks/scoring.py --images 100 --busy 0 1 2   # beside so many busy processes
     python benchmarks/scoring.py --former ../former/src      # in turns with another version
+    python benchmarks/scoring.py --avx2   # in turns with what a processor without AVX-512 would do
 
 Compare the ratios, not the times: what is compared is measured in turn. CPU seconds are those of all
 threads, so that they tell the work, and not how much of it a second core hides.
@@ -234,6 +235,7 @@ def main() -> None:
     arguments.add_argument("--embeddings", action="store_true", help=text)
     arguments.add_argument("--busy", type=int, nargs="+", help="busy processes, instead of speeds")
     arguments.add_argument("--former", help="sources of another version to compare with")
+    arguments.add_argument("--avx2", action="store_true", help="compare with older instructions")
     arguments.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     arguments.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = arguments.parse_args()
@@ -246,9 +248,12 @@ def main() -> None:
     with ThrowawayDatabase():
         if options.busy:
             print_json(options, in_turns(options, WAYS, busy=options.busy))
-        elif options.former:
+        elif options.former or options.avx2:
             one = {"OMP_NUM_THREADS": str(options.threads)}
-            ways = {"former": {**one, "PYTHONPATH": options.former}, "now": one}
+            ways = {"former": {**one, "PYTHONPATH": options.former}} if options.former else {}
+            ways["now"] = one
+            if options.avx2:
+                ways["avx2"] = {**one, "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
             print_json(options, in_turns(options, ways))
         elif options.peak:
             peak(options.peak, embeddings=options.embeddings)

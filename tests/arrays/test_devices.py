@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -24,6 +28,22 @@ def test_fp32_means_no_autocast_and_auto_follows_the_processor(monkeypatch):
     for is_native, dtype in ((False, None), (True, torch.bfloat16)):
         monkeypatch.setattr("unseen.arrays.devices._cpu_multiplies_bf16", lambda v=is_native: v)
         assert resolve_precision("auto", CPU) is dtype
+
+
+def test_bf16_is_not_chosen_where_onednn_emulates_it_or_is_absent(monkeypatch):
+    command = "import torch; from unseen.arrays.devices import *"
+    command += "; print(resolve_precision('auto', torch.device('cpu')))"
+    held_back = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    run = subprocess.run(
+        [sys.executable, "-c", command],
+        env=held_back,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "None"
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert resolve_precision("auto", CPU) is None
 
 
 @pytest.mark.parametrize(("precision", "device"), [("fp16", "cpu"), ("bf16", "mps")])

@@ -88,9 +88,16 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    """Whether the processor has AVX512-BF16 or AMX (x86), or says so through oneDNN (Arm)."""
-    if platform.machine().lower() in ("x86_64", "amd64", "i386", "i686"):
-        # Private names of torch, hence the fallback: float32 is always right.
-        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in probes)
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    """Whether oneDNN has bf16 here and the processor multiplies it: AVX512-BF16 or AMX on x86.
+
+    Without, bf16 takes many times as long as float32. oneDNN is no part of PyTorch on a Mac, and a
+    user may hold it back from newer instructions (ONEDNN_MAX_CPU_ISA, ATEN_CPU_CAPABILITY).
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return False
+    has_bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return has_bf16
+    # Private names of torch, hence the fallback: float32 is always right.
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return has_bf16 and any(bool(getattr(torch.cpu, name, lambda: False)()) for name in probes)
