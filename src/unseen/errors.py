@@ -6,6 +6,7 @@ A message names the value, what was expected, and the way out.
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 
 
@@ -85,15 +86,20 @@ class Cancelled(BaseException):
     """
 
 
+#: What writing to an open file ends in, where the system names no file.
+_ABOUT_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
 @contextlib.contextmanager
 def file_errors() -> Iterator[None]:
     """Turn what the system says about a file inside into a FileError that names it."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in _ABOUT_FILES:
             raise
+        what = "a file" if error.filename is None else repr(error.filename)
         raise FileError(
-            f"{error.filename!r} cannot be used: {error.strerror}. Give another path, or see to its "
+            f"{what} cannot be used: {error.strerror}. Give another path, or see to its "
             "permissions and the space on its disk"
         ) from error

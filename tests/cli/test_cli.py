@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import resource
 
 import pytest
 from pymongo.errors import ServerSelectionTimeoutError
@@ -251,6 +252,18 @@ def test_a_synthetic_set_is_written_and_imported(tmp_path, capsys, fiftyone_data
     result = json.loads(capsys.readouterr().out)
     assert (result["dataset"], result["train"], result["test"]) == ("cli-import", 2, 1)
     fo.delete_dataset("cli-import")
+
+
+def test_a_full_disk_is_no_crash_and_leaves_nothing_in_the_way(tmp_path, capsys):
+    arguments = ["synthesize", str(tmp_path / "set"), "--train", "2", "--test", "1"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        assert cli.main(arguments) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "a file cannot be used: File too large" in capsys.readouterr().err
+    assert cli.main(arguments) == 0
 
 
 @pytest.mark.fiftyone

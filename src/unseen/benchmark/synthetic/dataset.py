@@ -7,6 +7,7 @@ of a common one) appear only after a while. Labelling in that order therefore mi
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,13 @@ def write_coco_folder(
     }
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is not an empty folder; give a new one")
-    for split, images in splits.items():
-        _write_split(folder / split, kind, images, seed)
+    try:
+        for split, images in splits.items():
+            _write_split(folder / split, kind, images, seed)
+    except BaseException:  # stopped, or a full disk: the same call starts over
+        for split in splits:
+            shutil.rmtree(folder / split, ignore_errors=True)
+        raise
     return folder
 
 
