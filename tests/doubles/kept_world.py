@@ -8,27 +8,9 @@ from pathlib import Path
 
 #: What differs between two runs that did the same.
 _OWN = {
-    *(
-        "_id",
-        "id",
-        "at",
-        "seconds",
-        "created_at",
-        "last_modified_at",
-        "last_loaded_at",
-        "timestamp",
-    ),
-    *(
-        "started_at",
-        "taken_at",
-        "token",
-        "updated_at",
-        "version",
-        "started",
-        "_dataset_id",
-        "sent_at",
-    ),
-    *("_uuid", "uuid", "since", "loaded_at", "closed_at", "finished_at"),
+    *("_id", "id", "at", "since", "started", "seconds", "timestamp", "version", "token", "uuid"),
+    *("_uuid", "created_at", "last_modified_at", "last_loaded_at", "updated_at", "started_at"),
+    *("taken_at", "sent_at", "loaded_at", "closed_at", "finished_at", "_dataset_id"),
 }
 
 
@@ -105,20 +87,15 @@ def state(name: str, folder: Path) -> dict:
         "files": sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()),
         "datasets": fo.list_datasets(),
     }
-    for kind in ("runs", "evaluations", "brain_methods", "annotation_runs"):
+    for kind in _RUNS:
         runs = {r["key"]: r for r in _referenced(database.runs, document, kind)}
         found[kind] = {k: {**r, "results": r.get("results") is not None} for k, r in runs.items()}
     return json.loads(json.dumps(_plain(found), sort_keys=True, default=str))
 
 
-_REFERENCES = (
-    "saved_views",
-    "workspaces",
-    "runs",
-    "evaluations",
-    "brain_methods",
-    "annotation_runs",
-)
+#: Fields of a dataset's document that name other documents.
+_RUNS = ("runs", "evaluations", "brain_methods", "annotation_runs")
+_REFERENCES = ("saved_views", "workspaces", *_RUNS)
 
 
 def _referenced(collection, document, field):

@@ -1,16 +1,13 @@
-"""A loop with round numbers, and ranked batches of real generated wafers."""
+"""A loop with round numbers, and ranked batches."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
-from unseen.benchmark.synthetic.dataset import generate
 from unseen.loop.curves import ClassMetrics, IterationSummary
 from unseen.report.pictures import BatchPicture
 
@@ -65,7 +62,8 @@ def scored(particle: float, scratch: float, stain: float) -> dict[str, float]:
     return {"particle": particle, "scratch": scratch, "stain": stain}
 
 
-def wafer_loop() -> list[IterationSummary]:
+@pytest.fixture
+def loop() -> list[IterationSummary]:
     """A loop whose ranking won; the baselines share iteration 0 and do not repeat it."""
     return [
         point("", "diverse", 0, scored(0.61, 0.28, 0.0), counted(58, 4, 0)),
@@ -82,53 +80,21 @@ def full_set() -> IterationSummary:
     return point("full", "full", 0, scored(0.81, 0.63, 0.58), counted(1170, 68, 22), images=200)
 
 
-@pytest.fixture
-def loop() -> list[IterationSummary]:
-    return wafer_loop()
-
-
-def wafer_batches(folder: Path, per_batch: int = 10, batches: int = 2) -> list[BatchPicture]:
-    """Ranked batches over generated wafers; the heatmap is strong on rare marks, as S should be."""
-    rng = np.random.default_rng(7)
-    images = generate("bare", per_batch * batches, seed=7, size=256, start=90)
-    found = []
-    for i, image in enumerate(images):
-        path = folder / f"wafer_{i:03d}.png"
-        Image.fromarray(image.pixels).save(path)
-        height, width = image.pixels.shape
-        relative = image.xyxy / [width, height, width, height]
-        boxes = [(tuple(map(float, b)), n) for b, n in zip(relative, image.labels, strict=True)]
-        heatmap, regions = _heatmap(boxes, rng)
-        found.append(
-            BatchPicture(
-                batch=f"batch_{i // per_batch + 1:02d}",
-                iteration=i // per_batch + 1,
-                rank=i % per_batch + 1,
-                filepath=str(path),
-                metric_name="excess",
-                metric_value=float(heatmap.mean()),
-                heatmap=heatmap,
-                full_scale=0.12,
-                regions=regions,
-                boxes=boxes,
-            )
-        )
-    found.sort(key=lambda p: (p.iteration, -p.metric_value))
-    return [replace(p, rank=i % per_batch + 1) for i, p in enumerate(found)]
-
-
-def _heatmap(boxes, rng: np.random.Generator):
-    """A map like that of a UNet: specks everywhere, blobs on what is not a particle."""
-    score = gaussian_filter(np.maximum(0, rng.normal(0, 0.3, (96, 96))), 1.0) * 0.12
-    ys, xs = np.mgrid[0:96, 0:96] / 96
-    regions = []
-    for (x1, y1, x2, y2), label in boxes:
-        strength = 0.02 if label == "particle" else rng.uniform(0.07, 0.13)
-        x, y, w, h = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, 0.02), max(y2 - y1, 0.02)
-        blob = np.exp(-4 * (((xs - x) / w) ** 2 + ((ys - y) / h) ** 2))
-        score += strength * blob * rng.uniform(0.6, 1.0, blob.shape)
-        if label != "particle":
-            shrunk = (x - 0.38 * w, y - 0.38 * h, x + 0.38 * w, y + 0.38 * h)
-            regions.append((tuple(map(float, shrunk)), strength))
-    heatmap = np.clip(score / 0.12 * 255, 0, 255).astype(np.uint8)
-    return heatmap, sorted(regions, key=lambda r: -r[1])
+def ranked_batches(folder: Path, per_batch: int) -> list[BatchPicture]:
+    """Two ranked batches of one grey image, with a heatmap, a region and a box."""
+    path = folder / "wafer.png"
+    Image.new("L", (64, 64), 128).save(path)
+    shown = {
+        "filepath": str(path),
+        "metric_name": "excess",
+        "metric_value": 0.1,
+        "heatmap": np.arange(256, dtype=np.uint8).reshape(16, 16),
+        "full_scale": 0.12,
+        "regions": [((0.2, 0.2, 0.6, 0.6), 0.1)],
+        "boxes": [((0.1, 0.1, 0.7, 0.7), "stain")],
+    }
+    return [
+        BatchPicture(batch=f"batch_{number:02d}", iteration=number, rank=rank + 1, **shown)
+        for number in (1, 2)
+        for rank in range(per_batch)
+    ]

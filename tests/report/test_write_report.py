@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
-from report_facts import CLASSES, FACTS, counted, full_set, point, wafer_batches
+from report_facts import CLASSES, FACTS, counted, full_set, point, ranked_batches
 
 from unseen.annotation import Agreement
 from unseen.errors import UnseenError
@@ -73,7 +73,7 @@ def test_people_are_compared_where_something_was_shown_for_that(tmp_path):
 
 
 def test_the_whole_report_opens_with_the_verdict_and_loads_nothing(tmp_path, loop):
-    batches = wafer_batches(tmp_path, per_batch=4)
+    batches = ranked_batches(tmp_path, per_batch=4)
 
     files = write(tmp_path / "report", [*loop, full_set()], batches)
 
