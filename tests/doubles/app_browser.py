@@ -222,10 +222,6 @@ class App:
         self.page.keyboard.press("Enter")
         self.wait_for_form(label)
 
-    def above_grid(self, label: str) -> None:
-        """Press the button of an operator (its URI) above the grid."""
-        self.page.locator(f"[data-item-id='{label}']").click()
-
     def wait_for_form(self, title: str) -> None:
         """Wait until the form `title` can be filled in."""
         self.form.get_by_text(title, exact=True).first.wait_for()
