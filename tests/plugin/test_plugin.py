@@ -76,12 +76,12 @@ def test_the_manifest_names_no_address():
     assert not re.search(r"https?://", MANIFEST)
 
 
-def test_next_batch_has_a_button_above_the_grid(operators):
+def test_the_workspace_has_a_button_above_the_grid(operators):
     from fiftyone.operators import types
 
     placed = {name: o.resolve_placement(None) for name, o in operators.items()}
     buttons = {name: p for name, p in placed.items() if p is not None}
-    assert buttons["select_batch"].place == types.Places.SAMPLES_GRID_SECONDARY_ACTIONS
+    assert buttons["open_workspace"].place == types.Places.SAMPLES_GRID_SECONDARY_ACTIONS
 
 
 def test_the_skill_names_operators_that_exist(operators):
