@@ -40,8 +40,8 @@ BLOCK = 2000
 STRATEGIES = ("random", "sequential", "plain", "entropy", "foreground", "diverse", "balanced")
 #: As many are made one by one; of larger datasets the rest are copies of them.
 COPIED = 20_000
-#: Rows and columns of the patches of an image of 96 px.
-PATCHES = (6, 6)
+#: Rows and columns of the patches of an image, few because a disk has to hold them.
+PATCHES = (2, 2)
 #: A file system has a limit on the links to one file, often 65,000.
 LINKS = 1000
 
@@ -105,7 +105,7 @@ def fill_features(dataset: Any) -> None:
     from unseen.ranking.features.image_features import ImageFeatures, patch_size, vector_size
     from unseen.ranking.features.store import row
 
-    features = Features(find_backbone("statistics")[0], features_folder(None))
+    features = Features(find_backbone()[0], features_folder(None))
     sizes = vector_size(features.backbone), patch_size(features.backbone)
     rng = np.random.default_rng(2)
     # Kinds of images that differ in a few directions, as real ones do.
@@ -198,9 +198,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
         f"select: {s}": step("select_batch", budget=BUDGET, strategy=s, replace=True)
         for s in STRATEGIES
     },
-    "select: mixed": step(
-        "select_batch", budget=BUDGET, strategy="mixed", features="statistics", replace=True
-    ),
+    "select: mixed": step("select_batch", budget=BUDGET, strategy="mixed", replace=True),
     "next_iteration": step("next_iteration", send=False),
     "score: start": start_scoring,
     "rank_regions": step("rank_regions"),

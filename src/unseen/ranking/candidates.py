@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from unseen.ranking.feature_space import Floats, widest_directions
+from unseen.ranking.feature_space import Floats, widest_directions, without_gaps
 from unseen.ranking.selection import Indices
 
 #: Principal components that tell clusters of images apart.
@@ -44,6 +44,8 @@ class Candidates:
         Also returns the position in this pool of each image that is left.
         """
         left = np.setdiff1d(np.arange(len(self)), chosen).astype(np.int64)
+        if not len(chosen):
+            return self, left
         rest = replace(
             self,
             metric=self.metric[left],
@@ -66,9 +68,9 @@ class Candidates:
         Fine differences between images of one kind take up most of the features; in a few wide
         directions of equal weight, what differs is the kind.
         """
-        rows = np.concatenate([self.space[self.described], self.known])
-        rows = rows[~np.isnan(rows).any(axis=1)]
+        rows = without_gaps(np.concatenate([self.space, self.known]))
         mean, axes = widest_directions(rows, CLUSTER_DIMENSIONS)
+        del rows  # as large as everything else together
         return (self.space - mean) @ axes, (self.known - mean) @ axes
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from unseen.progress import Progress, silent
 from unseen.ranking.candidates import Candidates
-from unseen.ranking.feature_space import Floats, feature_space, nearest
+from unseen.ranking.feature_space import Floats, feature_space, nearest, without_gaps
 from unseen.ranking.features.compute import Features
 from unseen.ranking.features.image_features import blocks, patch_size
 from unseen.ranking.patch_classes import Labels, PatchSpace, learn_patch_classes, patch_labels
@@ -71,8 +71,9 @@ def feature_evidence(
     the store is damaged or cannot be written.
     """
     files = [*pool, *(image.path for image in known)]
-    vectors = features.vectors(files, progress=progress)
-    space, around = np.split(feature_space(vectors, blocks(features.backbone)), [len(pool)])
+    # Nobody needs the vectors after this: they are twice as large as what comes of them.
+    space = feature_space(features.vectors(files, progress=progress), blocks(features.backbone))
+    space, around = np.split(space, [len(pool)])
     labelled = [i for i, image in enumerate(known) if image.is_labelled]
     images = [known[i] for i in labelled]
     counts = np.zeros((len(images), class_count), dtype=np.int64)
@@ -106,7 +107,7 @@ def prevalence(space: Floats, known: Floats, holds: npt.NDArray[np.bool_]) -> Fl
     """
     is_described = ~np.isnan(known).any(axis=1)
     known, holds = known[is_described], holds[is_described]
-    points = space[~np.isnan(space).any(axis=1)]
+    points = without_gaps(space)
     if not len(known):
         return np.zeros(holds.shape[1])
     closest, _ = nearest(points, known)

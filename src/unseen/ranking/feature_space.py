@@ -16,8 +16,8 @@ Floats = npt.NDArray[np.float64]
 _SMALLEST = 1e-6
 #: Directions with less than this part of the widest one's variance are noise.
 _NARROWEST = 1e-6
-#: Points that are compared together, which bounds memory.
-_ROWS = 1024
+#: Points that are compared, and features that are standardised, together, which bounds memory.
+_ROWS, _COLUMNS = 1024, 32
 
 
 def feature_space(vectors: npt.ArrayLike, blocks: Mapping[str, slice]) -> Floats:
@@ -32,14 +32,23 @@ def feature_space(vectors: npt.ArrayLike, blocks: Mapping[str, slice]) -> Floats
     has_features = ~np.isnan(values).any(axis=1)
     space = np.full((len(values), sum(part.stop - part.start for part in used)), np.nan)
     start = 0
-    for part in used:  # one after the other, since all in float64 would be several times as large
-        columns = values[has_features, part].astype(np.float64)
-        if len(columns):
-            width = np.maximum(columns.std(axis=0), _SMALLEST)
-            columns = (columns - columns.mean(axis=0)) / width / np.sqrt(columns.shape[1])
-            space[has_features, start : start + columns.shape[1]] = columns
-        start += columns.shape[1]
+    for part in used:
+        for left in range(part.start, part.stop, _COLUMNS):  # all of them in float64 would be large
+            right = min(left + _COLUMNS, part.stop)
+            columns = values[has_features, left:right].astype(np.float64)
+            if len(columns):
+                width = np.maximum(columns.std(axis=0), _SMALLEST) * np.sqrt(part.stop - part.start)
+                space[has_features, start : start + right - left] = (
+                    columns - columns.mean(axis=0)
+                ) / width
+            start += right - left
     return space
+
+
+def without_gaps(space: Floats) -> Floats:
+    """The rows without NaN; a space of many images is not copied if these are all."""
+    is_described = ~np.isnan(space).any(axis=1)
+    return space if is_described.all() else space[is_described]
 
 
 def widest_directions(rows: Floats, most: int) -> tuple[Floats, Floats]:
@@ -51,8 +60,11 @@ def widest_directions(rows: Floats, most: int) -> tuple[Floats, Floats]:
     if len(rows) < 2:
         return np.zeros(rows.shape[1]), np.zeros((rows.shape[1], 0))
     mean = rows.mean(axis=0)
-    centred = rows - mean
-    covariance = centred.T @ centred / (len(rows) - 1)
+    scatter = np.zeros((rows.shape[1], rows.shape[1]))
+    for start in range(0, len(rows), _ROWS):
+        centred = rows[start : start + _ROWS] - mean
+        scatter += centred.T @ centred
+    covariance = scatter / (len(rows) - 1)
     variance, axes = np.linalg.eigh(covariance)
     kept = np.argsort(-variance)[:most]
     kept = kept[variance[kept] > _NARROWEST * max(float(variance.max(initial=0.0)), 1e-30)]
