@@ -15,7 +15,7 @@ from unseen.dataset.setup import names_of
 from unseen.errors import DatasetError, UnseenError
 from unseen.loop import overview
 
-from .step_operator import OtherOperator, icon
+from .step_operator import OtherOperator
 
 
 class LabelNext(OtherOperator):
@@ -23,10 +23,7 @@ class LabelNext(OtherOperator):
 
     name, label, svg = "label_next", "Next unlabelled", "request_annotations"
     description = "Open the next unlabelled image of the batch in the Annotate tab"
-
-    def resolve_placement(self, ctx: Any) -> types.Placement:
-        button = types.Button(label=self.label, icon=icon(self.svg), prompt=False)
-        return types.Placement(types.Places.SAMPLES_VIEWER_ACTIONS, button)
+    place = types.Places.SAMPLES_VIEWER_ACTIONS
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         try:

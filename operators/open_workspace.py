@@ -10,7 +10,7 @@ from fiftyone.server.events.state import get_state
 from unseen.dataset.appearance import WORKSPACE, enlarge_thumbnails, look, save_workspace
 from unseen.dataset.writing import renew_look
 
-from .step_operator import OtherOperator, follow, icon
+from .step_operator import OtherOperator, follow
 
 
 class OpenWorkspace(OtherOperator):
@@ -19,11 +19,7 @@ class OpenWorkspace(OtherOperator):
     name = svg = "open_workspace"
     label = "Open the Curation workspace"
     description = "Samples left, the loop and the detector's evaluation right"
-
-    def resolve_placement(self, ctx: Any) -> types.Placement:
-        # Runs for every operator whenever a dataset is opened: keep it trivial.
-        button = types.Button(label=self.label, icon=icon(self.svg), prompt=False)
-        return types.Placement(types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, button)
+    place = types.Places.SAMPLES_GRID_SECONDARY_ACTIONS
 
     def execute(self, ctx: Any) -> dict[str, str]:
         before = look(ctx.dataset)

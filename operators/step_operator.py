@@ -107,12 +107,13 @@ class StepOperator(foo.Operator):
 
 
 class OtherOperator(foo.Operator):
-    """An operator that is no step, and does little harm."""
+    """An operator that is no step, does little harm, and has a button."""
 
     name: str
     label: str
     description: str
     svg: str  #: of its icon
+    place: types.Places  #: of its button
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -124,6 +125,11 @@ class OtherOperator(foo.Operator):
             risk_level=types.RiskLevel.LOW,
             view_target=False,
         )
+
+    def resolve_placement(self, ctx: Any) -> types.Placement:
+        # Runs for every operator whenever a dataset is opened: keep it trivial.
+        button = types.Button(label=self.label, icon=icon(self.svg), prompt=False)
+        return types.Placement(self.place, button)
 
 
 def follow(ctx: Any, before: Mapping[str, Any]) -> list[Any]:
