@@ -116,7 +116,7 @@ def choose(loop: Loop, key: str | None) -> Snapshot:
     """
     # A snapshot that nothing was written after comes from a killed load: there is nothing to undo.
     snapshots = [s for s in list_snapshots(loop) if s.written]
-    known = ", ".join(f"{s.key} (before a {s.before}, {s.taken_at})" for s in snapshots) or "none"
+    known = ", ".join(f"{s.key} ({s.taken_at}, before: {s.before})" for s in snapshots) or "none"
     if key is not None:
         chosen = next((s for s in snapshots if s.key == key), None)
         if chosen is None:

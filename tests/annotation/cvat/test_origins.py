@@ -78,7 +78,10 @@ def test_clean_takes_the_record_away(one):
     dataset, person = one
     person.draw(0, "particle", BOX)
     person.set(state="completed")
+    planned = unseen.clean_dataset(dataset, dry_run=True)
+    assert planned.given_up == ["unseen_batch_01"]
+    assert "Labels of unseen_batch_01, not loaded yet, could no longer be" in planned.summary()
     unseen.load_annotations(dataset)
     assert dataset.get_field(Names().sources) is not None
-    unseen.clean_dataset(dataset)
+    assert not unseen.clean_dataset(dataset).given_up
     assert dataset.get_field(Names().sources) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unseen.parameters import StepConfig, setting
 from unseen.results import StepResult
@@ -28,14 +28,17 @@ class CleanResult(StepResult):
     runs: list[str]
     evaluations: list[str]
     checkpoints: int
+    given_up: list[str] = field(default_factory=list)  #: annotation runs that are still out
     dry_run: bool = False  #: nothing was removed
 
     def summary(self) -> str:
         removed = "Would remove" if self.dry_run else "Removed"
+        out, would = ", ".join(self.given_up), "could" if self.dry_run else "can"
+        lost = f" Labels of {out}, not loaded yet, {would} no longer be loaded." if out else ""
         return (
             f"{removed} {len(self.fields)} fields, {len(self.tags)} tags, {len(self.views)} views, "
             f"{len(self.runs)} records, {len(self.evaluations)} evaluations and "
-            f"{self.checkpoints} checkpoints. Labels and images are untouched."
+            f"{self.checkpoints} checkpoints. Labels and images are untouched.{lost}"
         )
 
 

@@ -42,8 +42,8 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
     views = writing.own_views(loop)
     records = [key for method in OWN_METHODS for key in _runs(loop, method)]
     # The tasks stay on their servers.
-    keys = [record["sending"]["anno_key"] for record in _runs(loop, SENDING_METHOD).values()]
-    sent = [key for key in keys if dataset.has_annotation_run(key)]
+    sendings = [record["sending"] for record in _runs(loop, SENDING_METHOD).values()]
+    sent = [s["anno_key"] for s in sendings if dataset.has_annotation_run(s["anno_key"])]
     ours = CleanResult(
         dataset=dataset.name,
         fields=writing.own_fields(loop),
@@ -52,6 +52,7 @@ def clean_dataset(loop: Loop, config: CleanConfig, progress: Progress) -> CleanR
         runs=[*records, *sent, *brain.own_runs(loop)],
         evaluations=writing.own_evaluations(loop),
         checkpoints=sum(path.is_file() for path in checkpoints),
+        given_up=[s["anno_key"] for s in sendings if s["backend"] != "app" and not s["closed"]],
         dry_run=config.dry_run,
     )
     if config.dry_run:
