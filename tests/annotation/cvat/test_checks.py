@@ -245,7 +245,7 @@ def test_the_longest_names_go_through(cvat, batch):
 def test_a_dataset_without_classes(cvat, make_wafers):
     dataset = make_wafers(4, labelled=0, test=0)
     unseen.split_dataset(dataset, initial=2, test_count=1)
-    refused(dataset, cvat, "no class yet; pass classes=", LabelError, images="initial")
+    refused(dataset, cvat, "no class yet; name in 'classes'", LabelError, images="initial")
     assert unseen.request_annotations(dataset, images="initial", classes=("pit",)).sent == 2
 
 

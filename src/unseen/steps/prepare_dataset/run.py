@@ -85,7 +85,8 @@ def _classes(loop: Loop, given: Sequence[str]) -> tuple[list[str], list[str]]:
     if given or loop.listed_classes():
         return classes, []
     # Not kept: annotators must be able to find a class that nobody has labelled yet.
-    return classes, ["The class list is open: it is what the labels show. Name all classes."]
+    text = "The class list is open: it is what the labels show. Name all classes, here or later."
+    return classes, [text]
 
 
 def _keep(loop: Loop, config: PrepareConfig) -> list[str]:

@@ -53,7 +53,7 @@ def request_annotations(loop: Loop, config: RequestConfig, progress: Progress) -
     classes = _classes(loop, config)
     if not classes:
         raise LabelError(
-            "there is no class yet; pass classes=, with all that annotators can choose from"
+            "there is no class yet; name in 'classes' all that annotators can choose from"
         )
     sending = earlier or sendings.begin(loop, config, anno_key, iteration, classes)
     if config.backend == "cvat":
