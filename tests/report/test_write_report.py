@@ -30,7 +30,6 @@ def write(folder, loop, batches=(), classes=CLASSES, title="Wafers", facts=FACTS
     return write_report(
         folder,
         title=title,
-        dataset="wafers",
         classes=classes,
         iterations=loop,
         batches=batches,
@@ -58,7 +57,6 @@ def test_people_are_compared_where_something_was_shown_for_that(tmp_path):
     files = write_report(
         tmp_path / "report",
         title="Wafers",
-        dataset="wafers",
         classes=CLASSES,
         iterations=[],
         batches=[],

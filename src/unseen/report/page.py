@@ -45,7 +45,6 @@ class Page:
     headline: str
     lead: str
     sentences: Sequence[str] = ()
-    subtitle: str = ""
     bars: Sequence[Bar] = ()
     sections: Sequence[Section] = ()
 

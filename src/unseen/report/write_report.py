@@ -35,7 +35,6 @@ def write_report(
     folder: str | Path,
     *,
     title: str,
-    dataset: str,
     classes: Sequence[str],
     iterations: Sequence[IterationSummary],
     batches: Sequence[BatchPicture],
@@ -68,7 +67,6 @@ def write_report(
             sections.append(Section(key="facts", title="How this was made", terms=terms))
         page = Page(
             title=title,
-            subtitle=f"Dataset {dataset}",
             outcome=verdict.outcome,
             headline=verdict.headline,
             lead=verdict.sentence,

@@ -54,7 +54,6 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
     files = write_report(
         Path(config.output).expanduser().absolute() if config.output else folder,
         title=loop.dataset.name,
-        dataset=loop.dataset.name,
         classes=classes,
         iterations=iterations,
         batches=pictures,
@@ -65,7 +64,6 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
     write_table(loop, boxes)
     progress(3, 3, "draw the report")
     return CompareResult(
-        dataset=loop.dataset.name,
         classes=classes,
         iterations=iterations,
         table=files.text,
