@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from unseen.ranking import screening
 from unseen.ranking.screening import contrast, flat_border_share, partial_images
 
 
@@ -50,3 +51,14 @@ def test_flat_regions_count_at_the_border_only_in_any_shape(rng):
     outside = np.hypot(x - 10, y - 10) > 230
     image[outside] = 0.02  # a round wafer edge
     assert flat_border_share(image) == pytest.approx(outside.mean(), abs=0.06)
+
+
+@pytest.mark.parametrize("shape", [(200, 130, 3), (67, 300, 1)])
+def test_brightness_is_the_mean_and_parts_measure_what_the_whole_does(rng, monkeypatch, shape):
+    image = rng.random(shape, np.float32)
+    image[: shape[0] // 3] = 0.5
+    np.testing.assert_array_equal(screening.brightness(image), image.mean(axis=2))
+    whole = screening.flat_border_share(image)
+    assert 0.2 < whole < 0.4
+    monkeypatch.setattr(screening, "_PIXELS", 1)
+    assert screening.flat_border_share(image) == whole

@@ -17,11 +17,14 @@ _TEXTURED_QUANTILE = 0.9
 _QUANTISATION = 0.5 / 255
 #: The usual spread of flat shares in a dataset, in standard deviations.
 _USUAL_SPREAD = 4.0
+#: Pixels whose texture is measured together.
+_PIXELS = 50_000
 
 
 def brightness(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(H, W, C) -> (H, W) float32: the mean of the channels."""
-    return np.asarray(image.mean(axis=2, dtype=np.float32))
+    """(H, W, C) float32 -> (H, W) float32: the mean of the channels."""
+    # Plane by plane: `mean(axis=2)` gives the same numbers in ten times the time.
+    return np.asarray(sum(np.moveaxis(image, 2, 0)) / image.shape[2])
 
 
 def contrast(image: npt.NDArray[np.float32]) -> float:
@@ -42,7 +45,11 @@ def flat_border_share(image: npt.NDArray[np.float32]) -> float:
     rows, columns = grey.shape[0] // side, grey.shape[1] // side
     if rows < 4 or columns < 4:
         return 0.0
-    texture = _texture(grey[: rows * side, : columns * side], rows, columns, side)
+    # Some rows of tiles at a time: in threads, large arrays cost more to get than to fill.
+    some = side * max(1, _PIXELS // (side * columns * side))
+    parts = range(0, rows * side, some)
+    used = grey[: rows * side, : columns * side]
+    texture = np.concatenate([_texture(used[top : top + some], side) for top in parts])
     limit = max(_FLAT_TEXTURE * float(np.quantile(texture, _TEXTURED_QUANTILE)), _QUANTISATION)
     labels, _ = ndimage.label(texture < limit)
     at_border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
@@ -68,10 +75,9 @@ def partial_images(shares: npt.ArrayLike, max_flat_share: float) -> npt.NDArray[
     return np.asarray((excess >= max_flat_share) & (excess > _USUAL_SPREAD * spread))
 
 
-def _texture(
-    grey: npt.NDArray[np.float32], rows: int, columns: int, side: int
-) -> npt.NDArray[np.float64]:
+def _texture(grey: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float64]:
     """(rows, columns): standard deviation within each tile around its own plane."""
+    rows, columns = grey.shape[0] // side, grey.shape[1] // side
     tiles = grey.astype(np.float64).reshape(rows, side, columns, side).transpose(0, 2, 1, 3)
     tiles = tiles - tiles.mean(axis=(2, 3), keepdims=True)
     slope = np.arange(side) - (side - 1) / 2

@@ -26,7 +26,7 @@ def pick_golden(loop: Loop, config: RequestConfig, images: int, sending: Sending
     """
     if not config.golden or not images:
         return []
-    test = loop.dataset.match_tags(loop.names.test_tag)
+    test = loop.whole.test
     test = test.match_tags(loop.names.excluded_tag, bool=False)
     labelled = set(test.values("id")) - set(loop.without_labels(test).values("id"))
     seen = {i for task in sending.tasks for i in task.sample_ids}

@@ -33,7 +33,7 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
     given = config.iteration
     iteration = _next_to_label(loop) if given is None else loop.resolve_iteration(given)
     tag = names.batch(iteration) if iteration else names.initial_tag
-    batch = loop.view.match_tags(tag)
+    batch = loop.tagged(tag)
     if not len(batch):
         remedy = "select a batch" if iteration else "split the dataset"
         raise DatasetError(f"no sample has the tag {tag!r}; {remedy} first")
@@ -85,7 +85,7 @@ def _next_to_label(loop: Loop) -> int:
     """The first batch with an unlabelled sample, or one that was cut short; the initial images first."""
     tags = {0: loop.names.initial_tag, **loop.batches()}
     for number, tag in tags.items():
-        batch = loop.dataset.match_tags(tag)
+        batch = loop.whole.tagged(tag)
         if len(loop.without_labels(batch).limit(1)):
             return number
         if not loop.entry(number, _STEP) and len(_revealed(loop, batch, number).limit(1)):
