@@ -183,6 +183,16 @@ def make_module_wafers(tmp_path_factory, fiftyone_database: str):
 
 
 @pytest.fixture
+def empty(fiftyone_database: str):
+    """A dataset without samples and fields of its own."""
+    import fiftyone as fo
+
+    dataset = fo.Dataset()
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture
 def copy_of(fiftyone_database: str):
     """A function: a copy of a dataset with its records, fields and checkpoints, for one test."""
     copies = []

@@ -46,38 +46,31 @@ def sending(**values):
     return Sending(**{**facts, **values})
 
 
-@pytest.fixture
-def dataset():
-    made = fo.Dataset()
-    yield made
-    made.delete()
-
-
-def test_a_record_comes_back_as_it_was_whatever_the_classes_are_called(dataset):
-    sendings.write_sending(Loop(dataset, Names()), sending())
-    dataset.reload()
-    assert sendings.read_sending(Loop(dataset, Names()), "unseen_batch_01") == sending()
+def test_a_record_comes_back_as_it_was_whatever_the_classes_are_called(empty):
+    sendings.write_sending(Loop(empty, Names()), sending())
+    empty.reload()
+    assert sendings.read_sending(Loop(empty, Names()), "unseen_batch_01") == sending()
     changed = sending(closed=True)
-    sendings.write_sending(Loop(dataset, Names()), changed)
-    assert sendings.read_sendings(Loop(dataset, Names())) == [changed]
-    assert dataset.list_runs() == ["unseen_batch_01_sending"]
+    sendings.write_sending(Loop(empty, Names()), changed)
+    assert sendings.read_sendings(Loop(empty, Names())) == [changed]
+    assert empty.list_runs() == ["unseen_batch_01_sending"]
 
 
-def test_records_come_oldest_first_and_each_loop_has_its_own(dataset):
+def test_records_come_oldest_first_and_each_loop_has_its_own(empty):
     other = Names(series="b")
     late = sending(anno_key="unseen_a", started_at="2026-01-02T00:00:00+00:00")
     second = sending(anno_key="unseen_b", iteration=2)
     for one in (late, second, sending()):
-        sendings.write_sending(Loop(dataset, Names()), one)
-    sendings.write_sending(Loop(dataset, other), sending(anno_key="unseen_b_batch_01"))
-    keys = [s.anno_key for s in sendings.read_sendings(Loop(dataset, Names()))]
+        sendings.write_sending(Loop(empty, Names()), one)
+    sendings.write_sending(Loop(empty, other), sending(anno_key="unseen_b_batch_01"))
+    keys = [s.anno_key for s in sendings.read_sendings(Loop(empty, Names()))]
     assert keys == ["unseen_batch_01", "unseen_b", "unseen_a"]
-    assert [s.anno_key for s in sendings.find_sendings(Loop(dataset, other), None)] == [
+    assert [s.anno_key for s in sendings.find_sendings(Loop(empty, other), None)] == [
         "unseen_b_batch_01"
     ]
-    assert sendings.read_sendings(Loop(dataset, Names(prefix="mine"))) == []
+    assert sendings.read_sendings(Loop(empty, Names(prefix="mine"))) == []
     with pytest.raises(AnnotationError, match=r"'unseen_b_batch_01'.*there are: unseen_batch_01"):
-        sendings.find_sendings(Loop(dataset, Names()), "unseen_b_batch_01")
+        sendings.find_sendings(Loop(empty, Names()), "unseen_b_batch_01")
 
 
 def test_a_task_that_is_gone_has_no_images_out():
@@ -93,8 +86,8 @@ def test_labels_go_into_the_field_that_they_were_sent_from():
         sendings.check_label_field([sending()], Names(label_field="labels"))
 
 
-def test_a_task_is_written_without_the_others(dataset, monkeypatch):
-    loop, sent, sizes = Loop(dataset, Names()), sending(tasks=[]), []
+def test_a_task_is_written_without_the_others(empty, monkeypatch):
+    loop, sent, sizes = Loop(empty, Names()), sending(tasks=[]), []
 
     def noted(dataset, key, update):
         sizes.append(len(bson.encode(update)))
@@ -114,6 +107,6 @@ def test_a_task_is_written_without_the_others(dataset, monkeypatch):
     assert sendings.read_sendings(loop) == [sent]
 
 
-def test_a_write_leaves_samples_in_memory_alone(dataset, monkeypatch):
+def test_a_write_leaves_samples_in_memory_alone(empty, monkeypatch):
     monkeypatch.setattr(fo.Dataset, "reload", lambda self: pytest.fail("all samples are reloaded"))
-    sendings.write_sending(Loop(dataset, Names()), sending())
+    sendings.write_sending(Loop(empty, Names()), sending())

@@ -15,12 +15,10 @@ pytestmark = pytest.mark.fiftyone
 
 
 @pytest.fixture
-def dataset():
-    made = fo.Dataset()
-    made.add_samples([fo.Sample(filepath=f"/{i}.png") for i in range(3)])
-    truth.declare_fields(Loop(made, Names()))
-    yield made
-    made.delete()
+def dataset(empty):
+    empty.add_samples([fo.Sample(filepath=f"/{i}.png") for i in range(3)])
+    truth.declare_fields(Loop(empty, Names()))
+    return empty
 
 
 def change(dataset, ids, run="run", **values):

@@ -84,12 +84,10 @@ def test_an_attribute_follows_whoever_changed_it(base, local, server, expected):
 
 
 @pytest.fixture
-def dataset():
-    made = fo.Dataset()
-    made.add_samples([fo.Sample(filepath=f"/{i}.png") for i in range(5)])
-    truth.declare_fields(Loop(made, Names()))
-    yield made
-    made.delete()
+def dataset(empty):
+    empty.add_samples([fo.Sample(filepath=f"/{i}.png") for i in range(5)])
+    truth.declare_fields(Loop(empty, Names()))
+    return empty
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-import fiftyone as fo
 import pytest
 from bson import ObjectId
 
@@ -54,11 +53,9 @@ def batch(number, seconds, images="batch"):
         ({0: (1800,), 1: (900, None), 2: (1800,)}, {0: 0.5}),  # later hours are unknown
     ],
 )
-def test_hours_add_up_while_every_job_has_a_time(seconds, hours):
-    loop = Loop(fo.Dataset())
+def test_hours_add_up_while_every_job_has_a_time(empty, seconds, hours):
     records = [batch(n, of, "batch" if n else "initial") for n, of in seconds.items()]
-    assert working_time.hours_until(loop, [batch(0, (60,), "test"), *records]) == hours
-    loop.dataset.delete()
+    assert working_time.hours_until(Loop(empty), [batch(0, (60,), "test"), *records]) == hours
 
 
 @pytest.fixture

@@ -147,35 +147,31 @@ def test_what_the_dataset_cannot_do_yet_is_said_at_its_field(make_wafers, form_o
     assert "hidden_labels" in other.error_message
 
 
-def test_the_label_field_is_what_the_data_says(fiftyone_database, form_of):
+def test_the_label_field_is_what_the_data_says(empty, form_of):
     import fiftyone as fo
 
     def default():
-        return form_of(dataset, "train_unet")["label_field"].default
+        return form_of(empty, "train_unet")["label_field"].default
 
-    dataset = fo.Dataset()
     assert default() == "ground_truth"
-    dataset.add_sample_field("boxes", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    empty.add_sample_field("boxes", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
     assert default() == "boxes"  # the only field with boxes
-    dataset.add_sample_field("more", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    empty.add_sample_field("more", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
     assert default() == "ground_truth"
     names = Names(label_field="more")
-    setup.record_split(Loop(dataset, names), made_test=True, parameters={"label_field": "more"})
+    setup.record_split(Loop(empty, names), made_test=True, parameters={"label_field": "more"})
     assert default() == "more"  # what the loop was set up with
-    dataset.delete()
 
 
-def test_classes_are_offered_as_the_dataset_knows_them(fiftyone_database, form_of):
+def test_classes_are_offered_as_the_dataset_knows_them(empty, form_of):
     import fiftyone as fo
 
-    dataset = fo.Dataset()
     label = fo.Detection(label="particle", bounding_box=[0, 0, 0.1, 0.1])
     truth = fo.Detections(detections=[label])
-    dataset.add_sample(fo.Sample(filepath="/a.png", ground_truth=truth))
-    assert form_of(dataset, "prepare_dataset")["classes"].view.values() == ["particle"]
-    dataset.classes = {"ground_truth": ["particle", "scratch"]}
-    assert form_of(dataset, "prepare_dataset")["classes"].view.values() == ["particle", "scratch"]
-    dataset.delete()
+    empty.add_sample(fo.Sample(filepath="/a.png", ground_truth=truth))
+    assert form_of(empty, "prepare_dataset")["classes"].view.values() == ["particle"]
+    empty.classes = {"ground_truth": ["particle", "scratch"]}
+    assert form_of(empty, "prepare_dataset")["classes"].view.values() == ["particle", "scratch"]
 
 
 def test_a_wrong_value_is_flagged_at_its_field_with_what_was_expected(dataset, form_of, operator):

@@ -38,14 +38,12 @@ def test_a_dataset_that_does_not_exist_is_named_with_what_there_is(wafers):
 
 
 @pytest.mark.parametrize("kind", ["video", "point-cloud"])
-def test_a_dataset_of_other_media_is_refused(tmp_path, fiftyone_database, kind):
-    dataset = fo.Dataset()
+def test_a_dataset_of_other_media_is_refused(tmp_path, empty, kind):
     name = "a.mp4" if kind == "video" else "a.pcd"
-    dataset.add_sample(fo.Sample(filepath=str(tmp_path / name)))
+    empty.add_sample(fo.Sample(filepath=str(tmp_path / name)))
     for step in ("screen_images", "split_dataset", "train_unet", "score_samples", "select_batch"):
         with pytest.raises(DatasetError, match=rf"holds '{kind}' media; expected images"):
-            getattr(unseen, step)(dataset)
-    dataset.delete()
+            getattr(unseen, step)(empty)
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,8 @@ def draw(path, kind, corner, seed):
 
 
 @pytest.fixture
-def marks(tmp_path, fiftyone_database):
+def marks(tmp_path, empty):
     """Two labelled images, then twelve of the pool: checks and discs in turns."""
-    dataset = fo.Dataset()
     rng = np.random.default_rng(5)
     samples = []
     for i in range(14):
@@ -47,9 +46,8 @@ def marks(tmp_path, fiftyone_database):
         boxes = fo.Detections(detections=[fo.Detection(label=kind, bounding_box=box)])
         truth = boxes if i < 2 else None
         samples.append(fo.Sample(str(path), tags=[kind], ground_truth=truth, drawn=boxes.copy()))
-    dataset.add_samples(samples)
-    yield dataset
-    dataset.delete()
+    empty.add_samples(samples)
+    return empty
 
 
 @pytest.fixture

@@ -97,11 +97,9 @@ def test_what_is_wrong_is_said_before_anything_is_written(wafers, settings, erro
     assert contents(wafers) == before
 
 
-def test_an_empty_dataset_is_refused(fiftyone_database):
-    dataset = fo.Dataset()
+def test_an_empty_dataset_is_refused(empty):
     with pytest.raises(DatasetError, match="is empty; add images"):
-        unseen.prepare_dataset(dataset)
-    dataset.delete()
+        unseen.prepare_dataset(empty)
 
 
 def initial(dataset):
