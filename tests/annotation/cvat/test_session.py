@@ -41,12 +41,12 @@ def sign_in():
 
 
 def test_a_certificate_of_nobody_known_is_refused_at_once(secure, quick, monkeypatch):
-    monkeypatch.setattr(quick, "backoff", 5)  # a second try would wait that long
-    monkeypatch.setattr(quick, "longest_pause", 10)
+    monkeypatch.setattr(quick, "backoff", 60)  # a second try would wait that long
+    monkeypatch.setattr(quick, "longest_pause", 60)
     start = time.monotonic()
     with pytest.raises(ServerError, match=r"certificate is not trusted .*FIFTYONE_CVAT_CA_BUNDLE"):
         sign_in()
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 60
     assert secure.requests == []
 
 
@@ -131,7 +131,7 @@ def test_a_pause_is_never_longer_than_the_limit(cvat, client, quick):
     cvat.fail("GET", "/api/tasks/1", status=503, retry_after="Wed, 21 Oct 2099 07:28:00 GMT")
     start = time.monotonic()
     assert client.task(1) is None
-    assert 2 * quick.longest_pause <= time.monotonic() - start < 2
+    assert 2 * quick.longest_pause <= time.monotonic() - start < 60
 
 
 def test_errors_that_do_not_pass_are_told_with_the_servers_reason(cvat, client):
@@ -152,16 +152,16 @@ def test_a_hanging_server_costs_a_few_time_limits_and_its_login_one(
     cvat, client, quick, monkeypatch
 ):
     monkeypatch.setattr(quick, "read", 0.1)
-    for request, limit, use in [
-        ("GET /api/tasks/1", 1.5, lambda: client.task(1)),
+    for request, tries, use in [
+        ("GET /api/tasks/1", 1 + quick.cuts, lambda: client.task(1)),
         ("POST /api/auth/login", 1, sign_in),
     ]:
-        cvat.fail(*request.split(), hang=2, times=9)
-        start = time.monotonic()
+        method, path = request.split()
+        cvat.fail(method, path, hang=2, times=9)
+        before = len(cvat.requests)
         with pytest.raises(ServerError, match=f"did not answer {request} in time"):
             use()
-        assert time.monotonic() - start < limit
-    assert sum(r.path == "/api/tasks/1" for r in cvat.requests) == 1 + quick.cuts
+        assert sum(r.path == path for r in cvat.requests[before:]) == tries
 
 
 def test_lists_are_read_to_their_end_and_searches_narrowed(cvat, client, monkeypatch):
