@@ -6,7 +6,6 @@ were ranked, like a batch, although scoring again replaces the regions of their 
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -43,24 +42,24 @@ class Pointed(NamedTuple):
 
 
 def read_scores(loop: Loop, count: int) -> Iterator[tuple[str, list[float]]]:
-    """Id and regions' scores as stored, in the order of the view, of samples that hold the strongest.
+    """Id and regions' scores as stored, in directory order, of samples that hold the strongest.
 
     The `count` strongest regions of all are in no more samples than that: those whose strongest
-    region is among the strongest. Only these samples and their number are in memory.
+    region is among the strongest, of equals the first. Only these come out of the database.
     """
     samples, path = loop.dataset._sample_collection, f"{loop.names.regions}.detections"
-    strongest = {"strongest": {"$max": f"${path}.confidence"}}
-    pipeline = [*loop.view._pipeline(), {"$project": strongest}]
-    rows = samples.aggregate(pipeline, allowDiskUse=True, batchSize=5000)
-    numbered = ((row.get("strongest"), number, row["_id"]) for number, row in enumerate(rows))
-    known = ((NO_SCORE if score is None else score, *rest) for score, *rest in numbered)
-    best = heapq.nlargest(count, known, key=lambda sample: sample[0])
-    query = {"_id": {"$in": [sample_id for *_, sample_id in best]}}
     score = {"$ifNull": ["$$this.confidence", NO_SCORE]}
     regions = {"$map": {"input": {"$ifNull": [f"${path}", []]}, "in": score}}
-    stored = {row["_id"]: row["scores"] for row in samples.find(query, {"scores": regions})}
-    for *_, sample_id in sorted(best, key=lambda sample: sample[1]):
-        yield str(sample_id), stored.get(sample_id, [])
+    pipeline = [
+        *loop.view._pipeline(),
+        {"$project": {"filepath": 1, "strongest": {"$max": f"${path}.confidence"}}},
+        {"$sort": {"strongest": -1, "filepath": 1}},
+        {"$limit": count},
+    ]
+    paths = {row["_id"]: row["filepath"] for row in samples.aggregate(pipeline, allowDiskUse=True)}
+    stored = samples.find({"_id": {"$in": list(paths)}}, {"scores": regions})
+    for row in sorted(stored, key=lambda row: (paths[row["_id"]], row["_id"])):
+        yield str(row["_id"]), row["scores"]
 
 
 def save_ranks(loop: Loop, ranked: Sequence[Place], *, field: str, view: str, text: str) -> None:
@@ -69,12 +68,14 @@ def save_ranks(loop: Loop, ranked: Sequence[Place], *, field: str, view: str, te
     Every other region of the field loses its rank. `view` names the saved view, `text` describes it.
     """
     path = f"{field}.detections"
+    is_first = loop.dataset.get_field(f"{path}.{RANK}") is None
     loop.dataset.add_sample_field(
         f"{path}.{RANK}", fo.IntField, description="Rank over all images, 1 = look first"
     )
     samples = loop.dataset._sample_collection
     has_rank = {f"{path}.{RANK}": {"$exists": True}}
-    before = [row["_id"] for row in samples.find(has_rank, {"_id": 1})]
+    # A look at every sample, unless nothing ever had a rank.
+    before = [] if is_first else [row["_id"] for row in samples.find(has_rank, {"_id": 1})]
     images = [ObjectId(i) for i in dict.fromkeys(place.sample_id for place in ranked)]
     stored = {
         row["_id"]: [region["_id"] for region in row[field]["detections"]]
