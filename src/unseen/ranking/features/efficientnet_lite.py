@@ -35,28 +35,6 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        input, padding = self._padded(input)
-        return F.conv2d(input, self.weight, self.bias, self.stride, padding, 1, self.groups)
-
-    def then(self, norm: nn.Module, input: Tensor, *, relu6: bool) -> Tensor:
-        """The convolution, its normalisation and perhaps ReLU6, in one pass if folded."""
-        is_folded = isinstance(norm, nn.Identity)
-        if is_folded and input.dtype == self.weight.dtype and is_fusible(input.device, input.dtype):
-            input, padding = self._padded(input)
-            return fused_conv2d(
-                input,
-                self.weight,
-                self.bias,
-                stride=self.stride[0],
-                padding=padding,
-                groups=self.groups,
-                activation="relu6" if relu6 else None,
-            )
-        out: Tensor = norm(self(input))
-        return F.relu6(out, inplace=True) if relu6 else out
-
-    def _padded(self, input: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """The input, and what is still to be padded on both sides."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         down, across = (
             max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in input.shape[2:]
@@ -65,7 +43,25 @@ class SameConv2d(nn.Conv2d):
         if down % 2 or across % 2:
             input = F.pad(input, (padding[1], across - padding[1], padding[0], down - padding[0]))
             padding = (0, 0)
-        return input, padding
+        return F.conv2d(input, self.weight, self.bias, self.stride, padding, 1, self.groups)
+
+    def then(self, norm: nn.Module, input: Tensor, *, relu6: bool, is_turned: bool) -> Tensor:
+        """The convolution, its normalisation and perhaps ReLU6.
+
+        In one pass if the map is turned by 180 degrees, for which see `EfficientNetLite0.forward`.
+        """
+        if is_turned:
+            return fused_conv2d(
+                input,
+                self.weight.flip(2, 3),
+                self.bias,
+                stride=self.stride[0],
+                padding=(self.kernel_size[0] // 2, self.kernel_size[1] // 2),
+                groups=self.groups,
+                activation="relu6" if relu6 else None,
+            )
+        out: Tensor = norm(self(input))
+        return F.relu6(out, inplace=True) if relu6 else out
 
 
 # The attributes of both modules are named as in the published weights.
@@ -87,11 +83,13 @@ class MBConv(nn.Module):
         self._project_conv: SameConv2d = SameConv2d(wide, outer, 1, bias=False)
         self._bn2: nn.Module = nn.BatchNorm2d(outer, eps=_EPS)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, is_turned: bool) -> Tensor:
         """(B, inner, H, W) -> (B, outer, ceil(H / stride), ceil(W / stride))."""
-        wide = self._expand_conv.then(self._bn0, x, relu6=True) if self.has_expansion else x
-        wide = self._depthwise_conv.then(self._bn1, wide, relu6=True)
-        narrow = self._project_conv.then(self._bn2, wide, relu6=False)
+        wide, more = x, {"is_turned": is_turned}
+        if self.has_expansion:
+            wide = self._expand_conv.then(self._bn0, x, relu6=True, **more)
+        wide = self._depthwise_conv.then(self._bn1, wide, relu6=True, **more)
+        narrow = self._project_conv.then(self._bn2, wide, relu6=False, **more)
         return narrow + x if self.has_shortcut else narrow
 
 
@@ -121,12 +119,17 @@ class EfficientNetLite0(nn.Module):
         By default (B, 40, H / 8, W / 8), (B, 112, H / 16, W / 16) and (B, 320, H / 32, W / 32),
         rounded up.
         """
-        x = self._conv_stem.then(self._bn0, images, relu6=True)
+        # TensorFlow pads the end more than the start, for which each map would be copied. Of a turned
+        # image the end is the start, where the convolutions that oneDNN joins pad as much themselves.
+        is_turned = self.is_folded and images.dtype == self._conv_stem.weight.dtype
+        is_turned = is_turned and is_fusible(images.device, images.dtype)
+        x = images.flip(2, 3) if is_turned else images
+        x = self._conv_stem.then(self._bn0, x, relu6=True, is_turned=is_turned)
         stages = []
         for number, block in enumerate(self._blocks):
-            x = block(x)
+            x = block(x, is_turned=is_turned)
             if number in given:
-                stages.append(x)
+                stages.append(x.flip(2, 3) if is_turned else x)
         return stages
 
     @property
