@@ -26,7 +26,7 @@ AT_ONCE = 1000
 #: What FiftyOne writes where a box has no partner.
 _NO_ID = ""
 #: Field -> id of a box -> what is set on it.
-_Marks = dict[str, dict[ObjectId, dict[str, Any]]]
+_Marks = dict[str, dict[str, dict[str, Any]]]
 
 
 def store(
@@ -58,7 +58,7 @@ def store(
         locks.check(view._dataset)
         part = range(start, min(start + AT_ONCE, len(matched.samples)))
         ops = [_update(matched.samples[i], key, counts[i], marks[i]) for i in part]
-        view._dataset._bulk_write(ops, ids=[str(matched.samples[i]) for i in part])
+        view._dataset._bulk_write(ops, ids=[matched.samples[i] for i in part])
     results = COCODetectionResults(
         view,
         config,
@@ -99,23 +99,23 @@ def _outcomes(
     is_sure = (matches.predicted.scores >= min_confidence) & ~matches.is_ignored
     columns = (matches.order, matches.taken, matches.overlap, matches.predicted.scores)
     for i, j, overlap, score in zip(*(c[is_sure].tolist() for c in columns), strict=True):
-        label, box = predicted.labels[i], str(predicted.ids[i])
+        label, box = predicted.labels[i], predicted.ids[i]
         if j < 0:
             mark(field, predicted, i, "fp", _NO_ID)
             rows.append((None, label, None, score, None, box))
             continue
         del missed[j]
-        found = str(true.ids[j])
+        found = true.ids[j]
         mark(field, predicted, i, "tp", found, overlap)
         mark(gt_field, true, j, "tp", box, overlap)
         rows.append((label, label, overlap, score, found, box))
     for j in missed:
         mark(gt_field, true, j, "fn", _NO_ID)
-        rows.append((true.labels[j], None, None, None, str(true.ids[j]), None))
+        rows.append((true.labels[j], None, None, None, true.ids[j], None))
     return rows, marks
 
 
-def _update(sample: ObjectId, key: str, counts: Sequence[int], marks: _Marks) -> UpdateOne:
+def _update(sample: str, key: str, counts: Sequence[int], marks: _Marks) -> UpdateOne:
     """Set the counts of a sample, and the marks on those of its boxes that still exist.
 
     By id and in the database, so that a list that somebody changes meanwhile keeps the change.
@@ -123,11 +123,14 @@ def _update(sample: ObjectId, key: str, counts: Sequence[int], marks: _Marks) ->
     values: dict[str, Any] = {"last_modified_at": datetime.now(timezone.utc)}
     values |= {f"{key}_{name}": n for name, n in zip(("tp", "fp", "fn"), counts, strict=True)}
     for path, of_boxes in marks.items():
-        ids, of_each = list(of_boxes), [*of_boxes.values(), {}]  # the last, {}, is for other boxes
+        ids, of_each = (
+            [ObjectId(i) for i in of_boxes],
+            [*of_boxes.values(), {}],
+        )  # the last, {}, is for other boxes
         place = {"$indexOfArray": [ids, "$$box._id"]}
         mark = {"$arrayElemAt": [{"$literal": of_each}, place]}
         boxes = f"${path}.detections"
         marked = {"input": boxes, "as": "box", "in": {"$mergeObjects": ["$$box", mark]}}
         new = {"$mergeObjects": [f"${path}", {"detections": {"$map": marked}}]}
         values[path] = {"$cond": [{"$isArray": boxes}, new, f"${path}"]}
-    return UpdateOne({"_id": sample}, [{"$set": values}])
+    return UpdateOne({"_id": ObjectId(sample)}, [{"$set": values}])

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from bson import ObjectId
 
-from unseen.arrays.boxes import as_boxes, clean_boxes, rel_xywh_to_xyxy
+from unseen.arrays.boxes import clean_boxes, rel_xywh_to_xyxy
 from unseen.arrays.scope import centre_in_scope
 from unseen.dataset import reading, scope
 from unseen.dataset.loop import Loop
 from unseen.detector.metrics import DetectionMetrics, detection_metrics
-
-
-class _Row(NamedTuple):
-    """A box as it is stored."""
-
-    sample: int
-    position: int
-    id: ObjectId
-    label: str | None
-    rel: list[float] | None
-    value: float
 
 
 @dataclass(frozen=True)
@@ -35,13 +21,11 @@ class StoredBoxes:
     """The boxes of one field that count, in the order of the samples."""
 
     sample: list[int]  #: (N,) number of the sample
-    position: list[int]  #: (N,) in the stored list of the sample
-    ids: list[ObjectId]  #: (N,)
+    ids: list[str]  #: (N,)
     labels: list[str]  #: (N,)
     xywh: np.ndarray  #: (N, 4) relative
     values: np.ndarray  #: (N,) confidence; of labels, whether it is a crowd
-    lists: list[list[ObjectId]]  #: per sample the ids of all boxes, in the stored order
-    left_out: list[ObjectId]  #: those that do not count
+    left_out: list[str]  #: ids of those that do not count
     problems: dict[str, int]  #: why not: "empty", "not finite", ...
 
 
@@ -51,7 +35,7 @@ class Matched:
 
     view: Any  #: the samples with the labels and predictions that count
     classes: list[str]  #: as given, and those that only labels or predictions have
-    samples: list[ObjectId]
+    samples: list[str]
     predicted: StoredBoxes
     true: StoredBoxes
     metrics: DetectionMetrics
@@ -89,68 +73,82 @@ def match(
     view = loop.view
     if left_out:  # by id, because no filter can compare a box with others of its sample
         fields = [loop.names.label_field, field]
-        ids = [str(box) for box in left_out]
-        view = view.exclude_labels(ids=ids, fields=fields, omit_empty=False)
+        view = view.exclude_labels(ids=left_out, fields=fields, omit_empty=False)
     return Matched(view, known, samples, predicted, true, metrics)
 
 
-def _read(loop: Loop, *fields: str) -> tuple[list[ObjectId], list[StoredBoxes]]:
-    """The samples and the boxes of both fields as they are stored, in one query."""
-    names = ("_id", "label", "bounding_box", "confidence", *reading.CROWD)
-    paths = {f"{field}.detections.{name}": 1 for field in fields for name in names}
-    samples: list[ObjectId] = []
-    rows: list[list[_Row]] = [[] for _ in fields]
-    lists: list[list[list[ObjectId]]] = [[] for _ in fields]
-    pipeline = [*loop.view._pipeline(), {"$project": paths}]
-    for document in loop.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True):
-        for field, is_truth, of_field, ids in zip(fields, (True, False), rows, lists, strict=True):
-            boxes = reduce(lambda d, name: d.get(name) or {}, field.split("."), document)
-            boxes = boxes.get("detections") or []
-            ids.append([box["_id"] for box in boxes])
-            of_field += [
-                _Row(len(samples), k, box["_id"], box.get("label"), box.get("bounding_box"), value)
-                for k, box in enumerate(boxes)
-                for value in [_is_crowd(box) if is_truth else box.get("confidence") or 0.0]
-            ]
-        samples.append(document["_id"])
-    drawn = scope.drawn(loop)
-    scopes = {n: drawn[str(i)] for n, i in enumerate(samples) if str(i) in drawn} if drawn else {}
-    return samples, [_usable(*stored, scopes) for stored in zip(rows, lists, strict=True)]
+@dataclass
+class _Columns:
+    """The boxes of one field as they are read: few objects, which Python's collector walks through."""
 
+    sample: list[int] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    xywh: list[float] = field(default_factory=list)  #: flat
+    values: list[float] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)  #: without a class or a place
 
-def _is_crowd(box: Mapping[str, Any]) -> bool:
-    former = (box.get("attributes") or {}).get("iscrowd") or {}
-    return bool(box.get("iscrowd") or former.get("value"))
+    def add(self, sample: int, box: Mapping[str, Any], value: float) -> None:
+        label, rel = box.get("label"), box.get("bounding_box")
+        if not label or not rel or len(rel) != 4:
+            self.left_out.append(str(box["_id"]))
+            return
+        self.sample.append(sample)
+        self.ids.append(str(box["_id"]))
+        self.labels.append(label)
+        self.xywh += rel
+        self.values.append(value)
 
-
-def _usable(
-    rows: list[_Row], lists: list[list[ObjectId]], scopes: Mapping[int, scope.Scope]
-) -> StoredBoxes:
-    """The boxes that have a class and a place in the image, and in the scope where there is one."""
-    placed = [row for row in rows if row.label and row.rel]
-    xywh = as_boxes([row.rel or () for row in placed], np.float64)
-    corners = rel_xywh_to_xyxy(xywh, 1, 1)
-    # Not clipped: COCO's reference does not either.
-    _, kept, wrong = clean_boxes(corners, np.arange(len(placed)), 1, 1)
-    problems = Counter({what: n for what, n in wrong.items() if what != "clipped"})
-    problems["without a class or a place"] = len(rows) - len(placed)
-    if scopes:
-        of_sample = np.asarray([placed[i].sample for i in kept])
-        is_in = np.ones(len(kept), bool)
+    def usable(self, scopes: Mapping[int, scope.Scope]) -> StoredBoxes:
+        """The boxes that lie in the image, and in the scope of those images that have one."""
+        xywh = np.asarray(self.xywh, np.float64).reshape(-1, 4)
+        corners = rel_xywh_to_xyxy(xywh, 1, 1)
+        # Not clipped: COCO's reference does not either.
+        _, kept, wrong = clean_boxes(corners, np.arange(len(corners)), 1, 1)
+        problems = {what: n for what, n in wrong.items() if what != "clipped"}
+        problems["without a class or a place"] = len(self.left_out)
+        of_sample = np.asarray(self.sample, np.int64)
+        is_used = np.zeros(len(corners), bool)
+        is_used[kept] = True
         for sample, rectangles in scopes.items():
             part = slice(*np.searchsorted(of_sample, [sample, sample + 1]))
-            is_in[part] = centre_in_scope(corners[kept[part]], rel_xywh_to_xyxy(rectangles, 1, 1))
-        kept = kept[is_in]
-    counted = [placed[i] for i in kept.tolist()]
-    usable = {row.id for row in counted}
-    return StoredBoxes(
-        sample=[row.sample for row in counted],
-        position=[row.position for row in counted],
-        ids=[row.id for row in counted],
-        labels=[str(row.label) for row in counted],
-        xywh=xywh[kept],
-        values=np.asarray([row.value for row in counted], np.float64),
-        lists=lists,
-        left_out=[row.id for row in rows if row.id not in usable],
-        problems={what: n for what, n in problems.items() if n},
-    )
+            is_used[part] &= centre_in_scope(corners[part], rel_xywh_to_xyxy(rectangles, 1, 1))
+        used = np.flatnonzero(is_used).tolist()
+        unused = [self.ids[i] for i in np.flatnonzero(~is_used)]
+        return StoredBoxes(
+            sample=[self.sample[i] for i in used],
+            ids=[self.ids[i] for i in used],
+            labels=[self.labels[i] for i in used],
+            xywh=xywh[is_used],
+            values=np.asarray(self.values, np.float64)[is_used],
+            left_out=[*self.left_out, *unused],
+            problems={what: n for what, n in problems.items() if n},
+        )
+
+
+def _read(loop: Loop, gt_field: str, predictions: str) -> tuple[list[str], list[StoredBoxes]]:
+    """The samples and the boxes of both fields, in one query."""
+    names = ("_id", "label", "bounding_box", "confidence", *reading.CROWD)
+    paths = {f"{path}.detections.{name}": 1 for path in (gt_field, predictions) for name in names}
+    samples: list[str] = []
+    true, predicted = _Columns(), _Columns()
+    pipeline = [*loop.view._pipeline(), {"$project": paths}]
+    # Few documents at once: Python's collector takes longer for thousands than reading does.
+    options = {"allowDiskUse": True, "batchSize": 100}
+    for document in loop.dataset._sample_collection.aggregate(pipeline, **options):
+        for box in _stored(document, gt_field):
+            former = (box.get("attributes") or {}).get("iscrowd") or {}
+            true.add(len(samples), box, bool(box.get("iscrowd") or former.get("value")))
+        for box in _stored(document, predictions):
+            predicted.add(len(samples), box, box.get("confidence") or 0.0)
+        samples.append(str(document["_id"]))
+    drawn = scope.drawn(loop)
+    scopes = {n: drawn[i] for n, i in enumerate(samples) if i in drawn}
+    return samples, [true.usable(scopes), predicted.usable(scopes)]
+
+
+def _stored(document: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+    value: Any = document
+    for name in (*path.split("."), "detections"):
+        value = (value or {}).get(name)
+    return value or []
