@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import math
+import os
 import re
 import types
 import typing
@@ -266,6 +267,8 @@ def _checked(owner: str, parameter: Parameter, value: Any) -> Any:
 
 def _checked_one(owner: str, parameter: Parameter, value: Any) -> Any:
     kind = parameter.item or parameter.kind
+    if parameter.path and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     checked: Any = _as_number(kind, value) if kind in (int, float) else value
     is_kind = isinstance(checked, kind)
     is_valid = (

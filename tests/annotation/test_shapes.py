@@ -237,6 +237,7 @@ def test_clipping_keeps_exactly_what_is_inside(box):
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_clipping_drops_what_is_not_finite(bad):
     assert clip_box((bad, 0, 1, 1)) is clip_box((0, 0, 1, bad)) is None
+    assert clip_box([]) is None
 
 
 numbers = st.integers(-300, 300) | st.floats()

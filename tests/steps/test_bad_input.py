@@ -91,16 +91,34 @@ def test_bad_boxes_are_dropped_and_counted(wafers):
         "empty": [0.5, 0.5, 0.0, 0.2],
         "not finite": [math.nan, 0.1, 0.2, 0.2],
     }
-    sample.ground_truth = fo.Detections(
-        detections=[fo.Detection(label="particle", bounding_box=b) for b in boxes.values()]
-    )
+    inside = [0.1, 0.1, 0.2, 0.2]
+    odd = [
+        *(fo.Detection(label="particle", bounding_box=box) for box in boxes.values()),
+        fo.Detection(label="particle"),
+        fo.Detection(label="", bounding_box=inside),
+        fo.Detection(bounding_box=inside),
+    ]
+    sample.ground_truth = fo.Detections(detections=odd)
     sample.save()
     result = unseen.train_unet(wafers, **UNET)
-    assert result.box_problems == dict.fromkeys(boxes, 1)
-    good = wafers.match_tags("test", bool=False).count("ground_truth.detections") - 3
+    problems = {**dict.fromkeys(boxes, 1), "without a class or a place": 3}
+    assert result.box_problems == problems
+    assert "" not in Loop(wafers).classes()
+    good = wafers.match_tags("test", bool=False).count("ground_truth.detections") - 6
     assert result.boxes == sum(result.class_counts.values()) == good
     detector = unseen.train_detector(wafers, steps=1, architecture="small")
     assert detector.box_problems == result.box_problems
+
+
+def test_a_report_draws_the_labels_that_there_are(scored, tmp_path):
+    unseen.select_batch(scored, budget=2)
+    sample = scored.match_tags("batch_01").first()
+    inside = fo.Detection(label="particle", bounding_box=[0.1, 0.1, 0.2, 0.2])
+    sample.ground_truth = fo.Detections(detections=[fo.Detection(label="particle"), inside])
+    sample.save()
+    assert unseen.compare_iterations(scored, output=tmp_path / "report").pictures
+    scored.delete_sample_field("ground_truth")
+    assert unseen.compare_iterations(scored).pictures
 
 
 def test_unreadable_images_are_skipped_singly_and_listed(wafers):

@@ -115,13 +115,14 @@ def read_job(
 
 
 def clip_box(box: Sequence[float]) -> Box | None:
-    """The part of a relative box inside the image, or None if none is left or it is not finite.
+    """The part of a relative box inside the image, or None if none is left or it is no box.
 
     A box inside the image comes back bit by bit, so that sent and received boxes compare equal.
     """
-    x, y, width, height = (float(v) for v in box)
-    if not all(map(math.isfinite, (x, y, width, height))):
+    values = [float(v) for v in box]
+    if len(values) != 4 or not all(map(math.isfinite, values)):
         return None
+    x, y, width, height = values
     x, width = _clip_side(x, width)
     y, height = _clip_side(y, height)
     return (x, y, width, height) if width > 0 and height > 0 else None

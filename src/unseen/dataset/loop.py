@@ -178,7 +178,7 @@ class Loop:
             {"$match": indexes.labels_set(self.names)},
             {"$unwind": box},
             {"$group": {"_id": f"{box}.label", "boxes": {"$sum": 1}}},
-            {"$match": {"_id": {"$ne": None}}},
+            {"$match": {"_id": {"$nin": reading.NAMELESS}}},
         ]
         rows = self.dataset._sample_collection.aggregate(pipeline, allowDiskUse=True)
         return {str(row["_id"]): int(row["boxes"]) for row in rows}

@@ -55,6 +55,8 @@ class LabelledImages:
         return sum(self.class_counts.values())
 
 
+#: Labels that are no class.
+NAMELESS = (None, "")
 #: Where FiftyOne has the attribute `iscrowd` of a box, now and in earlier versions.
 CROWD = ("iscrowd", "attributes.iscrowd.value")
 #: The stages of a view that only choose or order samples. The others may change or hide fields:
@@ -179,15 +181,13 @@ def read_labels(
             skipped.append(Skipped(sample_id=sample_id, filepath=path, reason=str(error)))
             continue
         objects = [i for i in range(len(labels or [])) if not is_crowd[i]]
-        known = [
-            i
-            for i in objects
-            if labels[i] and rel[i] is not None and (classes is None or labels[i] in classes)
-        ]
-        problems["of an unknown class"] += len(objects) - len(known)
+        placed = [i for i in objects if labels[i] and has_place(rel[i])]
+        known = [i for i in placed if classes is None or labels[i] in classes]
+        problems["without a class or a place"] += len(objects) - len(placed)
+        problems["of an unknown class"] += len(placed) - len(known)
         xyxy, kept, wrong = _usable(rel, known, width, height)
         problems.update(wrong)
-        crowded = [i for i, crowd in enumerate(is_crowd) if crowd and rel[i] is not None]
+        crowded = [i for i, crowd in enumerate(is_crowd) if crowd and has_place(rel[i])]
         ignored, _, _ = _usable(rel, crowded, width, height)
         problems["to ignore (iscrowd)"] += len(ignored)
         kept_labels = [labels[i] for i in kept]
@@ -206,9 +206,15 @@ def class_counts(view: Any, label_field: str) -> dict[str, int]:
         {"$unwind": box},
         {"$match": {"$expr": {"$not": [is_crowd]}}},
         {"$group": {"_id": f"{box}.label", "boxes": {"$sum": 1}}},
+        {"$match": {"_id": {"$nin": NAMELESS}}},
     ]
     rows = view._dataset._sample_collection.aggregate(pipeline, allowDiskUse=True)
     return dict(sorted((str(row["_id"]), int(row["boxes"])) for row in rows))
+
+
+def has_place(rel: Sequence[Any] | None) -> bool:
+    """Whether a box has [x, y, width, height]; FiftyOne makes detections with an empty list."""
+    return rel is not None and len(rel) == 4
 
 
 def crowd_flags(new: Sequence[Any] | None, old: Sequence[Any] | None) -> list[bool]:

@@ -136,5 +136,7 @@ def drawn(loop: Loop) -> dict[str, Scope]:
         return {}
     ids, boxes = loop.view.exists(field).values(["id", f"{field}.detections.bounding_box"])
     return {
-        i: [box for box in rel if box is not None] for i, rel in zip(ids, boxes, strict=True) if rel
+        i: [box for box in rel if reading.has_place(box)]
+        for i, rel in zip(ids, boxes, strict=True)
+        if rel
     }

@@ -10,6 +10,7 @@ import numpy as np
 
 from unseen.annotation.agreement import read_agreement
 from unseen.annotation.origins import write_table
+from unseen.dataset import reading
 from unseen.dataset.loop import Loop, Record, numbered_folder, records_by_series
 from unseen.errors import DatasetError
 from unseen.loop.curves import IterationSummary, measured_classes, summarise
@@ -64,6 +65,7 @@ def compare_iterations(loop: Loop, config: CompareConfig, progress: Progress) ->
     write_table(loop, boxes)
     progress(3, 3, "draw the report")
     return CompareResult(
+        dataset=loop.dataset.name,
         classes=classes,
         iterations=iterations,
         table=files.text,
@@ -135,8 +137,9 @@ def _batch_pictures(loop: Loop) -> list[BatchPicture]:
             continue
         thresholds = loop.entry(number - 1, "score_samples").get("thresholds", {})
         view = loop.dataset.load_saved_view(tag).limit(PICTURES_PER_BATCH)
-        paths, labels = view.values(["filepath", names.label_field])
+        paths = view.values("filepath")
         nothing: list[Any] = [[None] * len(paths)] * 3
+        labels = view.values(names.label_field) if loop.has_labels else nothing[0]
         scored = [names.metric(metrics[tag]), f"{names.heatmap}.map", names.regions]
         columns = view.values(scored) if is_scored else nothing
         rows = zip(paths, labels, *columns, strict=True)
@@ -151,7 +154,11 @@ def _batch_pictures(loop: Loop) -> list[BatchPicture]:
                 full_scale=thresholds.get("heatmap"),
                 heatmap=None if heat is None else np.asarray(heat, np.uint8),
                 regions=[(_xyxy(d), d.confidence) for d in (regions or _NONE).detections],
-                boxes=[(_xyxy(d), d.label) for d in (truth or _NONE).detections],
+                boxes=[
+                    (_xyxy(d), d.label)
+                    for d in (truth or _NONE).detections
+                    if reading.has_place(d.bounding_box)
+                ],
             )
             for rank, (path, truth, value, heat, regions) in enumerate(rows, start=1)
         ]

@@ -47,6 +47,7 @@ def reveal_labels(loop: Loop, config: RevealConfig, progress: Progress) -> Revea
         scopes = scope.around_regions(loop, ids, strongest=config.regions_per_image)
         scope.declare(loop)
     for i, part in scopes.items():
+        boxes[i] = [box for box in boxes[i] if reading.has_place(box["bounding_box"])]
         seen = scope.reaches([box["bounding_box"] for box in boxes[i]], part)
         boxes[i] = [box for box, is_seen in zip(boxes[i], seen, strict=True) if is_seen]
     # One update per image, and a count of what is on record: a run that is killed can be repeated.
