@@ -26,12 +26,12 @@ def scene(height=120, width=160, seed=0):
     return pixels.astype(np.float32), boxes, np.array([0, 2])
 
 
-def fit(images, boxes, labels, *, classes=CLASSES, progress=silent, **settings):
+def fit(images, boxes, labels, *, classes=CLASSES, progress=silent, snapshots=None, **settings):
     settings = {"precision": "fp32", "batch_size": 2, "steps": 3, **settings}
     config = TrainDetectorConfig(**settings)
     spec = detector_spec("small", classes, 96, detector=config.detector)
     setting = {"spec": spec, "config": config, "device": torch.device("cpu")}
-    return fit_detector(images, boxes, labels, **setting, progress=progress)
+    return fit_detector(images, boxes, labels, **setting, progress=progress, snapshots=snapshots)
 
 
 @pytest.fixture(scope="module")
@@ -265,3 +265,33 @@ def test_small_objects_of_a_large_image_are_found_once_each_in_its_own_pixels(de
     found = iou(boxes, one.xyxy[is_sure]) > 0.5
     assert found.any(1).sum() >= 0.75 * len(boxes)
     assert (found.sum(1) <= 1).all()
+
+
+def test_an_interrupted_training_goes_on_from_its_snapshot_as_undisturbed():
+    image, boxes, labels = scene()
+    images = ([image, image[:, ::-1]], [boxes, NO_BOXES], [labels, []])
+
+    class Kept:
+        def __init__(self, snapshot=None):
+            self.snapshots = [snapshot]
+
+        def load(self):
+            return self.snapshots[-1]
+
+        def save(self, make):
+            self.snapshots.append(make())
+
+    kept = Kept()
+    one = fit(*images, steps=5, detector="centernet", snapshots=kept)
+    told = []
+    again = fit(
+        *images,
+        steps=5,
+        detector="centernet",
+        snapshots=Kept(kept.snapshots[3]),
+        progress=lambda done, total, label="": told.append(done),
+    )
+    assert told == [3, 4, 5]
+    assert again.losses == one.losses
+    other = again.model.state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in one.model.state_dict().items())

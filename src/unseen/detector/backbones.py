@@ -12,6 +12,7 @@ from torch.nn import functional
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 
+from unseen.detector.data_parallel import over_all, rank_and_size
 from unseen.ranking.features.borrowed_networks import IMAGENET_MEAN, IMAGENET_STD
 from unseen.ranking.features.efficientnet_lite import LEVELS, EfficientNetLite0
 
@@ -141,6 +142,17 @@ class InputTransform(GeneralizedRCNNTransform):  # type: ignore[misc]  # an unty
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
         """Both as they are."""
         return image, target
+
+    def batch_images(self, images: list[Tensor], size_divisible: int = 32) -> Tensor:
+        """(B, 3, H, W), padded to the largest of the whole batch where several processes share one."""
+        padded: Tensor
+        if rank_and_size()[1] == 1:
+            padded = super().batch_images(images, size_divisible)
+            return padded
+        sizes = torch.tensor([image.shape for image in images], device=images[0].device)
+        largest = over_all(sizes.amax(0), largest=True).tolist()
+        padded = super().batch_images([*images, images[0].new_zeros(largest)], size_divisible)
+        return padded[:-1]
 
 
 class StandardisingTransform(InputTransform):

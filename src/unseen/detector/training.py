@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from unseen.arrays.read_ahead import iterate_ahead
 from unseen.arrays.scope import check_scopes
 from unseen.detector import detectors
 from unseen.detector.backbones import slow_parameters
-from unseen.detector.data import TrainingSet, augment, image_order, resize, tile, zoom
+from unseen.detector.data import Labelled, TrainingSet, augment, image_order, resize, tile, zoom
+from unseen.detector.data_parallel import data_parallel, over_all, rank_and_size
 from unseen.detector.models import DetectorSpec, build_detector
 from unseen.detector.tiles import is_cut, merge, tile_corners
 from unseen.errors import LabelError, TrainingError
@@ -50,6 +52,16 @@ class TrainedDetector:
     message: str  #: where the weights came from, in one sentence
 
 
+class Snapshots(Protocol):
+    """Where a training that is interrupted finds how far it was."""
+
+    def load(self) -> bytes | None:
+        """The last snapshot, if there is one."""
+
+    def save(self, make: Callable[[], bytes]) -> None:
+        """Called after each step; keeps a snapshot if it is time for one."""
+
+
 @dataclass(frozen=True)
 class Detections:
     """The objects found in one image, the most confident first."""
@@ -69,6 +81,7 @@ def fit_detector(
     device: torch.device,
     scopes: Sequence[np.ndarray | None] | None = None,
     progress: Progress = silent,
+    snapshots: Snapshots | None = None,
 ) -> TrainedDetector:
     """Train with the same hyper-parameters, however many images there are.
 
@@ -80,6 +93,10 @@ def fit_detector(
     are per image its labelled rectangles, (M, 4) xyxy px, or None for all of it: what lies outside
     and in no box is not background. All are at native scale.
 
+    In processes of one `torch.distributed` group, each takes its share of every batch, which is that
+    of a single process. So are losses and gradients, up to rounding; but Faster R-CNN draws other
+    samples of its anchors and boxes, and rectification compares the boxes of one share.
+
     Raises `LabelError` without any box or for a label out of range, `ShapeError` if the lists do
     not belong together, and `TrainingError` without images or if the loss is not finite.
     """
@@ -88,6 +105,7 @@ def fit_detector(
     total, schedule = _schedule(len(images), config)
     rng = np.random.default_rng(config.seed)
     losses: list[float] = []
+    rank, workers = rank_and_size()
     with seeded(config.seed, device):
         model, pretrained, message = build_detector(spec, weights=config.weights)
         if config.rectification:
@@ -100,21 +118,39 @@ def fit_detector(
         model.train()
         data = TrainingSet(images, boxes, labels, spec, scopes)
         optimiser, rates = _optimiser(model, config.learning_rate, pretrained, total)
+        network = data_parallel(model)
+        parts: dict[str, Any] = {"model": model, "optimiser": optimiser, "rates": rates}
+        if snapshots and (snapshot := snapshots.load()):
+            stored = torch.load(io.BytesIO(snapshot), map_location=device, weights_only=True)
+            losses += stored.pop("losses")
+            for name, state in stored.items():
+                parts[name].load_state_dict(state)
+        done = len(losses)
+        if workers > 1 or done:
+            torch.manual_seed(config.seed + rank + workers * done)
         order = image_order(labels, rng, config.balance)
-        batches = (
-            [
-                augment(zoom(tile(data[next(order)], spec.image_size, rng), rng), rng)
-                for _ in range(config.batch_size)
-            ]
-            for _ in range(total)
-        )
-        for step, batch in enumerate(iterate_ahead(batches, ahead=1)):
+
+        def batches() -> Iterator[list[Labelled]]:
+            for step in range(total):
+                share = []
+                for place in range(config.batch_size):
+                    one, is_own = data[next(order)], step >= done and place % workers == rank
+                    if not is_own:  # random numbers are drawn, pixels cost nothing
+                        one = one._replace(pixels=one.pixels.to("meta"))
+                    one = augment(zoom(tile(one, spec.image_size, rng), rng), rng)
+                    share += [one] * is_own
+                if step >= done:
+                    yield share
+
+        for step, batch in enumerate(iterate_ahead(batches(), ahead=1), done):
             progress(step, total, "training the detector")
             inputs = [one.pixels.to(device) for one in batch]
             targets = [one.target(device) for one in batch]
             with autocast(config.precision, device):
-                loss = torch.stack([part.float() for part in model(inputs, targets).values()]).sum()
-            losses.append(float(loss.detach()))
+                loss = torch.stack(
+                    [part.float() for part in network(inputs, targets).values()]
+                ).sum()
+            losses.append(float(over_all(loss.detach()) / workers))
             if not math.isfinite(losses[-1]):
                 raise TrainingError(
                     f"the detector's loss is {losses[-1]} at step {step + 1} of {total}; lower "
@@ -125,6 +161,8 @@ def fit_detector(
             nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
             optimiser.step()
             rates.step()
+            if snapshots and rank == 0:
+                snapshots.save(lambda: _snapshot(parts, losses))
         progress(total, total, "training the detector")
     return TrainedDetector(model.eval(), spec, losses, total, schedule, pretrained, message)
 
@@ -189,6 +227,12 @@ def _detections(
         labels=labels.numpy() - 1,
         scores=scores.float().numpy(),
     )
+
+
+def _snapshot(parts: dict[str, Any], losses: list[float]) -> bytes:
+    file = io.BytesIO()
+    torch.save({**{k: part.state_dict() for k, part in parts.items()}, "losses": losses}, file)
+    return file.getvalue()
 
 
 def _schedule(n_images: int, config: TrainDetectorConfig) -> tuple[int, str]:

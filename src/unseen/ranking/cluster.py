@@ -104,7 +104,7 @@ class Cluster:
             try:
                 answers[node] = ray.get(reference, timeout=0)
             except ray.exceptions.RayError as error:
-                answers[node] = Failed(_last_line(error))
+                answers[node] = Failed(last_line(error))
         return answers
 
     def map(
@@ -197,7 +197,7 @@ class _Run(Generic[T, R]):
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause from error
             except self._ray.exceptions.RayError as error:  # the worker, its node or its result
-                self._why = _last_line(error)
+                self._why = last_line(error)
                 self._ray.kill(worker)
                 if lost := self._held.pop(worker, None):
                     self._looked = float("-inf")
@@ -287,7 +287,8 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
+    """Of its message, which Ray ends with what matters."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
 
 

@@ -24,6 +24,7 @@ from unseen.detector.centernet.encoding import (
     decode,
     encode,
 )
+from unseen.detector.data_parallel import divisor
 from unseen.detector.weights import from_imagenet, load_part
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def centernet_losses(
     differences, averaged over the cells of each object.
     """
     image, row, column = truth.cells.unbind(1)
-    objects = truth.weights.sum().clamp(min=1)
+    objects = divisor(truth.weights.sum())
 
     def mean_difference(maps: Tensor, expected: Tensor) -> Tensor:
         away = (maps[image, :, row, column].float() - expected).abs().sum(1)
@@ -243,4 +244,4 @@ def penalty_reduced_focal_loss(logits: Tensor, truth: Tensor, counts: Tensor) ->
     at_centre = -((1 - p) ** FOCUS) * log_p
     elsewhere = -((1 - truth) ** FORGIVENESS) * p**FOCUS * log_not_p
     loss = torch.where(is_centre, at_centre, elsewhere) * counts[:, None]
-    return loss.sum() / is_centre.sum().clamp(min=1)
+    return loss.sum() / divisor(is_centre.sum())

@@ -21,6 +21,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from unseen.arrays.scope import is_known
+from unseen.detector.data_parallel import divisor
 
 #: Labels; from 1 on they are objects, and -1 is torchvision's for what is too near to one.
 BACKGROUND, UNKNOWN = 0, -2
@@ -29,7 +30,9 @@ BACKGROUND, UNKNOWN = 0, -2
 class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  # an untyped base
     """Draws objects and background as torchvision does, and then drops what is UNKNOWN."""
 
-    known = 1.0  #: share of the last sample that was not dropped
+    #: Share of the last sample that was not dropped; in processes that train together, what was kept
+    #: as a multiple of their mean number drawn.
+    known = 1.0
 
     def __call__(self, labels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Per image the labels (N,) -> masks (N,) of the objects and the background drawn."""
@@ -40,7 +43,7 @@ class ScopedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  # a
             for drawn, of_image in zip(background, labels, strict=True)
         ]
         before, after = (sum(int(m.sum()) for m in objects + of) for of in (background, kept))
-        self.known = after / before if before else 1.0
+        self.known = after / float(divisor(labels[0].new_tensor(before)))
         return objects, kept
 
     def weighted(self, loss: Tensor) -> Tensor:

@@ -72,9 +72,27 @@ class TrainDetectorConfig(StepConfig):
     precision: str = settings.precision()
     iteration: int | None = settings.iteration("Iteration to train for. Default: the current one.")
     seed: int = settings.seed()
+    engine: str = settings.engine("What trains")
+    address: str | None = settings.address()
+    workers: int = setting(
+        1,
+        "Processes of the Ray cluster that share each step's images, with a GPU or a core each.",
+        minimum=1,
+        advanced=True,
+        only_with={"engine": ("ray",)},
+    )
 
     def _check_together(self) -> None:
         super()._check_together()
+        if self.workers > 1 and self.engine == "local":
+            raise ConfigError(
+                f"workers={self.workers} with engine='local', which is one process; set engine='ray'"
+            )
+        if self.workers > self.batch_size:
+            raise ConfigError(
+                f"workers={self.workers} with batch_size={self.batch_size}, the images of a step in "
+                "all; each worker needs one: take fewer workers or a larger batch_size"
+            )
         if self.rectification and not detectors()[self.detector].has_rectification:
             raise ConfigError(
                 f"rectification={self.rectification:g} with detector={self.detector!r}; it compares "

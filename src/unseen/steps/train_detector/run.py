@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -10,10 +12,12 @@ from unseen.arrays.devices import resolve_device
 from unseen.arrays.scope import without
 from unseen.dataset.loop import Loop
 from unseen.detector.models import DetectorSpec, detector_spec, resolve_architecture
+from unseen.detector.ray_training import fit_on_cluster
 from unseen.detector.tiles import MIN_SIDE
-from unseen.detector.training import fit_detector
+from unseen.detector.training import TrainedDetector, fit_detector
 from unseen.errors import LabelError
 from unseen.progress import Progress
+from unseen.ranking.cluster import named_cluster
 from unseen.steps.step import step
 from unseen.steps.train_detector import TrainDetectorConfig, TrainDetectorResult
 from unseen.steps.training_data import TrainingData, read_training_data, save_training
@@ -46,16 +50,19 @@ def train_detector(
         boxes=data.xyxy,
     )
     data = _learnable(data, spec)
-    trained = fit_detector(
+    fit: Callable[..., TrainedDetector] = partial(
+        fit_detector,
         data.images,
         data.xyxy,
         data.labels,
         spec=spec,
         config=config,
-        device=device,
         scopes=data.scopes,
-        progress=progress,
     )
+    with named_cluster(config.engine, config.address) as cluster:
+        if cluster:
+            fit = partial(fit_on_cluster, fit, spec, cluster=cluster, workers=config.workers)
+        trained = fit(device=device, progress=progress)
     return save_training(
         loop,
         config,
