@@ -64,7 +64,8 @@ def choice(
     for value, label in labels.items():
         is_chosen = value == chosen
         colour = f"var(--fo-palette-{'primary-main' if is_chosen else 'divider'})"
-        look = {"borderBottom": f"2px solid {colour}", "borderRadius": 0, "px": 2}
+        line = {"borderBottom": f"2px solid {colour}"}
+        look = {**line, "&:hover": line, "borderRadius": 0, "px": 2}
         button = {"role": "tab", "aria-selected": is_chosen, "sx": look}
         bar.btn(
             f"{name}_{value}",

@@ -10,6 +10,7 @@ from unseen.dataset.locks import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, Ru
 from unseen.results import as_markdown
 
 from .operators.inputs import described, step_of
+from .operators.run_step import short
 
 #: How loud the end of a run is said.
 VARIANTS = {DONE: "success", FAILED: "error", STOPPED: "info", INTERRUPTED: "warning"}
@@ -51,15 +52,27 @@ def moving(run: Run) -> dict[str, Any]:
     return {"run_share": run.share, "run_bar.text": text}
 
 
+def _wrapped(text: str) -> str:
+    """Each line a paragraph: as one text they would be a block of code, which runs out of the panel."""
+    return "\n\n".join(as_markdown({"summary": line}) for line in text.splitlines())
+
+
 def draw(panel: types.Object, run: dict[str, Any] | None, events: Any) -> None:
     """The box; an end that asks for nothing is one line."""
     if run is None:
         return
     if run["state"] == DONE:
-        panel.md(as_markdown({"summary": run["text"]}), name="run_done")
+        first = short(run["text"])
+        if first == run["text"].rstrip("."):
+            panel.md(_wrapped(first), name="run_done")
+            return
+        fold = types.Object()
+        fold.md(_wrapped(run["text"]), name="all")
+        view = types.ObjectView(collapsible=True, label=first)
+        panel.define_property("run_done", fold, view=view)
         return
     if run["state"] == RUNNING:
-        panel.view("run", types.Notice(label=as_markdown({"summary": run["text"]})))
+        panel.view("run", types.Notice(label=_wrapped(run["text"])))
         panel.float("run_share", view=types.ProgressView())
         bar = panel.h_stack("run_bar", gap=2, align_y="center")
         if run["is_stopping"]:
@@ -69,7 +82,7 @@ def draw(panel: types.Object, run: dict[str, Any] | None, events: Any) -> None:
         bar.md("", name="text")
         return
     view = types.Error if run["state"] == FAILED else types.Warning
-    panel.view("run", view(label=as_markdown({"summary": run["text"]})))
+    panel.view("run", view(label=_wrapped(run["text"])))
     bar = panel.h_stack("run_bar", gap=2, align_y="center")
     if run["form"] is not None:
         form = {"operator": run["step"], "form": run["form"], "has_form": True}

@@ -344,6 +344,23 @@ def test_the_panel_follows_a_run_to_its_end(send, wafers):
     assert "failed" not in str(dismissed.layout)
 
 
+def test_how_a_run_ended_is_one_line_that_opens(send, wafers):
+    def box():
+        return send(wafers, "on_load").layout["type"]["properties"]["run_done"]
+
+    with locks.exclusive(wafers, "train_unet") as lock:
+        lock.text = "trained."
+    assert "Train the UNet: trained" in str(box())
+    with locks.exclusive(wafers, "train_unet") as lock:
+        lock.text = "trained. On few images.\nLabel more."
+    folded = box()
+    assert folded["view"]["label"] == "Train the UNet: trained"
+    assert folded["view"]["collapsible"]
+    inside = str(folded["type"]["properties"]["all"])
+    assert "On few images." in inside
+    assert "```" not in inside  # which would not wrap
+
+
 def test_the_end_of_a_terminal_s_run_is_said_once(send, wafers):
     with locks.exclusive(wafers, "train_unet") as lock:
         state = send(wafers, "on_load").state
