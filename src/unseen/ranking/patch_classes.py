@@ -38,9 +38,11 @@ class PatchSpace:
     def of(cls, patches: npt.ArrayLike) -> PatchSpace:
         """Learn it from a few thousand patches (M, D), drawn evenly from many images."""
         values = np.asarray(patches, dtype=np.float64)
-        mean, width = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
-        scaled = (values - mean) / width
-        variance, axes = np.linalg.eigh(scaled.T @ scaled / len(values))
+        mean = values.mean(axis=0)
+        centred = values - mean
+        covariance = centred.T @ centred / len(values)
+        width = np.maximum(np.sqrt(covariance.diagonal()), 1e-6)
+        variance, axes = np.linalg.eigh(covariance / np.outer(width, width))
         kept = np.argsort(-variance)[:DIMENSIONS]
         axes = axes[:, kept] / (np.sqrt(np.maximum(variance[kept], 0)) + 1e-3)
         return cls(mean, axes / width[:, None])
