@@ -77,7 +77,9 @@ def as_float(pixels: Pixels) -> npt.NDArray[np.float32]:
     """Integers as shares of their type's largest value, float32 in [0, 1]; floats as they are."""
     if pixels.dtype.kind == "f":
         return pixels.astype(np.float32, copy=False)
-    return np.asarray(pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max))
+    shares = pixels.astype(np.float32)
+    shares /= np.float32(np.iinfo(pixels.dtype).max)  # in place: large images are in memory once
+    return shares
 
 
 def as_channels(pixels: Pixels, channels: int) -> Pixels:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from unseen.arrays.boxes import check_labelled
 from unseen.arrays.devices import autocast, seeded
+from unseen.arrays.images import as_float
 from unseen.arrays.read_ahead import iterate_ahead
 from unseen.arrays.scope import check_scopes
 from unseen.detector import detectors
@@ -174,16 +175,15 @@ def detect(
     *,
     precision: str = "auto",
 ) -> list[Detections]:
-    """Find objects in (H, W, 3) float32 images in [0, 1] at native scale, of any sizes.
+    """Find objects in (H, W, 3) images at native scale, of any sizes, as `as_float` takes them.
 
-    The model sees as many tiles at once as there are images.
+    One image at a time is there in float32 at that scale. The model sees as many tiles at once as there are images.
     """
     device, side = next(model.parameters()).device, spec.image_size
-    inputs = [
-        torch.from_numpy(np.ascontiguousarray(i.transpose(2, 0, 1), np.float32)).to(device)
-        for i in images
+    scaled = [
+        resize(torch.from_numpy(as_float(planes)).to(device), spec)
+        for planes in (np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images)
     ]
-    scaled = [resize(pixels, spec) for pixels in inputs]
     corners = [tile_corners((pixels.shape[1], pixels.shape[2]), side) for pixels in scaled]
     tiles = [
         pixels[:, top : top + side, left : left + side]
@@ -197,7 +197,7 @@ def detect(
     found = iter(outputs)
     return [
         _detections([next(found) for _ in places], places, after, before, spec)
-        for places, after, before in zip(corners, scaled, inputs, strict=True)
+        for places, after, before in zip(corners, scaled, images, strict=True)
     ]
 
 
@@ -205,7 +205,7 @@ def _detections(
     outputs: Sequence[dict[str, Tensor]],
     corners: Sequence[tuple[int, int]],
     scaled: Tensor,
-    native: Tensor,
+    native: np.ndarray,
     spec: DetectorSpec,
 ) -> Detections:
     """What was found in the tiles of one image, at its native scale."""
@@ -221,7 +221,7 @@ def _detections(
         cut = [is_cut(b, at, spec.image_size, size) for b, at in zip(boxes, corners, strict=True)]
         kept = merge(xyxy, labels, scores.float(), torch.cat(cut))[: spec.max_detections]
         xyxy, labels, scores = xyxy[kept], labels[kept], scores[kept]
-    across, down = native.shape[2] / scaled.shape[2], native.shape[1] / scaled.shape[1]
+    across, down = native.shape[1] / scaled.shape[2], native.shape[0] / scaled.shape[1]
     return Detections(
         xyxy=(xyxy * torch.tensor([across, down, across, down])).numpy(),
         labels=labels.numpy() - 1,

@@ -12,7 +12,7 @@ import torch
 
 from unseen.arrays.boxes import xyxy_to_rel_xywh
 from unseen.arrays.devices import resolve_device
-from unseen.arrays.images import ValueRange, read_image
+from unseen.arrays.images import ValueRange, read_pixels
 from unseen.arrays.read_ahead import read_ahead
 from unseen.dataset import writing
 from unseen.dataset.loop import Loop, Record
@@ -54,7 +54,7 @@ def apply_detector(
     images = zip(
         ids,
         read_ahead(
-            partial(read_image, channels=3, value_range=value_range),
+            partial(read_pixels, channels=3, value_range=value_range),
             paths,
             workers=config.workers,
             ahead=2 * size,
