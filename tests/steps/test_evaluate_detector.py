@@ -207,6 +207,20 @@ def test_evaluating_twice_replaces_and_a_foreign_key_is_refused(predicted):
     assert predicted.list_evaluations() == ["iter_00"]
 
 
+@pytest.mark.parametrize("path", ["ground_truth", f"{FIELD}.detections"])
+def test_a_read_only_field_is_named_before_anything_is_written(predicted, path):
+    before = unseen.evaluate_detector(predicted)
+    field = predicted.get_field(path)
+    field.read_only = True
+    field.save()
+    with pytest.raises(
+        DatasetError, match=f"{path!r} of dataset .* is read-only.*evaluate a clone"
+    ):
+        unseen.evaluate_detector(predicted)
+    assert predicted.load_evaluation_results("iter_00").mAP() == pytest.approx(before.mean_ap)
+    assert unseen.evaluate_detector(predicted.clone()).per_class == before.per_class
+
+
 def test_without_predictions_or_labels_it_says_what_is_missing(predicted, wafers):
     with pytest.raises(LabelError, match="no predictions to evaluate"):
         unseen.evaluate_detector(wafers)

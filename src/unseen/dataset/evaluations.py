@@ -6,9 +6,9 @@ result with those that it leaves.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,27 @@ from fiftyone.utils.eval.coco import COCODetectionResults, COCOEvaluationConfig
 from pymongo import UpdateOne
 
 from unseen.dataset import locks
-from unseen.dataset.matching import Matched, StoredBoxes
+from unseen.dataset.matching import Matched
 from unseen.detector.metrics import RECALLS
+from unseen.errors import DatasetError
 
 #: So many samples are written at once: their marks are in memory together.
 AT_ONCE = 1000
-#: What FiftyOne writes where a box has no partner.
-_NO_ID = ""
+#: Classes of label and prediction, IoU, confidence, ids of label and prediction; None for no partner.
+_Row = tuple[str | None, str | None, float | None, float | None, str | None, str | None]
 #: Field -> id of a box -> what is set on it.
 _Marks = dict[str, dict[str, dict[str, Any]]]
+
+
+def check_editable(dataset: Any, *fields: str) -> None:
+    """Raise `DatasetError` if somebody made one of the fields of detections read-only."""
+    for path in (p for field in fields for p in (field, f"{field}.detections")):
+        if dataset.get_field(path).read_only:
+            raise DatasetError(
+                f"field {path!r} of dataset {dataset.name!r} is read-only, but an evaluation marks "
+                "each of its boxes as right, wrong or missed; set read_only = False on "
+                f"dataset.get_field({path!r}) and save() it"
+            )
 
 
 def store(
@@ -52,21 +64,26 @@ def store(
     evaluation = config.build()
     evaluation.register_run(view, key)
     evaluation.register_samples(view, key)
-    rows, marks = _outcomes(matched, key, gt_field, field, min_confidence, errors)
-    counts = matched.metrics.counts.sum(axis=1).tolist()
-    for start in range(0, len(matched.samples), AT_ONCE):
+    rows, counts = _rows(matched, min_confidence), matched.metrics.counts.sum(axis=1).tolist()
+    cuts = np.searchsorted(matched.predicted.sample, np.arange(len(rows) + 1)).tolist()
+    for start in range(0, len(rows), AT_ONCE):
         locks.check(view._dataset)
-        part = range(start, min(start + AT_ONCE, len(matched.samples)))
-        ops = [_update(matched.samples[i], key, counts[i], marks[i]) for i in part]
+        part = range(start, min(start + AT_ONCE, len(rows)))
+        ops = []
+        for i in part:
+            own = slice(cuts[i], cuts[i + 1])
+            named = zip(matched.predicted.ids[own], errors[own], strict=True)
+            marks: _Marks = {gt_field: {}, field: {box: {"error": error} for box, error in named}}
+            _mark(marks, rows[i], key, gt_field, field)
+            ops.append(_update(matched.samples[i], key, counts[i], marks))
         view._dataset._bulk_write(ops, ids=[matched.samples[i] for i in part])
+    curves = np.nan_to_num(matched.metrics.curves, nan=-1)  # FiftyOne's "no such object"
     results = COCODetectionResults(
         view,
         config,
         key,
-        rows,
-        precision=np.nan_to_num(matched.metrics.curves, nan=-1)[
-            None
-        ],  # FiftyOne's "no such object"
+        list(chain.from_iterable(rows)),
+        precision=curves[None],
         recall=RECALLS,
         iou_threshs=[iou],
         classes=matched.classes,
@@ -76,43 +93,34 @@ def store(
     evaluation.add_fields_to_sidebar_group(view, key)
 
 
-def _outcomes(
-    matched: Matched,
-    key: str,
-    gt_field: str,
-    field: str,
-    min_confidence: float,
-    errors: Sequence[str | None],
-) -> tuple[list[tuple[Any, ...]], list[_Marks]]:
-    """FiftyOne's rows (classes, IoU, confidence, ids), and per sample the marks of its boxes."""
+def _rows(matched: Matched, min_confidence: float) -> list[list[_Row]]:
+    """Per sample what FiftyOne calls matches."""
     matches, predicted, true = matched.metrics.matches, matched.predicted, matched.true
-    marks: list[_Marks] = [defaultdict(dict) for _ in matched.samples]
-
-    def mark(path: str, boxes: StoredBoxes, place: int, *outcome: Any) -> None:
-        of_box = dict(zip((key, f"{key}_id", f"{key}_iou"), outcome, strict=False))
-        marks[boxes.sample[place]][path].setdefault(boxes.ids[place], {}).update(of_box)
-
-    for sample, box, error in zip(predicted.sample, predicted.ids, errors, strict=True):
-        marks[sample][field][box] = {"error": error}
-    rows: list[tuple[Any, ...]] = []
+    rows: list[list[_Row]] = [[] for _ in matched.samples]
     missed = dict.fromkeys(np.flatnonzero(matches.is_object).tolist())
     is_sure = (matches.predicted.scores >= min_confidence) & ~matches.is_ignored
     columns = (matches.order, matches.taken, matches.overlap, matches.predicted.scores)
     for i, j, overlap, score in zip(*(c[is_sure].tolist() for c in columns), strict=True):
-        label, box = predicted.labels[i], predicted.ids[i]
+        label, of_sample = predicted.labels[i], rows[predicted.sample[i]]
         if j < 0:
-            mark(field, predicted, i, "fp", _NO_ID)
-            rows.append((None, label, None, score, None, box))
+            of_sample.append((None, label, None, score, None, predicted.ids[i]))
             continue
         del missed[j]
-        found = true.ids[j]
-        mark(field, predicted, i, "tp", found, overlap)
-        mark(gt_field, true, j, "tp", box, overlap)
-        rows.append((label, label, overlap, score, found, box))
+        of_sample.append((label, label, overlap, score, true.ids[j], predicted.ids[i]))
     for j in missed:
-        mark(gt_field, true, j, "fn", _NO_ID)
-        rows.append((true.labels[j], None, None, None, true.ids[j], None))
-    return rows, marks
+        rows[true.sample[j]].append((true.labels[j], None, None, None, true.ids[j], None))
+    return rows
+
+
+def _mark(marks: _Marks, rows: Sequence[_Row], key: str, gt_field: str, field: str) -> None:
+    for _, _, overlap, _, true, predicted in rows:
+        outcome = "tp" if true and predicted else "fn" if true else "fp"
+        for path, box, other in ((gt_field, true, predicted), (field, predicted, true)):
+            if box:
+                mark = {key: outcome, f"{key}_id": other or ""}
+                marks[path].setdefault(box, {}).update(
+                    mark, **{f"{key}_iou": overlap} if other else {}
+                )
 
 
 def _update(sample: str, key: str, counts: Sequence[int], marks: _Marks) -> UpdateOne:
@@ -123,11 +131,10 @@ def _update(sample: str, key: str, counts: Sequence[int], marks: _Marks) -> Upda
     values: dict[str, Any] = {"last_modified_at": datetime.now(timezone.utc)}
     values |= {f"{key}_{name}": n for name, n in zip(("tp", "fp", "fn"), counts, strict=True)}
     for path, of_boxes in marks.items():
-        ids, of_each = (
-            [ObjectId(i) for i in of_boxes],
-            [*of_boxes.values(), {}],
-        )  # the last, {}, is for other boxes
-        place = {"$indexOfArray": [ids, "$$box._id"]}
+        if not of_boxes:
+            continue
+        of_each = [*of_boxes.values(), {}]  # at -1, for all other boxes, nothing
+        place = {"$indexOfArray": [[ObjectId(i) for i in of_boxes], "$$box._id"]}
         mark = {"$arrayElemAt": [{"$literal": of_each}, place]}
         boxes = f"${path}.detections"
         marked = {"input": boxes, "as": "box", "in": {"$mergeObjects": ["$$box", mark]}}

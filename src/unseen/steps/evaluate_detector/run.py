@@ -47,6 +47,7 @@ def evaluate_detector(loop: Loop, config: EvaluateConfig, progress: Progress) ->
             f"{field!r}; label the test split, then run apply_detector on the test split, which "
             "says which images cannot be read"
         )
+    evaluations.check_editable(loop.dataset, gt_field, field)
     progress(0, 2, "evaluate detector")
     classes = list(dict.fromkeys([*trained.get("classes", ()), *loop.classes()]))
     of_test = of_truth.on(test)
