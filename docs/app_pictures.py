@@ -195,6 +195,7 @@ def show(app: Any, dataset: str, view: str, section: str) -> None:
     app.page.wait_for_timeout(PAUSE)
     if section != "Now":
         app.tab(section)
+        app.page.mouse.move(5, 5)
         app.says(SECTIONS[section])
         app.page.wait_for_timeout(PAUSE)
 
