@@ -28,7 +28,8 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
     Labelled images are excluded only if they cannot be read. What could not be read before and can
     be now is no longer excluded.
     """
-    ids, paths, tags = loop.view.values(["id", "filepath", "tags"])
+    ids, stored = reading.raw_values(loop.view, ["filepath"])
+    paths = stored["filepath"]
     errors: dict[str, str] = {}
     contrasts, flat_shares = np.full((2, len(ids)), np.nan)
     measure = partial(_measure, value_range=reading.value_range(loop.dataset))
@@ -49,7 +50,7 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
         if (blank or cut_off) and sample_id not in has_labels:
             reasons[sample_id] = "blank" if blank else "partial"
     # What somebody else excluded gets no reason of ours: a clean-up would take the tag away.
-    excluded = {i for i, given in zip(ids, tags, strict=True) if loop.names.excluded_tag in given}
+    excluded = set(loop.tagged(loop.names.excluded_tag).values("id"))
     field, ours = loop.names.excluded_reason, {}
     if loop.dataset.get_field(field) is not None:
         ours = dict(zip(*loop.dataset.exists(field).values(["id", field]), strict=True))
@@ -61,7 +62,7 @@ def screen_images(loop: Loop, config: ScreenConfig, progress: Progress) -> Scree
         loop.dataset.select(list(new)).tag_samples(loop.names.excluded_tag)
         loop.dataset.select(back).untag_samples(loop.names.excluded_tag)
         writing.group_fields(loop)
-    by_id = dict(zip(ids, paths, strict=True))
+    by_id = {i: path for i, path in zip(ids, paths, strict=True) if i in reasons}
     counts = Counter(reasons.values())
     return ScreenResult(
         dataset=loop.dataset.name,
