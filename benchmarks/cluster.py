@@ -2,13 +2,14 @@
 
     python benchmarks/cluster.py --images 2000 --size 256 --workers 0 1 2
     python benchmarks/cluster.py --images 100000 --size 32 --workers 2
+    python benchmarks/cluster.py --images 800 --size 256 --workers 1 2 1 2 1 2
 
 0 workers are one process without Ray. Small images are cut out of larger ones, and after the first
 2,000 come links to them. CPU seconds depend less on what else the machine does than seconds do:
 `driver_ms` are those of the process that hands out, collects and writes, per image; `worker_ms` those
 of the workers, `database_ms` of MongoDB. `ray_share` is what Ray's own processes take of a core, all
-the time. A first part of the images is scored before, so that no start is counted. `same` tells
-whether what is stored equals the first row, bit for bit.
+the time. Each worker is held on a core of its own. A first part of the images is scored before, so
+that no start is counted. `same` tells whether what is stored equals the first row, bit for bit.
 """
 
 from __future__ import annotations
@@ -78,14 +79,27 @@ def write_pool(folder: Path, count: int, size: int) -> tuple[Path, list[str]]:
     return checkpoint, paths
 
 
+def pin() -> None:
+    """Hold each worker on a core of its own."""
+    cores = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else []
+    workers = [c for c in psutil.Process().children(recursive=True) if is_worker(c)]
+    for worker, core in zip(workers, cores, strict=False):
+        worker.cpu_affinity([core])
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Whether it computes."""
+    return process.name().startswith("ray::_Worker")
+
+
 def cpu(database: psutil.Process) -> dict[str, float]:
     """CPU seconds so far of this process, of the database, of workers and of Ray's other processes."""
     own = psutil.Process()
     taken = {"driver": sum(own.cpu_times()[:2]), "database": 0.0, "worker": 0.0, "ray": 0.0}
     for child in own.children(recursive=True):
         try:
-            is_worker = child.name().startswith("ray::_Worker")
-            who = "database" if child.pid == database.pid else "worker" if is_worker else "ray"
+            computes = is_worker(child)
+            who = "database" if child.pid == database.pid else "worker" if computes else "ray"
             taken[who] += sum(child.cpu_times()[:2])
         except psutil.Error:  # it has ended
             continue
@@ -107,6 +121,7 @@ def score(
     def look(done: int, total: int, label: str = "") -> None:
         # Before the run ends: what workers took is lost with them.
         if done == total or (not looks and done >= START):
+            pin()
             looks.append({"done": done, "wall": clock.lap(), **cpu(server)})
 
     unseen.score_samples(

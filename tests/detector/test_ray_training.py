@@ -97,7 +97,7 @@ def test_whoever_stops_it_leaves_nothing_running_and_nothing_written(address, wa
     [
         ({"engine": "local", "workers": 2}, r"workers=2 with engine='local'"),
         ({"workers": 5}, r"workers=5 with batch_size=4.*larger batch_size"),
-        ({"workers": 3}, r"workers=3, but .* room for 2.*ray start"),
+        ({"workers": 3}, r"workers=3 do not start.* room for 2.*ray start"),
     ],
 )
 def test_what_cannot_be_done_is_said(address, wafers, given, message):

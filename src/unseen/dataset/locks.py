@@ -28,6 +28,7 @@ import fiftyone.core.odm as foo
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from unseen.dataset.mongodb import reason
 from unseen.errors import Cancelled, LockedError
 
 logger = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class Lock:
                 is_old = {"$expr": {"$lt": ["$ended", earliest]}, "ended": {"$exists": True}}
                 self._locks.delete_many(is_old)
             except PyMongoError as error:
-                logger.warning("could not renew the dataset's lock: %s", error)
+                logger.warning("could not renew the dataset's lock: %s", reason(error))
 
 
 @contextlib.contextmanager

@@ -112,7 +112,7 @@ def reach() -> str:
     except (pymongo.errors.PyMongoError, ValueError) as error:
         raise DatabaseError(
             f"the database server {without_password(uri)} (from {source}) does not answer: "
-            f"{_reason(error)}. Start it, or correct or remove the setting in {source}"
+            f"{reason(error)}. Start it, or correct or remove the setting in {source}"
         ) from error
 
 
@@ -132,7 +132,7 @@ def clear_errors() -> Iterator[None]:
         raise
     except DocumentTooLarge as error:
         raise DatabaseError(
-            f"one query or record exceeds the 16 MB that MongoDB takes ({_reason(error)}); expected "
+            f"one query or record exceeds the 16 MB that MongoDB takes ({reason(error)}); expected "
             "at most about 400,000 samples by id. Pass the dataset, or give the samples a tag and "
             "pass dataset.match_tags(tag) instead of a selection by ids"
         ) from error
@@ -142,12 +142,13 @@ def clear_errors() -> Iterator[None]:
         uri, source = database_uri()
         where = f"at {without_password(uri)} (from {source})" if uri else "of FiftyOne"
         raise DatabaseError(
-            f"the database server {where} failed: {_reason(error)}. See that it runs and has disk "
+            f"the database server {where} failed: {reason(error)}. See that it runs and has disk "
             "space (`unseen doctor` says how it is), then run the same again"
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What the database said, in one line without the password."""
     text = without_password(str(error)).split(", Timeout")[0].split("(configured timeouts")[0]
     return f"{type(error).__name__}: {text.strip()[:300]}"
 

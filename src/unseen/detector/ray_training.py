@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at how far the workers are, and between two of their snapshots.
 LOOK, SNAPSHOT = 0.5, 120.0
+#: Seconds that the workers may take to start; Ray Train starts some ten processes, at a low priority.
+START = 600.0
 
 
 def fit_on_cluster(
@@ -46,7 +48,8 @@ def fit_on_cluster(
         ray.get_runtime_context().get_node_id(), soft=False
     )
     actor = ray.remote(num_cpus=0, max_concurrency=8, scheduling_strategy=here)(_Training)
-    _check_room(cluster, workers, gpus)
+    if cluster.room(gpus) < workers:
+        raise _no_room(cluster, workers, gpus)
     with tempfile.TemporaryDirectory() as folder:
         training = actor.remote()
         try:
@@ -57,10 +60,11 @@ def fit_on_cluster(
             while not ray.wait([running], timeout=LOOK)[0]:
                 news = ray.get(training.news.remote())
                 progress(*(news or (0, 1, "waiting for the cluster")))
-                if news and cluster.room(gpus) >= workers:
+                has_room = cluster.room(gpus) >= workers
+                if news and has_room:
                     all_there = time.monotonic()
-                elif time.monotonic() - all_there > PATIENCE:
-                    _check_room(cluster, workers, gpus, free=0)
+                elif time.monotonic() - all_there > (START if has_room else PATIENCE):
+                    raise _no_room(cluster, workers, gpus)
             state, trained = ray.get(running)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, UnseenError):
@@ -77,14 +81,12 @@ def fit_on_cluster(
     return one
 
 
-def _check_room(cluster: Cluster, workers: int, gpus: int, free: int | None = None) -> None:
-    room = cluster.room(gpus)
-    if min(room, room if free is None else free) < workers:
-        raise ConfigError(
-            f"workers={workers}, but the Ray cluster has room for {room}, each with a core"
-            f"{' and a GPU' if gpus else ''}, or other programs use them; take fewer workers, add a "
-            "machine with `ray start --address=...`, or use engine='local'"
-        )
+def _no_room(cluster: Cluster, workers: int, gpus: int) -> ConfigError:
+    return ConfigError(
+        f"workers={workers} do not start: the Ray cluster has room for {cluster.room(gpus)}, each "
+        f"with a core{' and a GPU' if gpus else ''}, less what other programs hold; take fewer "
+        "workers, add a machine with `ray start --address=...`, or use engine='local'"
+    )
 
 
 class _Training:

@@ -69,8 +69,9 @@ class Cluster:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
-                f"no Ray cluster at address={address!r} ({str(error).splitlines()[0]}); start "
-                "one with `ray start --head`, or leave the address out to use this machine alone"
+                f"no Ray cluster at address={address!r} ({' '.join(str(error).split())}); start one "
+                "with `ray start --head`, set RAY_AUTH_MODE=token here if it has a token, or leave "
+                "the address out to use this machine alone"
             ) from error
 
     def __enter__(self) -> Cluster:

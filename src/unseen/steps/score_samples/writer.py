@@ -11,6 +11,7 @@ from pymongo.errors import ConnectionFailure
 
 from unseen.dataset import writing
 from unseen.dataset.loop import Loop
+from unseen.dataset.mongodb import reason
 from unseen.ranking.local import Scored
 from unseen.results import Skipped
 
@@ -60,9 +61,9 @@ class ScoreWriter:
     def add(self, sample_id: str, filepath: str, result: Scored) -> None:
         """Take one image's score, or the reason why there is none."""
         if result.score is None:
-            reason = result.error or ""
-            logger.warning("skipped: %s", reason)
-            self.skipped.append(Skipped(sample_id=sample_id, filepath=filepath, reason=reason))
+            skipped = Skipped(sample_id=sample_id, filepath=filepath, reason=result.error or "")
+            logger.warning("skipped: %s", skipped.reason)
+            self.skipped.append(skipped)
             return
         self.scored += 1
         self.regions += len(result.score.regions)
@@ -86,5 +87,7 @@ class ScoreWriter:
             except ConnectionFailure as error:
                 if time.monotonic() - started > AWAY:
                     raise
-                logger.warning("the database is away, scores wait for it: %s", error)
+                logger.warning(
+                    "the database is away; scores wait for it up to %.0f s: %s", AWAY, reason(error)
+                )
                 time.sleep(1)
