@@ -319,6 +319,14 @@ def test_without_a_cluster_or_ray_the_way_out_is_named(monkeypatch):
     ray.shutdown()
     with pytest.raises(ConfigError, match=r"127.0.0.1:1'.*ray start --head"):
         Cluster("127.0.0.1:1")
+
+    def refuse(*_, **__):
+        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.59.0")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ray, "init", refuse)
+        with pytest.raises(ConfigError, match=r"started with: Ray: 2.59.0\).*RAY_AUTH_MODE=token"):
+            Cluster()
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"unseen\[ray\].*engine='local'"):
         Cluster()
