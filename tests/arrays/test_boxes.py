@@ -5,7 +5,8 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from unseen.arrays.boxes import clean_boxes, iou, rel_xywh_to_xyxy, xyxy_to_rel_xywh
+from unseen.arrays import boxes as arrays_boxes
+from unseen.arrays.boxes import clean_boxes, iou, overlapping, rel_xywh_to_xyxy, xyxy_to_rel_xywh
 from unseen.arrays.masks import covered_pixels, foreground_mask, largest_first, painted
 from unseen.arrays.scale import working_scale
 
@@ -38,6 +39,22 @@ def test_iou_has_its_closed_form_and_agrees_with_torchvision(rng):
     a, b = boxes[:20], boxes[20:]
     expected = box_iou(torch.from_numpy(a), torch.from_numpy(b))
     np.testing.assert_allclose(iou(a, b), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+def test_pairs_that_overlap_are_those_of_the_matrix(rng, monkeypatch, at_once):
+    monkeypatch.setattr(arrays_boxes, "PAIRS_AT_ONCE", at_once)
+    a, b = rng.uniform(0.1, 1, (2, 20, 4))
+    groups, is_crowd = tuple(rng.integers(0, 4, (2, 20))), np.arange(20) % 5 == 0
+    found = np.zeros((20, 20))
+    rows, columns, found_overlaps = overlapping(a, b, groups, is_crowd)
+    assert (np.diff(rows) >= 0).all()
+    found[rows, columns] = found_overlaps
+    wanted = iou(rel_xywh_to_xyxy(a, 1, 1), rel_xywh_to_xyxy(b, 1, 1))
+    area, other = a[:, 2:].prod(axis=1)[:, None], b[:, 2:].prod(axis=1)[None]
+    shared = wanted * (area + other) / (1 + wanted)
+    wanted = np.where(is_crowd, shared / area, wanted) * (groups[0][:, None] == groups[1])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_every_bad_box_is_counted_once_and_good_ones_are_kept_in_order():
