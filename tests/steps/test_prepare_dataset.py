@@ -110,28 +110,29 @@ def initial(dataset):
 def test_where_nothing_is_labelled_the_initial_images_show_each_kind(
     make_wafers, tmp_path, is_tested
 ):
-    wafers = make_wafers(18, labelled=0, test=0)
+    # More images than the components that are looked at: fewer would all lie equally far apart.
+    wafers = make_wafers(51, labelled=0, test=0)
     paths = sorted(wafers.values("filepath"))
     if is_tested:  # labels of a test split teach nothing
         wafers.add_samples(make_wafers(0, labelled=0, test=2))
-    for number, path in enumerate(paths):  # ten of one kind, then seven of another, one unreadable
+    for number, path in enumerate(paths):  # thirty of one kind, then twenty, one unreadable
         pixels = np.random.default_rng(number).integers(0, 40, (64, 64)).astype(np.uint8)
-        pixels[:, ::4] += 180 * (number >= 10)
+        pixels[:, ::4] += 180 * (number >= 30)
         Image.fromarray(pixels).save(path)
-    Path(paths[17]).write_bytes(b"no image")
+    Path(paths[50]).write_bytes(b"no image")
     settings = {"test_count": 0, "initial": 2, "screen": False, "model_dir": str(tmp_path)}
     planned = unseen.prepare_dataset(wafers, dry_run=True, **settings)
     assert not (tmp_path / "features").exists()
     done = unseen.prepare_dataset(wafers, **settings)
     assert (tmp_path / "features").exists()
-    assert [path in paths[10:17] for path in initial(wafers)] == [False, True]
+    assert [path in paths[30:50] for path in initial(wafers)] == [False, True]
     assert planned.chosen_by == done.chosen_by
     assert "typical" in done.summary()
     chosen = initial(wafers)
     unseen.prepare_dataset(wafers, **settings)
     assert initial(wafers) == chosen
-    with pytest.raises(BudgetError, match="initial=18 exceeds the 17 of 18 images"):
-        unseen.prepare_dataset(wafers, **{**settings, "initial": 18})
+    with pytest.raises(BudgetError, match="initial=51 exceeds the 50 of 51 images"):
+        unseen.prepare_dataset(wafers, **{**settings, "initial": 51})
 
 
 def test_the_pool_that_is_counted_holds_no_labelled_images(make_wafers):
