@@ -54,8 +54,7 @@ SECTIONS = {
 #: What `outline` takes: a heading is what is bold in the text, without its numbers.
 OUTLINE = """root => [...root.querySelectorAll(
     '[role=tab], strong, button p, td button, [role=button], th, .xtitle, .ytitle, label')]
-  .map(e => e.textContent.split(':')[0].replace(/[0-9][0-9.,]*/g, '#').trim())
-  .filter((text, i, all) => text && all.indexOf(text) === i)"""
+  .map(e => e.textContent.split(':')[0].replace(/[0-9][0-9.,]*/g, '#').trim()).filter(text => text)"""
 #: For what is drawn without a sign that it is there, ms.
 PAUSE = 4000
 #: px; the second one for looking only.
@@ -153,8 +152,8 @@ def outline(app: Any, section: str) -> list[str]:
     app.tab(section)
     app.panel.get_by_text(SECTIONS[section]).first.wait_for()
     app.page.wait_for_timeout(PAUSE)  # plots are drawn later
-    words = list(app.panel.evaluate(OUTLINE))
-    return words[words.index("Now") :]  # how the last run ended is above
+    words = app.panel.evaluate(OUTLINE)
+    return list(dict.fromkeys(words[words.index("Now") :]))  # how the last run ended is above
 
 
 def take_all(page: Callable[..., Any], folder: Path) -> None:
