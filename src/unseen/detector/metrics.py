@@ -37,10 +37,6 @@ class Boxes(NamedTuple):
     label: npt.NDArray[np.int64]  #: (N,)
     scores: npt.NDArray[np.float64]  #: (N,) confidence; of true boxes 1 for a crowd, else 0
 
-    def at(self, places: npt.NDArray[np.int64]) -> Boxes:
-        """The boxes at some places, in their order."""
-        return Boxes(self.image[places], self.xywh[places], self.label[places], self.scores[places])
-
 
 @dataclass(frozen=True)
 class Matches:
@@ -49,7 +45,6 @@ class Matches:
     Predictions are ordered by image, class and descending confidence; of equal ones, as given.
     """
 
-    images: int
     classes: int
     iou: float  #: least overlap of a prediction with what it finds
     most: int  #: predictions of a class in an image that count towards AP
@@ -62,7 +57,7 @@ class Matches:
 
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:
-        """(N,)."""
+        """(N,) which predictions have found something."""
         return self.taken >= 0
 
     @property
@@ -72,7 +67,7 @@ class Matches:
 
     @property
     def counts_for_ap(self) -> npt.NDArray[np.bool_]:
-        """(N,)."""
+        """(N,) which predictions count towards AP."""
         group = self.group(self.predicted)
         place = np.arange(len(group)) - np.searchsorted(group, group)
         return (place < self.most) & ~self.is_ignored
@@ -190,7 +185,7 @@ def match_boxes(
         )
     given, true = _joined(predictions, "predicted", "confidences"), _joined(truths, "true", "marks")
     order = np.lexsort((-given.scores, given.label, given.image))
-    predicted = given.at(order)
+    predicted = Boxes._make(values[order] for values in given)
     groups = predicted.image * n_classes + predicted.label, true.image * n_classes + true.label
     is_crowd = true.scores > 0
     rows, columns, overlaps = overlapping(predicted.xywh, true.xywh, groups, is_crowd)
@@ -210,7 +205,6 @@ def match_boxes(
             taken[row], overlap[row] = column, overlaps[pair]
     densest = int(np.bincount(true.image[~is_crowd], minlength=1).max())
     return Matches(
-        images=len(truths),
         classes=n_classes,
         iou=iou,
         most=max_detections or max(MAX_DETECTIONS, 2 * densest),
