@@ -21,8 +21,9 @@ def train(detector, steps):
     rng = np.random.default_rng(0)
     sizes = [(96, 96), (64, 128), (160, 96), (96, 128)]
     images = [rng.random((*size, 3), np.float32) for size in sizes]
-    boxes = [np.asarray([[8, 8, 40, 40], [50, 10, 80, 60]][: i % 3], np.float32) for i in range(4)]
-    labels = [np.arange(len(b)) for b in boxes]
+    some = [[8 + 4 * i, 8, 40 + 4 * i, 40 + 2 * i] for i in range(7)]
+    boxes = [np.asarray(some[:n], np.float32).reshape(-1, 4) for n in (0, 1, 7, 0)]
+    labels = [np.arange(len(b)) % 2 for b in boxes]
     scopes = [None, None, np.asarray([[0, 0, 60, 60]], np.float32), None]
     config = TrainDetectorConfig(precision="fp32", batch_size=5, steps=steps, detector=detector)
     spec = detector_spec("small", ("a", "b"), 160, detector=detector)
@@ -63,8 +64,9 @@ def test_gradients_and_weights_are_those_of_the_whole_batch(detector, tmp_path):
     assert one[0][1].keys() == gradients.keys()
     whole = torch.cat([g.flatten() for g in gradients.values()])
     shared = torch.cat([one[0][1][name].flatten() for name in gradients])
-    # Convolutions of fewer images round otherwise; other ones alone differ by 2e-4.
-    assert (shared - whole).norm() < 1e-3 * whole.norm()
+    # Most agree to 1e-6, but a ReLU may fall on the other side of 0 when sums are rounded otherwise.
+    assert (shared - whole).norm() < 5e-3 * whole.norm()
+    assert ((shared - whole).abs() < 1e-3 * whole.abs().max()).float().mean() > 0.95
     for name in (name for name in weights if name.endswith(("running_mean", "running_var"))):
         torch.testing.assert_close(one[0][2][name], weights[name], rtol=1e-4, atol=1e-6)
     for mine, theirs in zip(one, other, strict=True):
