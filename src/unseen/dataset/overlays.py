@@ -111,17 +111,24 @@ def remove_overlays(loop: Loop, folder: Path, ids: Collection[str] | None = None
     Only files named by this loop are deleted; folders that become empty go with them, and so does
     the field once no sample has a copy.
     """
-    samples = loop.dataset if ids is None else loop.dataset.select(list(ids))
-    known = set(samples.values("id"))
     own_name = re.compile(
         rf".*-([0-9a-f]{{24}})\.{loop.names.overlay}\.(png|jpg)(\.part)?", re.DOTALL
     )
-    for parent, _, files in os.walk(Path(folder).expanduser().absolute(), topdown=False):
-        for file in files:
-            if (match := own_name.fullmatch(file)) and match[1] in known:
-                Path(parent, file).unlink(missing_ok=True)
+    root = Path(folder).expanduser().absolute()
+    found = [
+        (Path(parent, file), match[1])
+        for parent, _, files in os.walk(root)
+        for file in files
+        if (match := own_name.fullmatch(file)) and (ids is None or match[1] in ids)
+    ]
+    known = set(loop.dataset.select([sample_id for _, sample_id in found]).values("id"))
+    for path, sample_id in found:
+        if sample_id in known:
+            path.unlink(missing_ok=True)
+    for parent, _, _ in os.walk(root, topdown=False):
         with contextlib.suppress(OSError):
             Path(parent).rmdir()  # only if it is empty
+    samples = loop.dataset if ids is None else loop.dataset.select(list(ids))
     if loop.names.overlay in writing.own_fields(loop):
         samples.clear_sample_field(loop.names.overlay)
         if not len(loop.dataset.exists(loop.names.overlay).limit(1)):
