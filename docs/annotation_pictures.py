@@ -21,7 +21,7 @@ from unseen.dataset.throwaway import ThrowawayDatabase
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 SIDE = 560  #: of the image in the picture, px
-LEGEND = 62  #: height of the lines below it, px
+LEGEND = 84  #: height of the lines below it, px: a title, and up to four kinds of boxes
 
 
 def main() -> None:
