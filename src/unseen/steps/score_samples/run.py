@@ -21,7 +21,7 @@ from unseen.ranking.scorer import Scorer, Thresholds
 from unseen.steps.loop_features import loop_features
 from unseen.steps.score_samples import ScoreConfig, ScoreResult
 from unseen.steps.score_samples.writer import ScoreWriter
-from unseen.steps.step import elapsed, step
+from unseen.steps.step import check_readable, elapsed, step
 from unseen.unet.imbalance import adapted_alpha, class_imbalance
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,8 @@ def _score(
                 is_recorded = True
             scores.add(ids[result.index], paths[result.index], result)
             progress(scores.seen, len(ids), "score images")
+    if not already:
+        check_readable(len(ids), [image.reason for image in scores.skipped])
     thresholds = asdict(scoring.thresholds) if scoring.thresholds else {}
     has_features = loop.is_whole and config.embeddings and not loop.names.series
     is_unfinished = bool(earlier and earlier.get("state") == "running")
