@@ -10,7 +10,7 @@ import unseen
 from unseen.dataset import writing
 from unseen.dataset.fields import Names
 from unseen.dataset.loop import Loop
-from unseen.errors import DatabaseError
+from unseen.errors import DatabaseError, ImageError
 from unseen.steps.score_samples import writer
 
 pytestmark = pytest.mark.fiftyone
@@ -46,6 +46,15 @@ def test_slices_of_a_view_are_scored_one_by_one_with_the_thresholds_of_the_first
     again = unseen.score_samples(view)
     assert (again.scored, again.already_scored) == (0, 8)
     assert again.thresholds == scored[0].thresholds
+
+
+def test_images_that_are_all_away_are_an_error_and_scored_once_they_are_back(trained):
+    paths = pool(trained).values("filepath")
+    pool(trained).set_values("filepath", [f"{path}.away" for path in paths])
+    with pytest.raises(ImageError, match=r"none of the 8 .*\.away.*correct the field filepath"):
+        unseen.score_samples(trained)
+    pool(trained).set_values("filepath", paths)
+    assert unseen.score_samples(trained).scored == 8
 
 
 def test_scores_wait_for_a_database_that_is_away(trained, monkeypatch):
