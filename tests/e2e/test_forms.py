@@ -103,7 +103,7 @@ def test_a_run_goes_on_in_the_background_and_is_stopped_in_the_panel(app, datase
     app.fill(steps=5)
     app.execute()
     assert record(dataset)["train_unet"]["parameters"]["steps"] == 5
-    app.panel.get_by_text("Train the UNet: UNet of iteration 0 trained").wait_for()
+    app.panel.get_by_text("Train the UNet: UNet of iteration 0 trained").first.wait_for()
 
 
 def test_a_run_elsewhere_shows_and_its_end_is_followed(app, dataset, picture):
