@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from unseen.annotation import matching
@@ -64,6 +64,7 @@ def test_the_best_pair_first(base, server):
 
 @settings(deadline=None)
 @given(st.lists(boxes), boxes, st.sampled_from([1e-3, 1 / 16]))
+@example([(1 / 16, 0, 1 / 16, 1 / 16), (0, 0, 1 / 16, 1 / 16)], (0, 0, 1 / 8, 1 / 16), 1 / 16)
 def test_boxes_near_a_place(held, box, tolerance):
     places = Sorted(held)
     like = [i for i, b in enumerate(held) if np.abs(np.subtract(b, box)).max() <= tolerance]

@@ -99,11 +99,16 @@ class Sorted:
         return list(zip(shares[hits].tolist(), self._order[near][hits].tolist(), strict=True))
 
     def like(self, box: Box, tolerance: float) -> list[int]:
-        """The indices of the boxes that differ by at most `tolerance` in each number, nearest first."""
+        """The indices of the boxes that differ by at most `tolerance` in each number, nearest first.
+
+        Of equally near ones, the one that was given first.
+        """
         near = self._between(box[0] - tolerance, box[0] + tolerance)
         (hits,) = (np.abs(self._boxes[near] - box).max(axis=1) <= tolerance).nonzero()
         shares = overlaps(box, self._boxes[near][hits])
-        return [int(i) for i in self._order[near][hits][np.argsort(-shares, kind="stable")]]
+        places = self._order[near][hits]
+        ordered: list[int] = places[np.lexsort((places, -shares))].tolist()
+        return ordered
 
     def _between(self, low: float, high: float) -> slice:
         """The boxes whose left side is from `low` to `high`."""
