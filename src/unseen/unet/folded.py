@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unseen.arrays.convolution import fused_conv2d, is_fusible
 from unseen.arrays.devices import full_precision, resolve_precision
-from unseen.unet.network import UNet, UNetFeatures, UNetOutput, of_enlarged
+from unseen.unet.network import UNet, UNetFeatures, UNetOutput, enlarged, of_enlarged
 
 _SAME = (1, 1)
 
@@ -78,15 +77,12 @@ class FoldedUNet:
     def logits(self, finest: Tensor) -> Tensor:
         """As `UNet.logits`."""
         weight, bias = self._head
-        columns, rows = 2 * finest.shape[3], 2 * finest.shape[2]
-        logits = finest.new_empty(len(finest), len(weight), rows, columns, dtype=torch.float32)
         with full_precision(finest):
-            for image, maps in zip(finest.permute(0, 2, 3, 1), logits.numpy(), strict=True):
-                cells = image.float().flatten(0, 1).T
-                small = torch.addmm(bias, weight, cells).view(-1, *image.shape[:2]).numpy()
-                for before, after in zip(small, maps, strict=True):
-                    cv2.resize(before, (columns, rows), after)  # bilinear
-        return logits
+            small = [
+                torch.addmm(bias, weight, image.float().flatten(0, 1).T).view(-1, *image.shape[:2])
+                for image in finest.permute(0, 2, 3, 1)
+            ]
+            return enlarged(torch.stack(small))
 
     def _convolutions(self, block: nn.Module, dtype: torch.dtype | None = None) -> list[_Conv]:
         convolution, norm, _, *second = block.children()
